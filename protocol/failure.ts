@@ -1,0 +1,111 @@
+/**
+ * Why a request was refused.
+ *
+ * RFC 9987 has one bare number for every refusal. Inside this project a refusal is a `Failure`:
+ * a code for programs, a sentence for people, and a hint on what to do next. The agent keeps the
+ * last one of each connection, and `failure-reason@cardagent.alt` hands it out.
+ */
+
+/** The codes and their numbers on the wire. Numbers are never reused. */
+export const failureCodes = {
+  malformed: 1,
+  locked: 2,
+  unsupported: 3,
+  "remote-refused": 4,
+  "no-such-file": 5,
+  "provider-not-allowed": 6,
+  "not-a-pkcs11-module": 7,
+  "module-crashed": 8,
+  "module-timeout": 9,
+  "no-token": 10,
+  "no-usable-key": 11,
+  "pin-required": 12,
+  "pin-incorrect": 13,
+  "pin-last-try": 14,
+  "pin-locked": 15,
+  "token-removed": 16,
+  "not-loaded": 17,
+  "key-not-found": 18,
+  "no-matching-key": 19,
+  "certificate-expired": 20,
+  "user-refused": 21,
+  "destination-not-permitted": 22,
+  "too-large": 23,
+  internal: 24,
+} as const;
+
+/** A reason by its name, as in `pin-incorrect`. */
+export type FailureCode = keyof typeof failureCodes;
+
+/** What to do next, where the cause does not know better. */
+const hints: Record<FailureCode, string> = {
+  malformed: "The client sent something that is not in RFC 9987; check its version.",
+  locked: "Unlock the agent with: ssh-add -X",
+  unsupported: "This agent does not do that; see: ssh-add -Q",
+  "remote-refused":
+    "Ask on the machine where the agent runs, or start it with: -O allow-remote-pkcs11",
+  "no-such-file": "Check the path.",
+  "provider-not-allowed": "Start ssh-agent with -P and a pattern that matches the library.",
+  "not-a-pkcs11-module":
+    "Give the path of a PKCS#11 library, such as libykcs11.so or opensc-pkcs11.so.",
+  "module-crashed": "Load it again with: ssh-add -s LIB",
+  "module-timeout": "Check the card and its reader, then load it again with: ssh-add -s LIB",
+  "no-token": "Insert the card, then try again.",
+  "no-usable-key": "Make a signing key on the card first.",
+  "pin-required": "Load the card again with its PIN: ssh-add -s LIB",
+  "pin-incorrect": "Try again with the right PIN; a card locks itself after a few wrong ones.",
+  "pin-last-try": "The next wrong PIN locks the card. Be sure before you try again.",
+  "pin-locked": "Unblock the PIN with the card's PUK and its maker's tool.",
+  "token-removed": "Insert the card, then load it again with: ssh-add -s LIB",
+  "not-loaded": "See what is loaded with: ssh-add --list-providers",
+  "key-not-found": "See what the agent holds with: ssh-add -l",
+  "no-matching-key":
+    "Add the certificate's private key first, from its file or with: ssh-add -s LIB",
+  "certificate-expired": "Get a new certificate from its authority.",
+  "user-refused": "The use of this key has to be confirmed.",
+  "destination-not-permitted": "The key was added for other destinations; see -h in ssh-add(1).",
+  "too-large": "The agent protocol carries at most 256 KiB in a message.",
+  internal: "This is a fault of the agent; run it with -d to see more.",
+};
+
+const namesByNumber = new Map<number, FailureCode>(
+  (Object.keys(failureCodes) as FailureCode[]).map((name) => [failureCodes[name], name]),
+);
+
+/** The name of a code number from the wire, or undefined for one that is not known here. */
+export function failureCodeName(number: number): FailureCode | undefined {
+  return namesByNumber.get(number);
+}
+
+/**
+ * A refusal with its reason. Thrown where the cause is known, turned into a reply in one place.
+ * Neither sentence nor hint ever holds a PIN, a passphrase or key material.
+ */
+export class Failure extends Error {
+  override readonly name = "Failure";
+  readonly code: FailureCode;
+  /** What a person can do next: one sentence. */
+  readonly hint: string;
+
+  /**
+   * @param code the reason, for programs
+   * @param sentence the reason, for people: one sentence with its full stop
+   * @param hint what to do next; without it, the code's own hint
+   */
+  constructor(code: FailureCode, sentence: string, hint: string = hints[code]) {
+    super(sentence);
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+/** A `malformed` failure: bytes that are not what RFC 9987 or RFC 4251 say they are. */
+export function malformed(sentence: string): Failure {
+  return new Failure("malformed", sentence);
+}
+
+/** Any thrown value as a `Failure`; one that is none becomes `internal`, without its text. */
+export function asFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  return new Failure("internal", "The agent failed on this request.");
+}
