@@ -82,7 +82,7 @@ export class Reader {
       if (byte <= 0x20 || byte >= 0x7f)
         throw malformed("A name holds more than printable US-ASCII.");
     }
-    return bytes.latin1Slice();
+    return bytes.toString("latin1");
   }
 
   /**

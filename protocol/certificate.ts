@@ -1,0 +1,202 @@
+/** Certificates of OpenSSH (PROTOCOL.certkeys), decoded whole, and their CA signature verified. */
+import { malformed } from "./failure.ts";
+import {
+  algorithmName,
+  decodePublicKey,
+  encodePublicKey,
+  type PublicKey,
+  readKeyFields,
+  writeKeyFields,
+} from "./public-key.ts";
+import { verifySignature } from "./signature.ts";
+import { decodeText } from "./text.ts";
+import { Reader, readStrings, Writer } from "./wire.ts";
+
+/** A critical option or an extension: its name and its data as they stand in the certificate. */
+export interface CertificateOption {
+  readonly name: string;
+  readonly data: Buffer;
+}
+
+/** All that a certificate says. */
+export interface Certificate {
+  /** The key that is certified. */
+  readonly key: PublicKey;
+  readonly nonce: Buffer;
+  readonly serial: bigint;
+  readonly type: "user" | "host";
+  readonly keyId: string;
+  /** Names that it is good for; empty means any. */
+  readonly principals: readonly string[];
+  /** Seconds since 1970. */
+  readonly validAfter: bigint;
+  /** Seconds since 1970; 2^64 - 1 means for ever. From this second on it is not valid. */
+  readonly validBefore: bigint;
+  readonly criticalOptions: readonly CertificateOption[];
+  readonly extensions: readonly CertificateOption[];
+  readonly reserved: Buffer;
+  /** The CA's key blob. */
+  readonly caKey: Buffer;
+  /** The CA's signature blob over everything before it. */
+  readonly signature: Buffer;
+}
+
+/** The `validBefore` of a certificate that does not end. */
+export const forever = 0xffff_ffff_ffff_ffffn;
+
+const suffix = "-cert-v01@openssh.com";
+const typeNumbers = { user: 1, host: 2 } as const;
+
+/** Whether a blob's algorithm is that of a certificate. */
+export function isCertificateAlgorithm(algorithm: string): boolean {
+  return algorithm.endsWith(suffix);
+}
+
+/** The algorithm name of a certificate for this key. */
+export function certificateAlgorithm(key: PublicKey): string {
+  return algorithmName(key).replace(/@openssh\.com$/, "") + suffix;
+}
+
+/** The plain key's algorithm name for a certificate's; undefined where it is no certificate's. */
+export function plainAlgorithm(algorithm: string): string | undefined {
+  if (!isCertificateAlgorithm(algorithm)) return undefined;
+  const plain = algorithm.slice(0, -suffix.length);
+  return plain.startsWith("sk-") ? `${plain}@openssh.com` : plain;
+}
+
+/**
+ * Decodes a certificate blob.
+ * @returns undefined for a blob that is no certificate, or one for a key that is not known here
+ * @throws {Failure} malformed
+ */
+export function decodeCertificate(blob: Uint8Array): Certificate | undefined {
+  const reader = new Reader(blob);
+  const algorithm = plainAlgorithm(reader.name());
+  if (algorithm === undefined) return undefined;
+  const nonce = reader.string();
+  const key = readKeyFields(reader, algorithm);
+  if (key === undefined) return undefined;
+  const serial = reader.uint64();
+  const type = readType(reader.uint32());
+  const keyId = reader.text();
+  const principals = readPrincipals(reader.string());
+  const validAfter = reader.uint64();
+  const validBefore = reader.uint64();
+  const criticalOptions = readOptions(reader.string());
+  const extensions = readOptions(reader.string());
+  const reserved = reader.string();
+  const caKey = reader.string();
+  const signature = reader.string();
+  reader.end();
+  return {
+    key,
+    nonce,
+    serial,
+    type,
+    keyId,
+    principals,
+    validAfter,
+    validBefore,
+    criticalOptions,
+    extensions,
+    reserved,
+    caKey,
+    signature,
+  };
+}
+
+/** Encodes a certificate blob; inverts `decodeCertificate`. */
+export function encodeCertificate(certificate: Certificate): Buffer {
+  return writeSigned(certificate).string(certificate.signature).finish();
+}
+
+/**
+ * Whether the CA's signature in a certificate blob is the CA key's over this certificate. It says
+ * nothing of the certificate's time or of trust in the CA.
+ * @throws {Failure} malformed
+ */
+export function verifyCertificate(blob: Uint8Array): boolean {
+  const certificate = decodeCertificate(blob);
+  if (certificate === undefined) return false;
+  const caKey = decodePublicKey(certificate.caKey);
+  if (caKey === undefined) return false;
+  const signed = blob.subarray(0, blob.length - 4 - certificate.signature.length);
+  return verifySignature(caKey, certificate.signature, signed);
+}
+
+/** The bytes that a CA signs, for making certificates: everything before the signature. */
+export function signedPart(certificate: Omit<Certificate, "signature">): Buffer {
+  return writeSigned(certificate).finish();
+}
+
+/** A key blob read either way: the key itself, and the certificate where it is one. */
+export interface Identified {
+  /** The plain key. */
+  readonly key: PublicKey;
+  /** The plain key's blob: what fingerprints are made of. */
+  readonly keyBlob: Buffer;
+  readonly certificate: Certificate | undefined;
+}
+
+/**
+ * Reads a blob that may be a plain key's or a certificate's.
+ * @returns undefined for an algorithm that is not known here
+ * @throws {Failure} malformed
+ */
+export function identify(blob: Uint8Array): Identified | undefined {
+  const certificate = decodeCertificate(blob);
+  if (certificate !== undefined) {
+    return { key: certificate.key, keyBlob: encodePublicKey(certificate.key), certificate };
+  }
+  const key = decodePublicKey(blob);
+  if (key === undefined) return undefined;
+  const keyBlob = Buffer.isBuffer(blob) ? blob : Buffer.from(blob);
+  return { key, keyBlob, certificate: undefined };
+}
+
+function writeSigned(certificate: Omit<Certificate, "signature">): Writer {
+  const writer = new Writer(1024).text(certificateAlgorithm(certificate.key));
+  writer.string(certificate.nonce);
+  writeKeyFields(writer, certificate.key);
+  writer.uint64(certificate.serial).uint32(typeNumbers[certificate.type]).text(certificate.keyId);
+  const principals = new Writer();
+  for (const principal of certificate.principals) principals.text(principal);
+  return writer
+    .string(principals.finish())
+    .uint64(certificate.validAfter)
+    .uint64(certificate.validBefore)
+    .string(encodeOptions(certificate.criticalOptions))
+    .string(encodeOptions(certificate.extensions))
+    .string(certificate.reserved)
+    .string(certificate.caKey);
+}
+
+function readType(number: number): "user" | "host" {
+  if (number === typeNumbers.user) return "user";
+  if (number === typeNumbers.host) return "host";
+  throw malformed("A certificate is neither a user's nor a host's.");
+}
+
+function readPrincipals(bytes: Buffer): string[] {
+  const reader = new Reader(bytes);
+  const principals: string[] = [];
+  while (reader.remaining > 0) principals.push(reader.text());
+  return principals;
+}
+
+function readOptions(bytes: Buffer): CertificateOption[] {
+  const parts = readStrings(bytes);
+  if (parts.length % 2 === 1) throw malformed("A certificate's option has no data.");
+  const options: CertificateOption[] = [];
+  for (let at = 0; at < parts.length; at += 2) {
+    const name = decodeText(parts[at] as Buffer);
+    options.push({ name, data: parts[at + 1] as Buffer });
+  }
+  return options;
+}
+
+function encodeOptions(options: readonly CertificateOption[]): Buffer {
+  const writer = new Writer();
+  for (const { name, data } of options) writer.text(name).string(data);
+  return writer.finish();
+}

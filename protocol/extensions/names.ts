@@ -1,0 +1,11 @@
+/** The extensions that are known here, by their names (RFC 9987, section 3.8). */
+export const extensionNames = {
+  /** RFC 9987, section 3.8.1. */
+  query: "query",
+  /** OpenSSH's PROTOCOL.agent, section 1. */
+  sessionBind: "session-bind@openssh.com",
+  listProviders: "list-providers@cardagent.alt",
+  removeAllProviders: "remove-all-providers@cardagent.alt",
+  addCertificate: "add-certificate@cardagent.alt",
+  failureReason: "failure-reason@cardagent.alt",
+} as const;

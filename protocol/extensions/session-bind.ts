@@ -1,0 +1,46 @@
+/**
+ * `session-bind@openssh.com`: an ssh client tells the agent which session a connection is for
+ * (OpenSSH's PROTOCOL.agent, section 1).
+ */
+import { decodePublicKey } from "../public-key.ts";
+import { verifySignature } from "../signature.ts";
+import { Reader, Writer } from "../wire.ts";
+
+/** A session that a connection to the agent is bound to. */
+export interface SessionBind {
+  /** The blob of the key that the server proved itself with. */
+  readonly hostKey: Buffer;
+  /** The session identifier: the exchange hash of the first key exchange. */
+  readonly sessionId: Buffer;
+  /** The host key's signature blob over the session identifier. */
+  readonly signature: Buffer;
+  /** Whether the connection is being forwarded to that server, rather than used to log in there. */
+  readonly isForwarding: boolean;
+}
+
+/** Encodes the body of the request. */
+export function encodeSessionBind(bind: SessionBind): Buffer {
+  return new Writer()
+    .string(bind.hostKey)
+    .string(bind.sessionId)
+    .string(bind.signature)
+    .bool(bind.isForwarding)
+    .finish();
+}
+
+/** Decodes the body of the request. @throws {Failure} malformed */
+export function decodeSessionBind(body: Uint8Array): SessionBind {
+  const reader = new Reader(body);
+  const hostKey = reader.string();
+  const sessionId = reader.string();
+  const signature = reader.string();
+  const isForwarding = reader.bool();
+  reader.end();
+  return { hostKey, sessionId, signature, isForwarding };
+}
+
+/** Whether the host key really signed the session identifier. @throws {Failure} malformed */
+export function verifySessionBind(bind: SessionBind): boolean {
+  const hostKey = decodePublicKey(bind.hostKey);
+  return hostKey !== undefined && verifySignature(hostKey, bind.signature, bind.sessionId);
+}

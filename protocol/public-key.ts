@@ -1,0 +1,267 @@
+/**
+ * Public keys as key blobs (RFC 4253 section 6.6, RFC 5656, RFC 8709, OpenSSH's PROTOCOL.u2f).
+ *
+ * A key blob is what names an identity everywhere in the agent protocol.
+ */
+import { createHash, createPublicKey, type KeyObject } from "node:crypto";
+import { malformed } from "./failure.ts";
+import { Reader, Writer } from "./wire.ts";
+
+/** The curves of RFC 5656 that are in use. */
+export type CurveName = "nistp256" | "nistp384" | "nistp521";
+
+/** What is known of a curve: bits of its field, bytes of a coordinate, JWK name, hash, OID in DER. */
+export interface Curve {
+  readonly name: CurveName;
+  readonly bits: number;
+  readonly bytes: number;
+  readonly jwk: string;
+  readonly hash: "sha256" | "sha384" | "sha512";
+  readonly oid: Buffer;
+}
+
+export const curves: Readonly<Record<CurveName, Curve>> = {
+  nistp256: {
+    name: "nistp256",
+    bits: 256,
+    bytes: 32,
+    jwk: "P-256",
+    hash: "sha256",
+    oid: Buffer.from("06082a8648ce3d030107", "hex"),
+  },
+  nistp384: {
+    name: "nistp384",
+    bits: 384,
+    bytes: 48,
+    jwk: "P-384",
+    hash: "sha384",
+    oid: Buffer.from("06052b81040022", "hex"),
+  },
+  nistp521: {
+    name: "nistp521",
+    bits: 521,
+    bytes: 66,
+    jwk: "P-521",
+    hash: "sha512",
+    oid: Buffer.from("06052b81040023", "hex"),
+  },
+};
+
+export interface RsaPublicKey {
+  readonly type: "rsa";
+  /** Modulus and exponent as magnitudes, most significant byte first. */
+  readonly n: Buffer;
+  readonly e: Buffer;
+}
+export interface EcdsaPublicKey {
+  readonly type: "ecdsa";
+  readonly curve: CurveName;
+  /** The uncompressed point: 04, x, y. */
+  readonly point: Buffer;
+}
+export interface Ed25519PublicKey {
+  readonly type: "ed25519";
+  /** 32 bytes. */
+  readonly publicKey: Buffer;
+}
+/** Keys on FIDO authenticators: listed and fingerprinted here, not used. */
+export interface SkEcdsaPublicKey {
+  readonly type: "sk-ecdsa";
+  readonly curve: "nistp256";
+  readonly point: Buffer;
+  readonly application: string;
+}
+export interface SkEd25519PublicKey {
+  readonly type: "sk-ed25519";
+  readonly publicKey: Buffer;
+  readonly application: string;
+}
+
+/** Any public key whose blob is understood here. */
+export type PublicKey =
+  | RsaPublicKey
+  | EcdsaPublicKey
+  | Ed25519PublicKey
+  | SkEcdsaPublicKey
+  | SkEd25519PublicKey;
+
+const skSuffix = "@openssh.com";
+
+/** The algorithm name in front of a plain key's blob. */
+export function algorithmName(key: PublicKey): string {
+  switch (key.type) {
+    case "rsa":
+      return "ssh-rsa";
+    case "ecdsa":
+      return `ecdsa-sha2-${key.curve}`;
+    case "ed25519":
+      return "ssh-ed25519";
+    case "sk-ecdsa":
+      return `sk-ecdsa-sha2-nistp256${skSuffix}`;
+    case "sk-ed25519":
+      return `sk-ssh-ed25519${skSuffix}`;
+  }
+}
+
+/** The algorithm name that a key blob or certificate blob begins with. @throws {Failure} malformed */
+export function blobAlgorithm(blob: Uint8Array): string {
+  return new Reader(blob).name();
+}
+
+/**
+ * Decodes a plain key's blob.
+ * @returns undefined for an algorithm that is not known here (or is a certificate's)
+ * @throws {Failure} malformed
+ */
+export function decodePublicKey(blob: Uint8Array): PublicKey | undefined {
+  const reader = new Reader(blob);
+  const key = readKeyFields(reader, reader.name());
+  if (key !== undefined) reader.end();
+  return key;
+}
+
+/** Reads the fields that follow the algorithm name `algorithm`; also those within a certificate. */
+export function readKeyFields(reader: Reader, algorithm: string): PublicKey | undefined {
+  switch (algorithm) {
+    case "ssh-rsa": {
+      const e = reader.mpint();
+      const n = reader.mpint();
+      if (n.length === 0 || e.length === 0)
+        throw malformed("An RSA key has no modulus or exponent.");
+      return { type: "rsa", n, e };
+    }
+    case "ecdsa-sha2-nistp256":
+    case "ecdsa-sha2-nistp384":
+    case "ecdsa-sha2-nistp521": {
+      const curve = algorithm.slice("ecdsa-sha2-".length) as CurveName;
+      return { type: "ecdsa", curve, point: readPoint(reader, curve) };
+    }
+    case "ssh-ed25519":
+      return { type: "ed25519", publicKey: readEd25519(reader) };
+    case `sk-ecdsa-sha2-nistp256${skSuffix}`: {
+      const point = readPoint(reader, "nistp256");
+      return { type: "sk-ecdsa", curve: "nistp256", point, application: reader.text() };
+    }
+    case `sk-ssh-ed25519${skSuffix}`: {
+      const publicKey = readEd25519(reader);
+      return { type: "sk-ed25519", publicKey, application: reader.text() };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Encodes a plain key's blob; inverts `decodePublicKey`. */
+export function encodePublicKey(key: PublicKey): Buffer {
+  const writer = new Writer().text(algorithmName(key));
+  writeKeyFields(writer, key);
+  return writer.finish();
+}
+
+/** Writes the fields that follow the algorithm name; also those within a certificate. */
+export function writeKeyFields(writer: Writer, key: PublicKey): void {
+  switch (key.type) {
+    case "rsa":
+      writer.mpint(key.e).mpint(key.n);
+      return;
+    case "ecdsa":
+      writer.text(key.curve).string(key.point);
+      return;
+    case "ed25519":
+      writer.string(key.publicKey);
+      return;
+    case "sk-ecdsa":
+      writer.text(key.curve).string(key.point).text(key.application);
+      return;
+    case "sk-ed25519":
+      writer.string(key.publicKey).text(key.application);
+      return;
+  }
+}
+
+/** A key's size in bits, as `ssh-keygen -l` prints it. */
+export function keyBits(key: PublicKey): number {
+  switch (key.type) {
+    case "rsa":
+      return key.n.length * 8 - Math.clz32(key.n[0] as number) + 24;
+    case "ecdsa":
+    case "sk-ecdsa":
+      return curves[key.curve].bits;
+    case "ed25519":
+    case "sk-ed25519":
+      return 256;
+  }
+}
+
+/** A key's type in capitals, as `ssh-keygen -l` prints it in brackets. */
+export function keyTypeName(key: PublicKey): string {
+  switch (key.type) {
+    case "rsa":
+      return "RSA";
+    case "ecdsa":
+      return "ECDSA";
+    case "ed25519":
+      return "ED25519";
+    case "sk-ecdsa":
+      return "ECDSA-SK";
+    case "sk-ed25519":
+      return "ED25519-SK";
+  }
+}
+
+/** The hashes of fingerprints. */
+export type FingerprintHash = "sha256" | "md5";
+
+/**
+ * The fingerprint of a plain key's blob as OpenSSH prints it: `SHA256:` and base64 without padding,
+ * or `MD5:` and hexadecimal pairs. A certificate's fingerprint is that of its plain key.
+ */
+export function fingerprint(keyBlob: Uint8Array, hash: FingerprintHash = "sha256"): string {
+  const digest = createHash(hash).update(keyBlob).digest();
+  if (hash === "sha256") return `SHA256:${digest.toString("base64").replace(/=+$/, "")}`;
+  return `MD5:${digest.toString("hex").replace(/..(?=.)/g, "$&:")}`;
+}
+
+/**
+ * A public key as a `KeyObject`, to verify with.
+ * @throws {Failure} malformed, when the numbers make no key, as a point that is not on its curve
+ */
+export function toKeyObject(key: PublicKey): KeyObject {
+  try {
+    return createPublicKey({ format: "jwk", key: toJwk(key) });
+  } catch {
+    throw malformed("The numbers of a public key make no key.");
+  }
+}
+
+function toJwk(key: PublicKey): Record<string, string> {
+  switch (key.type) {
+    case "rsa":
+      return { kty: "RSA", n: key.n.toString("base64url"), e: key.e.toString("base64url") };
+    case "ecdsa":
+    case "sk-ecdsa": {
+      const { jwk, bytes } = curves[key.curve];
+      const x = key.point.subarray(1, 1 + bytes).toString("base64url");
+      const y = key.point.subarray(1 + bytes).toString("base64url");
+      return { kty: "EC", crv: jwk, x, y };
+    }
+    case "ed25519":
+    case "sk-ed25519":
+      return { kty: "OKP", crv: "Ed25519", x: key.publicKey.toString("base64url") };
+  }
+}
+
+function readPoint(reader: Reader, curve: CurveName): Buffer {
+  if (reader.name() !== curve) throw malformed("An ECDSA key's curve is not its algorithm's.");
+  const point = reader.string();
+  if (point[0] !== 4 || point.length !== 1 + 2 * curves[curve].bytes) {
+    throw malformed("An ECDSA key's point is not an uncompressed point of its curve.");
+  }
+  return point;
+}
+
+function readEd25519(reader: Reader): Buffer {
+  const publicKey = reader.string();
+  if (publicKey.length !== 32) throw malformed("An Ed25519 key is not 32 bytes long.");
+  return publicKey;
+}

@@ -1,0 +1,104 @@
+/** Replies of the agent protocol (RFC 9987, section 3), decoded and encoded. */
+import { malformed } from "./failure.ts";
+import { replyNumbers } from "./numbers.ts";
+import { Reader, Writer } from "./wire.ts";
+
+/** A key or certificate that an agent can use. */
+export interface Identity {
+  /** A plain key's blob or a certificate's. */
+  readonly keyBlob: Buffer;
+  readonly comment: string;
+}
+
+/** A reply from an agent. */
+export type Reply =
+  | { readonly type: "success" }
+  | { readonly type: "failure" }
+  | { readonly type: "extension-failure" }
+  | { readonly type: "identities"; readonly identities: readonly Identity[] }
+  /** A signature blob. */
+  | { readonly type: "signature"; readonly signature: Buffer }
+  | {
+      readonly type: "extension-response";
+      readonly name: string;
+      /** What follows the name; its meaning is the extension's own. */
+      readonly body: Buffer;
+    }
+  /** Protocol 1: an empty list. */
+  | { readonly type: "rsa-identities" };
+
+/**
+ * Decodes a reply.
+ * @param message a frame without its length
+ * @throws {Failure} malformed
+ */
+export function decodeReply(message: Uint8Array): Reply {
+  const reader = new Reader(message);
+  const reply = readReply(reader, reader.byte());
+  reader.end();
+  return reply;
+}
+
+function readReply(reader: Reader, number: number): Reply {
+  switch (number) {
+    case replyNumbers.success:
+      return { type: "success" };
+    case replyNumbers.failure:
+      return { type: "failure" };
+    case replyNumbers.extensionFailure:
+      return { type: "extension-failure" };
+    case replyNumbers.identities:
+      return { type: "identities", identities: readIdentities(reader) };
+    case replyNumbers.signature:
+      return { type: "signature", signature: reader.string() };
+    case replyNumbers.extensionResponse: {
+      const name = reader.name();
+      return { type: "extension-response", name, body: reader.rest() };
+    }
+    case replyNumbers.rsaIdentities:
+      if (reader.uint32() !== 0) throw malformed("A list of protocol 1 keys is not empty.");
+      return { type: "rsa-identities" };
+    default:
+      throw malformed(`Reply number ${number} is not known.`);
+  }
+}
+
+function readIdentities(reader: Reader): Identity[] {
+  const count = reader.uint32();
+  if (count > reader.remaining / 8) throw malformed("A list of identities ends too early.");
+  const identities: Identity[] = [];
+  for (let index = 0; index < count; index++) {
+    const keyBlob = reader.string();
+    identities.push({ keyBlob, comment: reader.text() });
+  }
+  return identities;
+}
+
+/** Encodes a reply as a frame without its length; inverts `decodeReply`. */
+export function encodeReply(reply: Reply): Buffer {
+  switch (reply.type) {
+    case "success":
+      return Buffer.of(replyNumbers.success);
+    case "failure":
+      return Buffer.of(replyNumbers.failure);
+    case "extension-failure":
+      return Buffer.of(replyNumbers.extensionFailure);
+    case "identities": {
+      const { identities } = reply;
+      const writer = new Writer(64 + identities.length * 128).byte(replyNumbers.identities);
+      writer.uint32(identities.length);
+      for (const { keyBlob, comment } of identities) writer.string(keyBlob).text(comment);
+      return writer.finish();
+    }
+    case "signature": {
+      const writer = new Writer(5 + reply.signature.length).byte(replyNumbers.signature);
+      return writer.string(reply.signature).finish();
+    }
+    case "extension-response": {
+      const writer = new Writer(64 + reply.body.length).byte(replyNumbers.extensionResponse);
+      return writer.text(reply.name).bytes(reply.body).finish();
+    }
+    case "rsa-identities":
+      return new Writer(8).byte(replyNumbers.rsaIdentities).uint32(0).finish();
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * Signatures: made with a `KeyObject`, encoded as signature blobs, verified.
+ *
+ * RSA: RFC 4253 section 6.6 (SHA-1) and RFC 8332 (SHA-2); ECDSA: RFC 5656 section 3.1.2;
+ * Ed25519: RFC 8709.
+ */
+import { type KeyObject, sign, verify } from "node:crypto";
+import { Failure, malformed } from "./failure.ts";
+import { signatureFlags } from "./numbers.ts";
+import { type CurveName, curves, type PublicKey, toKeyObject } from "./public-key.ts";
+import { Reader, Writer } from "./wire.ts";
+
+/** The signature algorithms that keys of this project sign with. */
+export type SignatureAlgorithm =
+  | "ssh-rsa"
+  | "rsa-sha2-256"
+  | "rsa-sha2-512"
+  | "ecdsa-sha2-nistp256"
+  | "ecdsa-sha2-nistp384"
+  | "ecdsa-sha2-nistp521"
+  | "ssh-ed25519";
+
+/** A hash by its name in `node:crypto`; Ed25519 takes the data itself. */
+export type SignatureHash = "sha1" | "sha256" | "sha384" | "sha512" | null;
+
+const hashes: Readonly<Record<SignatureAlgorithm, SignatureHash>> = {
+  "ssh-rsa": "sha1",
+  "rsa-sha2-256": "sha256",
+  "rsa-sha2-512": "sha512",
+  "ecdsa-sha2-nistp256": "sha256",
+  "ecdsa-sha2-nistp384": "sha384",
+  "ecdsa-sha2-nistp521": "sha512",
+  "ssh-ed25519": null,
+};
+
+/** The hash that an algorithm signs; null for Ed25519. */
+export function signatureHash(algorithm: SignatureAlgorithm): SignatureHash {
+  return hashes[algorithm];
+}
+
+/**
+ * The algorithm that a sign request asks for (RFC 9987, section 3.6.1). RSA without flags is SHA-1,
+ * as the RFC has it; with both flags SHA-256 wins, as in OpenSSH; other keys have one algorithm.
+ * @throws {Failure} unsupported, for keys on FIDO authenticators
+ */
+export function signatureAlgorithm(key: PublicKey, flags: number): SignatureAlgorithm {
+  switch (key.type) {
+    case "rsa":
+      if (flags & signatureFlags.rsaSha256) return "rsa-sha2-256";
+      if (flags & signatureFlags.rsaSha512) return "rsa-sha2-512";
+      return "ssh-rsa";
+    case "ecdsa":
+      return `ecdsa-sha2-${key.curve}`;
+    case "ed25519":
+      return "ssh-ed25519";
+    case "sk-ecdsa":
+    case "sk-ed25519":
+      throw new Failure("unsupported", "Keys on FIDO authenticators are not supported.");
+  }
+}
+
+/**
+ * Signs at once and returns the signature blob. For key types that take microseconds.
+ * @param key the private key
+ */
+export function signNow(key: KeyObject, algorithm: SignatureAlgorithm, data: Uint8Array): Buffer {
+  const raw = sign(hashes[algorithm], data, { key, dsaEncoding: "ieee-p1363" });
+  return encodeSignature(algorithm, raw);
+}
+
+/** Signs on another thread and resolves with the signature blob. `data` must not change meanwhile. */
+export function signLater(
+  key: KeyObject,
+  algorithm: SignatureAlgorithm,
+  data: Uint8Array,
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    sign(hashes[algorithm], data, { key, dsaEncoding: "ieee-p1363" }, (error, raw) => {
+      if (error) reject(error);
+      else resolve(encodeSignature(algorithm, raw));
+    });
+  });
+}
+
+/**
+ * A signature blob from what the algorithm itself yields.
+ * @param raw RSA: the signature, as long as the modulus; ECDSA: r and s, each as long as a
+ *   coordinate (PKCS#11 and IEEE P1363 have it so); Ed25519: 64 bytes
+ */
+export function encodeSignature(algorithm: SignatureAlgorithm, raw: Uint8Array): Buffer {
+  const writer = new Writer(raw.length + 64).text(algorithm);
+  if (!algorithm.startsWith("ecdsa-")) return writer.string(raw).finish();
+  const half = raw.length / 2;
+  const inner = new Writer(raw.length + 16);
+  inner.mpint(raw.subarray(0, half)).mpint(raw.subarray(half));
+  return writer.string(inner.finish()).finish();
+}
+
+/** A signature blob taken apart; the inverse of `encodeSignature`. */
+export interface Signature {
+  readonly algorithm: SignatureAlgorithm;
+  readonly raw: Buffer;
+}
+
+/**
+ * Decodes a signature blob.
+ * @throws {Failure} malformed, also for an algorithm that is not in `SignatureAlgorithm`
+ */
+export function decodeSignature(blob: Uint8Array): Signature {
+  const reader = new Reader(blob);
+  const algorithm = reader.name();
+  if (!isSignatureAlgorithm(algorithm)) throw malformed("A signature's algorithm is not known.");
+  const value = reader.string();
+  reader.end();
+  switch (algorithm) {
+    case "ssh-rsa":
+    case "rsa-sha2-256":
+    case "rsa-sha2-512":
+      return { algorithm, raw: value };
+    case "ssh-ed25519":
+      if (value.length !== 64) throw malformed("An Ed25519 signature is not 64 bytes long.");
+      return { algorithm, raw: value };
+    case "ecdsa-sha2-nistp256":
+    case "ecdsa-sha2-nistp384":
+    case "ecdsa-sha2-nistp521":
+      return {
+        algorithm,
+        raw: readPair(value, algorithm.slice("ecdsa-sha2-".length) as CurveName),
+      };
+  }
+}
+
+/**
+ * Whether `blob` is a signature by `key` over `data`. A blob that is no signature, an algorithm that
+ * is not the key's and a wrong signature are all just false.
+ */
+export function verifySignature(key: PublicKey, blob: Uint8Array, data: Uint8Array): boolean {
+  try {
+    const { algorithm, raw } = decodeSignature(blob);
+    if (!belongs(key, algorithm)) return false;
+    const padded = key.type === "rsa" ? padLeft(raw, key.n.length) : raw;
+    const verifier = { key: toKeyObject(key), dsaEncoding: "ieee-p1363" } as const;
+    return verify(hashes[algorithm], data, verifier, padded);
+  } catch {
+    return false;
+  }
+}
+
+function isSignatureAlgorithm(name: string): name is SignatureAlgorithm {
+  return Object.hasOwn(hashes, name);
+}
+
+function belongs(key: PublicKey, algorithm: SignatureAlgorithm): boolean {
+  switch (key.type) {
+    case "rsa":
+      return algorithm === "ssh-rsa" || algorithm.startsWith("rsa-sha2-");
+    case "ecdsa":
+      return algorithm === `ecdsa-sha2-${key.curve}`;
+    case "ed25519":
+      return algorithm === "ssh-ed25519";
+    case "sk-ecdsa":
+    case "sk-ed25519":
+      return false;
+  }
+}
+
+function readPair(bytes: Buffer, curve: CurveName): Buffer {
+  const reader = new Reader(bytes);
+  const r = reader.mpint();
+  const s = reader.mpint();
+  reader.end();
+  const width = curves[curve].bytes;
+  return Buffer.concat([padLeft(r, width), padLeft(s, width)]);
+}
+
+/** A magnitude with zeros in front, `width` bytes long. */
+function padLeft(bytes: Buffer, width: number): Buffer {
+  if (bytes.length === width) return bytes;
+  if (bytes.length > width) throw malformed("A signature is longer than its key.");
+  const padded = Buffer.alloc(width);
+  padded.set(bytes, width - bytes.length);
+  return padded;
+}
