@@ -2,13 +2,13 @@
  * `session-bind@openssh.com`: an ssh client tells the agent which session a connection is for
  * (OpenSSH's PROTOCOL.agent, section 1).
  */
-import { decodePublicKey } from "../public-key.ts";
+import { identify } from "../certificate.ts";
 import { verifySignature } from "../signature.ts";
 import { Reader, Writer } from "../wire.ts";
 
 /** A session that a connection to the agent is bound to. */
 export interface SessionBind {
-  /** The blob of the key that the server proved itself with. */
+  /** The blob of the key or host certificate that the server proved itself with. */
   readonly hostKey: Buffer;
   /** The session identifier: the exchange hash of the first key exchange. */
   readonly sessionId: Buffer;
@@ -41,6 +41,6 @@ export function decodeSessionBind(body: Uint8Array): SessionBind {
 
 /** Whether the host key really signed the session identifier. @throws {Failure} malformed */
 export function verifySessionBind(bind: SessionBind): boolean {
-  const hostKey = decodePublicKey(bind.hostKey);
-  return hostKey !== undefined && verifySignature(hostKey, bind.signature, bind.sessionId);
+  const host = identify(bind.hostKey);
+  return host !== undefined && verifySignature(host.key, bind.signature, bind.sessionId);
 }
