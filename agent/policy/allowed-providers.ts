@@ -1,0 +1,68 @@
+/**
+ * Which PKCS#11 libraries the agent may load: the patterns of `ssh-agent -P`.
+ *
+ * They are matched against the canonical path, so a symbolic link cannot lead elsewhere. A path that
+ * is not absolute is resolved against the agent's working directory before that, as OpenSSH does it;
+ * for an agent in the background this is the root directory.
+ */
+
+/** The patterns that hold without `-P`, as in OpenSSH. */
+export const defaultAllowedProviders = "/usr/lib*/*,/usr/local/lib*/*";
+
+/** The libraries that may be loaded. */
+export interface AllowedProviders {
+  /** Whether the library with this canonical path may be loaded. */
+  allows(path: string): boolean;
+}
+
+/**
+ * Reads a list of patterns as OpenSSH does (ssh_config(5), PATTERNS): separated by commas; `*` stands
+ * for any bytes, also `/`, and `?` for one byte; a pattern behind `!` forbids what it matches,
+ * whatever the others say. A list without a match allows nothing.
+ */
+export function parseAllowedProviders(list: string): AllowedProviders {
+  const patterns = list.split(",").filter((pattern) => pattern !== "");
+  const allowed = patterns.filter((pattern) => !pattern.startsWith("!")).map(asBytes);
+  const forbidden = patterns
+    .filter((pattern) => pattern.startsWith("!"))
+    .map((pattern) => asBytes(pattern.slice(1)));
+  return {
+    allows(path) {
+      const bytes = asBytes(path);
+      if (forbidden.some((pattern) => matches(bytes, pattern))) return false;
+      return allowed.some((pattern) => matches(bytes, pattern));
+    },
+  };
+}
+
+/** One character for each byte of the text's UTF-8. */
+function asBytes(text: string): string {
+  return Buffer.from(text, "utf8").toString("latin1");
+}
+
+/**
+ * Whether the pattern matches the whole text. Only the last `*` is ever tried again, so the time is
+ * at most the product of the lengths.
+ */
+function matches(text: string, pattern: string): boolean {
+  let at = 0;
+  let next = 0;
+  let star = -1;
+  let starAt = 0;
+  while (at < text.length) {
+    if (pattern[next] === "*") {
+      star = next++;
+      starAt = at;
+    } else if (pattern[next] === "?" || pattern[next] === text[at]) {
+      next++;
+      at++;
+    } else if (star >= 0) {
+      next = star + 1;
+      at = ++starAt;
+    } else {
+      return false;
+    }
+  }
+  while (pattern[next] === "*") next++;
+  return next === pattern.length;
+}
