@@ -1,0 +1,85 @@
+/** What an agent is made of; handlers get it handed to them. */
+import type { FailureReason } from "../protocol/extensions/failure-reason.ts";
+import type { FingerprintHash } from "../protocol/public-key.ts";
+import type { Clock, WallClock } from "./host/clock.ts";
+import type { PeerCredentials } from "./host/libc.ts";
+import { Keyring, type KeyringIdentity } from "./keyring.ts";
+import { AgentLock } from "./lock.ts";
+import type { ProviderRegistry } from "./pkcs11/registry.ts";
+import type { Ask } from "./policy/confirm.ts";
+import type { SessionBindings } from "./policy/session.ts";
+
+/** What the options of `ssh-agent` set. */
+export interface AgentSettings {
+  /** `-t`: seconds that identities live for when their request does not say; undefined for ever. */
+  readonly defaultLifetime: number | undefined;
+  /** `-O allow-remote-pkcs11`. */
+  readonly allowRemotePkcs11: boolean;
+  /** `-E`: the fingerprints in questions and in the log. */
+  readonly fingerprintHash: FingerprintHash;
+}
+
+/** What an agent needs of the world. */
+export interface AgentParts {
+  readonly settings: AgentSettings;
+  readonly providers: ProviderRegistry;
+  readonly ask: Ask;
+  readonly clock: Clock;
+  readonly wallClock: WallClock;
+  /** Gets a line for each thing that happens; no line ever holds a secret. */
+  readonly log: (line: string) => void;
+}
+
+/** An agent: its keys, its providers, its lock. */
+export class Agent {
+  readonly settings: AgentSettings;
+  readonly keyring: Keyring;
+  readonly providers: ProviderRegistry;
+  readonly lock: AgentLock;
+  readonly ask: Ask;
+  readonly clock: Clock;
+  readonly wallClock: WallClock;
+  readonly log: (line: string) => void;
+
+  constructor(parts: AgentParts) {
+    this.settings = parts.settings;
+    this.providers = parts.providers;
+    this.ask = parts.ask;
+    this.clock = parts.clock;
+    this.wallClock = parts.wallClock;
+    this.log = parts.log;
+    this.lock = new AgentLock(parts.clock);
+    this.keyring = new Keyring(parts.clock, (identity) => this.#onRemoved(identity));
+  }
+
+  /** Removes every identity and unloads every provider. */
+  async removeEverything(): Promise<void> {
+    this.keyring.clear();
+    await this.providers.removeAll();
+  }
+
+  /** A provider whose last identity is gone is of no use: its library is unloaded. */
+  #onRemoved(identity: KeyringIdentity): void {
+    this.log(`removed ${describeIdentity(identity)}`);
+    const { provider } = identity;
+    if (provider === undefined || this.keyring.blobsOfProvider(provider).length > 0) return;
+    this.providers.remove(provider).catch((error: unknown) => {
+      this.log(`unloading ${provider} failed: ${error instanceof Error ? error.message : "?"}`);
+    });
+  }
+}
+
+/** What the agent keeps for one connection. */
+export interface ConnectionState {
+  /** Who is at the other end; undefined where the system does not tell. */
+  readonly peer: PeerCredentials | undefined;
+  readonly bindings: SessionBindings;
+  /** Why the last request that failed did. */
+  lastFailure: FailureReason | undefined;
+}
+
+/** An identity as the log names it. */
+export function describeIdentity(identity: KeyringIdentity): string {
+  const kind = identity.certificate === undefined ? "key" : "certificate";
+  return `${kind} ${JSON.stringify(identity.comment)}`;
+}

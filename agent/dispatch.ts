@@ -1,0 +1,126 @@
+/**
+ * One request's way through the agent: decoded, handed to the one row of the table that handles it,
+ * and answered. Every refusal becomes a reply here, and nowhere else.
+ */
+import { asFailure, Failure } from "../protocol/failure.ts";
+import { requestNumbers } from "../protocol/numbers.ts";
+import type { Reply } from "../protocol/replies.ts";
+import { decodeRequest, type Request } from "../protocol/requests.ts";
+import type { Agent, ConnectionState } from "./agent.ts";
+import { extensionHandlers, extensionsWhileLocked } from "./extensions/table.ts";
+import { addIdentity } from "./requests/add-identity.ts";
+import { requestIdentities } from "./requests/identities.ts";
+import { lock, unlock } from "./requests/lock.ts";
+import { removeAllIdentities, removeIdentity } from "./requests/remove.ts";
+import { sign } from "./requests/sign.ts";
+import { addSmartcardKey, removeSmartcardKey } from "./requests/smartcard.ts";
+
+/** Answers a request, at once or later, or throws a `Failure`. */
+export type Handler<Handled> = (
+  agent: Agent,
+  connection: ConnectionState,
+  request: Handled,
+) => Reply | Promise<Reply>;
+
+type HandlerTable = {
+  readonly [Type in Request["type"]]: Handler<Extract<Request, { type: Type }>>;
+};
+
+const handlers: HandlerTable = {
+  "request-identities": requestIdentities,
+  sign,
+  "add-identity": addIdentity,
+  "remove-identity": removeIdentity,
+  "remove-all-identities": removeAllIdentities,
+  "add-smartcard-key": addSmartcardKey,
+  "remove-smartcard-key": removeSmartcardKey,
+  lock,
+  unlock,
+  extension: handleExtension,
+  "request-rsa-identities": () => ({ type: "rsa-identities" }),
+  "remove-all-rsa-identities": () => ({ type: "success" }),
+};
+
+/**
+ * Answers one request. Whatever happens, there is a reply; the reason of a refusal is kept in
+ * `connection.lastFailure`.
+ * @param message a frame without its length; not kept once the reply is there
+ */
+export function dispatch(
+  agent: Agent,
+  connection: ConnectionState,
+  message: Buffer,
+): Reply | Promise<Reply> {
+  let request: Request | undefined;
+  const refused = (error: unknown) => refuse(agent, connection, message[0] ?? 0, request, error);
+  try {
+    request = decodeRequest(message);
+    const reply = agent.lock.isLocked
+      ? handleLocked(agent, connection, request)
+      : handle(agent, connection, request);
+    return reply instanceof Promise ? reply.catch(refused) : reply;
+  } catch (error) {
+    return refused(error);
+  }
+}
+
+function handle<Type extends Request["type"]>(
+  agent: Agent,
+  connection: ConnectionState,
+  request: Extract<Request, { type: Type }>,
+): Reply | Promise<Reply> {
+  const handler: Handler<Extract<Request, { type: Type }>> = handlers[request.type as Type];
+  return handler(agent, connection, request);
+}
+
+/** A locked agent shows nothing and does nothing but unlock, bind sessions and give reasons. */
+function handleLocked(
+  agent: Agent,
+  connection: ConnectionState,
+  request: Request,
+): Reply | Promise<Reply> {
+  switch (request.type) {
+    case "unlock":
+    case "request-rsa-identities":
+      return handle(agent, connection, request);
+    case "request-identities":
+      return { type: "identities", identities: [] };
+    case "extension":
+      if (extensionsWhileLocked.has(request.name)) return handle(agent, connection, request);
+      break;
+    default:
+      break;
+  }
+  throw new Failure("locked", "The agent is locked.");
+}
+
+function handleExtension(
+  agent: Agent,
+  connection: ConnectionState,
+  request: Extract<Request, { type: "extension" }>,
+): Reply | Promise<Reply> {
+  const handler = extensionHandlers.get(request.name);
+  if (handler === undefined) {
+    throw new Failure("unsupported", `The extension "${request.name}" is not supported.`);
+  }
+  return handler(agent, connection, request.body);
+}
+
+/** An extension that is known and fails answers 28; all else that fails answers 5. */
+function refuse(
+  agent: Agent,
+  connection: ConnectionState,
+  number: number,
+  request: Request | undefined,
+  error: unknown,
+): Reply {
+  const { code, message, hint } = asFailure(error);
+  connection.lastFailure = { request: number, code, sentence: message, hint };
+  agent.log(`refused request ${number}: ${code}: ${message}`);
+  if (code === "internal" && error instanceof Error) agent.log(`${error.name}: ${error.message}`);
+  const isKnownExtension =
+    number === requestNumbers.extension &&
+    request?.type === "extension" &&
+    extensionHandlers.has(request.name);
+  return { type: isKnownExtension ? "extension-failure" : "failure" };
+}

@@ -1,0 +1,18 @@
+/** `failure-reason@cardagent.alt`: why the last request on this connection that failed did. */
+import { encodeFailureReason } from "../../protocol/extensions/failure-reason.ts";
+import { extensionNames } from "../../protocol/extensions/names.ts";
+import type { Reply } from "../../protocol/replies.ts";
+import { Reader } from "../../protocol/wire.ts";
+import type { Agent, ConnectionState } from "../agent.ts";
+
+/** Gives the reason, or an extension failure when nothing failed; that is no failure itself. */
+export function failureReason(_agent: Agent, connection: ConnectionState, body: Buffer): Reply {
+  new Reader(body).end();
+  const { lastFailure } = connection;
+  if (lastFailure === undefined) return { type: "extension-failure" };
+  return {
+    type: "extension-response",
+    name: extensionNames.failureReason,
+    body: encodeFailureReason(lastFailure),
+  };
+}

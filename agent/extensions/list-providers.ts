@@ -1,0 +1,33 @@
+/** `list-providers@cardagent.alt`: the PKCS#11 providers that are loaded. */
+import {
+  encodeListProvidersReply,
+  type ProviderDescription,
+} from "../../protocol/extensions/list-providers.ts";
+import { extensionNames } from "../../protocol/extensions/names.ts";
+import type { Reply } from "../../protocol/replies.ts";
+import { Reader } from "../../protocol/wire.ts";
+import type { Agent, ConnectionState } from "../agent.ts";
+import type { Provider } from "../pkcs11/provider.ts";
+import { refuseRemote } from "../requests/smartcard.ts";
+
+/** Lists the providers. A slow one delays this reply by its own short limit, and no other. */
+export async function listProviders(
+  agent: Agent,
+  connection: ConnectionState,
+  body: Buffer,
+): Promise<Reply> {
+  new Reader(body).end();
+  refuseRemote(agent, connection);
+  const described = agent.providers.list().map((provider) => describe(agent, provider));
+  return {
+    type: "extension-response",
+    name: extensionNames.listProviders,
+    body: encodeListProvidersReply(await Promise.all(described)),
+  };
+}
+
+async function describe(agent: Agent, provider: Provider): Promise<ProviderDescription> {
+  const { path, requested, tokens } = provider;
+  const state = await provider.state();
+  return { path, requested, state, tokens, identities: agent.keyring.blobsOfProvider(path) };
+}

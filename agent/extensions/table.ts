@@ -1,0 +1,43 @@
+/** The extensions that the agent knows. Adding one is a file in this folder and a row here. */
+import { extensionNames } from "../../protocol/extensions/names.ts";
+import { encodeQueryReply } from "../../protocol/extensions/query.ts";
+import type { Reply } from "../../protocol/replies.ts";
+import type { Agent, ConnectionState } from "../agent.ts";
+import { addCertificate } from "./add-certificate.ts";
+import { failureReason } from "./failure-reason.ts";
+import { listProviders } from "./list-providers.ts";
+import { removeAllProviders } from "./remove-all-providers.ts";
+import { sessionBind } from "./session-bind.ts";
+
+/** Answers an extension request, at once or later, or throws a `Failure`. */
+export type ExtensionHandler = (
+  agent: Agent,
+  connection: ConnectionState,
+  body: Buffer,
+) => Reply | Promise<Reply>;
+
+/** The handlers by the names of their extensions. */
+export const extensionHandlers: ReadonlyMap<string, ExtensionHandler> = new Map<
+  string,
+  ExtensionHandler
+>([
+  [extensionNames.query, query],
+  [extensionNames.sessionBind, sessionBind],
+  [extensionNames.listProviders, listProviders],
+  [extensionNames.removeAllProviders, removeAllProviders],
+  [extensionNames.addCertificate, addCertificate],
+  [extensionNames.failureReason, failureReason],
+]);
+
+/** Those that a locked agent answers too: none of them tells what it holds. */
+export const extensionsWhileLocked: ReadonlySet<string> = new Set([
+  extensionNames.query,
+  extensionNames.sessionBind,
+  extensionNames.failureReason,
+]);
+
+/** `query`: all names but its own (RFC 9987, section 3.8.1). */
+function query(): Reply {
+  const names = [...extensionHandlers.keys()].filter((name) => name !== extensionNames.query);
+  return { type: "extension-response", name: extensionNames.query, body: encodeQueryReply(names) };
+}

@@ -1,0 +1,28 @@
+/** The agent's clock, which tests can replace. */
+import { uptime } from "node:os";
+
+/** Time that never goes back, and timers on it. Milliseconds throughout. */
+export interface Clock {
+  /** Milliseconds since some moment in the past; time that the machine slept counts. */
+  now(): number;
+  /** Calls `callback` once after `delay`; the returned function cancels it. */
+  after(delay: number, callback: () => void): () => void;
+}
+
+/** The time of day, for the validity of certificates: seconds since 1970. */
+export type WallClock = () => bigint;
+
+/**
+ * The machine's clock. `os.uptime` counts the time that a machine was asleep, as OpenSSH's agent
+ * does: a key that was to live for an hour is gone when a laptop is opened the next morning.
+ */
+export const systemClock: Clock = {
+  now: () => uptime() * 1000,
+  after(delay, callback) {
+    const timer = setTimeout(callback, delay);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
+
+export const systemWallClock: WallClock = () => BigInt(Math.floor(Date.now() / 1000));

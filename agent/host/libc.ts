@@ -1,0 +1,69 @@
+/**
+ * The few calls of the C library that Node.js does not have, by `koffi`.
+ *
+ * Loading it takes a few milliseconds, so this module is imported only where it is needed.
+ */
+import koffi from "koffi";
+
+/** The credentials of the process at the other end of a Unix socket. */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+}
+
+/** The C library's functions that are used here. */
+export interface Libc {
+  /** Who is at the other end of a connected Unix socket (SO_PEERCRED). */
+  peerCredentials(descriptor: number): PeerCredentials;
+  /** No core dumps, and no other process of this user may attach to this one. */
+  protectMemory(): void;
+  /**
+   * Replaces this process by a command that is searched in PATH.
+   * @returns only if that fails: the system's words for why
+   */
+  execute(command: string, args: readonly string[]): string;
+}
+
+const solSocket = 1;
+const soPeercred = 17;
+const prSetDumpable = 4;
+const rlimitCore = 4;
+const sigpipe = 13;
+const fSetfd = 2;
+
+/** Loads the C library. @throws when there is none of a known name */
+export function loadLibc(): Libc {
+  const library = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6");
+  const getsockopt = library.func(
+    "int getsockopt(int, int, int, _Out_ uint8_t *value, _Inout_ uint32_t *length)",
+  );
+  return {
+    peerCredentials(descriptor) {
+      const value = Buffer.alloc(12);
+      const length = [value.length];
+      if (getsockopt(descriptor, solSocket, soPeercred, value, length) !== 0) {
+        throw new Error("The socket has no peer credentials.");
+      }
+      return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4) };
+    },
+    protectMemory() {
+      const prctl = library.func(
+        "int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)",
+      );
+      const setrlimit = library.func("int setrlimit(int, const uint64_t *)");
+      prctl(prSetDumpable, 0, 0, 0, 0);
+      setrlimit(rlimitCore, [0, 0]);
+    },
+    execute(command, args) {
+      const signal = library.func("void *signal(int, intptr_t)");
+      const fcntl = library.func("int fcntl(int, int, ...)");
+      const execvp = library.func("int execvp(const char *, const char **)");
+      // Node.js ignores SIGPIPE and has the standard descriptors closed on exec: both undone here.
+      signal(sigpipe, 0);
+      for (const descriptor of [0, 1, 2]) fcntl(descriptor, fSetfd, "int", 0);
+      execvp(command, [command, ...args, null]);
+      const strerror = library.func("const char *strerror(int)");
+      return strerror(koffi.errno());
+    },
+  };
+}

@@ -1,0 +1,150 @@
+/**
+ * Where the agent listens, and how it comes to listen there.
+ *
+ * This runs before the agent serves anybody, so it may wait for the file system.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+} from "node:fs";
+import type { Server } from "node:net";
+import { homedir, hostname, tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+
+/** A place for a socket. */
+export interface SocketPlace {
+  readonly path: string;
+  /** A folder that was made for this socket alone, and goes with it. */
+  readonly ownFolder: string | undefined;
+}
+
+/** The longest path that a Unix socket can have on Linux, in bytes. */
+const longestPath = 107;
+
+/**
+ * The default place: `~/.ssh/agent/s.HOST.agent.RANDOM`, where HOST is a hash of the host's name, so
+ * that hosts with a common home can tell their sockets apart. Folders are made with mode 0700.
+ * @throws the system's error
+ */
+export function homeSocket(): SocketPlace {
+  const folder = join(process.env.HOME || homedir(), ".ssh", "agent");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if ((statSync(folder).mode & 0o077) !== 0) chmodSync(folder, 0o700);
+  const host = createHash("sha512").update(hostname()).digest().subarray(0, 8);
+  return {
+    path: join(folder, `s.${nameOf(host)}.agent.${nameOf(randomBytes(8))}`),
+    ownFolder: undefined,
+  };
+}
+
+/**
+ * The place of `-T`, as in OpenSSH before 10.1: `$TMPDIR/ssh-XXXXXX/agent.PPID`.
+ * @throws the system's error
+ */
+export function temporarySocket(): SocketPlace {
+  const folder = mkdtempSync(join(tmpdir(), "ssh-"));
+  return { path: join(folder, `agent.${process.ppid}`), ownFolder: folder };
+}
+
+/** The place of `-a`: a path as the user gave it. */
+export function givenSocket(path: string): SocketPlace {
+  return { path: resolve(path), ownFolder: undefined };
+}
+
+/**
+ * Makes a server listen at a place, with mode 0600, and calls `listening` in the same turn of the
+ * event loop: nobody can have connected by then.
+ *
+ * A server removes the path that it was bound to when it is closed, and the process that binds may
+ * not be the one that serves. So the socket is bound under another name and linked to its own, which
+ * also refuses a name that is taken, and shows the socket only when its mode is right.
+ * @param failed gets a sentence on why it cannot listen
+ */
+export function listenAt(
+  server: Server,
+  place: SocketPlace,
+  listening: () => void,
+  failed: (sentence: string) => void,
+): void {
+  const { path } = place;
+  const passing = join(dirname(path), `.${nameOf(randomBytes(4))}`);
+  if (Math.max(Buffer.byteLength(path), Buffer.byteLength(passing)) > longestPath) {
+    failed(`unix_listener: path "${path}" too long for Unix domain socket`);
+    return;
+  }
+  const fail = (error: unknown) => {
+    failed(`unix_listener: cannot bind to path ${path}: ${describeError(error)}`);
+  };
+  server.once("error", fail);
+  const umask = process.umask(0o177);
+  server.listen(passing, () => {
+    server.off("error", fail);
+    try {
+      moveWithoutReplacing(passing, path);
+    } catch (error) {
+      fail(error);
+      return;
+    }
+    listening();
+  });
+  process.umask(umask);
+}
+
+/** Removes a socket and the folder that was made for it; what is gone already is no error. */
+export function removeSocket({ path, ownFolder }: SocketPlace): void {
+  try {
+    unlinkSync(path);
+    if (ownFolder !== undefined) rmdirSync(ownFolder);
+  } catch {
+    // Somebody else removed it, or put something into the folder: theirs to keep.
+  }
+}
+
+function moveWithoutReplacing(from: string, to: string): void {
+  try {
+    linkSync(from, to);
+    unlinkSync(from);
+  } catch (error) {
+    const isTaken = codeOf(error) === "EEXIST" || exists(to);
+    if (isTaken) unlinkSync(from);
+    if (isTaken) throw error;
+    // A file system without hard links.
+    renameSync(from, to);
+  }
+}
+
+function exists(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+function describeError(error: unknown): string {
+  switch (codeOf(error)) {
+    case "EEXIST":
+    case "EADDRINUSE":
+      return "Address already in use";
+    // Node.js says EACCES for a folder that is not there.
+    case "ENOENT":
+      return "No such file or directory";
+    case "EACCES":
+      return "Permission denied";
+    default:
+      return error instanceof Error ? error.message : "unknown error";
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
+}
+
+/** Bytes as letters and digits. */
+function nameOf(bytes: Buffer): string {
+  return bytes.toString("base64url").replace(/[-_]/g, "x");
+}

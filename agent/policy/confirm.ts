@@ -1,0 +1,86 @@
+/**
+ * Asks the user whether a key may be used, by an askpass program, as OpenSSH's agent does:
+ * SSH_ASKPASS is run with SSH_ASKPASS_PROMPT=confirm; exit status 0 and no word, or the word "yes",
+ * mean yes.
+ */
+import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { Failure } from "../../protocol/failure.ts";
+
+/** Asks a question; resolves with whether the answer is yes. */
+export type Ask = (question: string) => Promise<boolean>;
+
+const defaultAskpass = "/usr/bin/ssh-askpass";
+const longestAnswer = 1024;
+
+/**
+ * Makes an `Ask` that runs an askpass program.
+ * @param environment the agent's: SSH_ASKPASS, SSH_ASKPASS_REQUIRE, DISPLAY, WAYLAND_DISPLAY
+ */
+export function askpass(environment: NodeJS.ProcessEnv): Ask {
+  return (question) => {
+    if (!mayAsk(environment)) {
+      throw new Failure(
+        "user-refused",
+        "The use of this key has to be confirmed, and there is no display to ask on.",
+        "Start ssh-agent with SSH_ASKPASS and DISPLAY set, or with SSH_ASKPASS_REQUIRE=force.",
+      );
+    }
+    const program = environment.SSH_ASKPASS || defaultAskpass;
+    return run(program, question, { ...environment, SSH_ASKPASS_PROMPT: "confirm" });
+  };
+}
+
+function mayAsk(environment: NodeJS.ProcessEnv): boolean {
+  const require = environment.SSH_ASKPASS_REQUIRE?.toLowerCase();
+  if (require === "force") return true;
+  if (require === "never") return false;
+  return Boolean(environment.DISPLAY || environment.WAYLAND_DISPLAY);
+}
+
+function run(program: string, question: string, environment: NodeJS.ProcessEnv): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, [question], {
+      env: environment,
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    let answer = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      if (answer.length < longestAnswer) answer += chunk.toString("utf8");
+    });
+    child.on("error", () => {
+      const sentence = `The askpass program ${program} cannot be run.`;
+      reject(new Failure("user-refused", sentence, "Set SSH_ASKPASS to a program that asks."));
+    });
+    child.on("close", (status) => {
+      const word = answer.replace(/[\r\n][\s\S]*$/, "").toLowerCase();
+      resolve(status === 0 && (word === "" || word === "yes"));
+    });
+  });
+}
+
+/**
+ * The question for a key, in OpenSSH's words, with what is known of who asks.
+ * @param requester such as `git (pid 4711)`
+ */
+export function confirmQuestion(
+  comment: string,
+  fingerprint: string,
+  destination: string | undefined,
+  requester: string | undefined,
+): string {
+  const lines = [`Allow use of key ${comment}?`, `Key fingerprint ${fingerprint}.`];
+  if (destination !== undefined) lines.push(destination);
+  if (requester !== undefined) lines.push(`Requested by ${requester}.`);
+  return lines.join("\n");
+}
+
+/** The name of a process and its number, as far as the system tells it. */
+export async function describeProcess(pid: number): Promise<string> {
+  try {
+    const name = (await readFile(`/proc/${pid}/comm`, "utf8")).trimEnd();
+    return `${name} (pid ${pid})`;
+  } catch {
+    return `pid ${pid}`;
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * Destination constraints (OpenSSH's PROTOCOL.agent, `restrict-destination-v00@openssh.com`):
+ * whether an identity may be seen or used through the sessions that a connection is bound to.
+ */
+import type { Identified } from "../../protocol/certificate.ts";
+import type { DestinationConstraint, Hop } from "../../protocol/constraints.ts";
+import { Failure } from "../../protocol/failure.ts";
+import type { WallClock } from "../host/clock.ts";
+import { matchesPattern } from "./patterns.ts";
+import type { BoundSession } from "./session.ts";
+import { parseUserauth, type UserauthRequest } from "./userauth.ts";
+
+/**
+ * Whether an identity may be listed or removed on a connection, or, with a user, sign a login there.
+ * Each session on the way has to be a hop that a constraint allows.
+ * @param user the user name of a login; undefined when nothing is signed
+ */
+export function isPermitted(
+  destinations: readonly DestinationConstraint[],
+  sessions: readonly BoundSession[],
+  user: string | undefined,
+  clock: WallClock,
+): boolean {
+  const last = sessions.at(-1);
+  if (destinations.length === 0 || last === undefined) return true;
+  if (last.isForwarding && user !== undefined) return false;
+  let from: BoundSession | undefined;
+  for (const session of sessions) {
+    if (session !== last && !session.isForwarding) return false;
+    const hopUser = session === last ? user : undefined;
+    if (!allowsHop(destinations, from, session, hopUser, clock)) return false;
+    from = session;
+  }
+  // A key that may log in to a host, and no further, is not shown to that host.
+  if (last.isForwarding && user === undefined) {
+    return allowsHop(destinations, last, undefined, undefined, clock);
+  }
+  return true;
+}
+
+/**
+ * Checks a signature with a constrained identity: it must be for a login, in the session that the
+ * connection was bound to last, to the host that this session is with.
+ * @param keyBlob the blob of the identity that is to sign
+ * @throws {Failure} destination-not-permitted
+ */
+export function checkSignature(
+  destinations: readonly DestinationConstraint[],
+  sessions: readonly BoundSession[],
+  keyBlob: Buffer,
+  data: Buffer,
+  clock: WallClock,
+): UserauthRequest {
+  const last = sessions.at(-1);
+  if (last === undefined) throw refused("The key is for certain hosts, and no session is bound.");
+  const login = parseUserauth(data, keyBlob);
+  if (login === undefined)
+    throw refused("The key is for logins to certain hosts, and this is none.");
+  if (!isPermitted(destinations, sessions, login.user, clock)) {
+    throw refused("The key may not be used for this host or user.");
+  }
+  if (!login.sessionId.equals(last.sessionId)) {
+    throw refused("The login is in another session than the one that is bound.");
+  }
+  // Past the first hop, only a signature that names the host can be told from a relayed one.
+  if (sessions.length > 1 && login.hostKey === undefined) {
+    throw refused("The login does not name the host that it is for.");
+  }
+  if (login.hostKey !== undefined && !login.hostKey.equals(last.hostBlob)) {
+    throw refused("The login is for another host than the one that is bound.");
+  }
+  return login;
+}
+
+/** Whether some constraint allows the hop; `to` undefined asks for any hop onwards from there. */
+function allowsHop(
+  destinations: readonly DestinationConstraint[],
+  from: BoundSession | undefined,
+  to: BoundSession | undefined,
+  user: string | undefined,
+  clock: WallClock,
+): boolean {
+  return destinations.some((destination) => {
+    const isFrom =
+      from === undefined
+        ? destination.from.keys.length === 0
+        : isHost(destination.from, from.host, from.hostBlob, clock);
+    if (!isFrom) return false;
+    if (to !== undefined && !isHost(destination.to, to.host, to.hostBlob, clock)) return false;
+    const wanted = destination.to.user;
+    return wanted === "" || user === undefined || matchesPattern(user, wanted);
+  });
+}
+
+/** Whether a host that proved itself with `blob` is the one that a hop names. */
+function isHost(hop: Hop, host: Identified, blob: Buffer, clock: WallClock): boolean {
+  return hop.keys.some(({ keyBlob, isCa }) => {
+    if (!isCa) return keyBlob.equals(blob);
+    const { certificate } = host;
+    if (certificate === undefined || !certificate.caKey.equals(keyBlob)) return false;
+    const now = clock();
+    const isValid = certificate.validAfter <= now && now < certificate.validBefore;
+    const isNamed =
+      certificate.principals.length === 0 ||
+      certificate.principals.some((principal) => matchesPattern(hop.host, principal));
+    const isPlain = certificate.type === "host" && certificate.criticalOptions.length === 0;
+    return isPlain && isValid && isNamed;
+  });
+}
+
+function refused(sentence: string): Failure {
+  return new Failure("destination-not-permitted", sentence);
+}

@@ -1,0 +1,46 @@
+/**
+ * What an ssh client signs to log in: the publickey request of RFC 4252, section 7, and OpenSSH's
+ * `publickey-hostbound-v00@openssh.com`, which also names the host.
+ */
+import { Reader } from "../../protocol/wire.ts";
+
+/** A login that is to be signed. */
+export interface UserauthRequest {
+  readonly sessionId: Buffer;
+  readonly user: string;
+  /** The blob of the host's key; undefined in a request that does not name it. */
+  readonly hostKey: Buffer | undefined;
+}
+
+const userauthRequest = 50;
+
+/**
+ * Takes apart the data of a signature.
+ * @param keyBlob the blob of the identity that is to sign, which the request has to name
+ * @returns undefined for anything that is not a login with this key
+ */
+export function parseUserauth(data: Buffer, keyBlob: Buffer): UserauthRequest | undefined {
+  try {
+    const reader = new Reader(data);
+    const sessionId = reader.string();
+    if (sessionId.length === 0 || reader.byte() !== userauthRequest) return undefined;
+    const user = reader.text();
+    if (reader.name() !== "ssh-connection") return undefined;
+    const method = reader.name();
+    const isSigned = reader.byte() === 1;
+    reader.name();
+    const isThisKey = reader.string().equals(keyBlob);
+    if (!isSigned || !isThisKey) return undefined;
+    const hostKey = readHost(reader, method);
+    reader.end();
+    return hostKey === false ? undefined : { sessionId, user, hostKey };
+  } catch {
+    return undefined;
+  }
+}
+
+function readHost(reader: Reader, method: string): Buffer | undefined | false {
+  if (method === "publickey") return undefined;
+  if (method === "publickey-hostbound-v00@openssh.com") return reader.string();
+  return false;
+}

@@ -1,0 +1,98 @@
+/** From the constraints of a request to the limits of an identity. */
+import {
+  type Constraint,
+  type DestinationConstraint,
+  readConstraints,
+  writeConstraints,
+} from "../../protocol/constraints.ts";
+import { Failure } from "../../protocol/failure.ts";
+import { Reader, Writer } from "../../protocol/wire.ts";
+import type { Agent } from "../agent.ts";
+import type { Limits } from "../keyring.ts";
+
+/** The constraints of a request, by their meaning. */
+export interface Constraints {
+  readonly limits: Limits;
+  /** `associated-certs-v00@openssh.com`: undefined when it was not there. */
+  readonly associatedCerts: Extract<Constraint, { type: "associated-certs" }> | undefined;
+}
+
+/**
+ * Reads the constraints of a request. The result shares no bytes with the request.
+ * @param withCertificates whether the request may come with certificates
+ * @throws {Failure} unsupported, for a constraint that cannot be kept here
+ */
+export function limitsOf(
+  agent: Agent,
+  constraints: readonly Constraint[],
+  withCertificates: boolean,
+): Constraints {
+  let lifetime = agent.settings.defaultLifetime;
+  let confirm = false;
+  let destinations: readonly DestinationConstraint[] = [];
+  let associatedCerts: Constraints["associatedCerts"];
+  for (const constraint of copyOf(constraints)) {
+    switch (constraint.type) {
+      case "lifetime":
+        lifetime = constraint.seconds;
+        break;
+      case "confirm":
+        confirm = true;
+        break;
+      case "restrict-destination":
+        destinations = constraint.destinations;
+        break;
+      case "associated-certs":
+        if (!withCertificates)
+          throw new Failure("unsupported", "Only cards come with certificates.");
+        associatedCerts = constraint;
+        break;
+      case "sk-provider":
+        throw new Failure("unsupported", "Keys on FIDO authenticators are not supported.");
+    }
+  }
+  const expires = lifetime === undefined ? undefined : agent.clock.now() + lifetime * 1000;
+  return { limits: { expires, confirm, destinations }, associatedCerts };
+}
+
+/**
+ * The limits of an identity that inherits some and is given more: the narrower of each.
+ * @throws {Failure} destination-not-permitted, when no destination is left
+ */
+export function narrow(inherited: Limits, given: Limits): Limits {
+  const ends = [inherited.expires, given.expires].filter((time) => time !== undefined);
+  return {
+    expires: ends.length === 0 ? undefined : Math.min(...ends),
+    confirm: inherited.confirm || given.confirm,
+    destinations: narrowDestinations(inherited.destinations, given.destinations),
+  };
+}
+
+function narrowDestinations(
+  inherited: readonly DestinationConstraint[],
+  given: readonly DestinationConstraint[],
+): readonly DestinationConstraint[] {
+  if (given.length === 0) return inherited;
+  if (inherited.length === 0) return given;
+  const known = new Set(inherited.map(encoded));
+  const both = given.filter((destination) => known.has(encoded(destination)));
+  if (both.length > 0) return both;
+  throw new Failure(
+    "destination-not-permitted",
+    "None of the destinations is one of the key's own.",
+  );
+}
+
+function encoded(destination: DestinationConstraint): string {
+  const writer = new Writer();
+  writeConstraints(writer, [{ type: "restrict-destination", destinations: [destination] }]);
+  return writer.finish().toString("latin1");
+}
+
+/** Decoded constraints are views of the request, whose bytes are overwritten. */
+function copyOf(constraints: readonly Constraint[]): Constraint[] {
+  if (constraints.length === 0) return [];
+  const writer = new Writer();
+  writeConstraints(writer, constraints);
+  return readConstraints(new Reader(writer.finish()));
+}

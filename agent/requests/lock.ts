@@ -1,0 +1,26 @@
+/** Requests 22 and 23: lock and unlock (RFC 9987, section 3.7). */
+import type { Reply } from "../../protocol/replies.ts";
+import type { Request } from "../../protocol/requests.ts";
+import type { Agent, ConnectionState } from "../agent.ts";
+
+/** Locks the agent. */
+export async function lock(
+  agent: Agent,
+  _connection: ConnectionState,
+  request: Extract<Request, { type: "lock" }>,
+): Promise<Reply> {
+  await agent.lock.lock(request.passphrase);
+  agent.log("locked");
+  return { type: "success" };
+}
+
+/** Unlocks the agent. */
+export async function unlock(
+  agent: Agent,
+  _connection: ConnectionState,
+  request: Extract<Request, { type: "unlock" }>,
+): Promise<Reply> {
+  await agent.lock.unlock(request.passphrase);
+  agent.log("unlocked");
+  return { type: "success" };
+}

@@ -1,0 +1,97 @@
+/** The agent itself: made of its parts, serving a socket until a signal or its parent's end. */
+import type { Server } from "node:net";
+import { dirname, join } from "node:path";
+import { Agent } from "./agent.ts";
+import { systemClock, systemWallClock } from "./host/clock.ts";
+import { loadLibc } from "./host/libc.ts";
+import { programPath } from "./host/program.ts";
+import { listenAt, removeSocket, type SocketPlace } from "./host/socket-path.ts";
+import type { AgentOptions } from "./options.ts";
+import { ProviderRegistry } from "./pkcs11/registry.ts";
+import { parseAllowedProviders } from "./policy/allowed-providers.ts";
+import { askpass } from "./policy/confirm.ts";
+import { createAgentServer } from "./server.ts";
+
+/** As OpenSSH's agent ends by a signal. */
+const endedBySignal = 2;
+
+/** Milliseconds between looks at whether the parent is there. */
+const parentInterval = 1000;
+
+/** Serves a socket that the starting program has bound, in the background. */
+export function serveInBackground(options: AgentOptions, place: SocketPlace): void {
+  const serving = options.serving;
+  if (serving === undefined) return;
+  const { server, stop } = prepare(options, place);
+  process.chdir("/");
+  server.listen({ fd: serving.descriptor });
+  if (serving.parent !== 0) endWithParent(serving.parent, stop);
+}
+
+/** Serves in the foreground. */
+export function serveInForeground(
+  options: AgentOptions,
+  place: SocketPlace,
+  listening: () => void,
+  failed: (sentence: string) => void,
+): void {
+  const { server } = prepare(options, place);
+  listenAt(server, place, listening, failed);
+}
+
+function prepare(
+  options: AgentOptions,
+  place: SocketPlace,
+): { readonly server: Server; readonly stop: () => void } {
+  const stop = () => {
+    removeSocket(place);
+    process.exit(endedBySignal);
+  };
+  const log = options.mode === "debug" ? logToStderr : () => {};
+  const agent = makeAgent(options, log);
+  // First of all: until there is a listener, SIGUSR1 makes Node.js open its debugger.
+  process.on("SIGUSR1", () => void agent.removeEverything());
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, stop);
+  // One request's fault must not cost all the others' keys.
+  process.on("uncaughtException", (error) => log(`fault: ${error.name}: ${error.message}`));
+  process.title = "ssh-agent";
+  const libc = loadLibc();
+  libc.protectMemory();
+  return { server: createAgentServer(agent, libc, process.getuid?.() ?? 0), stop };
+}
+
+function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
+  const isDebugging = options.mode === "debug";
+  return new Agent({
+    settings: {
+      defaultLifetime: options.lifetime,
+      allowRemotePkcs11: options.allowRemotePkcs11,
+      fingerprintHash: options.fingerprintHash,
+    },
+    providers: new ProviderRegistry({
+      allowed: parseAllowedProviders(options.allowedProviders),
+      helper: { file: process.execPath, args: [helperPath()] },
+      log,
+      showModuleMessages: isDebugging,
+    }),
+    ask: askpass(process.env),
+    clock: systemClock,
+    wallClock: systemWallClock,
+    log,
+  });
+}
+
+/** The helper's program, beside this one in the package. */
+function helperPath(): string {
+  return join(dirname(programPath()), "..", "lib", "pkcs11-helper.js");
+}
+
+function logToStderr(line: string): void {
+  process.stderr.write(`debug1: ${line}\n`);
+}
+
+function endWithParent(parent: number, stop: () => void): void {
+  setInterval(() => {
+    if (process.ppid !== parent) stop();
+  }, parentInterval);
+}
