@@ -1,0 +1,15 @@
+#!/bin/sh
+# Runs the tests, after everything that they need has been set up.
+#
+#   npm test                          all tests
+#   npm test -- --tap                 all tests, in the Test Anything Protocol
+#   npm test -- cli/options.test.ts   the tests of one file
+#
+# What is missing is installed first: on Debian and Ubuntu as root, or with sudo.
+set -eu
+cd "$(dirname "$0")/.."
+
+# With --tap, standard output is for the protocol alone.
+sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc openssl bsdutils >&2
+
+exec npx --no-install ava "$@"
