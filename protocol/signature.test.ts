@@ -1,0 +1,124 @@
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import test from "ava";
+import fc from "fast-check";
+import { bytes } from "./arbitraries.ts";
+import { Failure } from "./failure.ts";
+import type { CurveName, PublicKey } from "./public-key.ts";
+import {
+  decodeSignature,
+  encodeSignature,
+  type SignatureAlgorithm,
+  signatureAlgorithm,
+  signLater,
+  signNow,
+  verifySignature,
+} from "./signature.ts";
+import { Writer } from "./wire.ts";
+
+interface Pair {
+  readonly publicKey: PublicKey;
+  readonly privateKey: KeyObject;
+  readonly algorithms: readonly SignatureAlgorithm[];
+}
+
+const base64 = (text: string | undefined) => Buffer.from(text ?? "", "base64url");
+
+function rsaPair(): Pair {
+  const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 1024 });
+  const { n, e } = publicKey.export({ format: "jwk" });
+  return {
+    publicKey: { type: "rsa", n: base64(n), e: base64(e) },
+    privateKey,
+    algorithms: ["ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"],
+  };
+}
+
+function ecdsaPair(curve: CurveName, namedCurve: string): Pair {
+  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve });
+  const { x, y } = publicKey.export({ format: "jwk" });
+  const point = Buffer.concat([Buffer.of(4), base64(x), base64(y)]);
+  const algorithms = [`ecdsa-sha2-${curve}`] as const;
+  return { publicKey: { type: "ecdsa", curve, point }, privateKey, algorithms };
+}
+
+function ed25519Pair(): Pair {
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const { x } = publicKey.export({ format: "jwk" });
+  const algorithms = ["ssh-ed25519"] as const;
+  return { publicKey: { type: "ed25519", publicKey: base64(x) }, privateKey, algorithms };
+}
+
+const pairs = [
+  rsaPair(),
+  ecdsaPair("nistp256", "P-256"),
+  ecdsaPair("nistp384", "P-384"),
+  ecdsaPair("nistp521", "P-521"),
+  ed25519Pair(),
+];
+
+test("what a key signs, it verifies, and nothing else does", async (t) => {
+  for (const { publicKey, privateKey, algorithms } of pairs) {
+    for (const algorithm of algorithms) {
+      const data = Buffer.from(`signed with ${algorithm}`);
+      const signature = signNow(privateKey, algorithm, data);
+      t.is(decodeSignature(signature).algorithm, algorithm);
+      t.true(verifySignature(publicKey, signature, data), algorithm);
+      t.true(verifySignature(publicKey, await signLater(privateKey, algorithm, data), data));
+      t.false(verifySignature(publicKey, signature, Buffer.from("something else")));
+      for (const other of pairs) {
+        if (other.publicKey !== publicKey) {
+          t.false(verifySignature(other.publicKey, signature, data));
+        }
+      }
+    }
+  }
+});
+
+test("ECDSA signatures with short numbers come back whole", (t) => {
+  for (let round = 0; round < 300; round++) {
+    const pair = pairs[1] as Pair;
+    const data = Buffer.from(String(round));
+    const signature = signNow(pair.privateKey, "ecdsa-sha2-nistp256", data);
+    t.true(verifySignature(pair.publicKey, signature, data));
+    t.is(decodeSignature(signature).raw.length, 64);
+  }
+});
+
+test("a signature blob comes back as it went", (t) => {
+  const raws: fc.Arbitrary<[SignatureAlgorithm, Buffer]> = fc.oneof(
+    fc.tuple(fc.constantFrom<SignatureAlgorithm>("rsa-sha2-256", "ssh-rsa"), bytes(256)),
+    fc.tuple(fc.constant<SignatureAlgorithm>("ecdsa-sha2-nistp521"), bytes(132, 132)),
+    fc.tuple(fc.constant<SignatureAlgorithm>("ssh-ed25519"), bytes(64, 64)),
+  );
+  fc.assert(
+    fc.property(raws, ([algorithm, raw]) => {
+      t.deepEqual(decodeSignature(encodeSignature(algorithm, raw)), { algorithm, raw });
+    }),
+  );
+});
+
+test("verifying never throws, whatever the signature", (t) => {
+  fc.assert(
+    fc.property(bytes(200), fc.nat({ max: pairs.length - 1 }), (blob, index) => {
+      t.false(verifySignature((pairs[index] as Pair).publicKey, blob, Buffer.from("data")));
+    }),
+  );
+});
+
+test("flags choose among RSA's hashes, and mean nothing to other keys", (t) => {
+  const [rsa, ecdsa, , , ed25519] = pairs.map(({ publicKey }) => publicKey) as PublicKey[];
+  t.is(signatureAlgorithm(rsa as PublicKey, 0), "ssh-rsa");
+  t.is(signatureAlgorithm(rsa as PublicKey, 2), "rsa-sha2-256");
+  t.is(signatureAlgorithm(rsa as PublicKey, 4), "rsa-sha2-512");
+  t.is(signatureAlgorithm(rsa as PublicKey, 6), "rsa-sha2-256");
+  t.is(signatureAlgorithm(ecdsa as PublicKey, 4), "ecdsa-sha2-nistp256");
+  t.is(signatureAlgorithm(ed25519 as PublicKey, 2), "ssh-ed25519");
+  const sk = { type: "sk-ed25519", publicKey: Buffer.alloc(32), application: "ssh:" } as const;
+  t.throws(() => signatureAlgorithm(sk, 0), { instanceOf: Failure, code: "unsupported" });
+});
+
+test("a number longer than its key is malformed", (t) => {
+  const inner = new Writer().mpint(Buffer.alloc(33, 1)).mpint(Buffer.alloc(32, 1)).finish();
+  const blob = new Writer().text("ecdsa-sha2-nistp256").string(inner).finish();
+  t.throws(() => decodeSignature(blob), { instanceOf: Failure, code: "malformed" });
+});
