@@ -1,9 +1,14 @@
-import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { createHash, generateKeyPairSync, type KeyObject } from "node:crypto";
 import test from "ava";
 import fc from "fast-check";
 import { bytes } from "./arbitraries.ts";
 import { Failure } from "./failure.ts";
-import type { CurveName, PublicKey } from "./public-key.ts";
+import {
+  algorithmName,
+  type CurveName,
+  type Ed25519PublicKey,
+  type PublicKey,
+} from "./public-key.ts";
 import {
   decodeSignature,
   encodeSignature,
@@ -13,7 +18,7 @@ import {
   signNow,
   verifySignature,
 } from "./signature.ts";
-import { Writer } from "./wire.ts";
+import { Reader, Writer } from "./wire.ts";
 
 interface Pair {
   readonly publicKey: PublicKey;
@@ -121,4 +126,27 @@ test("a number longer than its key is malformed", (t) => {
   const inner = new Writer().mpint(Buffer.alloc(33, 1)).mpint(Buffer.alloc(32, 1)).finish();
   const blob = new Writer().text("ecdsa-sha2-nistp256").string(inner).finish();
   t.throws(() => decodeSignature(blob), { instanceOf: Failure, code: "malformed" });
+});
+
+test("a signature of a FIDO authenticator is verified over what the authenticator signs", (t) => {
+  const sha256 = (data: string | Buffer) => createHash("sha256").update(data).digest();
+  const data = Buffer.from("a certificate");
+  const tail = Buffer.from("0100000007", "hex");
+  const signed = Buffer.concat([sha256("ssh:"), tail, sha256(data)]);
+  for (const pair of [pairs[1] as Pair, pairs[4] as Pair]) {
+    const application = "ssh:";
+    const { publicKey } = pair;
+    const key: PublicKey =
+      publicKey.type === "ecdsa"
+        ? { type: "sk-ecdsa", curve: "nistp256", point: publicKey.point, application }
+        : { type: "sk-ed25519", publicKey: (publicKey as Ed25519PublicKey).publicKey, application };
+    const plain = signNow(pair.privateKey, pair.algorithms[0] as SignatureAlgorithm, signed);
+    const reader = new Reader(plain);
+    reader.name();
+    const blob = new Writer().text(algorithmName(key)).string(reader.string()).bytes(tail).finish();
+    t.true(verifySignature(key, blob, data));
+    t.false(verifySignature(key, blob, Buffer.from("another certificate")));
+    t.false(verifySignature({ ...key, application: "https://evil" }, blob, data));
+    t.false(verifySignature(key, blob.subarray(0, -1), data));
+  }
 });

@@ -8,6 +8,7 @@ import { type KeyObject, sign, verify } from "node:crypto";
 import { Failure, malformed } from "./failure.ts";
 import { signatureFlags } from "./numbers.ts";
 import { type CurveName, curves, type PublicKey, toKeyObject } from "./public-key.ts";
+import { padLeft, readPair, verifySkSignature } from "./sk-signature.ts";
 import { Reader, Writer } from "./wire.ts";
 
 /** The signature algorithms that keys of this project sign with. */
@@ -125,7 +126,7 @@ export function decodeSignature(blob: Uint8Array): Signature {
     case "ecdsa-sha2-nistp521":
       return {
         algorithm,
-        raw: readPair(value, algorithm.slice("ecdsa-sha2-".length) as CurveName),
+        raw: readPair(value, curveWidth(algorithm)),
       };
   }
 }
@@ -136,6 +137,9 @@ export function decodeSignature(blob: Uint8Array): Signature {
  */
 export function verifySignature(key: PublicKey, blob: Uint8Array, data: Uint8Array): boolean {
   try {
+    if (key.type === "sk-ecdsa" || key.type === "sk-ed25519") {
+      return verifySkSignature(key, blob, data);
+    }
     const { algorithm, raw } = decodeSignature(blob);
     if (!belongs(key, algorithm)) return false;
     const padded = key.type === "rsa" ? padLeft(raw, key.n.length) : raw;
@@ -150,6 +154,10 @@ function isSignatureAlgorithm(name: string): name is SignatureAlgorithm {
   return Object.hasOwn(hashes, name);
 }
 
+function curveWidth(algorithm: `ecdsa-sha2-${CurveName}`): number {
+  return curves[algorithm.slice("ecdsa-sha2-".length) as CurveName].bytes;
+}
+
 function belongs(key: PublicKey, algorithm: SignatureAlgorithm): boolean {
   switch (key.type) {
     case "rsa":
@@ -162,22 +170,4 @@ function belongs(key: PublicKey, algorithm: SignatureAlgorithm): boolean {
     case "sk-ed25519":
       return false;
   }
-}
-
-function readPair(bytes: Buffer, curve: CurveName): Buffer {
-  const reader = new Reader(bytes);
-  const r = reader.mpint();
-  const s = reader.mpint();
-  reader.end();
-  const width = curves[curve].bytes;
-  return Buffer.concat([padLeft(r, width), padLeft(s, width)]);
-}
-
-/** A magnitude with zeros in front, `width` bytes long. */
-function padLeft(bytes: Buffer, width: number): Buffer {
-  if (bytes.length === width) return bytes;
-  if (bytes.length > width) throw malformed("A signature is longer than its key.");
-  const padded = Buffer.alloc(width);
-  padded.set(bytes, width - bytes.length);
-  return padded;
 }
