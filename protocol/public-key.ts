@@ -209,17 +209,18 @@ export function keyTypeName(key: PublicKey): string {
   }
 }
 
-/** The hashes of fingerprints. */
-export type FingerprintHash = "sha256" | "md5";
+/** The hashes of fingerprints. OpenSSH documents the first two and takes them all. */
+export const fingerprintHashes = ["sha256", "md5", "sha1", "sha384", "sha512"] as const;
+export type FingerprintHash = (typeof fingerprintHashes)[number];
 
 /**
- * The fingerprint of a plain key's blob as OpenSSH prints it: `SHA256:` and base64 without padding,
- * or `MD5:` and hexadecimal pairs. A certificate's fingerprint is that of its plain key.
+ * The fingerprint of a plain key's blob as OpenSSH prints it: `SHA256:` and base64 without padding
+ * (likewise for the other SHA hashes), or `MD5:` and hexadecimal pairs. A certificate's fingerprint is that of its plain key.
  */
 export function fingerprint(keyBlob: Uint8Array, hash: FingerprintHash = "sha256"): string {
   const digest = createHash(hash).update(keyBlob).digest();
-  if (hash === "sha256") return `SHA256:${digest.toString("base64").replace(/=+$/, "")}`;
-  return `MD5:${digest.toString("hex").replace(/..(?=.)/g, "$&:")}`;
+  if (hash === "md5") return `MD5:${digest.toString("hex").replace(/..(?=.)/g, "$&:")}`;
+  return `${hash.toUpperCase()}:${digest.toString("base64").replace(/=+$/, "")}`;
 }
 
 /**
