@@ -1,0 +1,73 @@
+/** `ssh-add -s LIB`: loads a PKCS#11 provider, with certificates for its keys. */
+import type { Constraint } from "../../protocol/constraints.ts";
+import { explain, explainRefusal, refusalText } from "../agent.ts";
+import { cardCertificates } from "../card-certificates.ts";
+import { constraintsFor } from "../constraints.ts";
+import type { Context } from "../context.ts";
+import type { CertificateFile } from "../files/certificate-file.ts";
+import { loadWithCertificates } from "../older-agents.ts";
+import { providerPath } from "../provider-path.ts";
+import { Waiting } from "../waiting.ts";
+
+/** Asks for the PIN and loads the provider. Certificates are read before the PIN is asked for. */
+export async function addCard(context: Context): Promise<number> {
+  const { console, options, prompter } = context;
+  const certificates = cardCertificates(context, [
+    ...options.operands,
+    ...options.cardCertificates,
+  ]);
+  if (certificates === undefined) return 1;
+  const constraints = await constraintsFor(context, options.lifetime);
+  const pin = await prompter.ask("Enter passphrase for PKCS#11: ");
+  const waiting = new Waiting(console, "Loading card…");
+  try {
+    const provider = providerPath(options.provider);
+    const taken = await load(context, { provider, pin, constraints, certificates });
+    waiting.end();
+    if (!options.quiet) console.note(`Card added: ${options.provider}`);
+    return taken ? 0 : withoutCertificates(context);
+  } catch (error) {
+    waiting.end();
+    console.note(`Could not add card "${options.provider}": ${refusalText(error)}`);
+    if (!(await explainRefusal(context.client, console, error))) await guess(context);
+    return 1;
+  } finally {
+    pin.fill(0);
+  }
+}
+
+/** What is to be loaded. */
+export interface CardRequest {
+  readonly provider: string;
+  readonly pin: Buffer;
+  readonly constraints: readonly Constraint[];
+  readonly certificates: readonly CertificateFile[];
+}
+
+/** @returns whether the agent took the certificates; true when there are none */
+async function load(context: Context, request: CardRequest): Promise<boolean> {
+  const { client, options } = context;
+  const { provider, pin, constraints, certificates } = request;
+  if (certificates.length === 0) {
+    await client.addSmartcardKey(provider, pin, constraints);
+    return true;
+  }
+  const associated: Constraint = {
+    type: "associated-certs",
+    certsOnly: options.certificatesOnly,
+    certificates: certificates.map(({ blob }) => blob),
+  };
+  return loadWithCertificates(client, request, associated);
+}
+
+function withoutCertificates({ console }: Context): number {
+  console.note("The certificates were not added: this agent takes none for keys on cards.");
+  explain(console, "", "Use an agent that does: cardagent, or OpenSSH 9.6 and newer.");
+  return 1;
+}
+
+/** Agents that tell no reasons are asked to unload first, which is what often helps. */
+async function guess({ console, options }: Context): Promise<void> {
+  const hint = `Agents of OpenSSH 9.3 and older keep a library loaded after -D; try first: ssh-add -e ${options.provider}`;
+  explain(console, "", hint);
+}

@@ -1,0 +1,161 @@
+/** `ssh-add [file …]`: adds private keys from files, each with the certificate beside it. */
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
+import type { Constraint } from "../../protocol/constraints.ts";
+import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
+import { encodePublicKey } from "../../protocol/public-key.ts";
+import { explain, explainRefusal, refusalText } from "../agent.ts";
+import { constraintsFor } from "../constraints.ts";
+import type { Context } from "../context.ts";
+import {
+  type CertificateFile,
+  certificateLifetime,
+  readCertificateFile,
+  shorterLifetime,
+} from "../files/certificate-file.ts";
+import { defaultFiles } from "../files/default-files.ts";
+import { isPrivateFile } from "../files/permissions.ts";
+import { KeyFileError, type LoadedKey } from "../files/private-key-file.ts";
+import { PublicKeyFileError } from "../files/public-key-file.ts";
+import { describeLimits } from "../limits.ts";
+import { systemErrorText } from "../system-errors.ts";
+import { KeyUnlocker } from "../unlock-key.ts";
+
+/** Adds the files that were named, or the default ones that exist. */
+export async function addFiles(context: Context): Promise<number> {
+  const { operands } = context.options;
+  const paths = operands.length > 0 ? operands : defaultFiles(context.env).filter(existsSync);
+  const unlocker = new KeyUnlocker(context);
+  // Destinations are looked up once, before any file is read.
+  await constraintsFor(context, 0);
+  let added = 0;
+  try {
+    for (const path of paths) if (await addFile(context, unlocker, path)) added++;
+  } finally {
+    unlocker.forget();
+  }
+  return added > 0 && added === paths.length ? 0 : 1;
+}
+
+async function addFile(context: Context, unlocker: KeyUnlocker, path: string): Promise<boolean> {
+  const file = readKeyFile(context, path);
+  if (file === undefined) return false;
+  const name = path === "-" ? "(stdin)" : path;
+  let loaded: LoadedKey | undefined;
+  try {
+    loaded = await unlocker.read(file, name);
+  } catch (error) {
+    if (!(error instanceof KeyFileError)) throw error;
+    context.console.note(`Error loading key "${name}": ${error.message}`);
+    explain(context.console, error.explanation, "");
+  } finally {
+    file.fill(0);
+  }
+  if (loaded === undefined) return false;
+  try {
+    return await addKey(context, name, loaded);
+  } finally {
+    wipePrivateKey(loaded.key);
+  }
+}
+
+/** @returns undefined when it cannot be read or others could read it, which was said then */
+function readKeyFile({ console }: Context, path: string): Buffer | undefined {
+  if (path === "-") return readFileSync(0);
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, "r");
+  } catch (error) {
+    console.note(`${path}: ${systemErrorText(error)}`);
+    return undefined;
+  }
+  try {
+    return isPrivateFile(descriptor, path, console) ? readFileSync(descriptor) : undefined;
+  } catch (error) {
+    console.note(`Error loading key "${path}": ${systemErrorText(error)}`);
+    return undefined;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Adds the plain key and its certificate, as -C and -k leave them. */
+async function addKey(context: Context, path: string, loaded: LoadedKey): Promise<boolean> {
+  const { certificatesOnly, keysOnly, lifetime } = context.options;
+  const comment = loaded.comment === "" ? path : loaded.comment;
+  let added = false;
+  if (!certificatesOnly) {
+    const refusal = await send(context, loaded.key, comment, lifetime);
+    if (refusal === undefined) {
+      added = true;
+      say(context, `Identity added: ${path} (${comment})`, lifetime);
+    } else {
+      context.console.note(`Could not add identity "${path}": ${refusalText(refusal)}`);
+      await explainRefusal(context.client, context.console, refusal);
+    }
+  }
+  if (keysOnly) return added;
+  return (await addCertificate(context, path, loaded.key, comment)) || added;
+}
+
+async function addCertificate(
+  context: Context,
+  keyPath: string,
+  key: PrivateKey,
+  comment: string,
+): Promise<boolean> {
+  const { console, options } = context;
+  const file = certificateBeside(context, keyPath);
+  if (file === undefined) return false;
+  const { path, blob, certificate } = file;
+  if (!encodePublicKey(certificate.key).equals(encodePublicKey(key.publicKey))) {
+    console.log(`Certificate ${path} does not match private key ${keyPath}`);
+    return false;
+  }
+  const natural = certificateLifetime(certificate, context.now());
+  if (natural === undefined && !options.unlimited) {
+    console.log(`Certificate ${path} has already expired; ignored`);
+    return false;
+  }
+  const lifetime = shorterLifetime(options.lifetime, options.unlimited ? 0 : (natural ?? 0));
+  const refusal = await send(context, { ...key, certificate: blob }, comment, lifetime);
+  if (refusal === undefined) {
+    say(context, `Certificate added: ${path} (${certificate.keyId})`, lifetime);
+    return true;
+  }
+  const { keyId } = certificate;
+  console.log(`Certificate ${path} (${keyId}) add failed: ${refusalText(refusal)}`);
+  await explainRefusal(context.client, console, refusal);
+  return false;
+}
+
+/** The certificate that stands beside a key; a file there that is none is told of. */
+function certificateBeside({ console }: Context, keyPath: string): CertificateFile | undefined {
+  const path = `${keyPath}-cert.pub`;
+  try {
+    return readCertificateFile(path);
+  } catch (error) {
+    if (!(error instanceof PublicKeyFileError)) throw error;
+    if (!error.isMissing) console.log(`Failed to load certificate "${path}": ${error.message}`);
+    return undefined;
+  }
+}
+
+/** @returns the error when the agent refuses */
+async function send(context: Context, key: PrivateKey, comment: string, lifetime: number) {
+  const constraints: Constraint[] = await constraintsFor(context, lifetime);
+  if (key.secret.type.startsWith("sk-")) {
+    constraints.push({ type: "sk-provider", provider: context.env.SSH_SK_PROVIDER || "internal" });
+  }
+  try {
+    await context.client.addIdentity(key, comment, constraints);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+function say(context: Context, line: string, lifetime: number): void {
+  if (context.options.quiet) return;
+  context.console.note(line);
+  describeLimits(context, lifetime);
+}

@@ -1,0 +1,53 @@
+/** `ssh-add --cert-for-card CERT`: attaches a certificate to a key that the agent has. */
+import { AgentRefusal } from "../../protocol/client.ts";
+import { explain, explainRefusal, refusalText } from "../agent.ts";
+import { cardCertificates } from "../card-certificates.ts";
+import { constraintsFor } from "../constraints.ts";
+import type { Context } from "../context.ts";
+import {
+  type CertificateFile,
+  certificateLifetime,
+  shorterLifetime,
+} from "../files/certificate-file.ts";
+import { describeLimits } from "../limits.ts";
+
+/** Attaches every certificate that was named. No PIN is needed and no private key is sent. */
+export async function attachCertificates(context: Context): Promise<number> {
+  const certificates = cardCertificates(context, context.options.cardCertificates);
+  if (certificates === undefined) return 1;
+  let status = 0;
+  for (const certificate of certificates) {
+    if (!(await attach(context, certificate))) status = 1;
+  }
+  return status;
+}
+
+async function attach(context: Context, file: CertificateFile): Promise<boolean> {
+  const { client, console, options, now } = context;
+  const { path, blob, certificate } = file;
+  const natural = options.unlimited ? 0 : (certificateLifetime(certificate, now()) ?? 0);
+  const lifetime = shorterLifetime(options.lifetime, natural);
+  const constraints = await constraintsFor(context, lifetime);
+  try {
+    await client.addCertificate({ certificate: blob, comment: "", replace: true, constraints });
+  } catch (error) {
+    console.note(`Could not add certificate "${path}": ${refusalText(error)}`);
+    if (!(await explainRefusal(client, console, error))) explainAgent(context, error);
+    return false;
+  }
+  if (!options.quiet) {
+    console.note(`Certificate added: ${path} (${certificate.keyId})`);
+    describeLimits(context, lifetime);
+  }
+  return true;
+}
+
+/** An agent that does not know the request answers 5, one that knows it and fails 28. */
+function explainAgent({ console }: Context, error: unknown): void {
+  if (!(error instanceof AgentRefusal) || error.isExtensionFailure) return;
+  explain(
+    console,
+    "This agent cannot attach a certificate to a key that it holds.",
+    "With OpenSSH 9.6 and newer, load the card again: ssh-add -e LIB, then ssh-add -s LIB CERT",
+  );
+}

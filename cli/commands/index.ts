@@ -1,0 +1,32 @@
+/** Which file holds the command for an action. Each is loaded when it is asked for. */
+import type { Action } from "../action.ts";
+import type { Command } from "../context.ts";
+
+const loaders: Readonly<Record<Action, () => Promise<Command>>> = {
+  "add-files": async () => (await import("./add-files.ts")).addFiles,
+  "remove-files": async () => (await import("./remove-files.ts")).removeFiles,
+  "add-card": async () => (await import("./add-card.ts")).addCard,
+  "remove-card": async () => (await import("./remove-card.ts")).removeCard,
+  "attach-certificates": async () => (await import("./attach-certificates.ts")).attachCertificates,
+  list: async () => (await import("./list.ts")).list,
+  "list-keys": async () => (await import("./list.ts")).list,
+  "list-providers": async () => (await import("./list-providers.ts")).listProviders,
+  query: async () => (await import("./query.ts")).query,
+  test: async () => (await import("./test.ts")).test,
+  "remove-all": async () => (await import("./remove-all.ts")).removeAll,
+  lock: async () => (await import("./lock.ts")).lock,
+  unlock: async () => (await import("./lock.ts")).unlock,
+  fido: async () => (await import("./fido.ts")).fido,
+  help: () => unreachable(),
+  version: () => unreachable(),
+  completion: () => unreachable(),
+};
+
+/** The command for an action that needs an agent. */
+export function commandFor(action: Action): Promise<Command> {
+  return loaders[action]();
+}
+
+function unreachable(): Promise<Command> {
+  throw new Error("This action needs no agent.");
+}

@@ -1,0 +1,50 @@
+/** `ssh-add -D`: unloads every PKCS#11 provider, then removes all identities. */
+import { AgentRefusal } from "../../protocol/client.ts";
+import type { ProviderDescription } from "../../protocol/extensions/list-providers.ts";
+import { explainRefusal, refusalText } from "../agent.ts";
+import type { Context } from "../context.ts";
+
+/** Removes all. Exit status 1 when any part of it was refused; the rest is done all the same. */
+export async function removeAll(context: Context): Promise<number> {
+  const { client, console, options } = context;
+  const unloaded = await unloadProviders(context);
+  let refusal: unknown;
+  try {
+    await client.removeAllIdentities();
+    if (!options.quiet) console.note("All identities removed.");
+  } catch (error) {
+    refusal = error;
+    console.note("Failed to remove all identities.");
+    await explainRefusal(client, console, error);
+  }
+  // Old agents keep identities of protocol 1 apart; what they answer to this does not matter.
+  await client.removeAllRsaIdentities().catch(() => undefined);
+  return unloaded && refusal === undefined ? 0 : 1;
+}
+
+/** @returns false when a provider would not go */
+async function unloadProviders(context: Context): Promise<boolean> {
+  const { client, console, options } = context;
+  let complete = true;
+  for (const { path } of await providers(context)) {
+    try {
+      await client.removeSmartcardKey(path);
+      if (!options.quiet) console.note(`Card removed: ${path}`);
+    } catch (error) {
+      complete = false;
+      console.note(`Could not remove card "${path}": ${refusalText(error)}`);
+      await explainRefusal(client, console, error);
+    }
+  }
+  return complete;
+}
+
+/** The providers that are loaded; none from an agent that does not tell. */
+async function providers({ client }: Context): Promise<ProviderDescription[]> {
+  try {
+    return await client.listProviders();
+  } catch (error) {
+    if (error instanceof AgentRefusal) return [];
+    throw error;
+  }
+}

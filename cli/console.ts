@@ -1,0 +1,101 @@
+/**
+ * What ssh-add writes: bytes straight to the two descriptors, in order, done when a call returns.
+ *
+ * Text from agents, cards and files can hold control characters. On a terminal they are shown as
+ * octal escapes; into a pipe they go as they are, for scripts compare them.
+ */
+import { writeSync } from "node:fs";
+import { isatty } from "node:tty";
+import { encodeText } from "../protocol/text.ts";
+
+/** The exit status of a program that writes into a closed pipe: 128 and SIGPIPE's number. */
+const brokenPipeStatus = 141;
+
+/** Standard output and standard error of one run. */
+export interface Console {
+  readonly outputIsTerminal: boolean;
+  readonly errorIsTerminal: boolean;
+  /** A line of the answer, on standard output. */
+  print(line: string): void;
+  /** A line for the person, on standard error. */
+  note(line: string): void;
+  /** As `note`, in the form of OpenSSH's log lines: it ends in CR LF, and odd bytes are octal. */
+  log(line: string): void;
+  /** Text without a newline on standard error, as it stands: prompts, spinners. */
+  draw(text: string): void;
+}
+
+/** The console of this process. */
+export function processConsole(): Console {
+  return {
+    get outputIsTerminal() {
+      return isatty(1);
+    },
+    get errorIsTerminal() {
+      return isatty(2);
+    },
+    print: (line) => writeLine(1, line),
+    note: (line) => writeLine(2, line),
+    log: (line) => writeAll(2, Buffer.from(`${escapeAll(line)}\r\n`, "latin1")),
+    draw: (text) => writeAll(2, Buffer.from(text)),
+  };
+}
+
+/** Shows control characters as octal escapes of their bytes; the rest stays as it is. */
+export function escapeControls(text: string): string {
+  let shown = "";
+  for (const symbol of text) shown += isControl(symbol) ? octal(encodeText(symbol)) : symbol;
+  return shown;
+}
+
+/** Whether a character moves the cursor, recolours the screen or turns the direction of text. */
+function isControl(symbol: string): boolean {
+  const code = symbol.codePointAt(0) ?? 0;
+  if (code < 0x20) return code !== 0x09;
+  if (code < 0x7f) return false;
+  return code <= 0x9f || /^[\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]$/u.test(symbol);
+}
+
+/** Shows everything but printable US-ASCII and tab as octal escapes, and doubles backslashes. */
+function escapeAll(text: string): string {
+  let shown = "";
+  for (const symbol of text) {
+    if (symbol === "\\") shown += "\\\\";
+    else
+      shown +=
+        symbol === "\t" || (symbol >= " " && symbol <= "~") ? symbol : octal(encodeText(symbol));
+  }
+  return shown;
+}
+
+function octal(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
+}
+
+function writeLine(descriptor: number, line: string): void {
+  writeAll(descriptor, encodeText(`${forDescriptor(descriptor, line)}\n`));
+}
+
+function forDescriptor(descriptor: number, line: string): string {
+  const escaped = escapeControls(line);
+  return escaped !== line && isatty(descriptor) ? escaped : line;
+}
+
+function writeAll(descriptor: number, bytes: Uint8Array): void {
+  let rest = bytes;
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(descriptor, rest));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "EPIPE") process.exit(brokenPipeStatus);
+      if (code !== "EAGAIN") return; // nobody is left to tell
+      pause();
+    }
+  }
+}
+
+/** Waits a moment for a pipe that is full. */
+function pause(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
+}

@@ -1,0 +1,85 @@
+/**
+ * The few shapes of DER that `node:crypto` exports private keys in, read as views of its buffers, so
+ * that the secrets can be overwritten where they lie. (RFC 8017 A.1.2, RFC 5915, RFC 8410)
+ */
+import { malformed } from "../../protocol/failure.ts";
+import { trimZeros } from "../../protocol/wire.ts";
+
+const sequenceTag = 0x30;
+const integerTag = 0x02;
+const octetStringTag = 0x04;
+const bitStringTag = 0x03;
+/** [1], constructed: where RFC 5915 has the public key. */
+const publicKeyTag = 0xa1;
+
+interface Element {
+  readonly tag: number;
+  readonly value: Buffer;
+}
+
+/** The elements that stand one after another in `bytes`. @throws {Failure} malformed */
+function readElements(bytes: Buffer): Element[] {
+  const elements: Element[] = [];
+  let at = 0;
+  while (at < bytes.length) {
+    const tag = bytes[at++] as number;
+    let length = bytes[at++] ?? 0x80;
+    if (length >= 0x80) {
+      const width = length & 0x7f;
+      if (width === 0 || width > 4 || at + width > bytes.length) throw notDer();
+      length = bytes.readUIntBE(at, width);
+      at += width;
+    }
+    if (at + length > bytes.length) throw notDer();
+    elements.push({ tag, value: bytes.subarray(at, at + length) });
+    at += length;
+  }
+  return elements;
+}
+
+/** The elements of the one sequence that `der` is. */
+function readSequence(der: Buffer): Element[] {
+  const [sequence] = readElements(der);
+  if (sequence?.tag !== sequenceTag) throw notDer();
+  return readElements(sequence.value);
+}
+
+function valueAt(elements: readonly Element[], index: number, tag: number): Buffer {
+  const element = elements[index];
+  if (element?.tag !== tag) throw notDer();
+  return element.value;
+}
+
+/**
+ * The magnitudes of an RSAPrivateKey (PKCS#1); those that an agent does not get are overwritten.
+ * @throws {Failure} malformed
+ */
+export function readRsaPrivateKey(der: Buffer) {
+  const elements = readSequence(der);
+  for (const index of [6, 7]) valueAt(elements, index, integerTag).fill(0);
+  const integer = (index: number) => trimZeros(valueAt(elements, index, integerTag));
+  const [n, e, d] = [integer(1), integer(2), integer(3)];
+  return { n, e, d, p: integer(4), q: integer(5), iqmp: integer(8) };
+}
+
+/** Scalar and point of an ECPrivateKey (SEC 1). @throws {Failure} malformed */
+export function readEcPrivateKey(der: Buffer) {
+  const elements = readSequence(der);
+  const d = trimZeros(valueAt(elements, 1, octetStringTag));
+  const publicKey = elements.find(({ tag }) => tag === publicKeyTag);
+  if (publicKey === undefined) throw notDer();
+  // A bit string begins with the number of bits that its last byte leaves unused.
+  return { d, point: valueAt(readElements(publicKey.value), 0, bitStringTag).subarray(1) };
+}
+
+/** The seed of an Ed25519 key in PKCS#8. @throws {Failure} malformed */
+export function readEd25519Seed(der: Buffer): Buffer {
+  const wrapped = valueAt(readSequence(der), 2, octetStringTag);
+  const seed = valueAt(readElements(wrapped), 0, octetStringTag);
+  if (seed.length !== 32) throw notDer();
+  return seed;
+}
+
+function notDer() {
+  return malformed("A private key is not in the form that it should be.");
+}

@@ -1,0 +1,25 @@
+/** PEM files (PKCS#1, SEC 1, PKCS#8, plain and encrypted), read by `node:crypto`. */
+import { createPrivateKey, type KeyObject } from "node:crypto";
+import type { Armoured } from "./armour.ts";
+import { privateKeyFields } from "./key-object.ts";
+import { invalidFormat, type LoadedKey, wrongPassphrase } from "./private-key-file.ts";
+
+/**
+ * Reads a private key.
+ * @param passphrase empty for none
+ * @throws {KeyFileError}
+ */
+export function readPem(armoured: Armoured, passphrase: Buffer): LoadedKey {
+  const isEncrypted =
+    armoured.label === "ENCRYPTED PRIVATE KEY" || armoured.body.includes("Proc-Type: 4,ENCRYPTED");
+  if (isEncrypted && passphrase.length === 0) throw wrongPassphrase();
+  let object: KeyObject;
+  try {
+    object = createPrivateKey({ key: armoured.whole, format: "pem", passphrase });
+  } catch {
+    throw isEncrypted ? wrongPassphrase() : invalidFormat("The file is damaged.");
+  }
+  const key = privateKeyFields(object);
+  if (key !== undefined) return { key, comment: "" };
+  throw invalidFormat(`Keys of the type "${object.asymmetricKeyType}" are not supported.`);
+}

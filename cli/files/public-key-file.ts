@@ -1,0 +1,103 @@
+/** Files that hold a public key or a certificate: `id_ed25519.pub`, `id_ed25519-cert.pub`. */
+import { readFileSync } from "node:fs";
+import { identify } from "../../protocol/certificate.ts";
+import { blobAlgorithm } from "../../protocol/public-key.ts";
+import { decodeText } from "../../protocol/text.ts";
+import { systemErrorText } from "../system-errors.ts";
+import { publicKeyOfContainer } from "./openssh-container.ts";
+
+/** A public key or certificate with the comment that stands behind it. */
+export interface PublicKeyLine {
+  readonly blob: Buffer;
+  readonly comment: string;
+}
+
+/** Why a file gave no public key, in OpenSSH's words. */
+export class PublicKeyFileError extends Error {
+  override readonly name = "PublicKeyFileError";
+  /** Whether no file of the names that were tried exists. */
+  readonly isMissing: boolean;
+
+  constructor(message: string, isMissing: boolean) {
+    super(message);
+    this.isMissing = isMissing;
+  }
+}
+
+/**
+ * Loads the public key that a path stands for: the file itself, `FILE.pub`, or the public part of a
+ * private key in OpenSSH's format.
+ * @throws {PublicKeyFileError}
+ */
+export function loadPublicKey(path: string): PublicKeyLine {
+  const bytes = readOrFail(path);
+  if (!(bytes instanceof Error)) {
+    const line = firstPublicKey(bytes);
+    if (line !== undefined) return line;
+  }
+  const beside = readOrFail(`${path}.pub`);
+  if (!(beside instanceof Error)) {
+    const line = firstPublicKey(beside);
+    if (line !== undefined) return line;
+  }
+  if (bytes instanceof Error) throw new PublicKeyFileError(systemErrorText(bytes), true);
+  const blob = publicKeyOfContainer(bytes);
+  bytes.fill(0);
+  if (blob !== undefined) return { blob, comment: "no comment" };
+  // OpenSSH ends up with the error of the last file that it tried.
+  throw new PublicKeyFileError("No such file or directory", false);
+}
+
+/**
+ * Loads a file that holds nothing but a public key or certificate.
+ * @throws {PublicKeyFileError}
+ */
+export function readPublicKeyFile(path: string): PublicKeyLine {
+  const bytes = readOrFail(path);
+  if (bytes instanceof Error) throw new PublicKeyFileError(systemErrorText(bytes), true);
+  const line = firstPublicKey(bytes);
+  if (line === undefined) throw new PublicKeyFileError("invalid format", false);
+  return line;
+}
+
+/**
+ * Reads one line, `ALGORITHM BASE64 COMMENT`.
+ * @returns undefined when it holds no key
+ */
+export function parsePublicKeyLine(line: string): PublicKeyLine | undefined {
+  const fields = /^[ \t]*(\S+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:[ \t]+(.*))?$/s.exec(line);
+  if (fields === null) return undefined;
+  const [, algorithm, base64 = "", comment = ""] = fields;
+  const blob = Buffer.from(base64, "base64");
+  try {
+    if (blobAlgorithm(blob) !== algorithm) return undefined;
+    identify(blob);
+  } catch {
+    return undefined;
+  }
+  return { blob, comment };
+}
+
+/** The first line that holds a key; none where a private key begins. */
+function firstPublicKey(bytes: Buffer): PublicKeyLine | undefined {
+  if (isPrivate(bytes)) return undefined;
+  for (const line of decodeText(bytes).split(/\r?\n/)) {
+    if (/^[ \t]*(#|$)/.test(line)) continue;
+    const key = parsePublicKeyLine(line);
+    if (key !== undefined) return key;
+  }
+  return undefined;
+}
+
+/** Private keys are not decoded as text, so that they leave no copy behind. */
+function isPrivate(bytes: Buffer): boolean {
+  return bytes.includes("-----BEGIN") || bytes.includes("PuTTY-User-Key-File");
+}
+
+function readOrFail(path: string): Buffer | Error {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}

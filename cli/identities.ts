@@ -1,0 +1,47 @@
+/** Key blobs as lines and fields for people. */
+import { type Certificate, identify } from "../protocol/certificate.ts";
+import {
+  blobAlgorithm,
+  type FingerprintHash,
+  fingerprint,
+  keyBits,
+  keyTypeName,
+} from "../protocol/public-key.ts";
+
+/** What is to be said of a key blob. */
+export interface Description {
+  /** The algorithm name in front of the blob. */
+  readonly algorithm: string;
+  /** As in `ED25519-CERT`; for a key type that is not known here, its algorithm name. */
+  readonly type: string;
+  /** The key's size; 0 for a key type that is not known here. */
+  readonly bits: number;
+  /** What the fingerprint is made of: the plain key's blob. */
+  readonly keyBlob: Buffer;
+  readonly certificate: Certificate | undefined;
+}
+
+/** Describes a key blob; undefined for bytes that are none. */
+export function describe(blob: Buffer): Description | undefined {
+  try {
+    const algorithm = blobAlgorithm(blob);
+    const identified = identify(blob);
+    if (identified === undefined) {
+      return { algorithm, type: algorithm, bits: 0, keyBlob: blob, certificate: undefined };
+    }
+    const { key, keyBlob, certificate } = identified;
+    const type = keyTypeName(key) + (certificate === undefined ? "" : "-CERT");
+    return { algorithm, type, bits: keyBits(key), keyBlob, certificate };
+  } catch {
+    return undefined;
+  }
+}
+
+/** A line of `ssh-add -l`. */
+export function summary(
+  { bits, keyBlob, type }: Description,
+  comment: string,
+  hash: FingerprintHash,
+): string {
+  return `${bits} ${fingerprint(keyBlob, hash)} ${comment} (${type})`;
+}

@@ -1,0 +1,87 @@
+/** The answers as JSON: one document on one line, of the shape that docs/JSON.md promises. */
+import type { Certificate } from "../protocol/certificate.ts";
+import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
+import { type FingerprintHash, fingerprint } from "../protocol/public-key.ts";
+import type { Identity } from "../protocol/replies.ts";
+import { describe } from "./identities.ts";
+
+/** Raised when a field changes its meaning or goes; new fields leave it as it is. */
+const format = 1;
+
+/** `ssh-add -l --json` and `ssh-add -L --json`. */
+export function identitiesAsJson(identities: readonly Identity[], hash: FingerprintHash): string {
+  return JSON.stringify({
+    format,
+    identities: identities.map((identity) => identityFields(identity, hash)),
+  });
+}
+
+/** `ssh-add -Q --json`. */
+export function extensionsAsJson(extensions: readonly string[]): string {
+  return JSON.stringify({ format, extensions });
+}
+
+/**
+ * `ssh-add --list-providers --json`.
+ * @param identities all that the agent holds: where the comments of a provider's keys are from
+ */
+export function providersAsJson(
+  providers: readonly ProviderDescription[],
+  identities: readonly Identity[],
+  hash: FingerprintHash,
+): string {
+  return JSON.stringify({
+    format,
+    providers: providers.map(({ path, requested, state, tokens, identities: blobs }) => ({
+      path,
+      requested,
+      state,
+      tokens: tokens.map(({ label, manufacturer, model, serial }) => ({
+        label,
+        manufacturer,
+        model,
+        serial,
+      })),
+      identities: blobs.map((keyBlob) => {
+        const comment = identities.find((known) => known.keyBlob.equals(keyBlob))?.comment ?? "";
+        return identityFields({ keyBlob, comment }, hash);
+      }),
+    })),
+  });
+}
+
+function identityFields({ keyBlob, comment }: Identity, hash: FingerprintHash) {
+  const described = describe(keyBlob);
+  return {
+    type: described?.type ?? "",
+    algorithm: described?.algorithm ?? "",
+    bits: described?.bits ?? 0,
+    fingerprint: fingerprint(described?.keyBlob ?? keyBlob, hash),
+    comment,
+    blob: keyBlob.toString("base64"),
+    certificate: described?.certificate ? certificateFields(described.certificate, hash) : null,
+  };
+}
+
+function certificateFields(certificate: Certificate, hash: FingerprintHash) {
+  return {
+    type: certificate.type,
+    keyId: certificate.keyId,
+    serial: certificate.serial.toString(),
+    principals: certificate.principals,
+    validAfter: isoTime(certificate.validAfter),
+    validBefore: isoTime(certificate.validBefore),
+    criticalOptions: certificate.criticalOptions.map(({ name }) => name),
+    extensions: certificate.extensions.map(({ name }) => name),
+    caFingerprint: fingerprint(certificate.caKey, hash),
+  };
+}
+
+/** The last second of the year 9999; what is later is as good as no end. */
+const lastSecond = 253_402_300_799n;
+
+/** Seconds since 1970 in UTC as `2030-01-31T12:00:00Z`; null for 0 and for no end. */
+function isoTime(seconds: bigint): string | null {
+  if (seconds === 0n || seconds > lastSecond) return null;
+  return new Date(Number(seconds) * 1000).toISOString().replace(".000Z", "Z");
+}

@@ -1,0 +1,58 @@
+/** The long options, which OpenSSH does not have. */
+import { badUsage } from "./exit.ts";
+
+/** Long options that take an argument. */
+export const longWithArgument = ["cert-for-card"] as const;
+/** Long options that do not. */
+export const longFlags = ["list-providers", "json", "help", "version", "completion"] as const;
+
+/** The long options of a command line. */
+export interface LongOptions {
+  readonly cardCertificates: readonly string[];
+  readonly listProviders: boolean;
+  readonly json: boolean;
+  readonly help: boolean;
+  readonly version: boolean;
+  readonly completion: boolean;
+}
+
+/**
+ * Types the long options of a command line.
+ * @param words each one word, with its argument behind a `=`
+ * @throws {Exit} when one that needs an argument has an empty one
+ */
+export async function readLong(words: readonly string[]): Promise<LongOptions> {
+  const parsed = words.length === 0 ? {} : await parse(words);
+  const cardCertificates = strings(parsed["cert-for-card"]);
+  if (cardCertificates.includes("")) throw badUsage("option requires an argument -- cert-for-card");
+  return {
+    cardCertificates,
+    listProviders: parsed["list-providers"] === true,
+    json: parsed.json === true,
+    help: parsed.help === true,
+    version: parsed.version === true,
+    completion: parsed.completion === true,
+  };
+}
+
+/** Only here is `yargs-parser` loaded, so that `ssh-add -l` starts without it. */
+async function parse(words: readonly string[]): Promise<Record<string, unknown>> {
+  const { default: yargsParser } = await import("yargs-parser");
+  return yargsParser([...words], {
+    string: [...longWithArgument],
+    array: [...longWithArgument],
+    boolean: [...longFlags],
+    configuration: {
+      "camel-case-expansion": false,
+      "dot-notation": false,
+      "boolean-negation": false,
+      "greedy-arrays": false,
+      "parse-numbers": false,
+      "strip-dashed": false,
+    },
+  });
+}
+
+function strings(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}

@@ -1,0 +1,71 @@
+/** ssh-add: adds keys, cards and certificates to an agent, lists them and removes them. */
+import { connectToAgent } from "./agent.ts";
+import { commandFor } from "./commands/index.ts";
+import { type Console, processConsole } from "./console.ts";
+import { Exit } from "./exit.ts";
+import { type Options, parseOptions } from "./options.ts";
+import { Prompter } from "./prompts/prompter.ts";
+import { usage } from "./usage.ts";
+
+/** The version of the package, set when the program is built. */
+const version = process.env.CARDAGENT_VERSION ?? "of the source";
+
+/** Runs the program. @returns the exit status */
+async function run(words: readonly string[], console: Console): Promise<number> {
+  if (words[0] === "--get-yargs-completions") {
+    const { completions } = await import("./help.ts");
+    console.print(await completions(words.slice(1)));
+    return 0;
+  }
+  // As in OpenSSH, a missing agent is told of before a wrong command line is.
+  const options = await parseOptions(words).catch((error: unknown) => asExit(error));
+  if (!(options instanceof Exit) && isAboutItself(options))
+    return tellAboutItself(options, console);
+  const { env } = process;
+  const client = await connectToAgent(env);
+  try {
+    if (options instanceof Exit) throw options;
+    const prompter = new Prompter(console, env);
+    const now = () => Math.floor(Date.now() / 1000);
+    const command = await commandFor(options.action);
+    return await command({ client, options, console, prompter, env, now });
+  } finally {
+    client.close();
+  }
+}
+
+function isAboutItself({ action }: Options): boolean {
+  return action === "help" || action === "version" || action === "completion";
+}
+
+async function tellAboutItself({ action }: Options, console: Console): Promise<number> {
+  if (action === "version") {
+    console.print(`cardagent ${version}`);
+    return 0;
+  }
+  const help = await import("./help.ts");
+  console.print(action === "help" ? await help.helpText() : await help.completionScript());
+  return 0;
+}
+
+function asExit(error: unknown): Exit {
+  if (error instanceof Exit) return error;
+  throw error;
+}
+
+/** Says how a run ended that was broken off. @returns the exit status */
+function report(error: unknown, console: Console): number {
+  if (!(error instanceof Exit)) {
+    console.note(`ssh-add: ${error instanceof Error ? error.message : "unknown error"}`);
+    return 1;
+  }
+  if (error.form === "plain") console.note(error.message);
+  else console.log(error.message);
+  if (error.form === "usage") console.note(usage);
+  return error.status;
+}
+
+const console = processConsole();
+run(process.argv.slice(2), console)
+  .catch((error: unknown) => report(error, console))
+  .then((status) => process.exit(status));

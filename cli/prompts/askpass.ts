@@ -1,0 +1,31 @@
+/** Asking through a program with a window of its own: SSH_ASKPASS. */
+import { spawn } from "node:child_process";
+import { SecretLine } from "./secret-line.ts";
+
+const newline = 0x0a;
+const carriageReturn = 0x0d;
+
+/**
+ * Runs an askpass program with the prompt as its argument.
+ * @param program its path, or its name to be looked for in PATH
+ * @returns the first line that it writes; empty when it fails or cannot be run
+ */
+export function askAskpass(program: string, prompt: string): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const child = spawn(program, [prompt], { stdio: ["inherit", "pipe", "inherit"] });
+    const line = new SecretLine();
+    let complete = false;
+    child.stdout.on("data", (chunk: Buffer) => {
+      for (const byte of chunk) {
+        complete ||= byte === newline || byte === carriageReturn;
+        if (!complete) line.add(byte);
+      }
+      chunk.fill(0);
+    });
+    child.on("error", () => resolve(Buffer.alloc(0)));
+    child.on("close", (status) => {
+      if (status !== 0) line.eraseAll();
+      resolve(line.finish());
+    });
+  });
+}

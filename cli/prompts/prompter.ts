@@ -1,0 +1,55 @@
+/**
+ * Asking for a PIN or a passphrase: whom to ask.
+ *
+ * Where standard input is a terminal, the person there is asked. Elsewhere SSH_ASKPASS is, if there
+ * is a display; without one, the controlling terminal, and without that standard input.
+ * SSH_ASKPASS_REQUIRE overrides this: "force" and "prefer" ask SSH_ASKPASS even on a terminal (the
+ * latter only with a display), "never" does not ask it.
+ */
+import { isatty } from "node:tty";
+import type { Console } from "../console.ts";
+import { readLineOfInput } from "./standard-input.ts";
+
+/** The program that is asked when SSH_ASKPASS does not name one. */
+const defaultAskpass = "/usr/bin/ssh-askpass";
+
+/** Asks for secrets. The buffers that it returns are the caller's to overwrite. */
+export class Prompter {
+  readonly #console: Console;
+  readonly #env: NodeJS.ProcessEnv;
+
+  constructor(console: Console, env: NodeJS.ProcessEnv) {
+    this.#console = console;
+    this.#env = env;
+  }
+
+  /**
+   * Asks for a secret. Whoever gives none, or cannot be asked, has given an empty one.
+   * @param prompt what is shown, as in "Enter passphrase for PKCS#11: "
+   */
+  async ask(prompt: string): Promise<Buffer> {
+    if (this.#usesAskpass()) {
+      const { askAskpass } = await import("./askpass.ts");
+      return askAskpass(this.#env.SSH_ASKPASS ?? defaultAskpass, prompt);
+    }
+    const { askTerminal } = await import("./terminal.ts");
+    const answer = await askTerminal(prompt);
+    if (answer !== undefined) return answer;
+    this.#console.draw(prompt);
+    return readLineOfInput();
+  }
+
+  #usesAskpass(): boolean {
+    const hasDisplay = Boolean(this.#env.DISPLAY) || Boolean(this.#env.WAYLAND_DISPLAY);
+    switch (this.#env.SSH_ASKPASS_REQUIRE?.toLowerCase()) {
+      case "force":
+        return true;
+      case "prefer":
+        return hasDisplay;
+      case "never":
+        return false;
+      default:
+        return hasDisplay && !isatty(0);
+    }
+  }
+}

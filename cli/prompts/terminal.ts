@@ -1,0 +1,151 @@
+/**
+ * Asking at the controlling terminal, which shows nothing of what is typed.
+ *
+ * The terminal is set to hand over each key as it is pressed, so the keys that edit a line and those
+ * that end or stop a program are dealt with here. However the prompt ends, the terminal is put back
+ * first.
+ */
+import { closeSync, openSync, writeSync } from "node:fs";
+import { ReadStream } from "node:tty";
+import { SecretLine } from "./secret-line.ts";
+
+const keys = {
+  endOfFile: 0x04,
+  backspace: 0x08,
+  interrupt: 0x03,
+  newline: 0x0a,
+  enter: 0x0d,
+  eraseLine: 0x15,
+  eraseWord: 0x17,
+  suspend: 0x1a,
+  quit: 0x1c,
+  delete: 0x7f,
+} as const;
+
+const endingSignals = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
+
+/**
+ * Shows a prompt on the controlling terminal and reads a line that is not echoed.
+ * @returns undefined when there is no controlling terminal
+ */
+export function askTerminal(prompt: string): Promise<Buffer | undefined> {
+  let descriptor: number;
+  try {
+    descriptor = openSync("/dev/tty", "r+");
+  } catch {
+    return Promise.resolve(undefined);
+  }
+  return new TerminalPrompt(descriptor, prompt).answer();
+}
+
+/** One prompt, from the moment it is shown until the terminal is as it was. */
+class TerminalPrompt {
+  readonly #descriptor: number;
+  readonly #prompt: string;
+  readonly #input: ReadStream;
+  readonly #line = new SecretLine();
+  readonly #end = (signal: NodeJS.Signals) => this.#dieOf(signal);
+  readonly #continue = () => this.#show();
+  readonly #restore = () => this.#input.setRawMode(false);
+  #resolve: (line: Buffer) => void = () => {};
+
+  constructor(descriptor: number, prompt: string) {
+    this.#descriptor = descriptor;
+    this.#prompt = prompt;
+    this.#input = new ReadStream(openSync("/dev/tty", "r+"));
+  }
+
+  answer(): Promise<Buffer> {
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      for (const signal of endingSignals) process.on(signal, this.#end);
+      process.on("SIGCONT", this.#continue);
+      process.on("exit", this.#restore);
+      this.#input.on("data", (chunk: Buffer) => this.#receive(chunk));
+      this.#input.on("end", () => this.#finish());
+      this.#input.on("error", () => this.#finish());
+      this.#show();
+    });
+  }
+
+  /** Also after a stop, when the shell may have changed the terminal behind our back. */
+  #show(): void {
+    this.#input.setRawMode(false);
+    this.#input.setRawMode(true);
+    writeSync(this.#descriptor, this.#prompt);
+  }
+
+  #receive(chunk: Buffer): void {
+    for (let at = 0; at < chunk.length; at++) {
+      if (this.#press(chunk[at] as number)) break;
+    }
+    chunk.fill(0);
+  }
+
+  /** @returns true when this key ended the prompt */
+  #press(key: number): boolean {
+    switch (key) {
+      case keys.enter:
+      case keys.newline:
+        this.#finish();
+        return true;
+      case keys.endOfFile:
+        if (!this.#line.isEmpty) return false;
+        this.#finish();
+        return true;
+      case keys.interrupt:
+        this.#dieOf("SIGINT");
+        return true;
+      case keys.quit:
+        this.#dieOf("SIGQUIT");
+        return true;
+      case keys.suspend:
+        this.#suspend();
+        return false;
+      case keys.backspace:
+      case keys.delete:
+        this.#line.eraseCharacter();
+        return false;
+      case keys.eraseLine:
+      case keys.eraseWord:
+        this.#line.eraseAll();
+        return false;
+      default:
+        this.#line.add(key);
+        return false;
+    }
+  }
+
+  #finish(): void {
+    this.#leave();
+    this.#resolve(this.#line.finish());
+  }
+
+  /** Puts the terminal back and leaves the cursor on a line of its own. */
+  #leave(): void {
+    for (const signal of endingSignals) process.off(signal, this.#end);
+    process.off("SIGCONT", this.#continue);
+    process.off("exit", this.#restore);
+    this.#restore();
+    this.#input.destroy();
+    try {
+      writeSync(this.#descriptor, "\n");
+      closeSync(this.#descriptor);
+    } catch {
+      // the terminal is gone
+    }
+  }
+
+  #dieOf(signal: NodeJS.Signals): void {
+    this.#line.eraseAll();
+    this.#leave();
+    process.kill(process.pid, signal);
+  }
+
+  #suspend(): void {
+    this.#line.eraseAll();
+    this.#restore();
+    writeSync(this.#descriptor, "\n");
+    process.kill(0, "SIGTSTP");
+  }
+}

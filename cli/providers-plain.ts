@@ -1,0 +1,47 @@
+/** Providers as lines for scripts: one thing a line, its provider's path always in the same place. */
+import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
+import type { FingerprintHash } from "../protocol/public-key.ts";
+import type { Identity } from "../protocol/replies.ts";
+import { describe, summary } from "./identities.ts";
+import { validity } from "./validity.ts";
+
+/** What is to be shown. */
+export interface ProvidersView {
+  readonly providers: readonly ProviderDescription[];
+  /** All that the agent holds: where comments are from. */
+  readonly identities: readonly Identity[];
+  readonly hash: FingerprintHash;
+  /** Seconds since 1970. */
+  readonly now: number;
+}
+
+/**
+ * Lines of four kinds:
+ * `provider PATH STATE`, `token PATH LABEL (MANUFACTURER, MODEL, SERIAL)`,
+ * `key PATH` and a line as of -l, `certificate PATH`, a line as of -l, key ID and validity.
+ */
+export function plainLines(view: ProvidersView): string[] {
+  return view.providers.flatMap((provider) => {
+    const { path, state, tokens, identities } = provider;
+    const lines = [`provider ${path} ${state}`];
+    for (const { label, manufacturer, model, serial } of tokens) {
+      lines.push(`token ${path} ${label} (${manufacturer}, ${model}, ${serial})`);
+    }
+    for (const blob of identities) lines.push(...identityLine(view, path, blob));
+    return lines;
+  });
+}
+
+/** The comment of an identity, as the agent lists it. */
+export function commentOf({ identities }: ProvidersView, blob: Buffer): string {
+  return identities.find(({ keyBlob }) => keyBlob.equals(blob))?.comment ?? "";
+}
+
+function identityLine(view: ProvidersView, path: string, blob: Buffer): string[] {
+  const described = describe(blob);
+  if (described === undefined) return [];
+  const line = summary(described, commentOf(view, blob), view.hash);
+  const { certificate } = described;
+  if (certificate === undefined) return [`key ${path} ${line}`];
+  return [`certificate ${path} ${line} "${certificate.keyId}" ${validity(certificate, view.now)}`];
+}

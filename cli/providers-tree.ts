@@ -1,0 +1,94 @@
+/** Providers as a tree for people: provider, tokens, keys, and under each key its certificates. */
+import { Chalk, type ChalkInstance } from "chalk";
+import type { ProviderDescription, ProviderState } from "../protocol/extensions/list-providers.ts";
+import { fingerprint } from "../protocol/public-key.ts";
+import { escapeControls } from "./console.ts";
+import { type Description, describe } from "./identities.ts";
+import { commentOf, type ProvidersView } from "./providers-plain.ts";
+import { isEnding, validity } from "./validity.ts";
+
+interface Node {
+  readonly text: string;
+  readonly children: readonly Node[];
+}
+
+const states: Readonly<Record<ProviderState, string>> = {
+  ready: "ready",
+  "card-absent": "card absent",
+  "pin-needed": "PIN needed",
+  "module-failed": "library failed",
+};
+
+/** The lines of the tree; with colours unless `isPlain`. */
+export function treeLines(view: ProvidersView, isPlain: boolean): string[] {
+  const colours = isPlain ? new Chalk({ level: 0 }) : new Chalk();
+  return view.providers.flatMap((provider) => {
+    const { text, children } = providerNode(view, provider, colours);
+    return [text, ...branchLines(children, "", colours)];
+  });
+}
+
+function branchLines(nodes: readonly Node[], indent: string, colours: ChalkInstance): string[] {
+  return nodes.flatMap(({ text, children }, index) => {
+    const isLast = index === nodes.length - 1;
+    const line = `${colours.dim(`${indent}${isLast ? "└─" : "├─"}`)} ${text}`;
+    return [line, ...branchLines(children, `${indent}${isLast ? "   " : "│  "}`, colours)];
+  });
+}
+
+function providerNode(view: ProvidersView, provider: ProviderDescription, colours: ChalkInstance) {
+  const { path, state, tokens, identities } = provider;
+  const paint = state === "ready" ? colours.green : colours.red;
+  const children: Node[] = tokens.map(({ label, manufacturer, model, serial }) => {
+    const maker = escapeControls(`${manufacturer} ${model}, serial ${serial}`);
+    return {
+      text: `token ${colours.bold(escapeControls(label))} ${colours.dim(maker)}`,
+      children: [],
+    };
+  });
+  children.push(...keyNodes(view, identities, colours));
+  return { text: `${colours.bold(escapeControls(path))} ${paint(states[state])}`, children };
+}
+
+/** Each key with its certificates; a certificate without its plain key stands on its own. */
+function keyNodes(view: ProvidersView, blobs: readonly Buffer[], colours: ChalkInstance): Node[] {
+  const described = blobs.flatMap((blob) => {
+    const description = describe(blob);
+    return description === undefined ? [] : [{ ...description, comment: commentOf(view, blob) }];
+  });
+  const plain = described.filter(({ certificate }) => certificate === undefined);
+  const certified = described.filter(({ certificate }) => certificate !== undefined);
+  const nodes = plain.map((key) => {
+    const mine = certified.filter(({ keyBlob }) => keyBlob.equals(key.keyBlob));
+    const children = mine.map((one) => ({
+      text: certificateText(view, one, colours),
+      children: [],
+    }));
+    return { text: keyText(view, key, colours), children };
+  });
+  const orphans = certified.filter(
+    (one) => !plain.some(({ keyBlob }) => keyBlob.equals(one.keyBlob)),
+  );
+  return [
+    ...nodes,
+    ...orphans.map((one) => ({ text: certificateText(view, one, colours), children: [] })),
+  ];
+}
+
+function keyText(
+  view: ProvidersView,
+  { bits, keyBlob, type, comment }: Description & { comment: string },
+  colours: ChalkInstance,
+): string {
+  const print = fingerprint(keyBlob, view.hash);
+  return `${type} ${bits} ${colours.cyan(print)} ${escapeControls(comment)}`;
+}
+
+function certificateText(view: ProvidersView, one: Description, colours: ChalkInstance): string {
+  const { certificate, type } = one;
+  if (certificate === undefined) return type;
+  const paint = isEnding(certificate, view.now) ? colours.yellow : colours.green;
+  const principals = certificate.principals.join(", ") || "any principal";
+  const who = escapeControls(`${certificate.keyId} for ${principals}`);
+  return `${type} ${who}, serial ${certificate.serial}, ${paint(validity(certificate, view.now))}`;
+}

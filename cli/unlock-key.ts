@@ -1,0 +1,56 @@
+/** Private key files with their passphrases: none, the one that worked last, or one asked for. */
+import type { Context } from "./context.ts";
+import { KeyFileError, type LoadedKey, readPrivateKeyFile } from "./files/private-key-file.ts";
+
+/** Reads private key files and remembers the last passphrase, which often fits the next file. */
+export class KeyUnlocker {
+  readonly #context: Context;
+  #passphrase: Buffer = Buffer.alloc(0);
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /**
+   * Reads a private key, and asks for passphrases until one fits.
+   * @param file the bytes of the file
+   * @param path its name in the prompt
+   * @returns undefined when the person gives an empty passphrase
+   * @throws {KeyFileError} when the file is no private key
+   */
+  async read(file: Buffer, path: string): Promise<LoadedKey | undefined> {
+    const found =
+      (await tryPassphrase(file, Buffer.alloc(0))) ??
+      (this.#passphrase.length > 0 ? await tryPassphrase(file, this.#passphrase) : undefined);
+    return found ?? this.#ask(file, path);
+  }
+
+  /** Overwrites the passphrase that is remembered. */
+  forget(): void {
+    this.#passphrase.fill(0);
+    this.#passphrase = Buffer.alloc(0);
+  }
+
+  async #ask(file: Buffer, path: string): Promise<LoadedKey | undefined> {
+    const confirmed = this.#context.options.confirm ? " (will confirm each use)" : "";
+    let question = "Enter passphrase for";
+    for (;;) {
+      this.forget();
+      this.#passphrase = await this.#context.prompter.ask(`${question} ${path}${confirmed}: `);
+      if (this.#passphrase.length === 0) return undefined;
+      const found = await tryPassphrase(file, this.#passphrase);
+      if (found !== undefined) return found;
+      question = "Bad passphrase, try again for";
+    }
+  }
+}
+
+/** @returns undefined when it is not the right one */
+async function tryPassphrase(file: Buffer, passphrase: Buffer): Promise<LoadedKey | undefined> {
+  try {
+    return await readPrivateKeyFile(file, passphrase);
+  } catch (error) {
+    if (error instanceof KeyFileError && error.needsPassphrase) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,42 @@
+/** A sign of life on a terminal while something takes long: a card, or a person at a card. */
+import type { Console } from "./console.ts";
+
+const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;
+const frameTime = 80;
+const eraseLine = "\r\u001b[K";
+
+/** Shows a spinner and a text on standard error once some time has passed, until it is ended. */
+export class Waiting {
+  readonly #console: Console;
+  readonly #text: string;
+  #timer: NodeJS.Timeout | undefined;
+  #frame = 0;
+
+  /**
+   * @param text what is being waited for
+   * @param patience milliseconds until it shows
+   */
+  constructor(console: Console, text: string, patience = 500) {
+    this.#console = console;
+    this.#text = text;
+    if (console.errorIsTerminal) this.#timer = setTimeout(() => this.#start(), patience);
+  }
+
+  /** Takes it off the screen; what is written next looks as if it had never been there. */
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#frame > 0) this.#console.draw(eraseLine);
+    this.#frame = 0;
+  }
+
+  #start(): void {
+    this.#draw();
+    this.#timer = setInterval(() => this.#draw(), frameTime);
+  }
+
+  #draw(): void {
+    const frame = frames[this.#frame++ % frames.length];
+    this.#console.draw(`\r${frame} ${this.#text}`);
+  }
+}
