@@ -103,8 +103,11 @@ function rsaDer(key: RsaPublicKey, secret: Extract<SecretFields, { type: "rsa" }
     throw malformed(`An RSA key of ${bits} bits is not accepted: ${smallestRsa} is the least.`);
   }
   const { d, iqmp, p, q } = secret;
-  if (p.length === 0 || q.length === 0 || d.length === 0 || d.length > key.n.length) {
+  if ([p, q, d, iqmp].some(({ length }) => length === 0 || length > key.n.length)) {
     throw malformed("An RSA private key lacks a number.");
+  }
+  if (p.equals(q) || !isDivisor(p, key.n) || !isDivisor(q, key.n)) {
+    throw malformed("An RSA private key's primes are not those of its modulus.");
   }
   const pLess = minusOne(p);
   const qLess = minusOne(q);
@@ -114,6 +117,12 @@ function rsaDer(key: RsaPublicKey, secret: Extract<SecretFields, { type: "rsa" }
   const der = derSequence(numbers);
   for (const bytes of [pLess, qLess, dp, dq, ...numbers]) bytes.fill(0);
   return der;
+}
+
+/** Whether a number above one divides another. */
+function isDivisor(number: Buffer, other: Buffer): boolean {
+  const rest = modulo(other, number);
+  return number.length > 1 && rest.every((byte) => byte === 0);
 }
 
 /** ECPrivateKey (RFC 5915). */

@@ -1,0 +1,226 @@
+/** For tests: an agent in this process on a socket of its own, and keys and certificates for it. */
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { ExecutionContext } from "ava";
+import { type Certificate, encodeCertificate, signedPart } from "../protocol/certificate.ts";
+import { AgentClient } from "../protocol/client.ts";
+import type { PrivateKey, SecretFields } from "../protocol/private-key.ts";
+import { encodePublicKey, type PublicKey } from "../protocol/public-key.ts";
+import { type SignatureAlgorithm, signatureAlgorithm, signNow } from "../protocol/signature.ts";
+import { Agent, type AgentSettings } from "./agent.ts";
+import type { Clock } from "./host/clock.ts";
+import type { Libc } from "./host/libc.ts";
+import { ProviderRegistry } from "./pkcs11/registry.ts";
+import { parseAllowedProviders } from "./policy/allowed-providers.ts";
+import type { Ask } from "./policy/confirm.ts";
+import { createAgentServer } from "./server.ts";
+
+/** A clock that goes only when it is told to. */
+export class TestClock implements Clock {
+  #now = 1_000_000;
+  #timers: { readonly at: number; readonly callback: () => void }[] = [];
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(delay: number, callback: () => void): () => void {
+    const timer = { at: this.#now + delay, callback };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+    };
+  }
+
+  /** The milliseconds that the timers under way wait for. */
+  get waits(): number[] {
+    return this.#timers.map(({ at }) => at - this.#now);
+  }
+
+  /** Lets time pass; timers go off in their order. */
+  pass(milliseconds: number): void {
+    const end = this.#now + milliseconds;
+    for (;;) {
+      const [next] = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
+      if (next === undefined) break;
+      this.#timers = this.#timers.filter((other) => other !== next);
+      this.#now = next.at;
+      next.callback();
+    }
+    this.#now = end;
+  }
+}
+
+/** What a test may set of its agent. */
+export interface TestAgentOptions {
+  readonly settings?: Partial<AgentSettings>;
+  readonly ask?: Ask;
+  readonly clock?: Clock;
+  /** Seconds since 1970. */
+  readonly now?: bigint;
+  readonly allowedProviders?: string;
+  /** The user at the other end of every connection. */
+  readonly peerUid?: number;
+}
+
+/** An agent that runs, and the ways to it. */
+export interface TestAgent {
+  readonly agent: Agent;
+  readonly path: string;
+  /** What the agent logged. */
+  readonly log: readonly string[];
+  /** A new connection. */
+  connect(): Promise<AgentClient>;
+  /** A new connection that takes any bytes. */
+  connectRaw(): Promise<Socket>;
+}
+
+const ownUid = process.getuid?.() ?? 0;
+
+/** Starts an agent; it ends with the test. */
+export async function startAgent(
+  t: ExecutionContext,
+  options: TestAgentOptions = {},
+): Promise<TestAgent> {
+  const folder = mkdtempSync(join(tmpdir(), "ca-"));
+  const path = join(folder, "agent");
+  const log: string[] = [];
+  const agent = new Agent({
+    settings: {
+      defaultLifetime: undefined,
+      allowRemotePkcs11: false,
+      fingerprintHash: "sha256",
+      ...options.settings,
+    },
+    providers: new ProviderRegistry({
+      allowed: parseAllowedProviders(options.allowedProviders ?? "/usr/*"),
+      helper: {
+        file: process.execPath,
+        args: ["--import=tsx", fileURLToPath(new URL("pkcs11/helper-main.ts", import.meta.url))],
+      },
+    }),
+    ask: options.ask ?? (() => Promise.resolve(false)),
+    clock: options.clock ?? new TestClock(),
+    wallClock: () => options.now ?? 1_800_000_000n,
+    log: (line) => log.push(line),
+  });
+  const libc: Libc = {
+    peerCredentials: () => ({ pid: process.pid, uid: options.peerUid ?? ownUid }),
+    protectMemory: () => {},
+    execute: () => "not in a test",
+  };
+  const server = createAgentServer(agent, libc, ownUid);
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  const sockets: Socket[] = [];
+  const connectRaw = () =>
+    new Promise<Socket>((resolve, reject) => {
+      const socket = connect(path, () => resolve(socket));
+      socket.on("error", reject);
+      sockets.push(socket);
+    });
+  t.teardown(async () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+    await agent.removeEverything();
+    rmSync(folder, { recursive: true });
+  });
+  const connectClient = async () => new AgentClient(await connectRaw());
+  return { agent, path, log, connect: connectClient, connectRaw };
+}
+
+/** The types of keys that an agent keeps in memory. */
+export const keyTypes = ["rsa", "nistp256", "nistp384", "nistp521", "ed25519"] as const;
+export type KeyType = (typeof keyTypes)[number];
+
+const bytesOf = (text: string | undefined) => Buffer.from(text ?? "", "base64url");
+
+function generateObject(type: KeyType): KeyObject {
+  switch (type) {
+    case "rsa":
+      return generateKeyPairSync("rsa", { modulusLength: 1024 }).privateKey;
+    case "nistp256":
+    case "nistp384":
+    case "nistp521":
+      return generateKeyPairSync("ec", { namedCurve: type.replace("nistp", "P-") }).privateKey;
+    case "ed25519":
+      return generateKeyPairSync("ed25519").privateKey;
+  }
+}
+
+/** A new private key. Its buffers are the test's own: adding the key does not touch them. */
+export function generateKey(type: KeyType): PrivateKey {
+  const jwk = generateObject(type).export({ format: "jwk" });
+  const { publicKey, secret } = ((): { publicKey: PublicKey; secret: SecretFields } => {
+    switch (type) {
+      case "rsa": {
+        const [d, iqmp, p, q] = [jwk.d, jwk.qi, jwk.p, jwk.q].map(bytesOf);
+        const none = Buffer.alloc(0);
+        return {
+          publicKey: { type, n: bytesOf(jwk.n), e: bytesOf(jwk.e) },
+          secret: { type, d: d ?? none, iqmp: iqmp ?? none, p: p ?? none, q: q ?? none },
+        };
+      }
+      case "nistp256":
+      case "nistp384":
+      case "nistp521": {
+        const point = Buffer.concat([Buffer.of(4), bytesOf(jwk.x), bytesOf(jwk.y)]);
+        return {
+          publicKey: { type: "ecdsa", curve: type, point },
+          secret: { type: "ecdsa", d: bytesOf(jwk.d) },
+        };
+      }
+      case "ed25519":
+        return {
+          publicKey: { type, publicKey: bytesOf(jwk.x) },
+          secret: { type, seed: bytesOf(jwk.d) },
+        };
+    }
+  })();
+  return { publicKey, secret, certificate: undefined };
+}
+
+/** An authority that certifies keys. */
+export interface TestAuthority {
+  readonly keyBlob: Buffer;
+  /** A certificate's blob; fields that a test does not care about have fitting values. */
+  certify(key: PublicKey, fields?: Partial<Certificate>): Buffer;
+  sign(data: Buffer): Buffer;
+}
+
+/** Makes an authority with an Ed25519 key. */
+export function makeAuthority(): TestAuthority {
+  const key = generateKey("ed25519");
+  const seed = key.secret.type === "ed25519" ? key.secret.seed : Buffer.alloc(0);
+  const prefix = Buffer.from("302e020100300506032b657004220420", "hex");
+  const der = Buffer.concat([prefix, seed]);
+  const object = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  const algorithm: SignatureAlgorithm = signatureAlgorithm(key.publicKey, 0);
+  const keyBlob = encodePublicKey(key.publicKey);
+  const sign = (data: Buffer) => signNow(object, algorithm, data);
+  return {
+    keyBlob,
+    sign,
+    certify(certified, fields = {}) {
+      const unsigned = {
+        key: certified,
+        nonce: Buffer.alloc(32, 1),
+        serial: 1n,
+        type: "user" as const,
+        keyId: "test",
+        principals: ["root"],
+        validAfter: 0n,
+        validBefore: 2_000_000_000n,
+        criticalOptions: [],
+        extensions: [],
+        reserved: Buffer.alloc(0),
+        caKey: keyBlob,
+        ...fields,
+      };
+      return encodeCertificate({ ...unsigned, signature: sign(signedPart(unsigned)) });
+    },
+  };
+}
