@@ -1,0 +1,66 @@
+/** The agents that are compared: this project's, and the system's. */
+import type { ChildProcess } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { AgentClient } from "../protocol/client.ts";
+import { endProcess, type Place, projectRoot } from "./place.ts";
+
+/** The two sides of every comparison, in the order of the table. */
+export const sides = ["cardagent", "system"] as const;
+export type Side = (typeof sides)[number];
+
+/** One value for each side. */
+export type Pair<Value> = Readonly<Record<Side, Value>>;
+
+/** The programs of each side. */
+export const programs: Pair<{ readonly add: string; readonly agent: string }> = {
+  cardagent: {
+    add: join(projectRoot, "dist", "bin", "ssh-add"),
+    agent: join(projectRoot, "dist", "bin", "ssh-agent"),
+  },
+  system: { add: "/usr/bin/ssh-add", agent: "/usr/bin/ssh-agent" },
+};
+
+/** An agent that answers. */
+export interface RunningAgent {
+  readonly side: Side;
+  readonly socket: string;
+  readonly client: AgentClient;
+  readonly process: ChildProcess;
+}
+
+let started = 0;
+
+/** Starts an agent that may load any provider, and connects to it. */
+export async function startAgent(place: Place, side: Side): Promise<RunningAgent> {
+  const socket = join(place.folder, `${side}-${++started}`);
+  const child = place.start(programs[side].agent, ["-D", "-P", "*", "-a", socket]);
+  while (!existsSync(socket)) {
+    if (child.exitCode !== null) throw new Error(`${programs[side].agent} did not start.`);
+    await sleep(5);
+  }
+  const client = await AgentClient.connect(socket);
+  await client.identities();
+  return { side, socket, client, process: child };
+}
+
+/** Ends an agent. */
+export async function endAgent(agent: RunningAgent): Promise<void> {
+  agent.client.close();
+  await endProcess(agent.process);
+}
+
+/** Does the same for each side, one after the other. */
+export async function forEachSide<Value>(
+  action: (side: Side) => Promise<Value>,
+): Promise<Pair<Value>> {
+  return { cardagent: await action("cardagent"), system: await action("system") };
+}
+
+/** Resident memory of a process in bytes, as Linux tells it. */
+export function residentMemory(pid: number | undefined): number {
+  const status = readFileSync(`/proc/${pid}/status`, "latin1");
+  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(status) ?? [];
+  return Number(kilobytes) * 1024;
+}

@@ -1,0 +1,144 @@
+/**
+ * Measures this project's agent and `ssh-add` against the system's, on this machine, in one run.
+ *
+ * The two sides take turns, so that whatever else the machine does touches both.
+ */
+
+import type { PrivateKey } from "../protocol/private-key.ts";
+import { decodePublicKey, encodePublicKey, keyTypeName } from "../protocol/public-key.ts";
+import { endAgent, forEachSide, type Pair, type RunningAgent, startAgent } from "./agents.ts";
+import { makeEcdsaKey, makeEd25519Key, makeRsaKey, makeToken } from "./keys.ts";
+import { measureMemory } from "./memory.ts";
+import { type BenchOptions, parseOptions, type Subject, usage } from "./options.ts";
+import { makePlace, type Place } from "./place.ts";
+import { measureFirstAnswer, measureList, measureStart, type ProcessResult } from "./processes.ts";
+import { describeResults, type Results, writeResults } from "./report.ts";
+import { makeLoadProgram, measureSigning, type SigningResult } from "./signing.ts";
+
+/** The keys in memory. */
+const fileKeys: readonly { subject: Subject; name: string; make: () => PrivateKey }[] = [
+  { subject: "rsa", name: "RSA-3072", make: makeRsaKey },
+  { subject: "ecdsa", name: "ECDSA P-256", make: makeEcdsaKey },
+  { subject: "ed25519", name: "Ed25519", make: makeEd25519Key },
+];
+
+/** The keys on a token, by the names that fingerprints give to their types. */
+const cardKeys: readonly { subject: Subject; name: string; type: string }[] = [
+  { subject: "card-rsa", name: "RSA-2048 on SoftHSM", type: "RSA" },
+  { subject: "card-ecdsa", name: "P-256 on SoftHSM", type: "ECDSA" },
+];
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options === undefined) {
+    process.stdout.write(usage);
+    return;
+  }
+  const place = makePlace();
+  // Ending by `exit` ends what was started, too.
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.once(signal, () => process.exit(130));
+  try {
+    const results = await measureAll(place, options);
+    const { subjects, ...settings } = options;
+    const path = writeResults(results, { subjects: [...subjects], ...settings });
+    process.stdout.write(`\n${describeResults(results)}\nall figures: ${path}\n`);
+  } finally {
+    await place.end();
+  }
+}
+
+async function measureAll(place: Place, options: BenchOptions): Promise<Results> {
+  const wants = (...subjects: Subject[]) => subjects.some((name) => options.subjects.has(name));
+  const results: Results = { signing: [], processes: [], memory: [] };
+  if (wants("rsa", "ecdsa", "ed25519")) {
+    results.signing.push(...(await measureFileKeys(place, options)));
+  }
+  if (wants("card-rsa", "card-ecdsa")) {
+    results.signing.push(...(await measureCardKeys(place, options)));
+  }
+  if (wants("list")) results.processes.push(await measureListing(place, options));
+  if (wants("start")) {
+    note("ssh-agent");
+    results.processes.push(await measureStart(place, options.runs));
+    results.processes.push(await measureFirstAnswer(place, options.runs));
+  }
+  if (wants("memory")) {
+    note("memory");
+    results.memory.push(...(await measureMemory(place, options.manyKeys)));
+  }
+  return results;
+}
+
+async function measureFileKeys(place: Place, options: BenchOptions): Promise<SigningResult[]> {
+  const load = await makeLoadProgram(place);
+  return withAgents(place, async (agents) => {
+    const results: SigningResult[] = [];
+    for (const { subject, name, make } of fileKeys) {
+      if (!options.subjects.has(subject)) continue;
+      note(name);
+      const key = make();
+      await addToBoth(agents, key);
+      const blob = encodePublicKey(key.publicKey);
+      results.push(...(await measureSigning(name, agents, blob, load, options)));
+    }
+    return results;
+  });
+}
+
+async function measureCardKeys(place: Place, options: BenchOptions): Promise<SigningResult[]> {
+  const load = await makeLoadProgram(place);
+  const { library, pin } = makeToken(place);
+  return withAgents(place, async (agents) => {
+    await forEachSide((side) => agents[side].client.addSmartcardKey(library, Buffer.from(pin)));
+    const results: SigningResult[] = [];
+    for (const { subject, name, type } of cardKeys) {
+      if (!options.subjects.has(subject)) continue;
+      note(name);
+      const blob = await findKey(agents.cardagent, type);
+      results.push(...(await measureSigning(name, agents, blob, load, options)));
+    }
+    return results;
+  });
+}
+
+function measureListing(place: Place, options: BenchOptions): Promise<ProcessResult> {
+  note("ssh-add -l");
+  return withAgents(place, async (agents) => {
+    for (const { make } of fileKeys) await addToBoth(agents, make());
+    return measureList(place, agents, options.runs);
+  });
+}
+
+/** Does something with an agent of each side, and ends them. */
+async function withAgents<Value>(
+  place: Place,
+  action: (agents: Pair<RunningAgent>) => Promise<Value>,
+): Promise<Value> {
+  const agents = await forEachSide((side) => startAgent(place, side));
+  const value = await action(agents);
+  await forEachSide((side) => endAgent(agents[side]));
+  return value;
+}
+
+/** Says on standard error what comes next. */
+function note(what: string): void {
+  process.stderr.write(`measuring ${what}\n`);
+}
+
+async function addToBoth(agents: Pair<RunningAgent>, key: PrivateKey): Promise<void> {
+  await forEachSide((side) => agents[side].client.addIdentity(key, "benchmark"));
+}
+
+async function findKey(agent: RunningAgent, type: string): Promise<Buffer> {
+  for (const { keyBlob } of await agent.client.identities()) {
+    const key = decodePublicKey(keyBlob);
+    if (key !== undefined && keyTypeName(key) === type) return keyBlob;
+  }
+  throw new Error(`The agent lists no key of the type ${type}.`);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+});

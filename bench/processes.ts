@@ -1,0 +1,112 @@
+/** Whole programs: how long they take from their start to their end. */
+import { spawnSync } from "node:child_process";
+import { connect } from "node:net";
+import { performance } from "node:perf_hooks";
+import { frame } from "../protocol/framing.ts";
+import { encodeRequest } from "../protocol/requests.ts";
+import { type Pair, programs, type RunningAgent, type Side } from "./agents.ts";
+import type { Place } from "./place.ts";
+import { median } from "./statistics.ts";
+
+/** One line of the table: medians, in milliseconds. */
+export interface ProcessResult {
+  readonly name: string;
+  readonly figures: Pair<number>;
+  /** What Node.js needs to start and do nothing: `node -e 0`. */
+  readonly bareNode: number;
+}
+
+type Contestant = Side | "bareNode";
+const contestants: readonly Contestant[] = ["cardagent", "system", "bareNode"];
+
+/** `ssh-add -l`, each with the agent of its own side. */
+export function measureList(
+  place: Place,
+  agents: Pair<RunningAgent>,
+  runs: number,
+): Promise<ProcessResult> {
+  const list = async (side: Side) => {
+    const env = { ...place.env, SSH_AUTH_SOCK: agents[side].socket };
+    const { elapsed } = run(programs[side].add, ["-l"], env);
+    return elapsed;
+  };
+  return measure("ssh-add -l", place, runs, list);
+}
+
+/** `ssh-agent`, until it has printed what a shell evaluates. */
+export function measureStart(place: Place, runs: number): Promise<ProcessResult> {
+  return measure("ssh-agent", place, runs, async (side) => {
+    const { elapsed, stdout } = run(programs[side].agent, ["-s"], place.env);
+    process.kill(parseStart(stdout).pid, "SIGTERM");
+    return elapsed;
+  });
+}
+
+/** `ssh-agent`, until it has answered its first request. */
+export function measureFirstAnswer(place: Place, runs: number): Promise<ProcessResult> {
+  return measure("ssh-agent, to its first answer", place, runs, async (side) => {
+    const begun = performance.now();
+    const { stdout } = run(programs[side].agent, ["-s"], place.env);
+    const { pid, socket } = parseStart(stdout);
+    await askForIdentities(socket);
+    const elapsed = performance.now() - begun;
+    process.kill(pid, "SIGTERM");
+    return elapsed;
+  });
+}
+
+/** Lets all take turns `runs` times, and who begins changes from turn to turn. */
+async function measure(
+  name: string,
+  place: Place,
+  runs: number,
+  time: (side: Side) => Promise<number>,
+): Promise<ProcessResult> {
+  const times: Record<Contestant, number[]> = { cardagent: [], system: [], bareNode: [] };
+  for (let turn = 0; turn < runs; turn++) {
+    const first = turn % contestants.length;
+    for (const who of [...contestants.slice(first), ...contestants.slice(0, first)]) {
+      const isBare = who === "bareNode";
+      times[who].push(isBare ? run("node", ["-e", "0"], place.env).elapsed : await time(who));
+    }
+  }
+  const figures = { cardagent: median(times.cardagent), system: median(times.system) };
+  return { name, figures, bareNode: median(times.bareNode) };
+}
+
+/** Runs a program to its end. @throws {Error} when it fails */
+function run(
+  command: string,
+  args: string[],
+  env: Record<string, string>,
+): { readonly elapsed: number; readonly stdout: string } {
+  const begun = performance.now();
+  const { status, stdout, error } = spawnSync(command, args, {
+    env,
+    stdio: ["ignore", "pipe", "inherit"],
+    encoding: "utf8",
+  });
+  const elapsed = performance.now() - begun;
+  if (error !== undefined) throw error;
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${status}.`);
+  return { elapsed, stdout };
+}
+
+function parseStart(stdout: string): { readonly pid: number; readonly socket: string } {
+  const [, socket] = /SSH_AUTH_SOCK=([^;]+);/.exec(stdout) ?? [];
+  const [, pid] = /SSH_AGENT_PID=(\d+);/.exec(stdout) ?? [];
+  if (socket === undefined || pid === undefined) throw new Error(`No agent: ${stdout}`);
+  return { pid: Number(pid), socket };
+}
+
+function askForIdentities(path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once("error", reject);
+    socket.once("data", () => {
+      socket.destroy();
+      resolve();
+    });
+    socket.write(frame(encodeRequest({ type: "request-identities" })));
+  });
+}
