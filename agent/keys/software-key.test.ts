@@ -1,30 +1,11 @@
 import test from "ava";
-import fc from "fast-check";
 import { Failure } from "../../protocol/failure.ts";
 import type { PrivateKey, SecretFields } from "../../protocol/private-key.ts";
 import { signatureAlgorithm, verifySignature } from "../../protocol/signature.ts";
 import { generateKey, keyTypes } from "../test-agent.ts";
-import { minusOne, modulo } from "./modulo.ts";
 import { softwareSigner } from "./software-key.ts";
 
 const malformed = { instanceOf: Failure, code: "malformed" };
-
-function toNumber(bytes: Uint8Array): bigint {
-  return BigInt(`0x${Buffer.from(bytes).toString("hex") || "0"}`);
-}
-
-const magnitude = fc
-  .uint8Array({ minLength: 1, maxLength: 40 })
-  .filter((bytes) => bytes.some((byte) => byte !== 0));
-
-test("remainders are those of long division", (t) => {
-  fc.assert(
-    fc.property(magnitude, magnitude, (dividend, divisor) => {
-      t.is(toNumber(modulo(dividend, divisor)), toNumber(dividend) % toNumber(divisor));
-      t.is(toNumber(minusOne(divisor)), toNumber(divisor) - 1n);
-    }),
-  );
-});
 
 for (const type of keyTypes) {
   test(`a ${type} key signs what its public key verifies`, async (t) => {
