@@ -50,7 +50,8 @@ export async function completionScript(): Promise<string> {
 export function completions(words: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     describeOptions().getCompletion([...words], (error, found) => {
-      if (error === null) resolve((found ?? []).join("\n"));
+      const words = (found ?? []).filter((word) => !/^--.$/.test(word));
+      if (error === null) resolve(words.join("\n"));
       else reject(error);
     });
   });

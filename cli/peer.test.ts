@@ -1,0 +1,217 @@
+/** The same command lines through the system's ssh-add and through ours: the same answers. */
+import { chmodSync, copyFileSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
+import test, { type ExecutionContext } from "ava";
+import { makeWorkspace, type RunResult, type Workspace } from "../fixtures/workspace.ts";
+import {
+  certify,
+  makeKey,
+  runOurs,
+  runSystem,
+  type SshAddOptions,
+  startSystemAgent,
+} from "./test-agent.ts";
+
+/** What both programs are given, one after the other. */
+type Step = readonly [args: string[], options?: SshAddOptions];
+
+/** A workspace whose keys lie in its folder under short names. */
+async function prepare(t: ExecutionContext): Promise<Workspace> {
+  const workspace = makeWorkspace(t);
+  const ca = await makeKey(workspace, "ca");
+  const certified = await makeKey(workspace, "certified");
+  await certify(workspace, ca, certified);
+  await makeKey(workspace, "plain", { type: "ecdsa", bits: 384 });
+  await makeKey(workspace, "rsa", { type: "rsa", bits: 2048 });
+  await makeKey(workspace, "locked", { passphrase: "sesame" });
+  await makeKey(workspace, "locked2", { passphrase: "sesame" });
+  await makeKey(workspace, "exposed");
+  chmodSync(workspace.path("exposed"), 0o640);
+  workspace.write("lines", "# a comment\n\n  ssh-ed25519 AAAA none\n");
+  return workspace;
+}
+
+/** Runs the steps with one program on an agent of its own. */
+async function answers(
+  workspace: Workspace,
+  run: typeof runOurs,
+  steps: readonly Step[],
+): Promise<RunResult[]> {
+  await startSystemAgent(workspace);
+  const results: RunResult[] = [];
+  for (const [args, options] of steps) results.push(await run(workspace, args, options));
+  unlinkSync(workspace.path("agent.sock"));
+  return results;
+}
+
+/** What OpenSSH 10 words in another way than the 9.2 that is compared with. */
+function modernised(result: RunResult): RunResult {
+  const stderr = result.stderr
+    .replaceAll("Lifetime set to 3600 seconds", "Lifetime set to 01:00:00")
+    .replaceAll("error in libcrypto", "invalid format")
+    .replace(/usage:.*/s, "usage");
+  return { ...result, stderr };
+}
+
+/** Lines that only ours writes. */
+function withoutReasons(result: RunResult): RunResult {
+  const lines = result.stderr.split(/(?<=\n)/);
+  return { ...result, stderr: lines.filter((line) => !/^(reason|hint): /.test(line)).join("") };
+}
+
+async function compare(
+  t: ExecutionContext,
+  given: readonly Step[] | ((workspace: Workspace) => readonly Step[]),
+): Promise<void> {
+  const workspace = await prepare(t);
+  const steps = typeof given === "function" ? given(workspace) : given;
+  const expected = await answers(workspace, runSystem, steps);
+  const found = await answers(workspace, runOurs, steps);
+  for (const [index, [args]] of steps.entries()) {
+    const said = modernised(withoutReasons(found[index] as RunResult));
+    t.deepEqual(said, modernised(expected[index] as RunResult), `ssh-add ${args.join(" ")}`);
+  }
+}
+
+test("adding, listing and removing files", (t) =>
+  compare(t, [
+    [["-l"]],
+    [["-L"]],
+    [["plain"]],
+    [["certified", "rsa"]],
+    [["-l"]],
+    [["-L"]],
+    [["-lv"]],
+    [["-E", "md5", "-l"]],
+    [["-E", "MD5", "-l"]],
+    [["-Esha512", "-l"]],
+    [["-l", "ignored"]],
+    [["-c", "-t", "1h", "certified"]],
+    [["-qt1h", "plain"]],
+    [["-k", "certified"]],
+    [["-d", "certified"]],
+    [["-d", "certified"]],
+    [["-dk", "plain.pub"]],
+    [["-qd", "rsa"]],
+    [["-l"]],
+    [["plain", "-l"]],
+    [["--", "-l"]],
+    [["-D"]],
+    [["-qD"]],
+    [["-l"]],
+  ]));
+
+test("files that are missing, exposed or no keys", (t) =>
+  compare(t, [
+    [["nofile"]],
+    [["nofile", "plain"]],
+    [["exposed"]],
+    [["lines"]],
+    [["."]],
+    [["-d", "nofile"]],
+    [["-d", "lines"]],
+    [["-T", "nofile"]],
+    [["-T", 'odd \\ é"\tname']],
+    [["-d", "-"], { input: "# nothing\n\nssh-ed25519 AAAA x\n" }],
+    [["-l"]],
+  ]));
+
+test("keys on standard input", (t) =>
+  compare(t, (workspace) => {
+    const key = readFileSync(workspace.path("plain"));
+    const lines = readFileSync(workspace.path("plain.pub"), "utf8");
+    return [
+      [["-"], { input: key }],
+      [["-l"]],
+      [["-d", "-"], { input: `# one\n${lines}` }],
+      [["-d", "-"], { input: lines }],
+      [["-d", "-"], { input: "" }],
+      [["-"], { input: "" }],
+    ];
+  }));
+
+test("passphrases from standard input", (t) =>
+  compare(t, [
+    [["locked"], { input: "sesame\n" }],
+    [["locked"], { input: "wrong\nsesame\n" }],
+    [["locked"], { input: "wrong\nwrong\n" }],
+    [["locked", "locked2"], { input: "sesame\n" }],
+    [["locked", "locked2"], { input: "\nsesame\n" }],
+    [["-c", "locked"], { input: "sesame" }],
+    [["locked"], { input: "" }],
+    [["locked"]],
+    [["-l"]],
+  ]));
+
+test("locking and unlocking", (t) =>
+  compare(t, [
+    [["-x"], { input: "a\nb\n" }],
+    [["-x"], { input: "a\na\n" }],
+    [["-x"], { input: "a\na\n" }],
+    [["-l"]],
+    [["-D"]],
+    [["plain"]],
+    [["-X"], { input: "b\n" }],
+    [["-X"], { input: "a\n" }],
+    [["-X"], { input: "a\n" }],
+    [["-qx"]],
+  ]));
+
+test("testing keys", (t) =>
+  compare(t, [
+    [["-T"]],
+    [["-T", "plain.pub"]],
+    [["-q", "plain", "certified", "rsa"]],
+    [["-T", "plain.pub", "certified.pub", "certified-cert.pub", "rsa", "certified"]],
+    [["-T", "locked.pub", "plain.pub"]],
+  ]));
+
+test("cards that are none", (t) =>
+  compare(t, [
+    [["-s", "/usr/lib/nolib.so"], { input: "1234\n" }],
+    [["-e", "/usr/lib/nolib.so"]],
+    [["-qs", "nolib.so"]],
+  ]));
+
+test("command lines that are none", (t) =>
+  compare(t, [
+    [["-Z"]],
+    [["-lZ"]],
+    [["-:"]],
+    [["-s"]],
+    [["-E"]],
+    [["-qt"]],
+    [["-E", "sha9", "-Z"]],
+    [["-t", "bogus"]],
+    [["-t", ""]],
+    [["-t", "-1"]],
+    [["-t", "5000000000", "plain"]],
+    [["-l", "-D"]],
+    [["-l", "-L"]],
+    [["-xX"]],
+    [["-h", "nohost", "plain"]],
+  ]));
+
+test("an agent that is not there", async (t) => {
+  const workspace = makeWorkspace(t);
+  const plain = workspace.write("plain", "no socket");
+  for (const socket of [undefined, "", workspace.path("none"), plain]) {
+    for (const args of [["-l"], ["-Z"]]) {
+      const env = socket === undefined ? {} : { SSH_AUTH_SOCK: socket };
+      const expected = await runSystem(workspace, args, { env });
+      t.is(expected.status, 2);
+      t.deepEqual(await runOurs(workspace, args, { env }), expected);
+    }
+  }
+});
+
+test("certificates that do not fit", async (t) => {
+  const workspace = await prepare(t);
+  copyFileSync(workspace.path("certified-cert.pub"), workspace.path("plain-cert.pub"));
+  const steps: Step[] = [[["plain"]], [["-d", "plain"]], [["-l"]]];
+  const expected = await answers(workspace, runSystem, steps);
+  t.deepEqual(await answers(workspace, runOurs, steps), expected);
+  writeFileSync(workspace.path("plain-cert.pub"), "junk\n");
+  const { stderr, status } = (await answers(workspace, runOurs, steps))[0] as RunResult;
+  t.is(status, 0);
+  t.regex(stderr, /Failed to load certificate "plain-cert.pub": invalid format/);
+});

@@ -1,0 +1,83 @@
+/** What the tests of whole runs share: an agent of the system, keys, and ssh-add against it. */
+import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { sshAdd, sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/programs.ts";
+import type { RunResult, Workspace } from "../fixtures/workspace.ts";
+
+/** Starts the system's ssh-agent and points the workspace's environment to it. */
+export async function startSystemAgent(
+  workspace: Workspace,
+  env: Record<string, string> = {},
+): Promise<void> {
+  const socket = workspace.path("agent.sock");
+  workspace.spawn(systemSshAgent(), ["-D", "-a", socket], { env });
+  while (!existsSync(socket)) await sleep(10);
+  workspace.env.SSH_AUTH_SOCK = socket;
+}
+
+/** How ssh-add is run. */
+export interface SshAddOptions {
+  input?: string | Uint8Array;
+  env?: Record<string, string>;
+}
+
+/** Runs the project's ssh-add in the workspace. */
+export function runOurs(
+  workspace: Workspace,
+  args: string[],
+  options: SshAddOptions = {},
+): Promise<RunResult> {
+  return workspace.run(sshAdd, args, options);
+}
+
+/** Runs the system's ssh-add in the workspace. */
+export function runSystem(
+  workspace: Workspace,
+  args: string[],
+  options: SshAddOptions = {},
+): Promise<RunResult> {
+  return workspace.run(systemSshAdd(), args, options);
+}
+
+/** What `makeKey` makes. */
+export interface KeyOptions {
+  type?: "ed25519" | "ecdsa" | "rsa";
+  bits?: number;
+  comment?: string;
+  passphrase?: string;
+  /** More options for ssh-keygen, such as `-Z aes256-cbc` and `-m PEM`. */
+  more?: string[];
+}
+
+/** Makes a private key file, and FILE.pub, in the workspace's folder; its path. */
+export async function makeKey(
+  workspace: Workspace,
+  name: string,
+  options: KeyOptions = {},
+): Promise<string> {
+  const { type = "ed25519", bits, comment = `comment of ${name}`, passphrase = "" } = options;
+  const path = workspace.path(name);
+  const size = bits === undefined ? [] : ["-b", String(bits)];
+  const args = ["-q", "-t", type, ...size, "-C", comment, "-N", passphrase, "-a", "1", "-f", path];
+  await workspace.expect(sshKeygen(), [...args, ...(options.more ?? [])]);
+  return path;
+}
+
+/** What `certify` puts into a certificate. */
+export interface CertificateOptions {
+  keyId?: string;
+  /** As ssh-keygen -V takes it; without it the certificate does not end. */
+  validity?: string;
+}
+
+/** Makes FILE-cert.pub for a key file with a CA's key file; its path. */
+export async function certify(
+  workspace: Workspace,
+  ca: string,
+  key: string,
+  { keyId = "the key", validity = "always:forever" }: CertificateOptions = {},
+): Promise<string> {
+  const args = ["-q", "-s", ca, "-I", keyId, "-n", "alice", "-V", validity, `${key}.pub`];
+  await workspace.expect(sshKeygen(), args);
+  return `${key}-cert.pub`;
+}
