@@ -1,0 +1,75 @@
+/** The PKCS#11 library as the child process sees it: loading it, and what its errors are called. */
+import pkcs11js from "pkcs11js";
+import { Failure } from "../../protocol/failure.ts";
+
+/** The functions of PKCS#11, as `pkcs11js` has them. */
+export type Cryptoki = InstanceType<typeof pkcs11js.PKCS11>;
+
+/** A slot, session or object: a CK_ULONG in the machine's own order of bytes. */
+export type Handle = Buffer;
+
+/**
+ * Loads a library and initializes it, with locks of the operating system, because signatures run on
+ * several threads.
+ * @param path where the library is
+ * @throws {Failure} not-a-pkcs11-module, module-crashed
+ */
+export function loadCryptoki(path: string): Cryptoki {
+  const cryptoki = new pkcs11js.PKCS11();
+  try {
+    cryptoki.load(path);
+  } catch (error) {
+    throw notAModule(path, error);
+  }
+  try {
+    cryptoki.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK });
+  } catch (error) {
+    const value = returnValue(error);
+    if (value !== "CKR_CRYPTOKI_ALREADY_INITIALIZED") {
+      throw libraryFailed(`The library ${path} could not start`, error);
+    }
+  }
+  return cryptoki;
+}
+
+/** Mechanisms and key types of PKCS#11 v3.0 that `pkcs11js` has no names for. */
+export const eddsaMechanism = 0x1057;
+export const edwardsKeyType = 0x40;
+
+/** An error for a CKR_ value, as `pkcs11js` throws them. */
+export function returnValueError(value: number): Error {
+  const known = Object.entries(pkcs11js).find(
+    ([name, number]) => name.startsWith("CKR_") && number === value,
+  );
+  return new Error(`${known?.[0] ?? "CKR_VENDOR_DEFINED"}:${value}`);
+}
+
+/** The name of the CKR_ value that a call of the library ended with, or undefined. */
+export function returnValue(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  return /^CKR_\w+/.exec(error.message)?.[0];
+}
+
+/**
+ * A failure for an error that says nothing to a person but its name. The code is module-crashed:
+ * like a crash it is the library's own fault, and the advice is the same.
+ * @param what the beginning of a sentence
+ */
+export function libraryFailed(what: string, error: unknown): Failure {
+  const why = returnValue(error) ?? "an unknown error";
+  const hint = "Try again; if it happens again, load the card again with: ssh-add -s LIB";
+  return new Failure("module-crashed", `${what} (${why}).`, hint);
+}
+
+function notAModule(path: string, error: unknown): Failure {
+  const text = error instanceof Error ? error.message : "";
+  const code = "not-a-pkcs11-module";
+  if (returnValue(error) !== undefined) {
+    return new Failure(code, `The library ${path} gives no PKCS#11 functions (${text}).`);
+  }
+  if (/C_GetFunctionList/.test(text)) {
+    return new Failure(code, `The library ${path} has no C_GetFunctionList.`);
+  }
+  const reason = text.replace(`${path}: `, "").replace(/\.?$/, ".");
+  return new Failure(code, `${path} cannot be loaded as a library: ${reason}`);
+}

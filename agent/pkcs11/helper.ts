@@ -1,0 +1,177 @@
+/**
+ * The agent's end of a provider's child process: starts it, asks it, ends it.
+ *
+ * The child has the agent's environment, no terminal of its own, and one descriptor: a Unix socket
+ * pair. What a library prints goes nowhere, unless somebody looks for its faults.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Duplex } from "node:stream";
+import { Failure } from "../../protocol/failure.ts";
+import { FrameReader, frame } from "../../protocol/framing.ts";
+import { decodeReply, encodeRequest, type HelperReply, type HelperRequest } from "./messages.ts";
+import type { HelperCommand } from "./provider.ts";
+
+/** A request that waits for its reply. */
+interface Pending {
+  readonly resolve: (reply: HelperReply) => void;
+  readonly reject: (failure: Failure) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** A request without its number, which `Helper` gives it. */
+export type Question = HelperRequest extends infer Request
+  ? Request extends HelperRequest
+    ? Omit<Request, "id">
+    : never
+  : never;
+
+/** What happens when a library takes longer than its limit. */
+export type WhenLate = "kill" | "leave";
+
+const agentDescriptor = 3;
+
+/** A child process of a provider. */
+export class Helper {
+  /** Resolves when the process has ended. */
+  readonly ended: Promise<void>;
+  readonly #child: ChildProcess;
+  readonly #socket: Duplex;
+  readonly #path: string;
+  readonly #pending = new Map<number, Pending>();
+  #lastId = 0;
+  #end: Failure | undefined;
+  /** Why it was killed, when it was. */
+  #verdict: Failure | undefined;
+
+  /**
+   * Starts a child process.
+   * @param path the library that it is for
+   * @param showModuleMessages whether the library's error output goes to the agent's
+   */
+  constructor(command: HelperCommand, path: string, showModuleMessages: boolean) {
+    this.#path = path;
+    const stderr = showModuleMessages ? "inherit" : "ignore";
+    this.#child = spawn(command.file, command.args, {
+      detached: true, // a Control-C at the agent's terminal is not for the card
+      stdio: ["ignore", "ignore", stderr, "pipe"],
+    });
+    this.ended = new Promise((resolve) => {
+      this.#child.once("exit", (code, signal) => {
+        this.#fail(this.#verdict ?? crashed(path, code, signal));
+        resolve();
+      });
+      this.#child.once("error", () => {
+        this.#fail(new Failure("internal", "The agent could not start a process for the library."));
+        resolve();
+      });
+    });
+    this.#socket = this.#child.stdio[agentDescriptor] as Duplex;
+    this.#listen();
+  }
+
+  /** The number of the process, for the log. */
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Whether it can be asked. */
+  get running(): boolean {
+    return this.#end === undefined && this.#verdict === undefined;
+  }
+
+  /**
+   * Asks the process.
+   * @param limit milliseconds that it may take
+   * @param late whether it is killed when it takes longer
+   * @throws {Failure} the library's own, module-crashed, module-timeout
+   */
+  ask(question: Question, limit: number, late: WhenLate): Promise<HelperReply> {
+    const gone = this.#end ?? this.#verdict;
+    if (gone !== undefined) return Promise.reject(gone);
+    this.#lastId = (this.#lastId + 1) >>> 0;
+    const id = this.#lastId;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#late(id, limit, late), limit);
+      this.#pending.set(id, { resolve, reject, timer });
+      this.#send({ ...question, id });
+    });
+  }
+
+  /**
+   * Ends the process: asks for C_Finalize, and kills it when that takes longer than `limit`
+   * milliseconds. Requests that still wait then fail with not-loaded.
+   */
+  async close(limit: number): Promise<void> {
+    if (this.#end === undefined) {
+      this.#verdict ??= new Failure("not-loaded", `The library ${this.#path} was unloaded.`);
+      this.#send({ type: "finish", id: 0 });
+      const timer = setTimeout(() => this.#child.kill("SIGKILL"), limit);
+      await this.ended;
+      clearTimeout(timer);
+    }
+    this.#socket.destroy();
+  }
+
+  #send(request: HelperRequest): void {
+    const message = encodeRequest(request);
+    const framed = frame(message);
+    if (request.type !== "load") {
+      this.#socket.write(framed);
+      return;
+    }
+    message.fill(0); // it holds the PIN
+    this.#socket.write(framed, () => framed.fill(0));
+  }
+
+  #listen(): void {
+    const frames = new FrameReader();
+    this.#socket.on("data", (chunk: Buffer) => {
+      try {
+        for (const message of frames.push(chunk)) this.#take(decodeReply(message));
+      } catch {
+        this.#kill(new Failure("internal", "The process of the library sent nonsense."));
+      }
+    });
+    // A library that closes descriptors which are not its own takes its process with it.
+    this.#socket.on("close", () => this.#child.kill("SIGKILL"));
+    this.#socket.on("error", () => this.#child.kill("SIGKILL"));
+  }
+
+  #take(reply: HelperReply): void {
+    const pending = this.#pending.get(reply.id);
+    if (pending === undefined) return; // it came late
+    this.#pending.delete(reply.id);
+    clearTimeout(pending.timer);
+    if (reply.type === "failed") pending.reject(reply.failure);
+    else pending.resolve(reply);
+  }
+
+  #late(id: number, limit: number, late: WhenLate): void {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    const sentence = `The library ${this.#path} did not answer within ${limit / 1000} seconds.`;
+    const failure = new Failure("module-timeout", sentence);
+    pending?.reject(failure);
+    if (late === "kill") this.#kill(failure);
+  }
+
+  #kill(verdict: Failure): void {
+    this.#verdict ??= verdict;
+    this.#child.kill("SIGKILL");
+  }
+
+  #fail(failure: Failure): void {
+    this.#end ??= failure;
+    for (const pending of this.#pending.values()) {
+      clearTimeout(pending.timer);
+      pending.reject(failure);
+    }
+    this.#pending.clear();
+    this.#socket?.destroy();
+  }
+}
+
+function crashed(path: string, code: number | null, signal: NodeJS.Signals | null): Failure {
+  const how = signal === null ? `with status ${code}` : `by ${signal}`;
+  return new Failure("module-crashed", `The process of the library ${path} was ended ${how}.`);
+}

@@ -1,0 +1,55 @@
+/**
+ * What the child process needs of C and `pkcs11js` does not give: a login with bytes in place of a
+ * string, and protection of a process that is logged in to a card.
+ */
+import koffi from "koffi";
+import { type Handle, returnValueError } from "./cryptoki.ts";
+
+/** C_Login's place in CK_FUNCTION_LIST (PKCS#11 v3.0, section 5.1): behind 18 other functions. */
+const loginIndex = 18;
+const prSetPdeathsig = 1;
+const prSetDumpable = 4;
+const sigkill = 9;
+
+/**
+ * C_Login (PKCS#11 v3.0, section 5.6.8).
+ * @param user a CKU_ value
+ * @param pin UTF-8, or null for a token that has its own PIN pad
+ * @throws an error with a CKR_ value, as `pkcs11js` does
+ */
+export type Login = (session: Handle, user: number, pin: Buffer | null) => void;
+
+/**
+ * C_Login of a library that is loaded already. The library gets the PIN where it is, so that nothing
+ * of it is left once that is overwritten.
+ * @param path the library's path, as it was loaded
+ */
+export function nativeLogin(path: string): Login {
+  const getFunctionList = koffi
+    .load(path)
+    .func("unsigned long C_GetFunctionList(_Out_ void **list)");
+  const list: unknown[] = [null];
+  getFunctionList(list);
+  const offset = (1 + loginIndex) * koffi.sizeof("void *");
+  const address: unknown = koffi.decode(list[0], offset, "void *");
+  const number = koffi.types.ulong;
+  const prototype = koffi.proto(number, [number, number, "const uint8_t *", number]);
+  return (session, user, pin) => {
+    const handle: unknown = koffi.decode(session, number);
+    const value = Number(koffi.call(address, prototype, handle, user, pin, pin?.length ?? 0));
+    if (value !== 0) throw returnValueError(value);
+  };
+}
+
+/**
+ * Keeps this process to its agent: no core dump, no debugger of the same user, and no life without
+ * the agent, even if a library never returns. On Linux; elsewhere it does nothing.
+ */
+export function protectProcess(): void {
+  if (process.platform !== "linux") return;
+  const prctl = koffi
+    .load(null)
+    .func("int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)");
+  prctl(prSetDumpable, 0, 0, 0, 0);
+  prctl(prSetPdeathsig, sigkill, 0, 0, 0);
+}

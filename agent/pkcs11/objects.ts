@@ -1,0 +1,126 @@
+/**
+ * Public keys from the attributes of PKCS#11 objects (PKCS#11 v3.0, sections 2.1.2, 2.3.3, 2.3.5 and
+ * 4.6.3). Whatever is missing, garbage or of no use gives undefined: a token may hold anything.
+ */
+import { type KeyObject, X509Certificate } from "node:crypto";
+import {
+  type CurveName,
+  curves,
+  decodePublicKey,
+  encodePublicKey,
+  keyBits,
+  type PublicKey,
+  toKeyObject,
+} from "../../protocol/public-key.ts";
+import { trimZeros } from "../../protocol/wire.ts";
+
+/** RSA keys that are shorter are of no use: OpenSSH refuses their signatures. */
+const shortestRsaBits = 1024;
+/** The longest integer that fits the wire, in bits. */
+const longestRsaBits = 16384;
+
+/** How tokens say that a curve is Ed25519: RFC 8410's OID, PKCS#11's name, and GnuPG's old OID. */
+const ed25519Params = [
+  "06032b6570",
+  "130c656477617264733235353139",
+  "06092b06010401da470f01",
+] as const;
+
+/** An RSA key from CKA_MODULUS and CKA_PUBLIC_EXPONENT: magnitudes, most significant byte first. */
+export function rsaPublicKey(
+  modulus: Buffer | undefined,
+  exponent: Buffer | undefined,
+): PublicKey | undefined {
+  if (modulus === undefined || exponent === undefined) return undefined;
+  return usable({ type: "rsa", n: trimZeros(modulus), e: trimZeros(exponent) });
+}
+
+/**
+ * An ECDSA or Ed25519 key from CKA_EC_PARAMS (a curve's OID in DER) and CKA_EC_POINT (the
+ * uncompressed point, of Ed25519 32 bytes, in a DER OCTET STRING or, from many tokens, as it stands).
+ */
+export function ecPublicKey(
+  params: Buffer | undefined,
+  point: Buffer | undefined,
+): PublicKey | undefined {
+  if (params === undefined || point === undefined) return undefined;
+  const curve = Object.values(curves).find(({ oid }) => oid.equals(params));
+  if (curve === undefined) return edwardsPublicKey(params, point);
+  const length = 1 + 2 * curve.bytes;
+  const raw = point.length === length ? point : octets(point);
+  if (raw === undefined || raw.length !== length || raw[0] !== 4) return undefined;
+  return usable({ type: "ecdsa", curve: curve.name, point: raw });
+}
+
+function edwardsPublicKey(params: Buffer, point: Buffer): PublicKey | undefined {
+  if (!ed25519Params.some((known) => known === params.toString("hex"))) return undefined;
+  const raw = point.length === 32 ? point : octets(point);
+  if (raw === undefined || raw.length !== 32) return undefined;
+  return usable({ type: "ed25519", publicKey: raw });
+}
+
+/** The key that an X.509 certificate in DER (CKA_VALUE) certifies. */
+export function certifiedPublicKey(der: Buffer | undefined): PublicKey | undefined {
+  if (der === undefined) return undefined;
+  try {
+    const key = fromKeyObject(new X509Certificate(der).publicKey);
+    return key === undefined ? undefined : usable(key);
+  } catch {
+    return undefined;
+  }
+}
+
+function fromKeyObject(key: KeyObject): PublicKey | undefined {
+  const { n, e, crv, x, y } = key.export({ format: "jwk" });
+  switch (key.asymmetricKeyType) {
+    case "rsa":
+      return { type: "rsa", n: number(n), e: number(e) };
+    case "ec": {
+      const curve = Object.values(curves).find(({ jwk }) => jwk === crv)?.name;
+      return curve === undefined
+        ? undefined
+        : { type: "ecdsa", curve, point: toPoint(curve, x, y) };
+    }
+    case "ed25519":
+      return { type: "ed25519", publicKey: number(x) };
+    default:
+      return undefined;
+  }
+}
+
+function toPoint(curve: CurveName, x: string | undefined, y: string | undefined): Buffer {
+  const point = Buffer.alloc(1 + 2 * curves[curve].bytes, 0);
+  point[0] = 4;
+  const [left, right] = [number(x), number(y)];
+  point.set(left, 1 + curves[curve].bytes - left.length);
+  point.set(right, point.length - right.length);
+  return point;
+}
+
+function number(text: string | undefined): Buffer {
+  return Buffer.from(text ?? "", "base64url");
+}
+
+/** The content of a DER OCTET STRING that fills `bytes`. */
+function octets(bytes: Buffer): Buffer | undefined {
+  if (bytes[0] !== 0x04) return undefined;
+  const short = bytes[1] as number;
+  if (short < 0x80) return bytes.length === 2 + short ? bytes.subarray(2) : undefined;
+  if (short === 0x81 && bytes.length === 3 + (bytes[2] ?? 0)) return bytes.subarray(3);
+  return undefined;
+}
+
+/** The key, if its numbers make one that is of use and its blob can be read back. */
+function usable(key: PublicKey): PublicKey | undefined {
+  try {
+    if (key.type === "rsa" && !isGoodSize(keyBits(key))) return undefined;
+    toKeyObject(key);
+    return decodePublicKey(encodePublicKey(key));
+  } catch {
+    return undefined;
+  }
+}
+
+function isGoodSize(bits: number): boolean {
+  return bits >= shortestRsaBits && bits <= longestRsaBits;
+}

@@ -1,0 +1,101 @@
+/** Sessions with one token, so that several signatures are made at once. */
+import pkcs11js from "pkcs11js";
+import type { Cryptoki, Handle } from "./cryptoki.ts";
+
+/** As many as the threads that Node.js has for calls that block. */
+const most = 4;
+
+/**
+ * Up to four sessions, opened when they are needed; fewer when the token has no more. The login of
+ * one is the login of all, and it ends with the last of them (PKCS#11 v3.0, section 5.6), so there
+ * is always one.
+ */
+export class SessionPool {
+  readonly #cryptoki: Cryptoki;
+  readonly #slot: Handle;
+  readonly #idle: Handle[];
+  readonly #waiting: ((session: Handle) => void)[] = [];
+  #open = 1;
+  #most = most;
+  #closed = false;
+
+  /** @param first an open session of the token in `slot` */
+  constructor(cryptoki: Cryptoki, slot: Handle, first: Handle) {
+    this.#cryptoki = cryptoki;
+    this.#slot = slot;
+    this.#idle = [first];
+  }
+
+  /** Whether a signature is being made. */
+  get busy(): boolean {
+    return this.#idle.length < this.#open;
+  }
+
+  /** A session that nobody uses, while there are any. */
+  get idle(): Handle | undefined {
+    return this.#idle[0];
+  }
+
+  /** A session to use alone, until `release` or `replace`. */
+  take(): Handle | Promise<Handle> {
+    const session = this.#idle.pop() ?? this.#openAnother();
+    if (session !== undefined) return session;
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Gives a session back. */
+  release(session: Handle): void {
+    const next = this.#waiting.shift();
+    if (next !== undefined) next(session);
+    else if (this.#closed) closeSession(this.#cryptoki, session);
+    else this.#idle.push(session);
+  }
+
+  /** Gives a session back on which something failed: a new one takes its place, if there is one. */
+  replace(session: Handle): void {
+    const fresh = tryOpen(this.#cryptoki, this.#slot);
+    if (fresh === undefined) {
+      this.release(session);
+      return;
+    }
+    closeSession(this.#cryptoki, session);
+    this.release(fresh);
+  }
+
+  /** Closes the sessions as they become idle. Those who wait get one still, and see it fail. */
+  close(): void {
+    this.#closed = true;
+    const idle = this.#idle.splice(0);
+    for (const session of idle) closeSession(this.#cryptoki, session);
+  }
+
+  #openAnother(): Handle | undefined {
+    if (this.#open >= this.#most) return undefined;
+    const session = tryOpen(this.#cryptoki, this.#slot);
+    if (session === undefined) this.#most = this.#open;
+    else this.#open++;
+    return session;
+  }
+}
+
+/** Opens a session that only reads. @throws errors of the library */
+export function openSession(cryptoki: Cryptoki, slot: Handle): Handle {
+  return cryptoki.C_OpenSession(slot, pkcs11js.CKF_SERIAL_SESSION);
+}
+
+/** Closes a session; one that the library does not know any more is closed already. */
+export function closeSession(cryptoki: Cryptoki, session: Handle): void {
+  try {
+    cryptoki.C_CloseSession(session);
+  } catch {
+    // nothing is left to close
+  }
+}
+
+function tryOpen(cryptoki: Cryptoki, slot: Handle): Handle | undefined {
+  try {
+    return openSession(cryptoki, slot);
+  } catch {
+    return undefined;
+  }
+}

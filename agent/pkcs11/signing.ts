@@ -1,0 +1,65 @@
+/** What a token is given to sign, and what it must give back. */
+import { hash } from "node:crypto";
+import pkcs11js from "pkcs11js";
+import { Failure } from "../../protocol/failure.ts";
+import { curves, type PublicKey } from "../../protocol/public-key.ts";
+import { type SignatureAlgorithm, signatureHash } from "../../protocol/signature.ts";
+import { eddsaMechanism } from "./cryptoki.ts";
+
+/** DigestInfo of PKCS #1 (RFC 8017, section 9.2) in front of the hash itself. */
+const digestInfos = {
+  sha1: Buffer.from("3021300906052b0e03021a05000414", "hex"),
+  sha256: Buffer.from("3031300d060960864801650304020105000420", "hex"),
+  sha512: Buffer.from("3051300d060960864801650304020305000440", "hex"),
+} as const;
+
+/**
+ * What a signature is made of, for a mechanism that hashes nothing itself: RSA takes a DigestInfo,
+ * ECDSA the hash, Ed25519 the data.
+ * @throws {Failure} unsupported, when the algorithm is not the key's
+ */
+export function signatureInput(
+  key: PublicKey,
+  algorithm: SignatureAlgorithm,
+  data: Buffer,
+): Buffer {
+  switch (key.type) {
+    case "rsa": {
+      const name = signatureHash(algorithm);
+      if (!algorithm.includes("rsa") || name === null || name === "sha384") break;
+      return Buffer.concat([digestInfos[name], hash(name, data, "buffer")]);
+    }
+    case "ecdsa":
+      if (algorithm !== `ecdsa-sha2-${key.curve}`) break;
+      return hash(curves[key.curve].hash, data, "buffer");
+    case "ed25519":
+      if (algorithm !== "ssh-ed25519") break;
+      return data;
+    default:
+      break;
+  }
+  throw new Failure("unsupported", `The key does not sign with ${algorithm}.`);
+}
+
+/** The CKM_ mechanism of a key. */
+export function signatureMechanism(key: PublicKey): number {
+  if (key.type === "rsa") return pkcs11js.CKM_RSA_PKCS;
+  return key.type === "ecdsa" ? pkcs11js.CKM_ECDSA : eddsaMechanism;
+}
+
+/** How long a signature of the key is, in bytes. */
+export function signatureLength(key: PublicKey): number {
+  if (key.type === "rsa") return key.n.length;
+  return key.type === "ecdsa" ? 2 * curves[key.curve].bytes : 64;
+}
+
+/**
+ * Checks that a library gave a signature as long as the key makes it.
+ * @throws {Failure} module-crashed: the library is at fault, and the advice is the same
+ */
+export function checkSignature(key: PublicKey, raw: Buffer): Buffer {
+  const length = signatureLength(key);
+  if (raw.length === length) return raw;
+  const sentence = `The library gave a signature of ${raw.length} bytes instead of ${length}.`;
+  throw new Failure("module-crashed", sentence, "Look for a newer version of the library.");
+}

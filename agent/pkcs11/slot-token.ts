@@ -1,0 +1,20 @@
+/** A token as it was found in a slot. */
+import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
+import type { Handle } from "./cryptoki.ts";
+
+/** A token in a slot, and the CKF_ flags that it had when it was read. */
+export interface SlotToken {
+  readonly slot: Handle;
+  readonly flags: number;
+  readonly description: TokenDescription;
+}
+
+/** Whether a token has a CKF_ flag. */
+export function hasFlag(token: SlotToken, flag: number): boolean {
+  return (token.flags & flag) !== 0;
+}
+
+/** A token as sentences name it: its label, or its serial number. */
+export function tokenName({ description }: SlotToken): string {
+  return JSON.stringify(description.label || description.serial);
+}

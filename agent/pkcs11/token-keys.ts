@@ -1,0 +1,203 @@
+/** The keys of a token, out of its objects (PKCS#11 v3.0, section 4). */
+import pkcs11js from "pkcs11js";
+import { encodePublicKey, type PublicKey } from "../../protocol/public-key.ts";
+import { trimZeros } from "../../protocol/wire.ts";
+import { type Cryptoki, edwardsKeyType, type Handle } from "./cryptoki.ts";
+import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./objects.ts";
+
+/** A key of which the token has, or seems to have, the private part. */
+export interface TokenKey {
+  readonly publicKey: PublicKey;
+  readonly keyBlob: Buffer;
+  readonly label: string;
+  /** CKA_ID, by which the private key is found again. */
+  readonly id: Buffer;
+  /** The private key, or undefined when it cannot be seen (yet). */
+  readonly handle: Handle | undefined;
+  /** CKA_ALWAYS_AUTHENTICATE: the token asks for the PIN at each signature. */
+  readonly alwaysAuthenticate: boolean;
+}
+
+interface PublicObject {
+  readonly publicKey: PublicKey;
+  readonly id: Buffer;
+  readonly label: string;
+}
+
+interface PrivateObject {
+  readonly handle: Handle;
+  readonly id: Buffer;
+  readonly label: string;
+  readonly keyType: number | undefined;
+  readonly modulus: Buffer | undefined;
+  readonly signs: boolean;
+  readonly alwaysAuthenticate: boolean;
+}
+
+/** How many objects are asked for at once. */
+const batch = 32;
+const x509 = 0;
+
+/**
+ * The keys of the token, each once, in the order of its public keys and then its certificates.
+ * @param privateHidden whether private keys may be there that the session cannot see
+ * @throws errors of the library, when it cannot search
+ */
+export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boolean): TokenKey[] {
+  const privates = findPrivateObjects(cryptoki, session);
+  const seen = [...findPublicKeys(cryptoki, session), ...findCertificates(cryptoki, session)];
+  const found = [...seen, ...findRsaPairs(cryptoki, session, privates)];
+  const keys = new Map<string, TokenKey>();
+  for (const { publicKey, id, label } of found) {
+    const keyBlob = encodePublicKey(publicKey);
+    const name = keyBlob.toString("latin1");
+    const known = keys.get(name);
+    if (known !== undefined) {
+      if (known.label === "") keys.set(name, { ...known, label });
+      continue;
+    }
+    const candidates = privates.filter((object) => isPair(object, publicKey, id));
+    const own = candidates.find(({ signs }) => signs);
+    if (own === undefined && (candidates.length > 0 || !privateHidden)) continue;
+    keys.set(name, {
+      publicKey,
+      keyBlob,
+      label: own?.label || label,
+      id,
+      handle: own?.handle,
+      alwaysAuthenticate: own?.alwaysAuthenticate ?? false,
+    });
+  }
+  return [...keys.values()];
+}
+
+/** The private key of a public one, or undefined when the session cannot see it. */
+export function findPrivateKey(
+  cryptoki: Cryptoki,
+  session: Handle,
+  key: TokenKey,
+): Handle | undefined {
+  return findPrivateObjects(cryptoki, session).find(
+    (object) => object.signs && isPair(object, key.publicKey, key.id),
+  )?.handle;
+}
+
+function isPair(object: PrivateObject, publicKey: PublicKey, id: Buffer): boolean {
+  if (!object.id.equals(id)) return false;
+  if (object.keyType !== undefined && !keyTypes(publicKey).includes(object.keyType)) return false;
+  if (publicKey.type !== "rsa" || object.modulus === undefined) return true;
+  return trimZeros(object.modulus).equals(publicKey.n);
+}
+
+function keyTypes(key: PublicKey): readonly number[] {
+  switch (key.type) {
+    case "rsa":
+      return [pkcs11js.CKK_RSA];
+    case "ecdsa":
+      return [pkcs11js.CKK_EC];
+    case "ed25519":
+      return [edwardsKeyType, pkcs11js.CKK_EC];
+    default:
+      return [];
+  }
+}
+
+function findPrivateObjects(cryptoki: Cryptoki, session: Handle): PrivateObject[] {
+  return findObjects(cryptoki, session, pkcs11js.CKO_PRIVATE_KEY).map((handle) => {
+    const read = reader(cryptoki, session, handle);
+    const type = readNumber(read(pkcs11js.CKA_KEY_TYPE));
+    const modulus = type === pkcs11js.CKK_RSA ? read(pkcs11js.CKA_MODULUS) : undefined;
+    return {
+      handle,
+      ...readName(read),
+      keyType: type,
+      modulus: modulus?.length === 0 ? undefined : modulus,
+      signs: read(pkcs11js.CKA_SIGN)?.[0] !== 0,
+      alwaysAuthenticate: read(pkcs11js.CKA_ALWAYS_AUTHENTICATE)?.[0] === 1,
+    };
+  });
+}
+
+function findPublicKeys(cryptoki: Cryptoki, session: Handle): PublicObject[] {
+  return findObjects(cryptoki, session, pkcs11js.CKO_PUBLIC_KEY).flatMap((handle) => {
+    const read = reader(cryptoki, session, handle);
+    const publicKey = readPublicKey(read);
+    return publicKey === undefined ? [] : [{ publicKey, ...readName(read) }];
+  });
+}
+
+function readPublicKey(read: ReadAttribute): PublicKey | undefined {
+  switch (readNumber(read(pkcs11js.CKA_KEY_TYPE))) {
+    case pkcs11js.CKK_RSA:
+      return rsaPublicKey(read(pkcs11js.CKA_MODULUS), read(pkcs11js.CKA_PUBLIC_EXPONENT));
+    case pkcs11js.CKK_EC:
+    case edwardsKeyType:
+      return ecPublicKey(read(pkcs11js.CKA_EC_PARAMS), read(pkcs11js.CKA_EC_POINT));
+    default:
+      return undefined;
+  }
+}
+
+function findCertificates(cryptoki: Cryptoki, session: Handle): PublicObject[] {
+  return findObjects(cryptoki, session, pkcs11js.CKO_CERTIFICATE).flatMap((handle) => {
+    const read = reader(cryptoki, session, handle);
+    if ((readNumber(read(pkcs11js.CKA_CERTIFICATE_TYPE)) ?? x509) !== x509) return [];
+    const publicKey = certifiedPublicKey(read(pkcs11js.CKA_VALUE));
+    return publicKey === undefined ? [] : [{ publicKey, ...readName(read) }];
+  });
+}
+
+/** RSA private keys tell their public key themselves, should no other object do. */
+function findRsaPairs(
+  cryptoki: Cryptoki,
+  session: Handle,
+  privates: readonly PrivateObject[],
+): PublicObject[] {
+  return privates.flatMap(({ handle, id, label, modulus }) => {
+    if (modulus === undefined) return [];
+    const exponent = reader(cryptoki, session, handle)(pkcs11js.CKA_PUBLIC_EXPONENT);
+    const publicKey = rsaPublicKey(modulus, exponent);
+    return publicKey === undefined ? [] : [{ publicKey, id, label }];
+  });
+}
+
+function findObjects(cryptoki: Cryptoki, session: Handle, objectClass: number): Handle[] {
+  cryptoki.C_FindObjectsInit(session, [{ type: pkcs11js.CKA_CLASS, value: objectClass }]);
+  try {
+    const handles: Handle[] = [];
+    for (;;) {
+      const some = cryptoki.C_FindObjects(session, batch);
+      if (some.length === 0) return handles;
+      handles.push(...some);
+    }
+  } finally {
+    cryptoki.C_FindObjectsFinal(session);
+  }
+}
+
+/** Reads an attribute of one object; undefined when the token does not give it. */
+type ReadAttribute = (type: number) => Buffer | undefined;
+
+function reader(cryptoki: Cryptoki, session: Handle, object: Handle): ReadAttribute {
+  return (type) => {
+    try {
+      const value = cryptoki.C_GetAttributeValue(session, object, [{ type }])[0]?.value;
+      return Buffer.isBuffer(value) ? value : undefined;
+    } catch {
+      return undefined;
+    }
+  };
+}
+
+function readName(read: ReadAttribute): { id: Buffer; label: string } {
+  const label = read(pkcs11js.CKA_LABEL)?.toString("utf8") ?? "";
+  return { id: read(pkcs11js.CKA_ID) ?? Buffer.alloc(0), label: label.replace(/\0+$/, "") };
+}
+
+/** A CK_ULONG, in the machine's own order of bytes. */
+function readNumber(value: Buffer | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const bytes = Uint8Array.from(value).buffer;
+  if (bytes.byteLength === 4) return new Uint32Array(bytes)[0];
+  return bytes.byteLength === 8 ? Number(new BigUint64Array(bytes)[0]) : undefined;
+}
