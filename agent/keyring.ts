@@ -93,15 +93,15 @@ export class Keyring {
     before: KeyringIdentity,
     replaced: ReadonlySet<KeyringIdentity>,
   ): void {
+    const name = mapKey(certificate.blob);
+    const same = this.#identities.get(name);
+    const gone = new Set(same === undefined ? replaced : [...replaced, same]);
     const reordered = new Map<string, KeyringIdentity>();
-    const first = replaced.values().next().value ?? before;
-    for (const [name, identity] of this.#identities) {
-      if (identity === first) reordered.set(mapKey(certificate.blob), certificate);
-      if (!replaced.has(identity) && name !== mapKey(certificate.blob)) {
-        reordered.set(name, identity);
-      }
+    for (const [otherName, other] of this.#identities) {
+      const isPlace = gone.size === 0 ? other === before : gone.has(other);
+      if (isPlace && !reordered.has(name)) reordered.set(name, certificate);
+      if (!gone.has(other)) reordered.set(otherName, other);
     }
-    reordered.set(mapKey(certificate.blob), certificate);
     this.#identities = reordered;
     this.#schedule();
   }

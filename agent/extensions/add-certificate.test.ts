@@ -1,0 +1,137 @@
+import test from "ava";
+import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
+import type { AddCertificate } from "../../protocol/extensions/add-certificate.ts";
+import { encodePublicKey } from "../../protocol/public-key.ts";
+import { verifySignature } from "../../protocol/signature.ts";
+import { generateKey, makeAuthority, startAgent, TestClock } from "../test-agent.ts";
+
+const refused = { instanceOf: AgentRefusal };
+const now = 1_800_000_000n;
+
+function request(certificate: Buffer, fields: Partial<AddCertificate> = {}): AddCertificate {
+  return { certificate, comment: "", replace: false, constraints: [], ...fields };
+}
+
+async function comments(client: AgentClient): Promise<string[]> {
+  return (await client.identities()).map(({ comment }) => comment);
+}
+
+async function isRefused(
+  t: { is: (actual: unknown, expected: unknown) => unknown },
+  client: AgentClient,
+  certificate: Buffer,
+): Promise<string | undefined> {
+  const refusal = await client.addCertificate(request(certificate)).catch((error) => error);
+  t.is(refusal instanceof AgentRefusal && refusal.isExtensionFailure, true);
+  return (await client.failureReason())?.code;
+}
+
+test("a certificate signs with the key that it certifies, and has its comment", async (t) => {
+  const client = await (await startAgent(t)).connect();
+  const key = generateKey("nistp384");
+  const certificate = makeAuthority().certify(key.publicKey);
+  await client.addIdentity(generateKey("ed25519"), "other");
+  await client.addIdentity(key, "mine");
+  await client.addCertificate(request(certificate));
+  t.deepEqual(await comments(client), ["other", "mine", "mine"]);
+  t.deepEqual((await client.identities())[1]?.keyBlob, certificate);
+  const data = Buffer.from("data");
+  t.true(verifySignature(key.publicKey, await client.sign(certificate, data), data));
+  const named = makeAuthority().certify(key.publicKey, { serial: 2n });
+  await client.addCertificate(request(named, { comment: "work" }));
+  t.deepEqual(await comments(client), ["other", "mine", "work", "mine"]);
+});
+
+test("a certificate goes on when its key is removed, and takes a new one then", async (t) => {
+  const client = await (await startAgent(t)).connect();
+  const key = generateKey("ed25519");
+  const authority = makeAuthority();
+  await client.addIdentity(key, "key");
+  await client.addCertificate(request(authority.certify(key.publicKey)));
+  await client.removeIdentity(encodePublicKey(key.publicKey));
+  const renewed = authority.certify(key.publicKey, { serial: 2n });
+  await client.addCertificate(request(renewed, { replace: true }));
+  t.deepEqual(
+    (await client.identities()).map(({ keyBlob }) => keyBlob),
+    [renewed],
+  );
+});
+
+test("replace drops the older certificates of the same key by the same authority only", async (t) => {
+  const client = await (await startAgent(t)).connect();
+  const [key, otherKey] = [generateKey("ed25519"), generateKey("ed25519")];
+  const [authority, otherAuthority] = [makeAuthority(), makeAuthority()];
+  await client.addIdentity(key, "key");
+  await client.addIdentity(otherKey, "other key");
+  const add = (certificate: Buffer, comment: string, replace = false) =>
+    client.addCertificate(request(certificate, { comment, replace }));
+  await add(authority.certify(key.publicKey, { serial: 1n }), "first");
+  await add(authority.certify(key.publicKey, { serial: 2n }), "second");
+  await add(otherAuthority.certify(key.publicKey), "other authority");
+  await add(authority.certify(otherKey.publicKey), "other key's");
+  t.deepEqual(await comments(client), [
+    "first",
+    "second",
+    "other authority",
+    "key",
+    "other key's",
+    "other key",
+  ]);
+  const renewed = authority.certify(key.publicKey, { serial: 3n });
+  await add(renewed, "renewed", true);
+  const after = ["renewed", "other authority", "key", "other key's", "other key"];
+  t.deepEqual(await comments(client), after);
+  await add(renewed, "renewed", true);
+  t.deepEqual(await comments(client), after);
+});
+
+test("a certificate inherits its key's constraints, and can only narrow them", async (t) => {
+  const clock = new TestClock();
+  const asked: string[] = [];
+  const agent = await startAgent(t, {
+    clock,
+    now,
+    ask: (question) => {
+      asked.push(question);
+      return Promise.resolve(true);
+    },
+  });
+  const client = await agent.connect();
+  const key = generateKey("ed25519");
+  const authority = makeAuthority();
+  await client.addIdentity(key, "key", [{ type: "lifetime", seconds: 20 }, { type: "confirm" }]);
+  const add = (serial: bigint, seconds: number) => {
+    const certificate = authority.certify(key.publicKey, { serial });
+    const comment = `${seconds} s`;
+    const constraints = [{ type: "lifetime", seconds } as const];
+    return client.addCertificate(request(certificate, { comment, constraints }));
+  };
+  await add(1n, 10);
+  await add(2n, 1000);
+  await client.sign(authority.certify(key.publicKey, { serial: 1n }), Buffer.from("data"));
+  t.is(asked.length, 1);
+  clock.pass(10_000);
+  t.deepEqual(await comments(client), ["1000 s", "key"]);
+  clock.pass(10_000);
+  t.deepEqual(await comments(client), []);
+});
+
+test("what cannot be attached is refused with its reason", async (t) => {
+  const client = await (await startAgent(t, { now })).connect();
+  const key = generateKey("ed25519");
+  const authority = makeAuthority();
+  const { publicKey } = key;
+  t.is(await isRefused(t, client, authority.certify(publicKey)), "no-matching-key");
+  await client.addIdentity(key, "key");
+  const expired = authority.certify(publicKey, { validBefore: now });
+  t.is(await isRefused(t, client, expired), "certificate-expired");
+  t.is(await isRefused(t, client, encodePublicKey(publicKey)), "malformed");
+  const forged = authority.certify(publicKey, { signature: makeAuthority().sign(Buffer.of(1)) });
+  forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1;
+  t.is(await isRefused(t, client, forged), "malformed");
+  t.is(await isRefused(t, client, Buffer.from("garbage")), "malformed");
+  await t.notThrowsAsync(client.addCertificate(request(authority.certify(publicKey))));
+  await client.lock(Buffer.from("x"));
+  await t.throwsAsync(client.addCertificate(request(authority.certify(publicKey))), refused);
+  t.is((await client.failureReason())?.code, "locked");
+});

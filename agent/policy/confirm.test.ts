@@ -1,0 +1,63 @@
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { askpass, confirmQuestion, describeProcess } from "./confirm.ts";
+
+/** An askpass program, and the environment that names it. */
+function withAskpass(t: ExecutionContext, script: string): NodeJS.ProcessEnv {
+  const folder = mkdtempSync(join(tmpdir(), "ca-"));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "askpass");
+  writeFileSync(path, `#!/bin/sh\ncd ${folder}\n${script}\n`);
+  chmodSync(path, 0o700);
+  return { PATH: process.env.PATH, SSH_ASKPASS: path, DISPLAY: ":7", FOLDER: folder };
+}
+
+const answers: readonly [string, string, boolean][] = [
+  ["exit status 0 and no word", "exit 0", true],
+  ["an empty line", "echo", true],
+  ["the word yes", "echo YES", true],
+  ["the word no", "echo no", false],
+  ["exit status 1", "exit 1", false],
+  ["the word yes with exit status 1", "echo yes; exit 1", false],
+  ["a signal", "kill -9 $$", false],
+];
+
+for (const [name, script, expected] of answers) {
+  test(`${name} means ${expected ? "yes" : "no"}`, async (t) => {
+    t.is(await askpass(withAskpass(t, script))("May I?"), expected);
+  });
+}
+
+test("the program gets the question, and what kind of question it is", async (t) => {
+  const environment = withAskpass(t, 'printf "%s|%s" "$1" "$SSH_ASKPASS_PROMPT" >asked');
+  const question = confirmQuestion("my key", "SHA256:x", "Login as root.", "git (pid 7)");
+  t.true(await askpass(environment)(question));
+  t.is(
+    readFileSync(join(environment.FOLDER ?? "", "asked"), "utf8"),
+    "Allow use of key my key?\nKey fingerprint SHA256:x.\nLogin as root.\nRequested by git (pid 7).|confirm",
+  );
+});
+
+test("without a display nobody is asked, unless SSH_ASKPASS_REQUIRE says so", async (t) => {
+  const { DISPLAY: _, ...hidden } = withAskpass(t, "exit 0");
+  const refused = { code: "user-refused" };
+  t.throws(() => askpass(hidden)("May I?"), refused);
+  t.throws(() => askpass({ ...hidden, SSH_ASKPASS_REQUIRE: "prefer" })("May I?"), refused);
+  t.true(await askpass({ ...hidden, SSH_ASKPASS_REQUIRE: "force" })("May I?"));
+  t.true(await askpass({ ...hidden, WAYLAND_DISPLAY: "wayland-0" })("May I?"));
+  const never = { ...hidden, DISPLAY: ":7", SSH_ASKPASS_REQUIRE: "never" };
+  t.throws(() => askpass(never)("May I?"), refused);
+});
+
+test("a program that is not there is a refusal that names it", async (t) => {
+  const environment = { DISPLAY: ":7", SSH_ASKPASS: "/nowhere/askpass" };
+  const refusal = await t.throwsAsync(askpass(environment)("May I?"), { code: "user-refused" });
+  t.regex(refusal?.message ?? "", /\/nowhere\/askpass/);
+});
+
+test("a process is described by its name and number", async (t) => {
+  t.regex(await describeProcess(process.pid), new RegExp(`^\\S+ \\(pid ${process.pid}\\)$`));
+  t.is(await describeProcess(2 ** 30), `pid ${2 ** 30}`);
+});

@@ -1,0 +1,189 @@
+import test, { type ExecutionContext } from "ava";
+import type { Certificate } from "../../protocol/certificate.ts";
+import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
+import type { DestinationConstraint, Hop } from "../../protocol/constraints.ts";
+import { decodePublicKey, encodePublicKey } from "../../protocol/public-key.ts";
+import { Writer } from "../../protocol/wire.ts";
+import {
+  generateKey,
+  makeAuthority,
+  startAgent,
+  type TestAgent,
+  type TestAuthority,
+} from "../test-agent.ts";
+
+const refused = { instanceOf: AgentRefusal };
+
+/** A host: its key, what it proves sessions with, and the hop that names it. */
+interface Host {
+  readonly key: TestAuthority;
+  readonly hop: Hop;
+}
+
+function makeHost(host: string): Host {
+  const key = makeAuthority();
+  return { key, hop: { user: "", host, keys: [{ keyBlob: key.keyBlob, isCa: false }] } };
+}
+
+const origin: Hop = { user: "", host: "", keys: [] };
+const bastion = makeHost("bastion");
+const inner = makeHost("inner");
+const stranger = makeHost("stranger");
+
+function bind(
+  client: AgentClient,
+  host: Host,
+  session: string,
+  isForwarding: boolean,
+  hostKey: Buffer = host.key.keyBlob,
+): Promise<void> {
+  const sessionId = Buffer.from(session);
+  const signature = host.key.sign(sessionId);
+  return client.bindSession({ hostKey, sessionId, signature, isForwarding });
+}
+
+/** What ssh signs to log in. */
+function login(session: string, user: string, keyBlob: Buffer, hostKey?: Buffer): Buffer {
+  const writer = new Writer().text(session).byte(50).text(user).text("ssh-connection");
+  writer.text(hostKey ? "publickey-hostbound-v00@openssh.com" : "publickey");
+  writer.bool(true).text("ssh-ed25519").string(keyBlob);
+  if (hostKey) writer.string(hostKey);
+  return writer.finish();
+}
+
+/** An agent with one constrained key. */
+async function withKey(
+  t: ExecutionContext,
+  destinations: readonly DestinationConstraint[],
+): Promise<{ readonly agent: TestAgent; readonly blob: Buffer }> {
+  const agent = await startAgent(t);
+  const key = generateKey("ed25519");
+  const client = await agent.connect();
+  await client.addIdentity(key, "key", [{ type: "restrict-destination", destinations }]);
+  return { agent, blob: encodePublicKey(key.publicKey) };
+}
+
+async function isListed(client: AgentClient): Promise<boolean> {
+  return (await client.identities()).length === 1;
+}
+
+async function isRefused(t: ExecutionContext, client: AgentClient, signature: Promise<Buffer>) {
+  await t.throwsAsync(signature, refused);
+  t.is((await client.failureReason())?.code, "destination-not-permitted");
+}
+
+test("on this machine a constrained key is listed, yet signs nothing without a session", async (t) => {
+  const { agent, blob } = await withKey(t, [{ from: origin, to: bastion.hop }]);
+  const client = await agent.connect();
+  t.true(await isListed(client));
+  await isRefused(t, client, client.sign(blob, Buffer.from("data")));
+  await isRefused(t, client, client.sign(blob, login("s1", "root", blob)));
+});
+
+test("a key for one host logs in there, and nowhere else", async (t) => {
+  const { agent, blob } = await withKey(t, [{ from: origin, to: bastion.hop }]);
+  const client = await agent.connect();
+  await bind(client, bastion, "s1", false);
+  t.true(await isListed(client));
+  await t.notThrowsAsync(client.sign(blob, login("s1", "root", blob)));
+  await t.notThrowsAsync(client.sign(blob, login("s1", "root", blob, bastion.key.keyBlob)));
+  await isRefused(t, client, client.sign(blob, login("s2", "root", blob)));
+  await isRefused(t, client, client.sign(blob, login("s1", "root", blob, inner.key.keyBlob)));
+  await isRefused(t, client, client.sign(blob, Buffer.from("a file to be signed")));
+  await isRefused(t, client, client.sign(blob, login("s1", "root", Buffer.from("other key"))));
+
+  const elsewhere = await agent.connect();
+  await bind(elsewhere, stranger, "s3", false);
+  t.false(await isListed(elsewhere));
+  await isRefused(t, elsewhere, elsewhere.sign(blob, login("s3", "root", blob)));
+});
+
+test("a key for one host only is not shown through that host", async (t) => {
+  const { agent, blob } = await withKey(t, [{ from: origin, to: bastion.hop }]);
+  const client = await agent.connect();
+  await bind(client, bastion, "s1", true);
+  t.false(await isListed(client));
+  await isRefused(t, client, client.sign(blob, login("s1", "root", blob)));
+  await t.throwsAsync(client.removeIdentity(blob), refused);
+  t.is((await client.failureReason())?.code, "key-not-found");
+  t.true(await isListed(await agent.connect()));
+});
+
+test("a key for two hops works through the first, and needs the host in the signature", async (t) => {
+  const { agent, blob } = await withKey(t, [
+    { from: origin, to: bastion.hop },
+    { from: bastion.hop, to: inner.hop },
+  ]);
+  const client = await agent.connect();
+  await bind(client, bastion, "s1", true);
+  t.true(await isListed(client));
+  await bind(client, inner, "s2", false);
+  t.true(await isListed(client));
+  await t.notThrowsAsync(client.sign(blob, login("s2", "root", blob, inner.key.keyBlob)));
+  await isRefused(t, client, client.sign(blob, login("s2", "root", blob)));
+
+  const direct = await agent.connect();
+  await bind(direct, inner, "s3", false);
+  t.false(await isListed(direct));
+
+  const through = await agent.connect();
+  await bind(through, stranger, "s4", true);
+  t.false(await isListed(through));
+});
+
+test("a user name in a constraint is a pattern", async (t) => {
+  const { agent, blob } = await withKey(t, [
+    { from: origin, to: { ...bastion.hop, user: "deploy*" } },
+  ]);
+  const client = await agent.connect();
+  await bind(client, bastion, "s1", false);
+  t.true(await isListed(client));
+  await t.notThrowsAsync(client.sign(blob, login("s1", "deploy-web", blob)));
+  await isRefused(t, client, client.sign(blob, login("s1", "root", blob)));
+});
+
+test("a host is known by its certificate, when it is a current one for its name", async (t) => {
+  const authority = makeAuthority();
+  const to = { user: "", host: "web.example", keys: [{ keyBlob: authority.keyBlob, isCa: true }] };
+  const { agent } = await withKey(t, [{ from: origin, to }]);
+  const web = makeHost("web.example");
+  const webKey = decodePublicKey(web.key.keyBlob);
+  if (webKey === undefined) return t.fail();
+  const good = { type: "host", principals: ["*.example"] } as const;
+  const isKnown = async (signer: TestAuthority, fields: Partial<Certificate>) => {
+    const client = await agent.connect();
+    await bind(client, web, "session", false, signer.certify(webKey, { ...good, ...fields }));
+    return isListed(client);
+  };
+  t.true(await isKnown(authority, {}));
+  t.true(await isKnown(authority, { principals: [] }));
+  t.false(await isKnown(makeAuthority(), {}));
+  t.false(await isKnown(authority, { principals: ["other.test"] }));
+  t.false(await isKnown(authority, { type: "user" }));
+  t.false(await isKnown(authority, { validBefore: 1_799_999_999n }));
+  t.false(await isKnown(authority, { validAfter: 1_800_000_001n }));
+  const option = { name: "force-command", data: Buffer.alloc(0) };
+  t.false(await isKnown(authority, { criticalOptions: [option] }));
+});
+
+test("a binding needs the host's signature, and is for one login only", async (t) => {
+  const client = await (await startAgent(t)).connect();
+  const sessionId = Buffer.from("s1");
+  const signature = stranger.key.sign(sessionId);
+  const hostKey = bastion.key.keyBlob;
+  const forged = client.bindSession({ hostKey, sessionId, signature, isForwarding: false });
+  const refusal = await t.throwsAsync(forged, refused);
+  t.true(refusal?.isExtensionFailure);
+  t.is((await client.failureReason())?.code, "malformed");
+  await bind(client, bastion, "s1", true);
+  await t.notThrowsAsync(bind(client, bastion, "s1", true));
+  await t.throwsAsync(bind(client, inner, "s1", true), refused);
+  await bind(client, inner, "s2", false);
+  await t.throwsAsync(bind(client, inner, "s3", false), refused);
+});
+
+test("a connection is bound to sixteen sessions at the most", async (t) => {
+  const client = await (await startAgent(t)).connect();
+  for (let index = 0; index < 16; index++) await bind(client, bastion, `s${index}`, true);
+  await t.throwsAsync(bind(client, bastion, "one more", true), refused);
+});
