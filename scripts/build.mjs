@@ -18,6 +18,7 @@ const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
 
 // Everything is made beside dist/ and moved into place, so that nobody runs half a build.
 const staging = mkdtempSync(join(root, "dist-"));
+chmodSync(staging, 0o755);
 const common = {
   bundle: true,
   platform: "node",
