@@ -1,0 +1,205 @@
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import test from "ava";
+import { sshAgent, sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/programs.ts";
+import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
+
+interface Started {
+  readonly socket: string;
+  readonly pid: number;
+}
+
+/** Starts an agent in the background, as `eval $(ssh-agent …)` does. */
+async function start(workspace: Workspace, args: string[] = []): Promise<Started> {
+  const output = await workspace.expect(sshAgent, args);
+  const [, socket = ""] = /^SSH_AUTH_SOCK=(.*); export SSH_AUTH_SOCK;$/m.exec(output) ?? [];
+  const [, pid = ""] = /^SSH_AGENT_PID=(\d+); export SSH_AGENT_PID;$/m.exec(output) ?? [];
+  workspace.adopt(Number(pid));
+  return { socket, pid: Number(pid) };
+}
+
+function add(workspace: Workspace, socket: string, args: string[]) {
+  return workspace.run(systemSshAdd(), args, { env: { SSH_AUTH_SOCK: socket } });
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    // A process that has ended and not been waited for still has a number.
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+test("an agent in the background answers at once, on a socket for its user alone", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { socket, pid } = await start(workspace);
+  t.regex(socket, new RegExp(`^${workspace.home}/\\.ssh/agent/s\\.\\w+\\.agent\\.\\w+$`));
+  t.is(statSync(socket).mode & 0o777, 0o600);
+  t.is(statSync(dirname(socket)).mode & 0o777, 0o700);
+  const listed = await add(workspace, socket, ["-l"]);
+  t.is(listed.stdout, "The agent has no identities.\n");
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  t.regex(status, /^Name:\s+ssh-agent$/m);
+  t.regex(readFileSync(`/proc/${pid}/limits`, "utf8"), /^Max core file size\s+0\s+0/m);
+});
+
+test("-T puts the socket into a folder of its own, which goes with the agent", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { socket, pid } = await start(workspace, ["-T"]);
+  t.regex(socket, new RegExp(`^${workspace.path("tmp")}/ssh-\\w+/agent\\.${process.pid}$`));
+  t.is(statSync(dirname(socket)).mode & 0o777, 0o700);
+  await add(workspace, socket, ["-l"]);
+  process.kill(pid, "SIGTERM");
+  await until(() => !existsSync(dirname(socket)));
+  t.deepEqual(readdirSync(workspace.path("tmp")), []);
+});
+
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+  test(`${signal} ends the agent and removes its socket`, async (t) => {
+    const workspace = makeWorkspace(t);
+    const { socket, pid } = await start(workspace, ["-a", workspace.path("agent.sock")]);
+    t.is(socket, workspace.path("agent.sock"));
+    await add(workspace, socket, ["-l"]);
+    process.kill(pid, signal);
+    await until(() => !isRunning(pid));
+    t.false(existsSync(socket));
+  });
+}
+
+test("SIGUSR1 deletes all identities, and the agent goes on", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { socket, pid } = await start(workspace);
+  const key = workspace.path("key");
+  await workspace.expect(sshKeygen(), ["-q", "-t", "ed25519", "-N", "", "-f", key]);
+  t.is((await add(workspace, socket, [key])).status, 0);
+  t.is((await add(workspace, socket, ["-l"])).status, 0);
+  process.kill(pid, "SIGUSR1");
+  let listed = await add(workspace, socket, ["-l"]);
+  while (listed.status === 0) listed = await add(workspace, socket, ["-l"]);
+  t.is(listed.stdout, "The agent has no identities.\n");
+});
+
+test("-k ends the agent of SSH_AGENT_PID, and says why it cannot", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { socket, pid } = await start(workspace);
+  await add(workspace, socket, ["-l"]);
+  const kill = (env: Record<string, string | undefined>, args = ["-k"]) =>
+    workspace.run(sshAgent, args, { env });
+  const ended = await kill({ SSH_AGENT_PID: String(pid) });
+  t.is(ended.stdout, `unset SSH_AUTH_SOCK;\nunset SSH_AGENT_PID;\necho Agent pid ${pid} killed;\n`);
+  await until(() => !isRunning(pid));
+  t.false(existsSync(socket));
+  for (const value of [undefined, "abc", "", "0", "-1", "999999999"]) {
+    const theirs = await workspace.run(systemSshAgent(), ["-k"], { env: { SSH_AGENT_PID: value } });
+    const ours = await kill({ SSH_AGENT_PID: value });
+    // OpenSSH names the flaw of the number in several ways.
+    const plain = (text: string) => text.replace(/(good PID): .*/, "$1");
+    t.deepEqual([plain(ours.stderr), ours.status], [plain(theirs.stderr), theirs.status], value);
+  }
+});
+
+test("the output is for csh where SHELL or -c says so", async (t) => {
+  const workspace = makeWorkspace(t);
+  const pattern =
+    /^setenv SSH_AUTH_SOCK (\S+);\nsetenv SSH_AGENT_PID (\d+);\necho Agent pid \2;\n$/;
+  for (const [args, SHELL] of [
+    [["-c"], "/bin/bash"],
+    [[], "/bin/tcsh"],
+  ] as const) {
+    const output = await workspace.expect(sshAgent, [...args], { env: { SHELL } });
+    t.regex(output, pattern);
+    workspace.adopt(Number(pattern.exec(output)?.[2]));
+  }
+  const { pid } = await start(workspace, ["-s"]);
+  const SSH_AGENT_PID = String(pid);
+  const env = { SHELL: "/bin/csh", SSH_AGENT_PID };
+  const unset = await workspace.expect(sshAgent, ["-k"], { env });
+  t.is(unset, `unsetenv SSH_AUTH_SOCK;\nunsetenv SSH_AGENT_PID;\necho Agent pid ${pid} killed;\n`);
+});
+
+test("a command runs with the agent, which ends with it; its exit status is the program's", async (t) => {
+  const workspace = makeWorkspace(t);
+  const script = `${systemSshAdd()} -l; echo "$SSH_AUTH_SOCK $SSH_AGENT_PID $1"; exit 7`;
+  const { stdout, status } = await workspace.run(sshAgent, ["sh", "-c", script, "sh", "-x"]);
+  t.is(status, 7);
+  const [, socket = "", pid = ""] =
+    /^The agent has no identities\.\n(\S+) (\d+) -x\n$/.exec(stdout) ?? [];
+  t.not(pid, "");
+  workspace.adopt(Number(pid));
+  await until(() => !isRunning(Number(pid)));
+  t.false(existsSync(socket));
+});
+
+test("a command is this very process, and reads and writes as if started alone", async (t) => {
+  const workspace = makeWorkspace(t);
+  const child = workspace.spawn(sshAgent, ["sh", "-c", "echo $$; cat; kill -TERM $$"]);
+  let stdout = "";
+  child.stdout?.on("data", (chunk) => {
+    stdout += chunk;
+  });
+  child.stdin?.end("from standard input\n");
+  const [status, signal] = await new Promise<[number | null, string | null]>((resolve) => {
+    child.on("close", (...how) => resolve(how));
+  });
+  t.is(stdout, `${child.pid}\nfrom standard input\n`);
+  t.deepEqual([status, signal], [null, "SIGTERM"]);
+});
+
+test("a command that is not there is told as OpenSSH tells it, and leaves nothing", async (t) => {
+  const workspace = makeWorkspace(t);
+  const socket = workspace.path("s");
+  const ours = await workspace.run(sshAgent, ["-a", socket, "no-such-command"]);
+  t.deepEqual([ours.stderr, ours.status], ["no-such-command: No such file or directory\n", 1]);
+  t.false(existsSync(socket));
+});
+
+test("a place that cannot be listened at is told as OpenSSH tells it", async (t) => {
+  const workspace = makeWorkspace(t);
+  const taken = workspace.write("taken", "somebody's file");
+  for (const path of [taken, "/nowhere/agent.sock", `/tmp/${"x".repeat(110)}`]) {
+    const theirs = await workspace.run(systemSshAgent(), ["-a", path]);
+    const ours = await workspace.run(sshAgent, ["-a", path]);
+    // OpenSSH ends this line as for a raw terminal.
+    const words = theirs.stderr.replaceAll("\r", "");
+    t.deepEqual([ours.stdout, ours.stderr, ours.status], [theirs.stdout, words, 1]);
+  }
+  t.is(readFileSync(taken, "utf8"), "somebody's file");
+  t.deepEqual(readdirSync(workspace.root).sort(), ["home", "taken", "tmp"]);
+});
+
+test("-D serves in the foreground, -d tells what happens, and neither tells a secret", async (t) => {
+  const workspace = makeWorkspace(t);
+  const socket = workspace.path("s");
+  const child = workspace.spawn(sshAgent, ["-d", "-a", socket]);
+  let log = "";
+  child.stderr?.on("data", (chunk) => {
+    log += chunk;
+  });
+  const ended = new Promise((resolve) => child.on("exit", resolve));
+  const head = await new Promise<Buffer>((resolve) => child.stdout?.once("data", resolve));
+  const pid = child.pid;
+  t.is(head.toString(), `SSH_AUTH_SOCK=${socket}; export SSH_AUTH_SOCK;\necho Agent pid ${pid};\n`);
+  const locked = await workspace.run(systemSshAdd(), ["-x"], {
+    env: { SSH_AUTH_SOCK: socket },
+    input: "hunter2secret\nhunter2secret\n",
+  });
+  t.is(locked.status, 0);
+  t.is((await add(workspace, socket, ["-D"])).status, 1);
+  t.regex(log, /refused request 19: locked/);
+  t.notRegex(log, /hunter2secret/);
+  process.kill(Number(pid), "SIGINT");
+  t.is(await ended, 2);
+  t.false(existsSync(socket));
+});
+
+test("an agent without a home says so", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { stderr, status } = await workspace.run(sshAgent, [], { env: { HOME: "/dev/null" } });
+  t.regex(stderr, /^Cannot make a folder for the agent's socket: /);
+  t.is(status, 1);
+});
