@@ -81,7 +81,7 @@ export function listenAt(
     return;
   }
   const fail = (error: unknown) => {
-    failed(`unix_listener: cannot bind to path ${path}: ${describeError(error)}`);
+    failed(`unix_listener: cannot bind to path ${path}: ${describeError(error, path)}`);
   };
   server.once("error", fail);
   const umask = process.umask(0o177);
@@ -125,16 +125,14 @@ function exists(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-function describeError(error: unknown): string {
+function describeError(error: unknown, path: string): string {
   switch (codeOf(error)) {
     case "EEXIST":
     case "EADDRINUSE":
       return "Address already in use";
-    // Node.js says EACCES for a folder that is not there.
-    case "ENOENT":
-      return "No such file or directory";
+    // Node.js says this also for a folder that is not there.
     case "EACCES":
-      return "Permission denied";
+      return exists(dirname(path)) ? "Permission denied" : "No such file or directory";
     default:
       return error instanceof Error ? error.message : "unknown error";
   }
