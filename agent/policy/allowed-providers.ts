@@ -6,6 +6,8 @@
  * for an agent in the background this is the root directory.
  */
 
+import { matchesPattern } from "./patterns.ts";
+
 /** The patterns that hold without `-P`, as in OpenSSH. */
 export const defaultAllowedProviders = "/usr/lib*/*,/usr/local/lib*/*";
 
@@ -29,8 +31,8 @@ export function parseAllowedProviders(list: string): AllowedProviders {
   return {
     allows(path) {
       const bytes = asBytes(path);
-      if (forbidden.some((pattern) => matches(bytes, pattern))) return false;
-      return allowed.some((pattern) => matches(bytes, pattern));
+      if (forbidden.some((pattern) => matchesPattern(bytes, pattern))) return false;
+      return allowed.some((pattern) => matchesPattern(bytes, pattern));
     },
   };
 }
@@ -38,31 +40,4 @@ export function parseAllowedProviders(list: string): AllowedProviders {
 /** One character for each byte of the text's UTF-8. */
 function asBytes(text: string): string {
   return Buffer.from(text, "utf8").toString("latin1");
-}
-
-/**
- * Whether the pattern matches the whole text. Only the last `*` is ever tried again, so the time is
- * at most the product of the lengths.
- */
-function matches(text: string, pattern: string): boolean {
-  let at = 0;
-  let next = 0;
-  let star = -1;
-  let starAt = 0;
-  while (at < text.length) {
-    if (pattern[next] === "*") {
-      star = next++;
-      starAt = at;
-    } else if (pattern[next] === "?" || pattern[next] === text[at]) {
-      next++;
-      at++;
-    } else if (star >= 0) {
-      next = star + 1;
-      at = ++starAt;
-    } else {
-      return false;
-    }
-  }
-  while (pattern[next] === "*") next++;
-  return next === pattern.length;
 }

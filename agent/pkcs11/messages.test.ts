@@ -1,0 +1,91 @@
+import test from "ava";
+import fc from "fast-check";
+import { Failure, type FailureCode, failureCodes } from "../../protocol/failure.ts";
+import {
+  decodeReply,
+  decodeRequest,
+  encodeReply,
+  encodeRequest,
+  type HelperReply,
+  type HelperRequest,
+} from "./messages.ts";
+
+const id = fc.integer({ min: 0, max: 0xffffffff });
+const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array));
+const text = fc.string({ unit: "grapheme", maxLength: 40 });
+const algorithm = fc.constantFrom(
+  "ssh-rsa" as const,
+  "rsa-sha2-256" as const,
+  "rsa-sha2-512" as const,
+  "ecdsa-sha2-nistp256" as const,
+  "ecdsa-sha2-nistp384" as const,
+  "ecdsa-sha2-nistp521" as const,
+  "ssh-ed25519" as const,
+);
+const token = fc.record({ label: text, manufacturer: text, model: text, serial: text });
+const key = fc.record({ keyBlob: bytes, label: text, needsPin: fc.boolean() });
+
+const request: fc.Arbitrary<HelperRequest> = fc.oneof(
+  fc.record({ type: fc.constant("load" as const), id, path: text, pin: bytes }),
+  fc.record({ type: fc.constant("sign" as const), id, key: id, algorithm, data: bytes }),
+  fc.record({ type: fc.constant("state" as const), id }),
+  fc.record({ type: fc.constant("finish" as const), id }),
+);
+const reply: fc.Arbitrary<HelperReply> = fc.oneof(
+  fc.record({
+    type: fc.constant("loaded" as const),
+    id,
+    tokens: fc.array(token, { maxLength: 4 }),
+    keys: fc.array(key, { maxLength: 4 }),
+  }),
+  fc.record({ type: fc.constant("signed" as const), id, signature: bytes }),
+  fc.record({
+    type: fc.constant("state" as const),
+    id,
+    state: fc.constantFrom(
+      "ready" as const,
+      "card-absent" as const,
+      "pin-needed" as const,
+      "module-failed" as const,
+    ),
+  }),
+);
+
+test("decoding inverts encoding", (t) => {
+  fc.assert(
+    fc.property(request, (value) => t.deepEqual(decodeRequest(encodeRequest(value)), value)),
+  );
+  fc.assert(fc.property(reply, (value) => t.deepEqual(decodeReply(encodeReply(value)), value)));
+});
+
+test("every failure arrives with its code, its sentence and its hint", (t) => {
+  for (const code of Object.keys(failureCodes) as FailureCode[]) {
+    const failure = new Failure(code, "It is so – often.", "Wait.");
+    const decoded = decodeReply(encodeReply({ type: "failed", id: 7, failure }));
+    if (decoded.type !== "failed") return t.fail();
+    t.is(decoded.id, 7);
+    t.is(decoded.failure.code, code);
+    t.is(decoded.failure.message, failure.message);
+    t.is(decoded.failure.hint, failure.hint);
+  }
+  t.pass();
+});
+
+test("any other bytes are malformed, and nothing worse", (t) => {
+  fc.assert(
+    fc.property(bytes, (value) => {
+      for (const decode of [decodeRequest, decodeReply]) {
+        try {
+          decode(value);
+        } catch (error) {
+          t.true(error instanceof Failure && error.code === "malformed");
+        }
+      }
+    }),
+  );
+  t.throws(() => decodeRequest(Buffer.concat([encodeRequest({ type: "state", id: 1 }), value(0)])));
+});
+
+function value(byte: number): Buffer {
+  return Buffer.from([byte]);
+}
