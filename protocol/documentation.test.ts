@@ -1,0 +1,127 @@
+import { readFileSync } from "node:fs";
+import test from "ava";
+import { verifyCertificate } from "./certificate.ts";
+import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
+import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
+import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
+import { extensionNames } from "./extensions/names.ts";
+import { failureCodes } from "./failure.ts";
+import { FrameReader, frame } from "./framing.ts";
+import { decodePublicKey } from "./public-key.ts";
+import { decodeReply, encodeReply } from "./replies.ts";
+import { decodeRequest, encodeRequest } from "./requests.ts";
+
+const page = readFileSync(new URL("../docs/PROTOCOL.md", import.meta.url), "utf8");
+
+/** The examples of the page by their names: what stands before the note on each line, as bytes. */
+const examples = new Map(
+  [...page.matchAll(/^```hex (.+)\n([^`]*)^```$/gm)].map(([, name = "", lines = ""]) => {
+    const digits = lines.split("\n").map((line) => line.split(" ")[0]);
+    return [name, Buffer.from(digits.join(""), "hex")];
+  }),
+);
+
+/** The one message of an example, without its length. */
+function messageOf(name: string): Buffer {
+  const bytes = examples.get(name);
+  if (bytes === undefined) throw new Error(`The page has no example "${name}".`);
+  const [message, ...others] = new FrameReader().push(Buffer.from(bytes));
+  if (message === undefined || others.length > 0) throw new Error(`"${name}" is not one message.`);
+  if (!frame(message).equals(bytes)) throw new Error(`"${name}" is more than one message.`);
+  return Buffer.from(message);
+}
+
+/** The body of an example that is a request, which must be encoded in the same way here. */
+function requestBody(name: string, extension: string): Buffer {
+  const message = messageOf(name);
+  const request = decodeRequest(message);
+  if (request.type !== "extension" || request.name !== extension) throw new Error(request.type);
+  if (!encodeRequest(request).equals(message)) throw new Error(`"${name}" is encoded otherwise.`);
+  return request.body;
+}
+
+function replyBody(name: string, extension: string): Buffer {
+  const message = messageOf(name);
+  const reply = decodeReply(message);
+  if (reply.type !== "extension-response" || reply.name !== extension) throw new Error(reply.type);
+  if (!encodeReply(reply).equals(message)) throw new Error(`"${name}" is encoded otherwise.`);
+  return reply.body;
+}
+
+test("each example is tested here", (t) => {
+  t.deepEqual([...examples.keys()].sort(), [
+    "add-certificate request",
+    "extension-failure",
+    "failure-reason request",
+    "failure-reason response",
+    "list-providers request",
+    "list-providers response",
+    "remove-all-providers request",
+    "success",
+  ]);
+});
+
+test("requests without a body", (t) => {
+  for (const [name, extension] of [
+    ["list-providers request", extensionNames.listProviders],
+    ["remove-all-providers request", extensionNames.removeAllProviders],
+    ["failure-reason request", extensionNames.failureReason],
+  ] as const) {
+    t.is(requestBody(name, extension).length, 0, name);
+  }
+});
+
+test("replies without a body", (t) => {
+  t.deepEqual(decodeReply(messageOf("success")), { type: "success" });
+  t.deepEqual(decodeReply(messageOf("extension-failure")), { type: "extension-failure" });
+});
+
+test("the response to list-providers", (t) => {
+  const body = replyBody("list-providers response", extensionNames.listProviders);
+  const [provider, ...others] = decodeListProvidersReply(body);
+  if (provider === undefined) throw new Error("There is no provider.");
+  const { identities, ...described } = provider;
+  t.deepEqual(others, []);
+  t.deepEqual(described, {
+    path: "/usr/lib/libcard.so.2",
+    requested: "/usr/lib/libcard.so",
+    state: "ready",
+    tokens: [{ label: "PIV", manufacturer: "ACME", model: "Card 5", serial: "0042" }],
+  });
+  t.deepEqual(
+    identities.map((blob) => decodePublicKey(blob)?.type),
+    ["ed25519"],
+  );
+  t.deepEqual(encodeListProvidersReply([provider]), body);
+});
+
+test("the request add-certificate", (t) => {
+  const body = requestBody("add-certificate request", extensionNames.addCertificate);
+  const { certificate, ...request } = decodeAddCertificate(body);
+  t.true(verifyCertificate(certificate));
+  t.deepEqual(request, {
+    comment: "",
+    replace: true,
+    constraints: [{ type: "lifetime", seconds: 3600 }],
+  });
+  t.deepEqual(encodeAddCertificate({ certificate, ...request }), body);
+});
+
+test("the response to failure-reason", (t) => {
+  const body = replyBody("failure-reason response", extensionNames.failureReason);
+  const reason = decodeFailureReason(body);
+  t.deepEqual(reason, {
+    request: 20,
+    code: "pin-incorrect",
+    sentence: 'The card "PIV" refused the PIN.',
+    hint: "Try again.",
+  });
+  t.deepEqual(encodeFailureReason(reason), body);
+});
+
+test("the page lists every failure code", (t) => {
+  const rows = [...page.matchAll(/^\| (\d+) \| ([a-z0-9-]+) \|/gm)];
+  const listed = rows.map(([, number, name]) => [name, Number(number)]);
+  t.deepEqual(Object.fromEntries(listed), { ...failureCodes });
+  t.is(listed.length, Object.keys(failureCodes).length);
+});
