@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { ExecutionContext } from "ava";
 import { type Certificate, encodeCertificate, signedPart } from "../protocol/certificate.ts";
 import { AgentClient } from "../protocol/client.ts";
@@ -14,8 +13,7 @@ import { type SignatureAlgorithm, signatureAlgorithm, signNow } from "../protoco
 import { Agent, type AgentSettings } from "./agent.ts";
 import type { Clock } from "./host/clock.ts";
 import type { Libc } from "./host/libc.ts";
-import { ProviderRegistry } from "./pkcs11/registry.ts";
-import { parseAllowedProviders } from "./policy/allowed-providers.ts";
+import { makeRegistry } from "./pkcs11/test-registry.ts";
 import type { Ask } from "./policy/confirm.ts";
 import { createAgentServer } from "./server.ts";
 
@@ -62,7 +60,8 @@ export interface TestAgentOptions {
   readonly clock?: Clock;
   /** Seconds since 1970. */
   readonly now?: bigint;
-  readonly allowedProviders?: string;
+  /** What PKCS#11 libraries find in their environment. */
+  readonly cardEnvironment?: Readonly<Record<string, string>>;
   /** The user at the other end of every connection. */
   readonly peerUid?: number;
 }
@@ -96,13 +95,7 @@ export async function startAgent(
       fingerprintHash: "sha256",
       ...options.settings,
     },
-    providers: new ProviderRegistry({
-      allowed: parseAllowedProviders(options.allowedProviders ?? "/usr/*"),
-      helper: {
-        file: process.execPath,
-        args: ["--import=tsx", fileURLToPath(new URL("pkcs11/helper-main.ts", import.meta.url))],
-      },
-    }),
+    providers: makeRegistry(t, { env: options.cardEnvironment ?? {} }),
     ask: options.ask ?? (() => Promise.resolve(false)),
     clock: options.clock ?? new TestClock(),
     wallClock: () => options.now ?? 1_800_000_000n,
