@@ -17,6 +17,8 @@ export interface Console {
   readonly errorIsTerminal: boolean;
   /** A line of the answer, on standard output. */
   print(line: string): void;
+  /** As `print`, for a line with colours in it: whoever made it has escaped the rest. */
+  paint(line: string): void;
   /** A line for the person, on standard error. */
   note(line: string): void;
   /** As `note`, in the form of OpenSSH's log lines: it ends in CR LF, and odd bytes are octal. */
@@ -35,6 +37,7 @@ export function processConsole(): Console {
       return isatty(2);
     },
     print: (line) => writeLine(1, line),
+    paint: (line) => writeAll(1, encodeText(`${line}\n`)),
     note: (line) => writeLine(2, line),
     log: (line) => writeAll(2, Buffer.from(`${escapeAll(line)}\r\n`, "latin1")),
     draw: (text) => writeAll(2, Buffer.from(text)),

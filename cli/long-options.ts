@@ -1,5 +1,4 @@
 /** The long options, which OpenSSH does not have. */
-import { badUsage } from "./exit.ts";
 
 /** Long options that take an argument. */
 export const longWithArgument = ["cert-for-card"] as const;
@@ -18,15 +17,12 @@ export interface LongOptions {
 
 /**
  * Types the long options of a command line.
- * @param words each one word, with its argument behind a `=`
- * @throws {Exit} when one that needs an argument has an empty one
+ * @param words each one word that is known here, with its argument behind a `=`
  */
 export async function readLong(words: readonly string[]): Promise<LongOptions> {
   const parsed = words.length === 0 ? {} : await parse(words);
-  const cardCertificates = strings(parsed["cert-for-card"]);
-  if (cardCertificates.includes("")) throw badUsage("option requires an argument -- cert-for-card");
   return {
-    cardCertificates,
+    cardCertificates: strings(parsed["cert-for-card"]),
     listProviders: parsed["list-providers"] === true,
     json: parsed.json === true,
     help: parsed.help === true,

@@ -92,10 +92,11 @@ function takeLong(word: string, queue: string[]): string[] {
   if (!takesArgument && !longFlags.some((known) => word === `--${known}`)) {
     throw badUsage(`unknown option -- ${word.slice(2)}`);
   }
-  if (!takesArgument || word.includes("=")) return [word];
-  const argument = queue.shift();
-  if (argument === undefined) throw badUsage(`option requires an argument -- ${name}`);
-  return [`${word}=${argument}`];
+  if (!takesArgument) return [word];
+  const argument = word.includes("=") ? word.slice(word.indexOf("=") + 1) : queue.shift();
+  if (argument === undefined || argument === "")
+    throw badUsage(`option requires an argument -- ${name}`);
+  return [`--${name}=${argument}`];
 }
 
 /** Applies `-qCs LIB`; an argument that does not follow within `word` comes off `queue`. */

@@ -55,8 +55,9 @@ export async function makeKey(
   name: string,
   options: KeyOptions = {},
 ): Promise<string> {
-  const { type = "ed25519", bits, comment = `comment of ${name}`, passphrase = "" } = options;
+  const { type = "ed25519", comment = `comment of ${name}`, passphrase = "" } = options;
   const path = workspace.path(name);
+  const bits = options.bits ?? (type === "rsa" ? 2048 : undefined);
   const size = bits === undefined ? [] : ["-b", String(bits)];
   const args = ["-q", "-t", type, ...size, "-C", comment, "-N", passphrase, "-a", "1", "-f", path];
   await workspace.expect(sshKeygen(), [...args, ...(options.more ?? [])]);

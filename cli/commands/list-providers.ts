@@ -4,7 +4,7 @@ import type { ProviderDescription } from "../../protocol/extensions/list-provide
 import type { Identity } from "../../protocol/replies.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
-import { plainLines } from "../providers-plain.ts";
+import { type ProvidersView, plainLines } from "../providers-plain.ts";
 
 /** Lists the providers: a tree on a terminal, else a line for each thing. Status 1 for none. */
 export async function listProviders(context: Context): Promise<number> {
@@ -25,20 +25,17 @@ export async function listProviders(context: Context): Promise<number> {
     return status;
   }
   if (providers.length === 0) console.print("The agent has no providers.");
-  for (const line of await lines(context, providers, identities)) console.print(line);
+  await show(context, { providers, identities, hash: options.hash, now: context.now() });
   return status;
 }
 
-async function lines(
-  context: Context,
-  providers: readonly ProviderDescription[],
-  identities: readonly Identity[],
-): Promise<string[]> {
-  const { console, env, now, options } = context;
-  const view = { providers, identities, hash: options.hash, now: now() };
-  if (!console.outputIsTerminal) return plainLines(view);
-  const { treeLines } = await import("../providers-tree.ts");
-  return treeLines(view, Boolean(env.NO_COLOR));
+async function show({ console, env }: Context, view: ProvidersView): Promise<void> {
+  if (console.outputIsTerminal) {
+    const { treeLines } = await import("../providers-tree.ts");
+    for (const line of treeLines(view, Boolean(env.NO_COLOR))) console.paint(line);
+  } else {
+    for (const line of plainLines(view)) console.print(line);
+  }
 }
 
 async function refuse({ client, console }: Context, error: unknown): Promise<void> {

@@ -1,0 +1,181 @@
+import { generateKeyPairSync } from "node:crypto";
+import { readFileSync } from "node:fs";
+import test, { type ExecutionContext } from "ava";
+import fc from "fast-check";
+import { makeWorkspace } from "../../fixtures/workspace.ts";
+import { encodePublicKey } from "../../protocol/public-key.ts";
+import { type KeyOptions, makeKey } from "../test-agent.ts";
+import { KeyFileError, type LoadedKey, readPrivateKeyFile } from "./private-key-file.ts";
+import { loadPublicKey } from "./public-key-file.ts";
+
+const none = Buffer.alloc(0);
+
+/** Makes a key file with ssh-keygen and reads it. */
+async function roundTrip(t: ExecutionContext, options: KeyOptions): Promise<LoadedKey> {
+  const workspace = makeWorkspace(t);
+  const path = await makeKey(workspace, "key", options);
+  const loaded = await readPrivateKeyFile(
+    readFileSync(path),
+    Buffer.from(options.passphrase ?? ""),
+  );
+  t.deepEqual(encodePublicKey(loaded.key.publicKey), loadPublicKey(`${path}.pub`).blob);
+  return loaded;
+}
+
+async function problem(file: Buffer | string, passphrase = none): Promise<KeyFileError> {
+  try {
+    await readPrivateKeyFile(Buffer.from(file), passphrase);
+  } catch (error) {
+    if (error instanceof KeyFileError) return error;
+    throw error;
+  }
+  throw new Error("It was read.");
+}
+
+const types = ["ed25519", "ecdsa", "rsa"] as const;
+for (const type of types) {
+  test(`what ssh-keygen writes: ${type}`, async (t) => {
+    for (const passphrase of ["", "pässwort"]) {
+      const { key, comment } = await roundTrip(t, { type, comment: "é comment", passphrase });
+      t.is(comment, "é comment");
+      t.is(key.secret.type, key.publicKey.type);
+    }
+  });
+}
+
+test("all curves", async (t) => {
+  for (const bits of [256, 384, 521]) {
+    const { key } = await roundTrip(t, { type: "ecdsa", bits });
+    t.like(key.publicKey, { type: "ecdsa", curve: `nistp${bits}` });
+  }
+});
+
+const ciphers = [
+  "3des-cbc",
+  "aes128-cbc",
+  "aes192-cbc",
+  "aes256-cbc",
+  "aes128-ctr",
+  "aes192-ctr",
+  "aes256-ctr",
+  "aes128-gcm@openssh.com",
+  "aes256-gcm@openssh.com",
+  "chacha20-poly1305@openssh.com",
+];
+for (const cipher of ciphers) {
+  test(`OpenSSH's container under ${cipher}`, async (t) => {
+    const workspace = makeWorkspace(t);
+    const path = await makeKey(workspace, "key", { passphrase: "sesame", more: ["-Z", cipher] });
+    const file = readFileSync(path);
+    const { key, comment } = await readPrivateKeyFile(file, Buffer.from("sesame"));
+    t.deepEqual(encodePublicKey(key.publicKey), loadPublicKey(`${path}.pub`).blob);
+    t.is(comment, "comment of key");
+    t.true((await problem(file)).needsPassphrase);
+    t.true((await problem(file, Buffer.from("sesam"))).needsPassphrase);
+  });
+}
+
+for (const more of [
+  ["-m", "PEM"],
+  ["-m", "PKCS8"],
+]) {
+  test(`ssh-keygen ${more.join(" ")}`, async (t) => {
+    for (const type of ["rsa", "ecdsa"] as const) {
+      for (const passphrase of ["", "sesame"]) {
+        const { comment } = await roundTrip(t, { type, passphrase, more });
+        t.is(comment, "");
+      }
+    }
+  });
+}
+
+test("encrypted PEM needs the right passphrase", async (t) => {
+  const workspace = makeWorkspace(t);
+  for (const form of ["PEM", "PKCS8"]) {
+    const options = { type: "rsa", passphrase: "sesame", more: ["-m", form] } as const;
+    const file = readFileSync(
+      await makeKey(workspace, form, { ...options, more: [...options.more] }),
+    );
+    t.true((await problem(file)).needsPassphrase);
+    t.true((await problem(file, Buffer.from("other"))).needsPassphrase);
+  }
+});
+
+test("Ed25519 in PKCS#8, as openssl writes it", async (t) => {
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  const pem = privateKey.export({ format: "pem", type: "pkcs8" });
+  const { key } = await readPrivateKeyFile(Buffer.from(pem), none);
+  const raw = Buffer.from(String(publicKey.export({ format: "jwk" }).x), "base64url");
+  t.deepEqual(key.publicKey, { type: "ed25519", publicKey: raw });
+});
+
+test("keys that SSH has no name for are refused by their type", async (t) => {
+  const x25519 = generateKeyPairSync("x25519").privateKey;
+  const pem = x25519.export({ format: "pem", type: "pkcs8" });
+  t.like(await problem(Buffer.from(pem)), { message: "invalid format", needsPassphrase: false });
+  const secp256k1 = generateKeyPairSync("ec", { namedCurve: "secp256k1" }).privateKey;
+  const other = secp256k1.export({ format: "pem", type: "sec1" });
+  t.regex((await problem(Buffer.from(other))).explanation, /not supported/);
+});
+
+test("files that are something else are called by their name", async (t) => {
+  const explanations: [string, RegExp][] = [
+    ["", /empty/],
+    ["ssh-ed25519 AAAAC3Nza comment\n", /public key/],
+    ["ssh-ed25519-cert-v01@openssh.com AAAAIHNza comment\n", /certificate/],
+    ["PuTTY-User-Key-File-3: ssh-ed25519\n", /puttygen/],
+    [
+      "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+      /certificate, not a private/,
+    ],
+    ["-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", /damaged/],
+    ["-----BEGIN OPENSSH PRIVATE KEY-----\n!\n-----END OPENSSH PRIVATE KEY-----\n", /damaged/],
+    ["-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", /damaged/],
+    ["-----BEGIN RSA PRIVATE KEY-----\n", /not a private key/],
+    ["garbage", /not a private key/],
+  ];
+  for (const [file, explanation] of explanations) {
+    const error = await problem(file);
+    t.is(error.message, "invalid format");
+    t.regex(error.explanation, explanation, file);
+    t.false(error.needsPassphrase);
+  }
+});
+
+test("a damaged file is refused, whichever byte it is", async (t) => {
+  const workspace = makeWorkspace(t);
+  const file = readFileSync(await makeKey(workspace, "key"));
+  const armoured = file.toString().split("\n");
+  const bytes = Buffer.from(armoured.slice(1, -2).join(""), "base64");
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat(bytes.length - 1),
+      fc.integer({ min: 1, max: 255 }),
+      async (at, change) => {
+        const damaged = Buffer.from(bytes);
+        damaged[at] = (damaged[at] as number) ^ change;
+        const text = [armoured[0], damaged.toString("base64"), armoured.at(-2), ""].join("\n");
+        try {
+          // The comment is all that may change without notice.
+          const { key } = await readPrivateKeyFile(Buffer.from(text), none);
+          t.deepEqual(
+            encodePublicKey(key.publicKey),
+            loadPublicKey(workspace.path("key.pub")).blob,
+          );
+        } catch (error) {
+          t.true(error instanceof KeyFileError);
+        }
+      },
+    ),
+  );
+});
+
+test("carriage returns and text around the armour do no harm", async (t) => {
+  const workspace = makeWorkspace(t);
+  const file = readFileSync(await makeKey(workspace, "key"), "utf8");
+  const { comment } = await readPrivateKeyFile(
+    Buffer.from(`\r\n${file.replaceAll("\n", "\r\n")}\r\n`),
+    none,
+  );
+  t.is(comment, "comment of key");
+});

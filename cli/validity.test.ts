@@ -1,0 +1,58 @@
+import test from "ava";
+import { type Certificate, forever } from "../protocol/certificate.ts";
+import { certificateLifetime, shorterLifetime } from "./files/certificate-file.ts";
+import { isEnding, validity } from "./validity.ts";
+
+const now = 1_800_000_000;
+
+/** A certificate of which only the time matters, given relative to `now`. */
+function certificate(from: number, until: number | "forever"): Certificate {
+  const empty = Buffer.alloc(0);
+  return {
+    key: { type: "ed25519", publicKey: Buffer.alloc(32) },
+    nonce: empty,
+    serial: 0n,
+    type: "user",
+    keyId: "",
+    principals: [],
+    validAfter: BigInt(now + from),
+    validBefore: until === "forever" ? forever : BigInt(now + until),
+    criticalOptions: [],
+    extensions: [],
+    reserved: empty,
+    caKey: empty,
+    signature: empty,
+  };
+}
+
+test("validity is told in two units", (t) => {
+  t.is(validity(certificate(-5, 59), now), "valid for 59s");
+  t.is(validity(certificate(-5, 192 * 60), now), "valid for 3h12m");
+  t.is(validity(certificate(-5, 86_400 * 9), now), "valid for 9d0h");
+  t.is(validity(certificate(-5, "forever"), now), "valid for ever");
+  t.is(validity(certificate(-500, 0), now), "expired 0s ago");
+  t.is(validity(certificate(-500, -90), now), "expired 1m30s ago");
+  t.is(validity(certificate(300, 900), now), "valid in 5m0s");
+});
+
+test("a certificate that ends within the hour, or has not begun, is marked", (t) => {
+  t.true(isEnding(certificate(-5, 3599), now));
+  t.true(isEnding(certificate(5, 99_999), now));
+  t.false(isEnding(certificate(-5, 3600), now));
+  t.false(isEnding(certificate(-5, "forever"), now));
+});
+
+test("an identity lives five minutes longer than its certificate", (t) => {
+  t.is(certificateLifetime(certificate(-5, 60), now), 360);
+  t.is(certificateLifetime(certificate(-5, "forever"), now), 0);
+  t.is(certificateLifetime(certificate(-5, 0), now), undefined);
+  t.is(certificateLifetime(certificate(-5, -1), now), undefined);
+  t.is(certificateLifetime(certificate(-5, 2 ** 40), now), 0);
+});
+
+test("of two lifetimes the shorter holds, and 0 is without end", (t) => {
+  t.is(shorterLifetime(0, 0), 0);
+  t.is(shorterLifetime(60, 0), 60);
+  t.is(shorterLifetime(0, 60), 60);
+  t.is(shorterLifetime(90, 60), 60);
+});
