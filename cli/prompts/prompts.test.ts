@@ -1,0 +1,175 @@
+/** Prompts, as a person at a terminal, an askpass program and a script meet them. */
+import { readFileSync } from "node:fs";
+import test, { type ExecutionContext } from "ava";
+import { script, sshAdd } from "../../fixtures/programs.ts";
+import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
+import { makeKey, runOurs, startSystemAgent } from "../test-agent.ts";
+
+async function prepare(t: ExecutionContext): Promise<Workspace> {
+  const workspace = makeWorkspace(t);
+  await startSystemAgent(workspace);
+  await makeKey(workspace, "locked", { passphrase: "sesame" });
+  return workspace;
+}
+
+/** What is typed once a text has appeared. */
+type Turn = readonly [shown: string, typed: string];
+
+/** Runs a shell command on a terminal and types; returns all that the terminal showed. */
+function onTerminal(
+  workspace: Workspace,
+  command: string,
+  turns: readonly Turn[],
+): Promise<string> {
+  const child = workspace.spawn(script(), ["-qec", command, "/dev/null"]);
+  let shown = "";
+  let looked = 0;
+  const left = [...turns];
+  child.stdout?.on("data", (chunk: Buffer) => {
+    shown += chunk.toString();
+    const next = left[0];
+    const found = next === undefined ? -1 : shown.indexOf(next[0], looked);
+    if (next === undefined || found < 0) return;
+    looked = found + next[0].length;
+    left.shift();
+    child.stdin?.write(next[1]);
+  });
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`still waiting after:\n${shown}`)), 20_000);
+    child.on("close", () => {
+      clearTimeout(timer);
+      resolve(shown);
+    });
+  });
+}
+
+/** A shell command that runs ssh-add, then tells its status and whether the terminal echoes. */
+function thenLook(args: string): string {
+  return `${sshAdd} ${args}; echo "status $?"; stty -a | grep -o -- ' -\\?echo ' ; stty -a | grep -o -- ' -\\?icanon '`;
+}
+
+const restored = / {1}echo \r\n icanon \r\n$/;
+
+test("a passphrase is asked for on the terminal and not shown", async (t) => {
+  const workspace = await prepare(t);
+  const shown = await onTerminal(workspace, thenLook("locked"), [
+    ["locked: ", "wrong\r"],
+    ["Bad passphrase, try again for locked: ", "sesame\r"],
+  ]);
+  t.true(
+    shown.startsWith(
+      "Enter passphrase for locked: \r\nBad passphrase, try again for locked: \r\nIdentity added: locked (comment of locked)\r\nstatus 0\r\n",
+    ),
+    shown,
+  );
+  t.regex(shown, restored);
+});
+
+test("keys that edit the line", async (t) => {
+  const workspace = await prepare(t);
+  const attempts = ["sesaXé\u007f\u0008me\r", "wrong\u0015sesame\r", "wrong\u0017sesame\n"];
+  for (const typed of attempts) {
+    const shown = await onTerminal(workspace, thenLook("locked"), [["locked: ", typed]]);
+    t.regex(shown, /Identity added: locked/);
+  }
+});
+
+test("an empty line and the end of input give up", async (t) => {
+  const workspace = await prepare(t);
+  for (const typed of ["\r", "\u0004"]) {
+    const shown = await onTerminal(workspace, thenLook("locked"), [["locked: ", typed]]);
+    t.true(shown.startsWith("Enter passphrase for locked: \r\nstatus 1\r\n"), shown);
+    t.regex(shown, restored);
+  }
+});
+
+test("an interrupt ends the program and puts the terminal back", async (t) => {
+  const workspace = await prepare(t);
+  for (const [typed, status] of [
+    ["ses\u0003", 130],
+    ["ses\u001c", 131],
+  ] as const) {
+    const command = `ulimit -c 0; ${thenLook("locked")}`;
+    const shown = await onTerminal(workspace, command, [["locked: ", typed]]);
+    t.regex(shown, new RegExp(`status ${status}\r\n`));
+    t.regex(shown, restored);
+  }
+});
+
+test("signals from elsewhere put the terminal back too", async (t) => {
+  const workspace = await prepare(t);
+  for (const [signal, status] of [
+    ["TERM", 143],
+    ["HUP", 129],
+    ["INT", 130],
+  ] as const) {
+    // The shell in the background waits until the prompt is there, which it is when it does not echo.
+    const wait = "while stty -a </dev/tty | grep -q ' echo '; do sleep 0.05; done";
+    const kill = `(${wait}; kill -${signal} $(cat pid)) &`;
+    const run = `sh -c 'echo $$ >pid; exec ${sshAdd} locked'`;
+    const command = `${kill} ${run}; echo "status $?"; ${thenLook("--version")}`;
+    const shown = await onTerminal(workspace, command, []);
+    t.regex(shown, new RegExp(`status ${status}\r\n`), signal);
+    t.regex(shown, restored, signal);
+  }
+});
+
+test("without a terminal and with a display, SSH_ASKPASS is asked", async (t) => {
+  const workspace = await prepare(t);
+  const askpass = workspace.write(
+    "askpass",
+    '#!/bin/sh\necho "$1|$SSH_ASKPASS_PROMPT" >>asked\necho sesame\necho more\n',
+    0o700,
+  );
+  const env = { DISPLAY: ":0", SSH_ASKPASS: askpass };
+  const added = await runOurs(workspace, ["locked"], { env });
+  t.deepEqual(added.stderr, "Identity added: locked (comment of locked)\n");
+  t.is(readFileSync(workspace.path("asked"), "utf8"), "Enter passphrase for locked: |\n");
+  const wayland = { WAYLAND_DISPLAY: "w", SSH_ASKPASS: askpass };
+  t.is((await runOurs(workspace, ["locked"], { env: wayland })).status, 0);
+});
+
+test("an askpass program that fails or is missing has given nothing", async (t) => {
+  const workspace = await prepare(t);
+  const failing = workspace.write("failing", "#!/bin/sh\necho sesame\nexit 1\n", 0o700);
+  for (const askpass of [failing, workspace.path("none")]) {
+    const env = { DISPLAY: ":0", SSH_ASKPASS: askpass };
+    t.like(await runOurs(workspace, ["locked"], { env }), { stderr: "", status: 1 });
+  }
+});
+
+test("SSH_ASKPASS_REQUIRE overrides who is asked", async (t) => {
+  const workspace = await prepare(t);
+  const askpass = workspace.write("askpass", "#!/bin/sh\necho sesame\n", 0o700);
+  const forced = { SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
+  t.is((await runOurs(workspace, ["locked"], { env: forced })).status, 0);
+  const never = { DISPLAY: ":0", SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "never" };
+  const asked = await runOurs(workspace, ["locked"], { env: never, input: "sesame\n" });
+  t.regex(asked.stderr, /^Enter passphrase for locked: Identity added/);
+  const prefer = `SSH_ASKPASS=${askpass} SSH_ASKPASS_REQUIRE=prefer`;
+  const preferred = await onTerminal(workspace, `DISPLAY=:0 ${prefer} ${sshAdd} locked`, []);
+  t.is(preferred, "Identity added: locked (comment of locked)\r\n");
+  const without = `${prefer} ${sshAdd} locked`;
+  const shown = await onTerminal(workspace, without, [["locked: ", "sesame\r"]]);
+  t.regex(shown, /^Enter passphrase for locked: /);
+});
+
+test("on a terminal, a display does not matter", async (t) => {
+  const workspace = await prepare(t);
+  const command = `DISPLAY=:0 SSH_ASKPASS=/bin/false ${sshAdd} locked`;
+  const shown = await onTerminal(workspace, command, [["locked: ", "sesame\r"]]);
+  t.regex(shown, /^Enter passphrase for locked: \r\nIdentity added/);
+});
+
+test("where input is a file, the terminal is asked all the same", async (t) => {
+  const workspace = await prepare(t);
+  const shown = await onTerminal(workspace, `${sshAdd} - <locked`, [["(stdin): ", "sesame\r"]]);
+  t.regex(shown, /^Enter passphrase for \(stdin\): \r\nIdentity added: \(stdin\)/);
+});
+
+test("no more than a line of standard input is read", async (t) => {
+  const workspace = await prepare(t);
+  const command = `printf 'sesame\\nrest\\n' | (${sshAdd} locked 2>/dev/null; cat)`;
+  const { stdout } = await workspace.run("sh", ["-c", command]);
+  t.is(stdout, "rest\n");
+});
