@@ -1,7 +1,12 @@
-/** Providers for tests: run from the sources, without a build, and unloaded when the test ends. */
+/** Providers for tests: their processes run from the sources, and are ended when the test ends. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildSync } from "esbuild";
+import { projectRoot } from "../../fixtures/programs.ts";
 import { parseAllowedProviders } from "../policy/allowed-providers.ts";
-import type { ProviderLimits } from "./provider.ts";
+import type { HelperCommand, ProviderLimits } from "./provider.ts";
 import { ProviderRegistry } from "./registry.ts";
 
 /** What differs from a registry that allows everything. */
@@ -18,16 +23,44 @@ export function makeRegistry(
   t: { teardown(end: () => Promise<void>): void },
   { env = {}, limits = {}, allowed = "*", log = () => {} }: TestOptions = {},
 ): ProviderRegistry {
-  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const main = fileURLToPath(new URL("helper-main.ts", import.meta.url));
   const registry = new ProviderRegistry({
     allowed: parseAllowedProviders(allowed),
-    helper: { file: "/usr/bin/env", args: [...variables, process.execPath, "--import=tsx", main] },
+    helper: helperFromSources(env),
     limits,
     log,
   });
   t.teardown(() => registry.removeAll());
   return registry;
+}
+
+let bundle: string | undefined;
+
+/**
+ * A command that runs the helper of this source tree: bundled once for each process of tests, which
+ * starts four times as fast as the sources themselves.
+ * @param env added to its environment
+ */
+export function helperFromSources(env: Readonly<Record<string, string>> = {}): HelperCommand {
+  bundle ??= makeBundle();
+  const variables = { NODE_PATH: join(projectRoot, "node_modules"), ...env };
+  const assignments = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
+  return { file: "/usr/bin/env", args: [...assignments, process.execPath, bundle] };
+}
+
+function makeBundle(): string {
+  const folder = mkdtempSync(join(tmpdir(), "ca-helper-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const outfile = join(folder, "pkcs11-helper.js");
+  buildSync({
+    entryPoints: [fileURLToPath(new URL("helper-main.ts", import.meta.url))],
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "cjs",
+    packages: "external",
+    logLevel: "error",
+  });
+  return outfile;
 }
 
 /** A PIN in a buffer of its own, as it comes from a client. */

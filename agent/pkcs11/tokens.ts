@@ -13,6 +13,14 @@ const tokenPresent = 1;
 /** CKS_RO_USER_FUNCTIONS and CKS_RW_USER_FUNCTIONS. */
 const userStates: ReadonlySet<number> = new Set([1, 3]);
 
+/** Values that say for certain that a slot has no token of use. */
+const absent: ReadonlySet<string | undefined> = new Set([
+  "CKR_TOKEN_NOT_PRESENT",
+  "CKR_TOKEN_NOT_RECOGNIZED",
+  "CKR_DEVICE_REMOVED",
+  "CKR_SLOT_ID_INVALID",
+]);
+
 /** A library that is loaded and initialized. */
 export interface Module {
   readonly path: string;
@@ -35,20 +43,27 @@ export function presentTokens({ cryptoki, path }: Module): SlotToken[] {
   throw new Failure("no-token", `The library ${path} sees no card that is initialized.`, hint);
 }
 
-/** The token that a slot holds now, or undefined. */
+/**
+ * The token that a slot holds now, or undefined. A library may fail for a moment at this, as when
+ * another program writes to the token, so it is asked again before a token counts as gone.
+ */
 export function readToken(cryptoki: Cryptoki, slot: Handle): SlotToken | undefined {
-  try {
-    const { flags, label, manufacturerID, model, serialNumber } = cryptoki.C_GetTokenInfo(slot);
-    const description = {
-      label: trimPadding(label),
-      manufacturer: trimPadding(manufacturerID),
-      model: trimPadding(model),
-      serial: trimPadding(serialNumber),
-    };
-    return { slot, flags, description };
-  } catch {
-    return undefined;
+  for (let attempt = 0; attempt < 3; attempt++) {
+    try {
+      const { flags, label, manufacturerID, model, serialNumber } = cryptoki.C_GetTokenInfo(slot);
+      const description = {
+        label: trimPadding(label),
+        manufacturer: trimPadding(manufacturerID),
+        model: trimPadding(model),
+        serial: trimPadding(serialNumber),
+      };
+      return { slot, flags, description };
+    } catch (error) {
+      if (absent.has(returnValue(error))) return undefined;
+      pause(20);
+    }
   }
+  return undefined;
 }
 
 /** Where a token is now: in its slot, or in another one since it was put back. */
@@ -122,4 +137,9 @@ function isSame(one: TokenDescription, other: TokenDescription): boolean {
 function trimPadding(text: string): string {
   const end = text.indexOf("\0");
   return (end < 0 ? text : text.slice(0, end)).trimEnd();
+}
+
+/** Waits where this process may wait. @param ms milliseconds */
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
