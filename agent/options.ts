@@ -1,6 +1,6 @@
 /** The command line of `ssh-agent`, as OpenSSH has it. */
 import { parseArgs } from "node:util";
-import type { FingerprintHash } from "../protocol/public-key.ts";
+import { type FingerprintHash, fingerprintHashes } from "../protocol/public-key.ts";
 import { parseDuration } from "./host/duration.ts";
 import { defaultAllowedProviders } from "./policy/allowed-providers.ts";
 
@@ -157,9 +157,10 @@ function lifetimeOf(text: string | undefined): number | undefined {
 }
 
 function hashOf(text: string | undefined): FingerprintHash {
-  const name = (text ?? "sha256").toLowerCase();
-  if (name === "sha256" || name === "md5") return name;
-  throw new UsageError(`Invalid hash algorithm "${text}"`, 255, false);
+  if (text === undefined) return "sha256";
+  const name = fingerprintHashes.find((hash) => hash === text.toLowerCase());
+  if (name === undefined) throw new UsageError(`Invalid hash algorithm "${text}"`, 255, false);
+  return name;
 }
 
 function allowedOf(given: readonly GivenOption[]): string {
