@@ -39,7 +39,8 @@ const batch = 32;
 const x509 = 0;
 
 /**
- * The keys of the token, each once, in the order of its public keys and then its certificates.
+ * The keys of the token, each once, in the order of their CKA_ID: tokens list their objects in any
+ * order, some in another one each time, and people look for a key where it was.
  * @param privateHidden whether private keys may be there that the session cannot see
  * @throws errors of the library, when it cannot search
  */
@@ -68,7 +69,12 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
       alwaysAuthenticate: own?.alwaysAuthenticate ?? false,
     });
   }
-  return [...keys.values()];
+  return [...keys.values()].sort((one, other) => compareIds(one.id, other.id));
+}
+
+/** Shorter ones first: they are numbers, as a rule, such as PIV's 1 to 25. */
+function compareIds(one: Buffer, other: Buffer): number {
+  return one.length - other.length || Buffer.compare(one, other);
 }
 
 /** The private key of a public one, or undefined when the session cannot see it. */
