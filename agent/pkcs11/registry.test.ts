@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { symlinkSync, unlinkSync } from "node:fs";
-import { basename, dirname } from "node:path";
+import { renameSync, symlinkSync, unlinkSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { sshKeygen } from "../../fixtures/programs.ts";
@@ -214,6 +214,22 @@ test("a token without keys is no use, and neither is a library without a token",
   );
   const none = makeRegistry(t, { env: { SOFTHSM2_CONF: conf } });
   t.is((await refused(t, none.add(token.library, pinOf(token.pin)))).code, "no-token");
+});
+
+test("a token that is taken away no longer signs, and signs when it is back and loaded", async (t) => {
+  const workspace = makeWorkspace(t);
+  const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
+  const registry = makeRegistry(t, { env: token.env });
+  const provider = await registry.add(token.library, pinOf(token.pin));
+  const folder = join(dirname(token.conf), "tokens");
+  renameSync(folder, `${folder}.away`);
+  const failure = await refused(t, signs(provider, provider.keys[0] as CardKey));
+  t.is(failure.code, "token-removed");
+  t.is(await provider.state(), "card-absent");
+  renameSync(`${folder}.away`, folder);
+  const again = await registry.add(token.library, pinOf(token.pin));
+  t.true(await signs(again, again.keys[0] as CardKey));
+  t.is(await again.state(), "ready");
 });
 
 test("a second load that fails leaves the first as it was", async (t) => {
