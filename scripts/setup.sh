@@ -1,0 +1,163 @@
+#!/bin/sh
+# Makes this machine ready to build, test and demonstrate the project.
+#
+#   sh scripts/setup.sh [debian-package]...
+#
+# Three things, each only when it is needed: installs those of the named Debian packages whose
+# programs are missing, installs the npm packages of package-lock.json, builds dist/. With nothing
+# to do it says nothing. Only Debian packages need root: sudo is used by those who are not.
+# Systems without apt-get are told which programs they have to get themselves.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*"; }
+
+fail() {
+  printf 'setup: %s\n' "$*" >&2
+  exit 1
+}
+
+# ---- what is missing -----------------------------------------------------------------------------
+
+# The programs by which a Debian package is known to be there, however it came.
+programs_of() {
+  case $1 in
+    openssh-client) echo ssh ssh-add ssh-agent ssh-keygen ssh-keyscan ;;
+    openssh-server) echo sshd ;;
+    softhsm2) echo softhsm2-util ;;
+    opensc) echo pkcs11-tool ;;
+    bsdutils) echo script ;;
+    *) echo "$1" ;;
+  esac
+}
+
+# Programs for administrators are often not in the PATH of others.
+has_program() {
+  (PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin && command -v "$1") >/dev/null 2>&1
+}
+
+# Of the Debian packages given, those that lack a program.
+missing_of() {
+  for package in "$@"; do
+    for program in $(programs_of "$package"); do
+      if ! has_program "$program"; then
+        echo "$package"
+        break
+      fi
+    done
+  done
+}
+
+check_node() {
+  has_program node || fail 'Node.js is missing: get version 20.19 or newer from https://nodejs.org'
+  node -e 'const [major, minor] = process.versions.node.split(".").map(Number);
+    process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1);' ||
+    fail "Node.js is $(node -v), which is too old: get version 20.19 or newer from https://nodejs.org"
+  has_program npm || fail 'npm is missing: it comes with Node.js, on Debian with the package npm'
+}
+
+# npm leaves a note in node_modules of what it installed, and when.
+npm_packages_are_current() {
+  [ -e node_modules/.package-lock.json ] &&
+    [ -z "$(find package-lock.json -newer node_modules/.package-lock.json)" ]
+}
+
+dist_is_current() {
+  for made in bin/ssh-add bin/ssh-agent lib/pkcs11-helper.js index.js; do
+    [ -e "dist/$made" ] || return 1
+  done
+  [ -z "$(find cli agent protocol scripts/build.mjs package.json tsconfig.json tsconfig.build.json \
+    -type f ! -name '*.test.ts' -newer dist/bin/ssh-add)" ]
+}
+
+# ---- Debian packages -----------------------------------------------------------------------------
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -- "$@"; fi
+}
+
+# What apt-get says is shown only when it fails.
+apt() {
+  as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+    apt-get --quiet --yes -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 </dev/null
+}
+
+# Debian starts the services that it installs, unless this program forbids it. The tests start an
+# sshd of their own, and nobody wants another one for having run them.
+guard=/usr/sbin/policy-rc.d
+guarded=
+forbid_services() {
+  if [ ! -e "$guard" ]; then
+    guarded=yes
+    as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$guard && chmod 755 $guard"
+  fi
+}
+
+clean_up() {
+  status=$?
+  trap - EXIT
+  if [ -n "$guarded" ]; then as_root rm -f "$guard" || :; fi
+  rm -f "$log"
+  exit "$status"
+}
+
+install_debian_packages() {
+  say "installing Debian packages, which needs root: $*"
+  if [ "$(id -u)" -ne 0 ] && ! has_program sudo; then
+    fail "you are not root, and there is no sudo; run as root: apt-get install $*"
+  fi
+  log=$(mktemp)
+  trap clean_up EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  apt update || say 'apt-get update failed; trying with what it knew before'
+  forbid_services
+  apt install --no-install-recommends "$@" || {
+    cat "$log" >&2
+    fail "apt-get could not install: $*"
+  }
+  # What was not started now would still be at the next boot.
+  case " $* " in
+    *' openssh-server '*) as_root systemctl --quiet disable ssh >/dev/null 2>&1 || : ;;
+  esac
+}
+
+get_programs() {
+  missing=$(missing_of "$@" | tr '\n' ' ')
+  missing=${missing% }
+  if [ -z "$missing" ]; then return; fi
+  if ! has_program apt-get; then
+    fail "missing on this system, by their Debian packages: $missing"
+  fi
+  # A subshell, which takes its traps with it; the words are separate packages.
+  # shellcheck disable=SC2086
+  (install_debian_packages $missing)
+  missing=$(missing_of "$@" | tr '\n' ' ')
+  if [ -n "$missing" ]; then fail "still missing after they were installed: $missing"; fi
+}
+
+# ---- npm packages and dist/ ----------------------------------------------------------------------
+
+# Native packages are built with the headers that Node.js brought, when it did, so that npm need
+# not fetch them.
+install_npm_packages() {
+  say 'installing npm packages'
+  prefix=$(node -p 'require("path").resolve(process.execPath, "../..")')
+  if [ -z "${npm_config_nodedir-}" ] && [ -e "$prefix/include/node/node_version.h" ]; then
+    export npm_config_nodedir="$prefix"
+  fi
+  npm ci --no-audit --no-fund --no-update-notifier --loglevel=error </dev/null
+  touch node_modules/.package-lock.json
+}
+
+check_node
+if npm_packages_are_current; then
+  get_programs "$@"
+else
+  get_programs "$@" python3 make g++
+  install_npm_packages
+fi
+if ! dist_is_current; then
+  say 'building'
+  npm run --silent build
+fi
