@@ -1,8 +1,11 @@
 /** What the tests of whole runs share: an agent of the system, keys, and ssh-add against it. */
 import { existsSync } from "node:fs";
+import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sshAdd, sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/programs.ts";
-import type { RunResult, Workspace } from "../fixtures/workspace.ts";
+import type { Owner, RunResult, Workspace } from "../fixtures/workspace.ts";
+import { FrameReader, frame } from "../protocol/framing.ts";
+import { encodeReply, type Reply } from "../protocol/replies.ts";
 
 /** Starts the system's ssh-agent and points the workspace's environment to it. */
 export async function startSystemAgent(
@@ -81,4 +84,43 @@ export async function certify(
   const args = ["-q", "-s", ca, "-I", keyId, "-n", "alice", "-V", validity, `${key}.pub`];
   await workspace.expect(sshKeygen(), args);
   return `${key}-cert.pub`;
+}
+
+/** A stand-in for an agent: it keeps what it is sent, and answers as it is told. */
+export interface Recorder {
+  /** The requests, without their lengths, since the last `clear`. */
+  readonly requests: Buffer[];
+  clear(): void;
+}
+
+let recorders = 0;
+
+/** Starts a stand-in for an agent and points the workspace's environment to it. */
+export function startRecorder(
+  t: Owner,
+  workspace: Workspace,
+  answer: (request: Buffer) => Reply,
+): Promise<Recorder> {
+  const requests: Buffer[] = [];
+  const server = createServer((socket) => {
+    const frames = new FrameReader();
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => {
+      for (const request of frames.push(chunk)) {
+        requests.push(Buffer.from(request));
+        socket.write(frame(encodeReply(answer(request))));
+      }
+    });
+  });
+  t.teardown(() => {
+    server.close();
+  });
+  const path = workspace.path(`recorder-${++recorders}.sock`);
+  workspace.env.SSH_AUTH_SOCK = path;
+  const clear = () => {
+    requests.length = 0;
+  };
+  return new Promise((resolve) => {
+    server.listen(path, () => resolve({ requests, clear }));
+  });
 }

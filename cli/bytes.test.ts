@@ -1,0 +1,133 @@
+/** What goes over the socket: the same bytes from ours as from the system's ssh-add. */
+import { readFileSync } from "node:fs";
+import test, { type ExecutionContext } from "ava";
+import { sshKeygen } from "../fixtures/programs.ts";
+import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
+import type { Reply } from "../protocol/replies.ts";
+import { certify, makeKey, runOurs, runSystem, startRecorder } from "./test-agent.ts";
+
+const success: Reply = { type: "success" };
+
+/** Every key type, a CA, and known_hosts files. */
+async function prepare(t: ExecutionContext): Promise<Workspace> {
+  const workspace = makeWorkspace(t);
+  const ca = await makeKey(workspace, "ca");
+  for (const type of ["ed25519", "ecdsa", "rsa"] as const) {
+    await certify(workspace, ca, await makeKey(workspace, type, { type }));
+  }
+  await makeKey(workspace, "p384", { type: "ecdsa", bits: 384 });
+  await makeKey(workspace, "p521", { type: "ecdsa", bits: 521 });
+  await makeKey(workspace, "pkcs1", { type: "rsa", more: ["-m", "PEM"] });
+  await makeKey(workspace, "sec1", { type: "ecdsa", more: ["-m", "PEM"] });
+  await makeKey(workspace, "pkcs8", { type: "rsa", more: ["-m", "PKCS8"] });
+  await makeKey(workspace, "ctr", { passphrase: "pw" });
+  await makeKey(workspace, "cbc", { passphrase: "pw", more: ["-Z", "aes256-cbc"] });
+  await makeKey(workspace, "latin", { comment: "\udce9" });
+  return workspace;
+}
+
+async function compare(
+  t: ExecutionContext,
+  workspace: Workspace,
+  commands: readonly string[],
+  input?: string,
+): Promise<void> {
+  const recorder = await startRecorder(t, workspace, () => success);
+  for (const command of commands) {
+    const args = command.split(" ");
+    const options = input === undefined ? {} : { input };
+    const expected = await runSystem(workspace, args, options);
+    const requests = recorder.requests.map((request) => request.toString("hex"));
+    recorder.clear();
+    t.true(requests.length > 0, `${command}: ${expected.stderr}`);
+    const found = await runOurs(workspace, args, options);
+    const ours = recorder.requests.map((request) => request.toString("hex"));
+    recorder.clear();
+    t.deepEqual(ours, requests, `ssh-add ${command}: ${found.stderr}`);
+    t.is(found.status, expected.status, command);
+  }
+}
+
+test("keys and certificates of every type, and constraints", async (t) => {
+  const workspace = await prepare(t);
+  await compare(t, workspace, [
+    "ed25519 ecdsa rsa",
+    "p384 p521",
+    "pkcs1 sec1 pkcs8",
+    "-c -t 5 rsa",
+    "-t 0 rsa",
+    "-k -c ed25519",
+    "-d ed25519 ecdsa rsa",
+    "-d -k rsa.pub",
+    "-e LIB",
+  ]);
+});
+
+test("keys under a passphrase, and the PIN of a card", async (t) => {
+  const workspace = await prepare(t);
+  await compare(t, workspace, ["ctr cbc", "-s LIB", "-c -t 1m -s LIB", "-X"], "pw\n");
+  await compare(t, workspace, ["-x"], "pw\npw\n");
+});
+
+test("RSA keys are tested with SHA-2, where OpenSSH 9.2 has SHA-1", async (t) => {
+  const workspace = await prepare(t);
+  const recorder = await startRecorder(t, workspace, () => ({ type: "failure" }));
+  for (const key of ["rsa", "ed25519", "rsa-cert.pub"]) await runOurs(workspace, ["-T", key]);
+  const signs = recorder.requests.filter((request) => request[0] === 13);
+  const flags = signs.map((request) => request.readUInt32BE(request.length - 4));
+  t.deepEqual(flags, [2, 0, 2]);
+});
+
+test("destinations, from known_hosts files", async (t) => {
+  const workspace = await prepare(t);
+  const line = (name: string) => {
+    const [type, blob] = readFileSync(workspace.path(`${name}.pub`), "utf8").split(" ");
+    return `${type} ${blob}`;
+  };
+  workspace.write(
+    "hosts",
+    [
+      "# comment",
+      `alpha,*.example.com,!bad.example.com ${line("ed25519")} a comment`,
+      `alpha ${line("ecdsa")}`,
+      `  beta ${line("rsa")}`,
+      `[gamma]:2222 ${line("p384")}`,
+      `@cert-authority *.other.com,beta ${line("ca")}`,
+      `@revoked alpha ${line("p521")}`,
+      `@unknown alpha ${line("sec1")}`,
+      "alpha ssh-ed25519 AAAA",
+      "alpha ssh-unknown AAAAC3NzaC11bmtub3duAAAAAA==",
+      "",
+    ].join("\n"),
+  );
+  workspace.write("hashed", `delta ${line("pkcs8")}\n[gamma]:2222,10.0.0.1 ${line("rsa")}\n`);
+  await workspace.expect(sshKeygen(), ["-H", "-f", workspace.path("hashed")]);
+  await compare(t, workspace, [
+    "-h alpha -H hosts ed25519",
+    "-h bob@alpha -H hosts p384",
+    "-h alpha>bob@beta -h alpha -H hosts rsa",
+    "-h www.EXAMPLE.com -H hosts ed25519",
+    "-h [gamma]:2222 -H hosts -H hashed ed25519",
+    "-h delta -H none -H hashed ed25519",
+    "-h 10.0.0.1 -H hosts -H hashed ed25519",
+    "-h bob@ -H hosts ed25519",
+    "-h *.other.com -H hosts -c -t 9 ed25519",
+  ]);
+  await compare(t, workspace, ["-h alpha -H hosts -s LIB"], "1\n");
+  for (const destination of ["bad.example.com", "gamma", "epsilon", "x@alpha>beta", "alpha>", ""]) {
+    const args = ["-h", destination, "-H", "hosts", "-H", "hashed", "ed25519"];
+    const expected = await runSystem(workspace, args);
+    t.is(expected.status, 255, destination);
+    t.deepEqual(await runOurs(workspace, args), expected);
+  }
+});
+
+test("a key that is revoked for a host does not stand for it", async (t) => {
+  const workspace = await prepare(t);
+  const recorder = await startRecorder(t, workspace, () => success);
+  const [type, blob] = readFileSync(workspace.path("rsa.pub"), "utf8").split(" ");
+  workspace.write("hosts", `alpha ${type} ${blob}\n@revoked * ${type} ${blob}\n`);
+  const refused = await runOurs(workspace, ["-h", "alpha", "-H", "hosts", "rsa"]);
+  t.is(refused.stderr, 'No host keys found for destination "alpha"\r\n');
+  t.is(recorder.requests.length, 0);
+});
