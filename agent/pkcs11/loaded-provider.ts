@@ -144,8 +144,8 @@ async function load(helper: Helper, options: LoadOptions, pin: Buffer): Promise<
     log(`loaded ${path}: ${tokens.length} tokens, ${keys.length} keys`);
     return { helper, tokens, keys, places };
   } catch (error) {
-    void helper.close(limits.close);
     log(`loading ${path} failed: ${asFailure(error).code}`);
+    await helper.close(limits.close);
     throw error;
   }
 }
