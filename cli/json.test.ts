@@ -1,0 +1,110 @@
+/** The shape that docs/JSON.md promises. */
+import { readFileSync } from "node:fs";
+import test from "ava";
+import { makeWorkspace } from "../fixtures/workspace.ts";
+import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
+import { parsePublicKeyLine } from "./files/public-key-file.ts";
+import { providersAsJson } from "./json.ts";
+import { certify, makeKey, runOurs, startRecorder, startSystemAgent } from "./test-agent.ts";
+
+test("identities and their certificates", async (t) => {
+  const workspace = makeWorkspace(t);
+  await startSystemAgent(workspace);
+  const empty = await runOurs(workspace, ["-l", "--json"]);
+  t.deepEqual(empty, {
+    stdout: '{"format":1,"identities":[]}\n',
+    stderr: "",
+    status: 1,
+    signal: null,
+  });
+  const ca = await makeKey(workspace, "ca", { type: "ecdsa" });
+  const key = await makeKey(workspace, "key", { comment: "é \u001b" });
+  const validity = "20300131090000Z:20300131170000Z";
+  await certify(workspace, ca, key, { keyId: "alice@example.com", validity });
+  await runOurs(workspace, ["-N", "key"]);
+  const { stdout, status } = await runOurs(workspace, ["-L", "--json", "-E", "md5"]);
+  t.is(status, 0);
+  t.is(stdout.split("\n").length, 2);
+  const answer = JSON.parse(stdout);
+  const blob = (path: string) => readFileSync(path, "utf8").split(" ")[1];
+  const { stdout: lines } = await runOurs(workspace, ["-l", "-E", "md5"]);
+  const fingerprint = lines.split(" ")[1];
+  t.deepEqual(answer.identities[0], {
+    type: "ED25519",
+    algorithm: "ssh-ed25519",
+    bits: 256,
+    fingerprint,
+    comment: "é \u001b",
+    blob: blob(`${key}.pub`),
+    certificate: null,
+  });
+  const { certificate, ...rest } = answer.identities[1];
+  t.like(rest, {
+    type: "ED25519-CERT",
+    algorithm: "ssh-ed25519-cert-v01@openssh.com",
+    fingerprint,
+    blob: blob(`${key}-cert.pub`),
+  });
+  t.like(certificate, {
+    type: "user",
+    keyId: "alice@example.com",
+    serial: "0",
+    validAfter: "2030-01-31T09:00:00Z",
+    validBefore: "2030-01-31T17:00:00Z",
+  });
+  t.deepEqual(certificate.principals, ["alice"]);
+  t.deepEqual(certificate.criticalOptions, []);
+  t.true(certificate.extensions.includes("permit-pty"));
+  t.regex(certificate.caFingerprint, /^MD5:/);
+});
+
+test("comments that are no UTF-8 keep their bytes", async (t) => {
+  const workspace = makeWorkspace(t);
+  const keyBlob = Buffer.from("0000000b7373682d656432353531390000002000".padEnd(102, "7"), "hex");
+  const odd = Buffer.concat([
+    Buffer.of(12, 0, 0, 0, 1, 0, 0, 0, keyBlob.length),
+    keyBlob,
+    Buffer.of(0, 0, 0, 2, 0x61, 0xe9),
+  ]);
+  const { decodeReply } = await import("../protocol/replies.ts");
+  await startRecorder(t, workspace, () => decodeReply(odd));
+  const { stdout } = await runOurs(workspace, ["-l", "--json"]);
+  t.true(stdout.includes('"comment":"a\\udce9"'), stdout);
+  const plain = await workspace.run("sh", ["-c", '"$OURS" -l | od -c'], {
+    env: { OURS: (await import("../fixtures/programs.ts")).sshAdd },
+  });
+  t.regex(plain.stdout, /a 351/);
+});
+
+test("extensions", async (t) => {
+  const workspace = makeWorkspace(t);
+  const body = Buffer.from("\0\0\0\u0005query\0\0\0\u0003a@b", "latin1");
+  await startRecorder(t, workspace, () => ({ type: "extension-response", name: "query", body }));
+  const { stdout, status } = await runOurs(workspace, ["--json", "-Q"]);
+  t.is(stdout, '{"format":1,"extensions":["query","a@b"]}\n');
+  t.is(status, 0);
+});
+
+test("providers, with the comments of their keys", (t) => {
+  const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIx+6Lml5mGgxS914qFQOdFKIntQOs0E5Lv37tep2kq";
+  const keyBlob = parsePublicKeyLine(line)?.blob as Buffer;
+  const token = { label: "card", manufacturer: "maker", model: "model", serial: "1" };
+  const provider: ProviderDescription = {
+    path: "/usr/lib/real.so",
+    requested: "/usr/lib/link.so",
+    state: "pin-needed",
+    tokens: [token],
+    identities: [keyBlob, Buffer.from("no key")],
+  };
+  const text = providersAsJson([provider], [{ keyBlob, comment: "mine" }], "sha256");
+  const { format, providers } = JSON.parse(text);
+  t.is(format, 1);
+  t.like(providers[0], {
+    path: "/usr/lib/real.so",
+    requested: "/usr/lib/link.so",
+    state: "pin-needed",
+  });
+  t.deepEqual(providers[0].tokens, [token]);
+  t.like(providers[0].identities[0], { type: "ED25519", comment: "mine", certificate: null });
+  t.like(providers[0].identities[1], { type: "", algorithm: "", bits: 0, comment: "" });
+});
