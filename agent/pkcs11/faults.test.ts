@@ -1,77 +1,18 @@
-import { readFileSync } from "node:fs";
-import test, { type ExecutionContext } from "ava";
-import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
-import { isRunning, listProcesses, signal } from "../../fixtures/processes.ts";
-import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
-import { Failure, type FailureCode } from "../../protocol/failure.ts";
-import { decodePublicKey } from "../../protocol/public-key.ts";
-import { verifySignature } from "../../protocol/signature.ts";
-import type { Provider } from "./provider.ts";
+import test from "ava";
+import { isRunning, signal } from "../../fixtures/processes.ts";
+import type { Workspace } from "../../fixtures/workspace.ts";
 import { ProviderRegistry } from "./registry.ts";
-import { makeRegistry, pinOf, type TestOptions } from "./test-registry.ts";
-
-const algorithm = "ecdsa-sha2-nistp256";
-const data = Buffer.from("what is signed");
-
-/** A hostile module in a workspace and a registry, before anything is loaded. */
-async function prepare(t: ExecutionContext, faults: string[], options: TestOptions = {}) {
-  const workspace = makeWorkspace(t);
-  const module = await makeHostileModule(workspace, ...faults);
-  const registry = makeRegistry(t, options);
-  return { workspace, module, registry };
-}
-
-/** The same with the module loaded; its PIN is right. */
-async function loaded(t: ExecutionContext, faults: string[], options: TestOptions = {}) {
-  const prepared = await prepare(t, faults, options);
-  const pin = faults.includes("login") ? hostilePin : "";
-  const provider = await prepared.registry.add(prepared.module.path, pinOf(pin));
-  return { ...prepared, provider };
-}
-
-/** "signed", or the code of the refusal. */
-async function sign(provider: Provider): Promise<FailureCode | "signed" | "garbage"> {
-  const [key] = provider.keys;
-  if (key === undefined) throw new Error("the provider has no key");
-  try {
-    const signature = await provider.sign(key.keyBlob, algorithm, data);
-    const publicKey = decodePublicKey(key.keyBlob);
-    const good = publicKey !== undefined && verifySignature(publicKey, signature, data);
-    return good ? "signed" : "garbage";
-  } catch (error) {
-    if (error instanceof Failure) return error.code;
-    throw error;
-  }
-}
-
-async function refused(t: ExecutionContext, act: Promise<unknown>): Promise<Failure> {
-  const error = await t.throwsAsync(act, { instanceOf: Failure });
-  return error ?? new Failure("internal", "nothing was thrown");
-}
-
-/** The process that has a file mapped, as the helper has its library. */
-function findProcess(path: string): number | undefined {
-  return listProcesses().find(({ pid }) => readProc(pid, "maps").includes(path))?.pid;
-}
-
-function isLoaded(path: string): boolean {
-  return findProcess(path) !== undefined;
-}
-
-/** A file of a process below /proc; empty when it has ended. */
-function readProc(pid: number, name: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/${name}`, "latin1");
-  } catch {
-    return "";
-  }
-}
-
-/** Kills the process of a provider and waits until that is noticed. */
-async function killHelper(provider: Provider): Promise<void> {
-  signal(findProcess(provider.path) ?? 0, "SIGKILL");
-  await eventually(async () => (await provider.state()) !== "ready");
-}
+import {
+  eventually,
+  findProcess,
+  isLoaded,
+  killHelper,
+  loaded,
+  prepare,
+  refused,
+  sign,
+} from "./test-hostile.ts";
+import { makeRegistry, pinOf } from "./test-registry.ts";
 
 test("the hostile module signs well when nothing is wrong", async (t) => {
   const { provider, module } = await loaded(t, []);
@@ -173,16 +114,6 @@ test("a killed process is started again, once for all who wait", async (t) => {
   t.is(module.calls().filter((call) => call === "initialize").length, 2);
 });
 
-test("a killed process that was logged in asks for the PIN, and -s helps", async (t) => {
-  const { module, provider, registry } = await loaded(t, ["login"]);
-  t.is(await sign(provider), "signed");
-  await killHelper(provider);
-  t.is(await provider.state(), "pin-needed");
-  t.is(await sign(provider), "pin-required");
-  t.is(await sign(await registry.add(module.path, pinOf(hostilePin))), "signed");
-  t.is(module.calls().filter((call) => call === "login with a PIN").length, 2);
-});
-
 test("a signature that hangs is given up, and the next one is made", async (t) => {
   const { module, provider } = await loaded(t, [], { limits: { sign: 1500 } });
   module.behave("hang-sign");
@@ -235,18 +166,6 @@ test("a card that is pulled and put back signs again", async (t) => {
   t.is(await sign(provider), "signed");
 });
 
-test("a card that is pulled and put back asks for its PIN, which was not kept", async (t) => {
-  const { module, provider, registry } = await loaded(t, ["login"]);
-  module.behave("login", "absent");
-  t.is(await sign(provider), "token-removed");
-  module.behave("login", "epoch=2");
-  t.is(await provider.state(), "pin-needed");
-  t.is(await sign(provider), "pin-required");
-  t.is(await sign(provider), "pin-required");
-  t.is(module.calls().filter((call) => call.startsWith("login")).length, 1);
-  t.is(await sign(await registry.add(module.path, pinOf(hostilePin))), "signed");
-});
-
 test("another card in the reader is not taken for the first one", async (t) => {
   const { module, provider } = await loaded(t, []);
   module.behave("serial=2", "epoch=2");
@@ -265,68 +184,6 @@ test("a card with a single session serves many", async (t) => {
   const { provider } = await loaded(t, ["sessions=1", "slow-sign=5"]);
   const results = await Promise.all(Array.from({ length: 12 }, () => sign(provider)));
   t.deepEqual(new Set(results), new Set(["signed"]));
-});
-
-test("a wrong PIN is tried once, and told by how many tries are left", async (t) => {
-  const { module, registry } = await prepare(t, ["login"]);
-  const code = async (pin: string) =>
-    (await refused(t, registry.add(module.path, pinOf(pin)))).code;
-  t.is(await code("9999"), "pin-incorrect");
-  module.behave("login", "last-try");
-  t.is(await code("9999"), "pin-last-try");
-  module.behave("login", "locks");
-  t.is(await code("9999"), "pin-locked");
-  t.deepEqual(
-    module.calls().filter((call) => call.startsWith("login")),
-    ["login with a PIN", "login with a PIN", "login with a PIN"],
-  );
-  module.behave("login", "locked");
-  t.is(await code(hostilePin), "pin-locked");
-  t.is(module.calls().filter((call) => call.startsWith("login")).length, 3);
-});
-
-for (const [value, code] of [
-  [0xa0, "pin-incorrect"],
-  [0xa1, "pin-incorrect"],
-  [0xa2, "pin-incorrect"],
-  [0xa3, "pin-incorrect"],
-  [0xa4, "pin-locked"],
-  [0x50, "user-refused"],
-  [0xe0, "token-removed"],
-  [0x102, "pin-required"],
-  [0x30, "module-crashed"],
-] as const) {
-  test(`a login that ends with 0x${value.toString(16)} is ${code}`, async (t) => {
-    const { module, registry } = await prepare(t, ["login", `login-error=${value}`]);
-    const failure = await refused(t, registry.add(module.path, pinOf("4711-secret")));
-    t.is(failure.code, code);
-    t.notRegex(`${failure.message} ${failure.hint}`, /4711|secret/);
-    if (code !== "module-crashed") t.regex(failure.message, /"hostile"/);
-  });
-}
-
-test("a login that was made already is good", async (t) => {
-  const { module, registry } = await prepare(t, ["login-error=256", "login"]);
-  const failure = await refused(t, registry.add(module.path, pinOf(hostilePin)));
-  t.is(failure.code, "no-usable-key"); // this one only says so
-  t.true(module.calls().includes("login with a PIN"));
-});
-
-test("a card with a PIN pad gets no PIN from here", async (t) => {
-  const { module, registry } = await prepare(t, ["pad"]);
-  for (const pin of ["", "1234"]) {
-    const provider = await registry.add(module.path, pinOf(pin));
-    t.is(await sign(provider), "signed");
-  }
-  t.deepEqual(
-    new Set(module.calls().filter((call) => call.startsWith("login"))),
-    new Set(["login without a PIN"]),
-  );
-});
-
-test("a key that wants its PIN each time says so", async (t) => {
-  const { provider } = await loaded(t, ["login", "always-authenticate"]);
-  t.is(await sign(provider), "pin-required");
 });
 
 test("a library that hangs at its end is ended", async (t) => {
@@ -356,18 +213,6 @@ test("a missing helper program is a failure, and nothing worse", async (t) => {
   t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "internal");
 });
 
-test("the PIN is in no line of the log and in no process's arguments", async (t) => {
-  const lines: string[] = [];
-  const pin = "72519384";
-  const options = { log: (line: string) => lines.push(line) };
-  const { module, registry } = await prepare(t, ["login", `pin=${pin}`], options);
-  const provider = await registry.add(module.path, pinOf(pin));
-  t.is(await sign(provider), "signed");
-  t.true(lines.length > 0);
-  t.false(lines.join("\n").includes(pin));
-  for (const { pid } of listProcesses()) t.false(readProc(pid, "cmdline").includes(pin));
-});
-
 test("a child process ends when its agent does, even within a call that hangs", async (t) => {
   const { workspace, module } = await prepare(t, []);
   for (const faults of [[], ["hang-slots"]]) {
@@ -382,6 +227,7 @@ test("a child process ends when its agent does, even within a call that hangs", 
 });
 
 /** A process that loads a library and lives on. */
+
 function startAgent(workspace: Workspace, path: string): number {
   const registry = new URL("test-registry.ts", import.meta.url).href;
   const program = `
@@ -393,13 +239,4 @@ function startAgent(workspace: Workspace, path: string): number {
   const { pid } = workspace.spawn(process.execPath, args, { cwd: process.cwd() });
   if (pid === undefined) throw new Error("the agent did not start");
   return pid;
-}
-
-/** Waits for something to come true, for some seconds at most, and says whether it did. */
-async function eventually(holds: () => boolean | Promise<boolean>): Promise<boolean> {
-  for (let attempt = 0; attempt < 400; attempt++) {
-    if (await holds()) return true;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  return false;
 }

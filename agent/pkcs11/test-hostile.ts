@@ -1,0 +1,83 @@
+/** What the tests with the hostile module share. */
+import { readFileSync } from "node:fs";
+import type { ExecutionContext } from "ava";
+import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
+import { listProcesses, signal } from "../../fixtures/processes.ts";
+import { makeWorkspace } from "../../fixtures/workspace.ts";
+import { Failure, type FailureCode } from "../../protocol/failure.ts";
+import { decodePublicKey } from "../../protocol/public-key.ts";
+import { verifySignature } from "../../protocol/signature.ts";
+import type { Provider } from "./provider.ts";
+import { makeRegistry, pinOf, type TestOptions } from "./test-registry.ts";
+
+const algorithm = "ecdsa-sha2-nistp256";
+const data = Buffer.from("what is signed");
+
+/** A hostile module in a workspace and a registry, before anything is loaded. */
+export async function prepare(t: ExecutionContext, faults: string[], options: TestOptions = {}) {
+  const workspace = makeWorkspace(t);
+  const module = await makeHostileModule(workspace, ...faults);
+  const registry = makeRegistry(t, options);
+  return { workspace, module, registry };
+}
+
+/** The same with the module loaded; its PIN is right. */
+export async function loaded(t: ExecutionContext, faults: string[], options: TestOptions = {}) {
+  const prepared = await prepare(t, faults, options);
+  const pin = faults.includes("login") ? hostilePin : "";
+  const provider = await prepared.registry.add(prepared.module.path, pinOf(pin));
+  return { ...prepared, provider };
+}
+
+/** "signed", or the code of the refusal. */
+export async function sign(provider: Provider): Promise<FailureCode | "signed" | "garbage"> {
+  const [key] = provider.keys;
+  if (key === undefined) throw new Error("the provider has no key");
+  try {
+    const signature = await provider.sign(key.keyBlob, algorithm, data);
+    const publicKey = decodePublicKey(key.keyBlob);
+    const good = publicKey !== undefined && verifySignature(publicKey, signature, data);
+    return good ? "signed" : "garbage";
+  } catch (error) {
+    if (error instanceof Failure) return error.code;
+    throw error;
+  }
+}
+
+export async function refused(t: ExecutionContext, act: Promise<unknown>): Promise<Failure> {
+  const error = await t.throwsAsync(act, { instanceOf: Failure });
+  return error ?? new Failure("internal", "nothing was thrown");
+}
+
+/** The process that has a file mapped, as the helper has its library. */
+export function findProcess(path: string): number | undefined {
+  return listProcesses().find(({ pid }) => readProc(pid, "maps").includes(path))?.pid;
+}
+
+export function isLoaded(path: string): boolean {
+  return findProcess(path) !== undefined;
+}
+
+/** A file of a process below /proc; empty when it has ended. */
+export function readProc(pid: number, name: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, "latin1");
+  } catch {
+    return "";
+  }
+}
+
+/** Kills the process of a provider and waits until that is noticed. */
+export async function killHelper(provider: Provider): Promise<void> {
+  signal(findProcess(provider.path) ?? 0, "SIGKILL");
+  await eventually(async () => (await provider.state()) !== "ready");
+}
+
+/** Waits for something to come true, for some seconds at most, and says whether it did. */
+export async function eventually(holds: () => boolean | Promise<boolean>): Promise<boolean> {
+  for (let attempt = 0; attempt < 400; attempt++) {
+    if (await holds()) return true;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  return false;
+}
