@@ -106,6 +106,7 @@ install_debian_packages() {
   if [ "$(id -u)" -ne 0 ] && ! has_program sudo; then
     fail "you are not root, and there is no sudo; run as root: apt-get install $*"
   fi
+  as_root true || fail "sudo failed; run as root: apt-get install $*"
   log=$(mktemp)
   trap clean_up EXIT
   trap 'exit 130' INT
