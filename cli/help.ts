@@ -14,7 +14,7 @@ const flags: Readonly<Record<string, string>> = {
   q: "say nothing when all goes well",
   Q: "list the protocol extensions that the agent knows",
   T: "test whether the agent can sign with these public keys",
-  v: "say more",
+  v: "accepted; says nothing more",
   x: "lock the agent with a passphrase",
   X: "unlock the agent",
   "list-providers": "list loaded PKCS#11 libraries, their tokens and keys",
@@ -37,7 +37,7 @@ const settings: Readonly<Record<string, string>> = {
 /** The help text. */
 export async function helpText(): Promise<string> {
   const options = await describeOptions().getHelp();
-  return `${usage}\n\n${options}`;
+  return `${usage}\n\n${options.trim()}`;
 }
 
 /** A script for bash or zsh that completes the options of ssh-add. */

@@ -85,10 +85,11 @@ function keyText(
 }
 
 function certificateText(view: ProvidersView, one: Description, colours: ChalkInstance): string {
-  const { certificate, type } = one;
+  const { bits, certificate, keyBlob, type } = one;
   if (certificate === undefined) return type;
   const paint = isEnding(certificate, view.now) ? colours.yellow : colours.green;
   const principals = certificate.principals.join(", ") || "any principal";
   const who = escapeControls(`${certificate.keyId} for ${principals}`);
-  return `${type} ${who}, serial ${certificate.serial}, ${paint(validity(certificate, view.now))}`;
+  const print = colours.cyan(fingerprint(keyBlob, view.hash));
+  return `${type} ${bits} ${print} ${who}, serial ${certificate.serial}, ${paint(validity(certificate, view.now))}`;
 }

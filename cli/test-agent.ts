@@ -99,16 +99,20 @@ let recorders = 0;
 export function startRecorder(
   t: Owner,
   workspace: Workspace,
-  answer: (request: Buffer) => Reply,
+  answer: (request: Buffer) => Reply | Promise<Reply>,
 ): Promise<Recorder> {
   const requests: Buffer[] = [];
   const server = createServer((socket) => {
     const frames = new FrameReader();
     socket.on("error", () => {});
+    let last = Promise.resolve();
     socket.on("data", (chunk) => {
-      for (const request of frames.push(chunk)) {
-        requests.push(Buffer.from(request));
-        socket.write(frame(encodeReply(answer(request))));
+      for (const view of frames.push(chunk)) {
+        const request = Buffer.from(view);
+        requests.push(request);
+        last = last.then(async () => {
+          socket.write(frame(encodeReply(await answer(request))));
+        });
       }
     });
   });

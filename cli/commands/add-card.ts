@@ -1,4 +1,5 @@
 /** `ssh-add -s LIB`: loads a PKCS#11 provider, with certificates for its keys. */
+import { AgentRefusal } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
@@ -29,7 +30,7 @@ export async function addCard(context: Context): Promise<number> {
   } catch (error) {
     waiting.end();
     console.note(`Could not add card "${options.provider}": ${refusalText(error)}`);
-    if (!(await explainRefusal(context.client, console, error))) await guess(context);
+    if (!(await explainRefusal(context.client, console, error))) guess(context, error);
     return 1;
   } finally {
     pin.fill(0);
@@ -66,8 +67,9 @@ function withoutCertificates({ console }: Context): number {
   return 1;
 }
 
-/** Agents that tell no reasons are asked to unload first, which is what often helps. */
-async function guess({ console, options }: Context): Promise<void> {
+/** What often is behind the refusal of an agent that tells no reasons. */
+function guess({ console, options }: Context, error: unknown): void {
+  if (!(error instanceof AgentRefusal)) return;
   const hint = `Agents of OpenSSH 9.3 and older keep a library loaded after -D; try first: ssh-add -e ${options.provider}`;
   explain(console, "", hint);
 }

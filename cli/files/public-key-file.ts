@@ -31,21 +31,17 @@ export class PublicKeyFileError extends Error {
  */
 export function loadPublicKey(path: string): PublicKeyLine {
   const bytes = readOrFail(path);
-  if (!(bytes instanceof Error)) {
-    const line = firstPublicKey(bytes);
+  try {
+    const line = keyWithin(bytes) ?? keyWithin(readOrFail(`${path}.pub`));
     if (line !== undefined) return line;
+    if (bytes instanceof Error) throw new PublicKeyFileError(systemErrorText(bytes), true);
+    const blob = publicKeyOfContainer(bytes);
+    if (blob !== undefined) return { blob, comment: "no comment" };
+    // OpenSSH ends up with the error of the last file that it tried.
+    throw new PublicKeyFileError("No such file or directory", false);
+  } finally {
+    if (!(bytes instanceof Error)) bytes.fill(0);
   }
-  const beside = readOrFail(`${path}.pub`);
-  if (!(beside instanceof Error)) {
-    const line = firstPublicKey(beside);
-    if (line !== undefined) return line;
-  }
-  if (bytes instanceof Error) throw new PublicKeyFileError(systemErrorText(bytes), true);
-  const blob = publicKeyOfContainer(bytes);
-  bytes.fill(0);
-  if (blob !== undefined) return { blob, comment: "no comment" };
-  // OpenSSH ends up with the error of the last file that it tried.
-  throw new PublicKeyFileError("No such file or directory", false);
 }
 
 /**
@@ -55,7 +51,7 @@ export function loadPublicKey(path: string): PublicKeyLine {
 export function readPublicKeyFile(path: string): PublicKeyLine {
   const bytes = readOrFail(path);
   if (bytes instanceof Error) throw new PublicKeyFileError(systemErrorText(bytes), true);
-  const line = firstPublicKey(bytes);
+  const line = keyWithin(bytes);
   if (line === undefined) throw new PublicKeyFileError("invalid format", false);
   return line;
 }
@@ -78,9 +74,9 @@ export function parsePublicKeyLine(line: string): PublicKeyLine | undefined {
   return { blob, comment };
 }
 
-/** The first line that holds a key; none where a private key begins. */
-function firstPublicKey(bytes: Buffer): PublicKeyLine | undefined {
-  if (isPrivate(bytes)) return undefined;
+/** The first line that holds a key; none in a file that is private or cannot be read. */
+function keyWithin(bytes: Buffer | Error): PublicKeyLine | undefined {
+  if (bytes instanceof Error || isPrivate(bytes)) return undefined;
   for (const line of decodeText(bytes).split(/\r?\n/)) {
     if (/^[ \t]*(#|$)/.test(line)) continue;
     const key = parsePublicKeyLine(line);

@@ -1,0 +1,72 @@
+/** Cards with certificates and agents that may be too old for them: how often a PIN is sent. */
+import test, { type ExecutionContext } from "ava";
+import { makeWorkspace } from "../fixtures/workspace.ts";
+import { extensionNames } from "../protocol/extensions/names.ts";
+import type { Reply } from "../protocol/replies.ts";
+import { decodeRequest, type Request } from "../protocol/requests.ts";
+import { certify, makeKey, runOurs, startRecorder } from "./test-agent.ts";
+
+const success: Reply = { type: "success" };
+const failure: Reply = { type: "failure" };
+
+type Kind = "with" | "without" | "remove" | "query" | "other";
+
+function kindOf(request: Request): Kind {
+  if (request.type === "remove-smartcard-key") return "remove";
+  if (request.type === "extension") {
+    return request.name === extensionNames.query ? "query" : "other";
+  }
+  if (request.type !== "add-smartcard-key") return "other";
+  return request.constraints.some(({ type }) => type === "associated-certs") ? "with" : "without";
+}
+
+/** What ssh-add sends to an agent that answers so, without what it asks about reasons. */
+async function sent(
+  t: ExecutionContext,
+  answer: (kind: Kind) => Reply,
+): Promise<{ kinds: Kind[]; stderr: string; status: number | null }> {
+  const workspace = makeWorkspace(t);
+  const path = await certify(
+    workspace,
+    await makeKey(workspace, "ca"),
+    await makeKey(workspace, "key"),
+  );
+  const recorder = await startRecorder(t, workspace, async (bytes) =>
+    answer(kindOf(decodeRequest(bytes))),
+  );
+  const { stderr, status } = await runOurs(workspace, ["-s", "LIB", path], { input: "1234\n" });
+  const kinds = recorder.requests.map((bytes) => kindOf(decodeRequest(bytes)));
+  return { kinds: kinds.filter((kind) => kind !== "other"), stderr, status };
+}
+
+test("an agent that answers query gets the certificates at once", async (t) => {
+  const reply: Reply = { type: "extension-response", name: "query", body: Buffer.alloc(0) };
+  const taken = await sent(t, (kind) => (kind === "query" ? reply : success));
+  t.deepEqual(taken.kinds, ["query", "with"]);
+  t.is(taken.status, 0);
+  const refused = await sent(t, (kind) => (kind === "query" ? reply : failure));
+  t.deepEqual(refused.kinds, ["query", "with"]);
+  t.is(refused.status, 1);
+});
+
+test("a wrong PIN is sent once, whatever the agent", async (t) => {
+  const { kinds, status } = await sent(t, () => failure);
+  t.deepEqual(kinds, ["query", "without"]);
+  t.is(status, 1);
+});
+
+test("an agent that takes them, but does not answer query, ends up with the certificates", async (t) => {
+  const { kinds, stderr, status } = await sent(t, (kind) => (kind === "query" ? failure : success));
+  t.deepEqual(kinds, ["query", "without", "remove", "with"]);
+  t.is(status, 0);
+  t.notRegex(stderr, /not added/);
+});
+
+test("an agent that does not ends up with the card alone", async (t) => {
+  const { kinds, stderr, status } = await sent(t, (kind) =>
+    kind === "query" || kind === "with" ? failure : success,
+  );
+  t.deepEqual(kinds, ["query", "without", "remove", "with", "without"]);
+  t.is(status, 1);
+  t.regex(stderr, /Card added: LIB\nThe certificates were not added: /);
+});

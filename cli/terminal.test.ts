@@ -1,0 +1,103 @@
+/** What only a person at a terminal sees: signs of waiting, a tree, and no tricks with the screen. */
+import { setTimeout as sleep } from "node:timers/promises";
+import test, { type ExecutionContext } from "ava";
+import { script, sshAdd } from "../fixtures/programs.ts";
+import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
+import { encodeListProvidersReply } from "../protocol/extensions/list-providers.ts";
+import { extensionNames } from "../protocol/extensions/names.ts";
+import type { Reply } from "../protocol/replies.ts";
+import { decodeRequest } from "../protocol/requests.ts";
+import { parsePublicKeyLine } from "./files/public-key-file.ts";
+import { makeKey, startRecorder } from "./test-agent.ts";
+
+const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIx+6Lml5mGgxS914qFQOdFKIntQOs0E5Lv37tep2kq";
+const keyBlob = parsePublicKeyLine(line)?.blob as Buffer;
+const comment = "red \u001b[31m\u202e";
+
+/** Runs ssh-add on a terminal; all that it showed. */
+async function onTerminal(
+  workspace: Workspace,
+  args: string,
+  env: Record<string, string> = {},
+): Promise<string> {
+  const askpass = workspace.write("askpass", "#!/bin/sh\necho 1234\n", 0o700);
+  const all = { SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force", TERM: "xterm", ...env };
+  const command = ["-qec", `${sshAdd} ${args}`, "/dev/null"];
+  const { stdout } = await workspace.run(script(), command, { env: all });
+  return stdout;
+}
+
+/** A stand-in for an agent with one provider, that takes its time over cards and signatures. */
+async function prepare(t: ExecutionContext, delay = 0): Promise<Workspace> {
+  const workspace = makeWorkspace(t);
+  await startRecorder(t, workspace, async (bytes): Promise<Reply> => {
+    const request = decodeRequest(bytes);
+    if (request.type === "request-identities") {
+      return { type: "identities", identities: [{ keyBlob, comment }] };
+    }
+    if (request.type === "extension" && request.name === extensionNames.listProviders) {
+      const token = { label: "c\u0007ard", manufacturer: "maker", model: "model", serial: "1" };
+      const body = encodeListProvidersReply([
+        {
+          path: "/lib/a.so",
+          requested: "a",
+          state: "ready",
+          tokens: [token],
+          identities: [keyBlob],
+        },
+        { path: "/lib/b.so", requested: "b", state: "card-absent", tokens: [], identities: [] },
+      ]);
+      return { type: "extension-response", name: request.name, body };
+    }
+    await sleep(delay);
+    return request.type === "sign" ? { type: "failure" } : { type: "success" };
+  });
+  return workspace;
+}
+
+test("control characters do not reach the screen", async (t) => {
+  const workspace = await prepare(t);
+  t.regex(
+    await onTerminal(workspace, "-l"),
+    /^256 SHA256:\S+ red \\033\[31m\\342\\200\\256 \(ED25519\)\r\n$/,
+  );
+  const piped = await workspace.expect(sshAdd, ["-l"]);
+  t.true(piped.includes(`${comment} (ED25519)\n`));
+});
+
+test("providers are a tree, in colours unless NO_COLOR is set", async (t) => {
+  const workspace = await prepare(t);
+  const plain = await onTerminal(workspace, "--list-providers", { NO_COLOR: "1" });
+  const lines = plain.trimEnd().split("\r\n");
+  t.is(lines[0], "/lib/a.so ready");
+  t.is(lines[1], "├─ token c\\007ard maker model, serial 1");
+  t.regex(lines[2] ?? "", /^└─ ED25519 256 SHA256:\S+ red \\033\[31m\\342\\200\\256$/);
+  t.is(lines[3], "/lib/b.so card absent");
+  t.is(lines.length, 4);
+  const coloured = await onTerminal(workspace, "--list-providers");
+  t.true(coloured.includes("\u001b[32mready\u001b[39m"), coloured);
+  t.true(coloured.includes("\u001b[31mcard absent\u001b[39m"));
+});
+
+test("a card that takes long shows that it is loading, and leaves no trace", async (t) => {
+  const workspace = await prepare(t, 900);
+  const shown = await onTerminal(workspace, "-s /lib/a.so");
+  t.regex(shown, /\r⠋ Loading card…/);
+  t.true(shown.endsWith("\r\u001b[KCard added: /lib/a.so\r\n"), shown);
+});
+
+test("a signature that takes long asks for a touch", async (t) => {
+  const workspace = await prepare(t, 900);
+  await makeKey(workspace, "key");
+  const shown = await onTerminal(workspace, "-T key");
+  t.regex(shown, /touch your card/);
+  t.true(shown.includes("\r\u001b[KAgent signature failed for key: agent refused operation\r"));
+});
+
+test("what is quick, or not on a terminal, shows no spinner", async (t) => {
+  const quick = await prepare(t);
+  t.is(await onTerminal(quick, "-s /lib/a.so"), "Card added: /lib/a.so\r\n");
+  const slow = await prepare(t, 900);
+  const { stderr } = await slow.run(sshAdd, ["-s", "/lib/a.so"], { input: "1\n" });
+  t.is(stderr, "Enter passphrase for PKCS#11: Card added: /lib/a.so\n");
+});
