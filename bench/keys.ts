@@ -1,15 +1,26 @@
 /** Keys to sign with: made here, for in-memory keys, and on a SoftHSM token, for those of a card. */
 import { execFileSync } from "node:child_process";
-import { generateKeyPairSync, type JsonWebKey, randomBytes } from "node:crypto";
+import {
+  createPrivateKey,
+  type ED25519KeyPairOptions,
+  generateKeyPairSync,
+  type JsonWebKey,
+  randomBytes,
+} from "node:crypto";
 import { existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { PrivateKey } from "../protocol/private-key.ts";
 import type { Place } from "./place.ts";
 
+const encodings: ED25519KeyPairOptions<"der", "der"> = {
+  privateKeyEncoding: { type: "pkcs8", format: "der" },
+  publicKeyEncoding: { type: "spki", format: "der" },
+};
+
 /** A new RSA key of 3072 bits. */
 export function makeRsaKey(): PrivateKey {
-  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 3072 });
-  const jwk = privateKey.export({ format: "jwk" });
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 3072, ...encodings });
+  const jwk = fieldsOf(privateKey);
   return {
     publicKey: { type: "rsa", n: field(jwk, "n"), e: field(jwk, "e") },
     secret: {
@@ -25,8 +36,8 @@ export function makeRsaKey(): PrivateKey {
 
 /** A new ECDSA key on P-256. */
 export function makeEcdsaKey(): PrivateKey {
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const jwk = privateKey.export({ format: "jwk" });
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256", ...encodings });
+  const jwk = fieldsOf(privateKey);
   const point = Buffer.concat([Buffer.of(4), field(jwk, "x"), field(jwk, "y")]);
   return {
     publicKey: { type: "ecdsa", curve: "nistp256", point },
@@ -37,12 +48,20 @@ export function makeEcdsaKey(): PrivateKey {
 
 /** A new Ed25519 key. */
 export function makeEd25519Key(): PrivateKey {
-  const jwk = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
+  const jwk = fieldsOf(generateKeyPairSync("ed25519", encodings).privateKey);
   return {
     publicKey: { type: "ed25519", publicKey: field(jwk, "x") },
     secret: { type: "ed25519", seed: field(jwk, "d") },
     certificate: undefined,
   };
+}
+
+/**
+ * The fields of a key in PKCS#8. A KeyObject that comes right from its generator is not exported
+ * as a JWK: in Node.js 20 that waits for ever when the garbage collector meets the generator then.
+ */
+function fieldsOf(pkcs8: Buffer): JsonWebKey {
+  return createPrivateKey({ key: pkcs8, type: "pkcs8", format: "der" }).export({ format: "jwk" });
 }
 
 function field(jwk: JsonWebKey, name: keyof JsonWebKey): Buffer {
