@@ -4,11 +4,14 @@
 # Everything is made for the occasion in a folder that is removed afterwards: a SoftHSM token, a
 # certificate authority, an sshd on the loopback interface. Each command is run as it is shown, and
 # what it says is what it said. The exit status is 0 only when every step did what it should.
+#
+#   npm run demo                 with the programs as they are built here
+#   npm run demo -- /folder      with those of another folder, such as an installed package's
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc
 
-root=$PWD
+programs=${1:-$PWD/dist/bin}
 folder=$(mktemp -d /tmp/ca-demo-XXXXXX)
 output=$folder/output
 sshd_pid=
@@ -140,7 +143,7 @@ start_sshd() {
 
 cd "$folder"
 mkdir bin home
-ln -s "$root/dist/bin/ssh-add" "$root/dist/bin/ssh-agent" bin/
+ln -s "$programs/ssh-add" "$programs/ssh-agent" bin/
 HOME=$folder/home PATH=$folder/bin:$PATH
 export HOME PATH
 user=$(id -un)
