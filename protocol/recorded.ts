@@ -1,0 +1,37 @@
+/** For tests: the requests that OpenSSH's programs sent, decoded, each with its command. */
+import { type Vector, vectors } from "../fixtures/vectors/index.ts";
+import { decodeReply, type Reply } from "./replies.ts";
+import { decodeRequest, type Request } from "./requests.ts";
+
+/** A recorded message, and the request that it is. */
+export type Recorded<Type extends Request["type"]> = Vector & {
+  readonly request: Extract<Request, { type: Type }>;
+};
+
+/** Every recorded message. */
+export const recordings = vectors();
+
+/** The recorded requests of one type. */
+export function recorded<Type extends Request["type"]>(type: Type): Recorded<Type>[] {
+  const found: Recorded<Type>[] = [];
+  for (const vector of recordings) {
+    if (vector.direction !== "request") continue;
+    const request = decodeRequest(vector.bytes);
+    if (isOf(request, type)) found.push({ ...vector, request });
+  }
+  return found;
+}
+
+/** The reply to the request of this name. */
+export function recordedReply(name: string): Reply {
+  const vector = recordings.find((it) => it.name === name && it.direction === "reply");
+  if (vector === undefined) throw new Error(`no reply to "${name}"`);
+  return decodeReply(vector.bytes);
+}
+
+function isOf<Type extends Request["type"]>(
+  request: Request,
+  type: Type,
+): request is Extract<Request, { type: Type }> {
+  return request.type === type;
+}
