@@ -145,6 +145,21 @@ test("certificates that are none, have expired or fit no key are refused", async
   t.deepEqual(await types(card), []);
 });
 
+test("a certificate for another card is told of, and is an error where it was asked for", async (t) => {
+  const card = await prepare(t, sshAgent);
+  const { workspace, library, ca } = card;
+  await makeKey(workspace, "other");
+  const other = await certify(workspace, ca, workspace.path("other"), { keyId: "other" });
+  const words = `Certificate ${other} fits no key of this card\n`;
+  const operand = await runOurs(workspace, ["-s", library, other], pin(card));
+  t.true(operand.stderr.endsWith(`Card added: ${library}\n${words}`));
+  t.is(operand.status, 0);
+  const named = await runOurs(workspace, ["-s", library, "--cert-for-card", other], pin(card));
+  t.true(named.stderr.endsWith(words));
+  t.is(named.status, 1);
+  t.deepEqual(await types(card), ["ECDSA"]);
+});
+
 test("providers are listed a line for each thing", async (t) => {
   const card = await prepare(t, sshAgent);
   const { workspace, library, token } = card;

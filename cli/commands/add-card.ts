@@ -26,7 +26,7 @@ export async function addCard(context: Context): Promise<number> {
     const taken = await load(context, { provider, pin, constraints, certificates });
     waiting.end();
     if (!options.quiet) console.note(`Card added: ${options.provider}`);
-    return taken ? 0 : withoutCertificates(context);
+    return taken ? await checkCertificates(context, certificates) : withoutCertificates(context);
   } catch (error) {
     waiting.end();
     console.note(`Could not add card "${options.provider}": ${refusalText(error)}`);
@@ -59,6 +59,23 @@ async function load(context: Context, request: CardRequest): Promise<boolean> {
     certificates: certificates.map(({ blob }) => blob),
   };
   return loadWithCertificates(client, request, associated);
+}
+
+/**
+ * Agents pass over a certificate that fits no key of the card, as OpenSSH's does. One that was asked
+ * for by name with `--cert-for-card` must not be missed in silence.
+ */
+async function checkCertificates(
+  { client, console, options }: Context,
+  certificates: readonly CertificateFile[],
+): Promise<number> {
+  if (certificates.length === 0) return 0;
+  const identities = await client.identities();
+  const strays = certificates.filter(
+    ({ blob }) => !identities.some(({ keyBlob }) => keyBlob.equals(blob)),
+  );
+  for (const { path } of strays) console.note(`Certificate ${path} fits no key of this card`);
+  return strays.some(({ path }) => options.cardCertificates.includes(path)) ? 1 : 0;
 }
 
 function withoutCertificates({ console }: Context): number {
