@@ -15,6 +15,9 @@ import { createAgentServer } from "./server.ts";
 /** As OpenSSH's agent ends by a signal. */
 const endedBySignal = 2;
 
+/** Keeps a helper's memory small: what it makes is short-lived and little. */
+const smallHeap = ["--max-semi-space-size=1"];
+
 /** Milliseconds between looks at whether the parent is there. */
 const parentInterval = 1000;
 
@@ -70,7 +73,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
     },
     providers: new ProviderRegistry({
       allowed: parseAllowedProviders(options.allowedProviders),
-      helper: { file: process.execPath, args: [helperPath()] },
+      helper: { file: process.execPath, args: [...smallHeap, helperPath()] },
       log,
       showModuleMessages: isDebugging,
     }),
