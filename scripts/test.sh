@@ -10,6 +10,6 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # With --tap, standard output is for the protocol alone.
-sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc openssl bsdutils >&2
+sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc openssl bsdutils git >&2
 
 exec npx --no-install ava "$@"
