@@ -100,4 +100,6 @@ test("a request over 256 KiB is refused before it is sent", async (t) => {
 
 test("nobody at the socket is the system's error", async (t) => {
   await t.throwsAsync(AgentClient.connect("/nowhere/agent.sock"), { code: "ENOENT" });
+  await t.throwsAsync(AgentClient.connect("65000"), { code: "ENOENT" });
+  await t.throwsAsync(AgentClient.connect(""), { instanceOf: Failure, code: "no-such-file" });
 });

@@ -58,11 +58,14 @@ export class AgentClient {
   /**
    * Connects to an agent.
    * @param path its socket, as in SSH_AUTH_SOCK
-   * @throws the system's error, when nobody answers there
+   * @throws the system's error, when nobody answers there; {Failure} no-such-file, for no path
    */
   static connect(path: string): Promise<AgentClient> {
     return new Promise((resolve, reject) => {
-      const socket = connect(path);
+      if (path === "")
+        throw new Failure("no-such-file", "The path of the agent's socket is empty.");
+      // Not the path alone: Node.js takes one that is a number for a TCP port.
+      const socket = connect({ path });
       socket.once("error", reject);
       socket.once("connect", () => {
         socket.off("error", reject);
