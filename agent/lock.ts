@@ -65,7 +65,11 @@ export class AgentLock {
       if (!isRight) {
         this.#failures++;
         await this.#wait(Math.min(this.#failures * delayStep, longestDelay));
-        throw new Failure("locked", "The passphrase is not the one that locked the agent.");
+        throw new Failure(
+          "locked",
+          "The passphrase is not the one that locked the agent.",
+          "Try again. Each wrong passphrase makes the next answer slower.",
+        );
       }
       secret.hash.fill(0);
       this.#secret = undefined;

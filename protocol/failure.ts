@@ -62,7 +62,7 @@ const hints: Record<FailureCode, string> = {
   "no-matching-key":
     "Add the certificate's private key first, from its file or with: ssh-add -s LIB",
   "certificate-expired": "Get a new certificate from its authority.",
-  "user-refused": "The use of this key has to be confirmed.",
+  "user-refused": "Answer yes when you are asked, or add the key without -c.",
   "destination-not-permitted": "The key was added for other destinations; see -h in ssh-add(1).",
   "too-large": "The agent protocol carries at most 256 KiB in a message.",
   internal: "This is a fault of the agent; run it with -d to see more.",
