@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import test from "ava";
 import { sshAgent, sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/programs.ts";
@@ -195,6 +195,19 @@ test("-D serves in the foreground, -d tells what happens, and neither tells a se
   process.kill(Number(pid), "SIGINT");
   t.is(await ended, 2);
   t.false(existsSync(socket));
+});
+
+test("another user is not served, even where the socket is open to all", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { socket } = await start(workspace, ["-a", workspace.path("agent.sock")]);
+  t.is((await add(workspace, socket, ["-l"])).status, 1);
+  chmodSync(socket, 0o777);
+  if (process.getuid?.() !== 0) return; // only root can be somebody else
+  const nobody = ["--reuid=65534", "--clear-groups", systemSshAdd(), "-l"];
+  const env = { SSH_AUTH_SOCK: socket };
+  const refused = await workspace.run("setpriv", nobody, { env });
+  t.is(refused.stderr, "error fetching identities: communication with agent failed\n");
+  t.is((await add(workspace, socket, ["-l"])).stdout, "The agent has no identities.\n");
 });
 
 test("an agent without a home says so", async (t) => {
