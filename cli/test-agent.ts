@@ -44,7 +44,7 @@ export function runSystem(
 
 /** What `makeKey` makes. */
 export interface KeyOptions {
-  type?: "ed25519" | "ecdsa" | "rsa";
+  type?: "ed25519" | "ecdsa" | "rsa" | "dsa";
   bits?: number;
   comment?: string;
   passphrase?: string;

@@ -63,6 +63,16 @@ export const publicKey: fc.Arbitrary<PublicKey> = fc.oneof(
   ),
   fc.record({ type: fc.constant("ed25519" as const), publicKey: key32 }),
   fc.record({
+    type: fc.constant("dsa" as const),
+    p: magnitude,
+    q: bytes(20, 20).map((q) => {
+      q[0] = 0x80;
+      return q;
+    }),
+    g: magnitude,
+    y: magnitude,
+  }),
+  fc.record({
     type: fc.constant("sk-ecdsa" as const),
     curve: fc.constant("nistp256" as const),
     point: pointOf("nistp256"),
@@ -108,6 +118,8 @@ function secretFor(key: PublicKey): fc.Arbitrary<SecretFields> {
       return fc.record({ type: fc.constant("ecdsa" as const), d: magnitude });
     case "ed25519":
       return fc.record({ type: fc.constant("ed25519" as const), seed: key32 });
+    case "dsa":
+      return fc.record({ type: fc.constant("dsa" as const), x: magnitude });
     case "sk-ecdsa":
     case "sk-ed25519":
       return fc.record({

@@ -31,6 +31,8 @@ export type SecretFields =
   | { readonly type: "ecdsa"; readonly d: Buffer }
   /** The seed: 32 bytes. */
   | { readonly type: "ed25519"; readonly seed: Buffer }
+  /** The exponent, as a magnitude. */
+  | { readonly type: "dsa"; readonly x: Buffer }
   /** A key that lives on a FIDO authenticator. */
   | {
       readonly type: "sk-ecdsa" | "sk-ed25519";
@@ -90,6 +92,9 @@ export function writePrivateKey(writer: Writer, key: PrivateKey): void {
       if (publicKey.type !== "ed25519") throw mismatch();
       writer.uint32(64).bytes(secret.seed).bytes(publicKey.publicKey);
       return;
+    case "dsa":
+      writer.mpint(secret.x);
+      return;
     case "sk-ecdsa":
     case "sk-ed25519":
       writer.byte(secret.flags).string(secret.keyHandle).string(secret.reserved);
@@ -136,6 +141,8 @@ function readSecret(reader: Reader, key: PublicKey): SecretFields {
       return { type: "ecdsa", d: reader.mpint() };
     case "ed25519":
       return readEd25519Secret(reader, key.publicKey);
+    case "dsa":
+      return { type: "dsa", x: reader.mpint() };
     case "sk-ecdsa":
     case "sk-ed25519":
       return readSkSecret(reader, key.type);

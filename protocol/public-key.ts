@@ -4,6 +4,7 @@
  * A key blob is what names an identity everywhere in the agent protocol.
  */
 import { createHash, createPublicKey, type KeyObject } from "node:crypto";
+import { dsaKeyObject, readDsa } from "./dsa.ts";
 import { malformed } from "./failure.ts";
 import { Reader, Writer } from "./wire.ts";
 
@@ -64,7 +65,15 @@ export interface Ed25519PublicKey {
   /** 32 bytes. */
   readonly publicKey: Buffer;
 }
-/** Keys on FIDO authenticators: listed and fingerprinted here, not used. */
+export interface DsaPublicKey {
+  readonly type: "dsa";
+  /** Magnitudes, most significant byte first; q is 160 bits long. */
+  readonly p: Buffer;
+  readonly q: Buffer;
+  readonly g: Buffer;
+  readonly y: Buffer;
+}
+/** Keys on FIDO authenticators. */
 export interface SkEcdsaPublicKey {
   readonly type: "sk-ecdsa";
   readonly curve: "nistp256";
@@ -82,6 +91,7 @@ export type PublicKey =
   | RsaPublicKey
   | EcdsaPublicKey
   | Ed25519PublicKey
+  | DsaPublicKey
   | SkEcdsaPublicKey
   | SkEd25519PublicKey;
 
@@ -96,6 +106,8 @@ export function algorithmName(key: PublicKey): string {
       return `ecdsa-sha2-${key.curve}`;
     case "ed25519":
       return "ssh-ed25519";
+    case "dsa":
+      return "ssh-dss";
     case "sk-ecdsa":
       return `sk-ecdsa-sha2-nistp256${skSuffix}`;
     case "sk-ed25519":
@@ -138,6 +150,8 @@ export function readKeyFields(reader: Reader, algorithm: string): PublicKey | un
     }
     case "ssh-ed25519":
       return { type: "ed25519", publicKey: readEd25519(reader) };
+    case "ssh-dss":
+      return readDsa(reader);
     case `sk-ecdsa-sha2-nistp256${skSuffix}`: {
       const point = readPoint(reader, "nistp256");
       return { type: "sk-ecdsa", curve: "nistp256", point, application: reader.text() };
@@ -170,6 +184,9 @@ export function writeKeyFields(writer: Writer, key: PublicKey): void {
     case "ed25519":
       writer.string(key.publicKey);
       return;
+    case "dsa":
+      writer.mpint(key.p).mpint(key.q).mpint(key.g).mpint(key.y);
+      return;
     case "sk-ecdsa":
       writer.text(key.curve).string(key.point).text(key.application);
       return;
@@ -183,7 +200,9 @@ export function writeKeyFields(writer: Writer, key: PublicKey): void {
 export function keyBits(key: PublicKey): number {
   switch (key.type) {
     case "rsa":
-      return key.n.length * 8 - Math.clz32(key.n[0] as number) + 24;
+      return bitLength(key.n);
+    case "dsa":
+      return bitLength(key.p);
     case "ecdsa":
     case "sk-ecdsa":
       return curves[key.curve].bits;
@@ -202,6 +221,8 @@ export function keyTypeName(key: PublicKey): string {
       return "ECDSA";
     case "ed25519":
       return "ED25519";
+    case "dsa":
+      return "DSA";
     case "sk-ecdsa":
       return "ECDSA-SK";
     case "sk-ed25519":
@@ -229,13 +250,14 @@ export function fingerprint(keyBlob: Uint8Array, hash: FingerprintHash = "sha256
  */
 export function toKeyObject(key: PublicKey): KeyObject {
   try {
+    if (key.type === "dsa") return dsaKeyObject(key);
     return createPublicKey({ format: "jwk", key: toJwk(key) });
   } catch {
     throw malformed("The numbers of a public key make no key.");
   }
 }
 
-function toJwk(key: PublicKey): Record<string, string> {
+function toJwk(key: Exclude<PublicKey, DsaPublicKey>): Record<string, string> {
   switch (key.type) {
     case "rsa":
       return { kty: "RSA", n: key.n.toString("base64url"), e: key.e.toString("base64url") };
@@ -250,6 +272,10 @@ function toJwk(key: PublicKey): Record<string, string> {
     case "sk-ed25519":
       return { kty: "OKP", crv: "Ed25519", x: key.publicKey.toString("base64url") };
   }
+}
+
+function bitLength(magnitude: Buffer): number {
+  return magnitude.length * 8 - Math.clz32(magnitude[0] as number) + 24;
 }
 
 function readPoint(reader: Reader, curve: CurveName): Buffer {

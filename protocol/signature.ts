@@ -2,9 +2,10 @@
  * Signatures: made with a `KeyObject`, encoded as signature blobs, verified.
  *
  * RSA: RFC 4253 section 6.6 (SHA-1) and RFC 8332 (SHA-2); ECDSA: RFC 5656 section 3.1.2;
- * Ed25519: RFC 8709.
+ * Ed25519: RFC 8709; DSA: RFC 4253 section 6.6.
  */
 import { type KeyObject, sign, verify } from "node:crypto";
+import { dsaHalf } from "./dsa.ts";
 import { Failure, malformed } from "./failure.ts";
 import { signatureFlags } from "./numbers.ts";
 import { type CurveName, curves, type PublicKey, toKeyObject } from "./public-key.ts";
@@ -19,7 +20,8 @@ export type SignatureAlgorithm =
   | "ecdsa-sha2-nistp256"
   | "ecdsa-sha2-nistp384"
   | "ecdsa-sha2-nistp521"
-  | "ssh-ed25519";
+  | "ssh-ed25519"
+  | "ssh-dss";
 
 /** A hash by its name in `node:crypto`; Ed25519 takes the data itself. */
 export type SignatureHash = "sha1" | "sha256" | "sha384" | "sha512" | null;
@@ -32,6 +34,7 @@ const hashes: Readonly<Record<SignatureAlgorithm, SignatureHash>> = {
   "ecdsa-sha2-nistp384": "sha384",
   "ecdsa-sha2-nistp521": "sha512",
   "ssh-ed25519": null,
+  "ssh-dss": "sha1",
 };
 
 /** The hash that an algorithm signs; null for Ed25519. */
@@ -42,7 +45,7 @@ export function signatureHash(algorithm: SignatureAlgorithm): SignatureHash {
 /**
  * The algorithm that a sign request asks for (RFC 9987, section 3.6.1). RSA without flags is SHA-1,
  * as the RFC has it; with both flags SHA-256 wins, as in OpenSSH; other keys have one algorithm.
- * @throws {Failure} unsupported, for keys on FIDO authenticators
+ * @throws {Failure} unsupported, for keys on FIDO authenticators, which sign in a form of their own
  */
 export function signatureAlgorithm(key: PublicKey, flags: number): SignatureAlgorithm {
   switch (key.type) {
@@ -54,9 +57,11 @@ export function signatureAlgorithm(key: PublicKey, flags: number): SignatureAlgo
       return `ecdsa-sha2-${key.curve}`;
     case "ed25519":
       return "ssh-ed25519";
+    case "dsa":
+      return "ssh-dss";
     case "sk-ecdsa":
     case "sk-ed25519":
-      throw new Failure("unsupported", "Keys on FIDO authenticators are not supported.");
+      throw new Failure("unsupported", "Keys on FIDO authenticators sign on them.");
   }
 }
 
@@ -86,7 +91,7 @@ export function signLater(
 /**
  * A signature blob from what the algorithm itself yields.
  * @param raw RSA: the signature, as long as the modulus; ECDSA: r and s, each as long as a
- *   coordinate (PKCS#11 and IEEE P1363 have it so); Ed25519: 64 bytes
+ *   coordinate (PKCS#11 and IEEE P1363 have it so); Ed25519: 64 bytes; DSA: r and s, 40 bytes
  */
 export function encodeSignature(algorithm: SignatureAlgorithm, raw: Uint8Array): Buffer {
   const writer = new Writer(raw.length + 64).text(algorithm);
@@ -120,6 +125,9 @@ export function decodeSignature(blob: Uint8Array): Signature {
       return { algorithm, raw: value };
     case "ssh-ed25519":
       if (value.length !== 64) throw malformed("An Ed25519 signature is not 64 bytes long.");
+      return { algorithm, raw: value };
+    case "ssh-dss":
+      if (value.length !== 2 * dsaHalf) throw malformed("A DSA signature is not 40 bytes long.");
       return { algorithm, raw: value };
     case "ecdsa-sha2-nistp256":
     case "ecdsa-sha2-nistp384":
@@ -166,6 +174,8 @@ function belongs(key: PublicKey, algorithm: SignatureAlgorithm): boolean {
       return algorithm === `ecdsa-sha2-${key.curve}`;
     case "ed25519":
       return algorithm === "ssh-ed25519";
+    case "dsa":
+      return algorithm === "ssh-dss";
     case "sk-ecdsa":
     case "sk-ed25519":
       return false;

@@ -3,6 +3,8 @@
  * buffer that carried them on the way is overwritten.
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
+import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";
+import { dsaPrivateDer } from "../../protocol/dsa.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";
 import type { PrivateKey, SecretFields } from "../../protocol/private-key.ts";
 import {
@@ -86,9 +88,15 @@ function derParts(
       return { type: "sec1", der: ecdsaDer(publicKey.curve, secret.d, publicKey.point) };
     case "ed25519":
       return { type: "pkcs8", der: Buffer.concat([ed25519Prefix, secret.seed]) };
+    case "dsa":
+      if (publicKey.type !== "dsa") break;
+      if (secret.x.length === 0 || secret.x.length > publicKey.q.length) {
+        throw malformed("A DSA private key is out of range.");
+      }
+      return { type: "pkcs8", der: dsaPrivateDer(publicKey, secret.x) };
     case "sk-ecdsa":
     case "sk-ed25519":
-      throw new Failure("unsupported", "Keys on FIDO authenticators are not supported.");
+      throw new Failure("unsupported", "A key on a FIDO authenticator has no number to sign with.");
   }
   throw malformed("A private key is not of its public key's type.");
 }
@@ -138,35 +146,4 @@ function ecdsaDer(curve: CurveName, d: Buffer, point: Buffer): Buffer {
   scalar.fill(0);
   octets.fill(0);
   return der;
-}
-
-function derInteger(magnitude: Buffer): Buffer {
-  let start = 0;
-  while (start < magnitude.length - 1 && magnitude[start] === 0) start++;
-  const trimmed = magnitude.subarray(start);
-  if ((trimmed[0] ?? 0) < 0x80) return derTagged(0x02, trimmed);
-  const padded = Buffer.alloc(trimmed.length + 1);
-  padded.set(trimmed, 1);
-  const integer = derTagged(0x02, padded);
-  padded.fill(0);
-  return integer;
-}
-
-function derSequence(parts: readonly Buffer[]): Buffer {
-  const content = Buffer.concat(parts);
-  const sequence = derTagged(0x30, content);
-  content.fill(0);
-  return sequence;
-}
-
-/** Tag, length, content (X.690); lengths up to 65535. */
-function derTagged(tag: number, content: Buffer): Buffer {
-  const { length } = content;
-  const head =
-    length < 0x80
-      ? [tag, length]
-      : length < 0x100
-        ? [tag, 0x81, length]
-        : [tag, 0x82, length >> 8, length & 0xff];
-  return Buffer.concat([Buffer.from(head), content]);
 }

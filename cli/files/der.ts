@@ -80,6 +80,24 @@ export function readEd25519Seed(der: Buffer): Buffer {
   return seed;
 }
 
+/** The numbers of a DSA key in PKCS#8 (RFC 3279, section 2.3.2). @throws {Failure} malformed */
+export function readDsaPrivateKey(der: Buffer) {
+  const elements = readSequence(der);
+  const parameters = readElements(valueAt(elements, 1, sequenceTag))[1];
+  if (parameters?.tag !== sequenceTag) throw notDer();
+  const numbers = readElements(parameters.value);
+  const [p, q, g] = [0, 1, 2].map((index) => trimZeros(valueAt(numbers, index, integerTag)));
+  const x = valueAt(readElements(valueAt(elements, 2, octetStringTag)), 0, integerTag);
+  if (p === undefined || q === undefined || g === undefined) throw notDer();
+  return { p, q, g, x: trimZeros(x) };
+}
+
+/** The public number of a DSA key in SubjectPublicKeyInfo. @throws {Failure} malformed */
+export function readDsaPublicNumber(der: Buffer): Buffer {
+  const bits = valueAt(readSequence(der), 1, bitStringTag).subarray(1);
+  return trimZeros(valueAt(readElements(bits), 0, integerTag));
+}
+
 function notDer() {
   return malformed("A private key is not in the form that it should be.");
 }

@@ -2,7 +2,13 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import type { PrivateKey } from "../../protocol/private-key.ts";
 import type { CurveName } from "../../protocol/public-key.ts";
-import { readEcPrivateKey, readEd25519Seed, readRsaPrivateKey } from "./der.ts";
+import {
+  readDsaPrivateKey,
+  readDsaPublicNumber,
+  readEcPrivateKey,
+  readEd25519Seed,
+  readRsaPrivateKey,
+} from "./der.ts";
 
 /** The curves by OpenSSL's names. */
 const curveNames: Readonly<Record<string, CurveName>> = {
@@ -41,6 +47,16 @@ export function privateKeyFields(key: KeyObject): PrivateKey | undefined {
       return {
         publicKey: { type: "ed25519", publicKey: encoded.subarray(-32) },
         secret: { type: "ed25519", seed },
+        certificate: undefined,
+      };
+    }
+    case "dsa": {
+      const { x, ...numbers } = readDsaPrivateKey(key.export({ format: "der", type: "pkcs8" }));
+      const encoded = createPublicKey(key).export({ format: "der", type: "spki" });
+      const y = readDsaPublicNumber(encoded);
+      return {
+        publicKey: { type: "dsa", ...numbers, y },
+        secret: { type: "dsa", x },
         certificate: undefined,
       };
     }

@@ -1,0 +1,45 @@
+/**
+ * DSA keys (RFC 4253, section 6.6), old as they are: OpenSSH before 10 still makes and uses them.
+ * `node:crypto` takes their numbers in DER only (RFC 3279, section 2.3.2).
+ */
+import { createPublicKey, type KeyObject } from "node:crypto";
+import { derInteger, derSequence, derTagged } from "./der.ts";
+import { malformed } from "./failure.ts";
+import type { DsaPublicKey } from "./public-key.ts";
+import type { Reader } from "./wire.ts";
+
+/** Bytes of r and of s in a signature: SSH has DSA with a q of 160 bits only. */
+export const dsaHalf = 20;
+
+/** id-dsa, 1.2.840.10040.4.1. */
+const algorithm = Buffer.from("06072a8648ce380401", "hex");
+
+/** The fields of a public key. @throws {Failure} malformed */
+export function readDsa(reader: Reader): DsaPublicKey {
+  const [p, q, g, y] = [reader.mpint(), reader.mpint(), reader.mpint(), reader.mpint()];
+  if (p.length === 0 || q.length !== dsaHalf || g.length === 0 || y.length === 0) {
+    throw malformed("A DSA key lacks a number, or its q is not 160 bits long.");
+  }
+  return { type: "dsa", p, q, g, y };
+}
+
+/** SubjectPublicKeyInfo as a `KeyObject`. */
+export function dsaKeyObject(key: DsaPublicKey): KeyObject {
+  const y = Buffer.concat([Buffer.of(0), derInteger(key.y)]);
+  const der = derSequence([algorithmIdentifier(key), derTagged(0x03, y)]);
+  return createPublicKey({ key: der, format: "der", type: "spki" });
+}
+
+/** PrivateKeyInfo (PKCS#8); the caller overwrites it. */
+export function dsaPrivateDer(key: DsaPublicKey, x: Buffer): Buffer {
+  const integer = derInteger(x);
+  const octets = derTagged(0x04, integer);
+  const der = derSequence([derInteger(Buffer.of(0)), algorithmIdentifier(key), octets]);
+  integer.fill(0);
+  octets.fill(0);
+  return der;
+}
+
+function algorithmIdentifier({ p, q, g }: DsaPublicKey): Buffer {
+  return derSequence([algorithm, derSequence([p, q, g].map(derInteger))]);
+}
