@@ -15,6 +15,11 @@ export interface AgentSettings {
   readonly defaultLifetime: number | undefined;
   /** `-O allow-remote-pkcs11`. */
   readonly allowRemotePkcs11: boolean;
+  /**
+   * `-O websafe-allow`: a list of patterns for the applications of FIDO keys that may sign anything;
+   * other FIDO keys sign only what looks like SSH's own data. Undefined: all may sign anything.
+   */
+  readonly websafeAllow: string | undefined;
   /** `-E`: the fingerprints in questions and in the log. */
   readonly fingerprintHash: FingerprintHash;
 }

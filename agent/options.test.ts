@@ -1,6 +1,6 @@
 import test from "ava";
 import { parseDuration } from "./host/duration.ts";
-import { parseOptions, servingArgument, UsageError } from "./options.ts";
+import { cleansAtStart, parseOptions, servingArguments, UsageError } from "./options.ts";
 
 const parse = (line: string) => parseOptions(line === "" ? [] : line.split(" "));
 
@@ -10,10 +10,13 @@ test("without arguments an agent starts in the background, with OpenSSH's defaul
     shell: undefined,
     bindAddress: undefined,
     inTemporaryFolder: false,
+    keepsStaleSockets: false,
+    cleansAllHosts: false,
     lifetime: undefined,
     allowedProviders: "/usr/lib*/*,/usr/local/lib*/*",
     fingerprintHash: "sha256",
     allowRemotePkcs11: false,
+    websafeAllow: "ssh:*",
     serving: undefined,
     command: [],
   });
@@ -26,6 +29,23 @@ test("options combine, and take their argument beside or behind them", (t) => {
   t.is(parse("-P /opt/*,!/opt/bad*").allowedProviders, "/opt/*,!/opt/bad*");
   t.true(parse("-O allow-remote-pkcs11").allowRemotePkcs11);
   t.true(parse("-T").inTemporaryFolder);
+});
+
+test("-u removes stale sockets: once of this host, twice of all", (t) => {
+  t.like(parse("-u"), { mode: "clean", cleansAllHosts: false });
+  for (const line of ["-uu", "-u -u"]) t.like(parse(line), { mode: "clean", cleansAllHosts: true });
+  t.is(parse("-uk").mode, "kill");
+});
+
+test("-O says which applications of FIDO keys may sign anything", (t) => {
+  t.is(parse("-O websafe-allow=ssh:*,example.org").websafeAllow, "ssh:*,example.org");
+  t.is(parse("-Owebsafe-allow=").websafeAllow, "");
+  t.is(parse("-O no-restrict-websafe -O websafe-allow=x").websafeAllow, undefined);
+});
+
+test("nothing behind -V counts", (t) => {
+  t.is(parse("-V -Z").mode, "version");
+  t.is(parse("-sV ls").mode, "version");
 });
 
 test("a command takes all that follows it", (t) => {
@@ -41,9 +61,16 @@ const refusals: readonly [string, string, number][] = [
   ["-t bogus", "Invalid lifetime", 1],
   ["-E sha9", 'Invalid hash algorithm "sha9"', 255],
   ["-O bogus", "Unknown -O option", 255],
+  ["-O websafe-allow", "Unknown -O option", 255],
+  ["-O websafe-allow=a -O websafe-allow=b", "websafe-allow already set", 255],
   ["-P a -P b", "-P option already specified", 255],
   ["-c -s", "", 1],
   ["-d -D", "", 1],
+  ["-dd", "", 1],
+  ["-D -D", "", 1],
+  ["-t bogus -Z", "Invalid lifetime", 1],
+  ["-Z -t bogus", "unknown option -- Z", 1],
+  ["-cé", "unknown option -- é", 1],
   ["-D ls", "", 1],
   ["-s ls", "", 1],
   ["-k ls", "", 1],
@@ -60,9 +87,29 @@ for (const [line, message, status] of refusals) {
 
 test("what the starting program hands over is what the agent reads", (t) => {
   const serving = { descriptor: 3, parent: 4711, ownsFolder: true };
-  const options = parseOptions([servingArgument(serving), "-a", "/tmp/x"]);
-  t.is(options.mode, "serve");
-  t.deepEqual(options.serving, serving);
+  for (const line of [
+    "",
+    "-U",
+    "-T -t 60 -E md5 -P /x*",
+    "-O websafe-allow=a,b -Oallow-remote-pkcs11",
+  ]) {
+    for (const more of [[], ["-O", "no-restrict-websafe"]]) {
+      const asked = parseOptions([...line.split(" ").filter(Boolean), ...more]);
+      const handed = parseOptions(servingArguments(serving, "/tmp/x", asked));
+      const { lifetime, fingerprintHash, allowedProviders, allowRemotePkcs11, websafeAllow } =
+        asked;
+      t.like(handed, { mode: "serve", serving, bindAddress: "/tmp/x", lifetime, fingerprintHash });
+      t.like(handed, { allowedProviders, allowRemotePkcs11, websafeAllow });
+      t.is(cleansAtStart(handed), cleansAtStart(asked), line);
+    }
+  }
+});
+
+test("stale sockets are removed at the start, unless the socket is elsewhere or -U says no", (t) => {
+  t.deepEqual(
+    ["", "-D", "ls", "-U", "-T", "-a /tmp/x", "-DU"].map((line) => cleansAtStart(parse(line))),
+    [true, true, true, false, false, false, false],
+  );
 });
 
 test("durations are those of sshd_config", (t) => {

@@ -1,19 +1,26 @@
 /** The command line of `ssh-agent`, as OpenSSH has it. */
-import { parseArgs } from "node:util";
 import { type FingerprintHash, fingerprintHashes } from "../protocol/public-key.ts";
 import { parseDuration } from "./host/duration.ts";
+import { readOptions } from "./host/getopt.ts";
 import { defaultAllowedProviders } from "./policy/allowed-providers.ts";
 
 /** What a command line asks for. */
 export interface AgentOptions {
-  /** `-k` ends an agent; `-D` and `-d` run in the foreground, `-d` with a log; `-V` says which. */
-  readonly mode: "background" | "foreground" | "debug" | "kill" | "version" | "serve";
+  /**
+   * `-k` ends an agent; `-u` removes stale sockets; `-D` and `-d` run in the foreground, `-d` with a
+   * log; `-V` says which.
+   */
+  readonly mode: "background" | "foreground" | "debug" | "kill" | "clean" | "version" | "serve";
   /** `-c` or `-s`: for which kind of shell to print; undefined to tell from SHELL. */
   readonly shell: "csh" | "sh" | undefined;
   /** `-a`: where to listen. */
   readonly bindAddress: string | undefined;
   /** `-T`: the default socket is in the folder for temporary files. */
   readonly inTemporaryFolder: boolean;
+  /** `-U`: stale sockets are left where they are. */
+  readonly keepsStaleSockets: boolean;
+  /** `-u` twice: stale sockets are removed whichever host they are of. */
+  readonly cleansAllHosts: boolean;
   /** `-t`: seconds. */
   readonly lifetime: number | undefined;
   /** `-P`. */
@@ -22,7 +29,9 @@ export interface AgentOptions {
   readonly fingerprintHash: FingerprintHash;
   /** `-O allow-remote-pkcs11`. */
   readonly allowRemotePkcs11: boolean;
-  /** Of mode "serve", in which the program starts itself; see serving.ts. */
+  /** `-O websafe-allow`; undefined after `-O no-restrict-websafe`. */
+  readonly websafeAllow: string | undefined;
+  /** Of mode "serve", in which the program starts itself; see start.ts. */
   readonly serving: ServingOptions | undefined;
   /** A command to run with the agent, and its arguments. */
   readonly command: readonly string[];
@@ -51,102 +60,95 @@ export class UsageError extends Error {
   }
 }
 
-export const usage = `usage: ssh-agent [-c | -s] [-DdT] [-a bind_address] [-E fingerprint_hash]
+export const usage = `usage: ssh-agent [-c | -s] [-DdTU] [-a bind_address] [-E fingerprint_hash]
                  [-O option] [-P allowed_providers] [-t life]
-       ssh-agent [-T] [-a bind_address] [-E fingerprint_hash] [-O option]
+       ssh-agent [-TU] [-a bind_address] [-E fingerprint_hash] [-O option]
                  [-P allowed_providers] [-t life] command [arg ...]
        ssh-agent [-c | -s] -k
+       ssh-agent -u
        ssh-agent -V
 `;
 
-const flags = ["c", "D", "d", "k", "s", "T", "V"];
-const withArgument = ["a", "E", "O", "P", "t"];
+/** The applications of FIDO keys that may sign anything, as in OpenSSH. */
+export const defaultWebsafe = "ssh:*";
 
-interface GivenOption {
-  readonly name: string;
-  readonly value: string;
-}
+const letters = { flags: "cDdksTUuV", withArgument: "aEOPt" };
 
-/** Options up to the first operand, and what follows from there. */
-function split(args: readonly string[]): {
-  readonly given: readonly GivenOption[];
-  readonly command: readonly string[];
-} {
-  const options: Record<string, { type: "boolean" | "string"; short?: string; multiple: boolean }> =
-    { serve: { type: "string", multiple: true } };
-  for (const name of flags)
-    options[`flag-${name}`] = { type: "boolean", short: name, multiple: true };
-  for (const name of withArgument) {
-    options[`option-${name}`] = { type: "string", short: name, multiple: true };
-  }
-  const { tokens } = parseArgs({
-    args: [...args],
-    options,
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-  });
-  const given: GivenOption[] = [];
-  for (const token of tokens) {
-    if (token.kind === "positional") return { given, command: args.slice(token.index) };
-    if (token.kind === "option-terminator") return { given, command: args.slice(token.index + 1) };
-    given.push(checkedOption(token.rawName, token.name, token.value));
-  }
-  return { given, command: [] };
-}
+const noWebsafe = "no-restrict-websafe";
+const websafePrefix = "websafe-allow=";
+const servingPrefix = "--serve=";
 
-function checkedOption(rawName: string, name: string, value: string | undefined): GivenOption {
-  const letter = name.replace(/^(flag|option)-/, "");
-  const isKnown = letter !== name || name === "serve";
-  if (!isKnown) {
-    const unknown = rawName.startsWith("--") ? "-" : letter;
-    throw new UsageError(`unknown option -- ${unknown}`, 1, true);
-  }
-  if (withArgument.includes(letter) && value === undefined) {
-    throw new UsageError(`option requires an argument -- ${letter}`, 1, true);
-  }
-  return { name: letter, value: value ?? "" };
-}
+/** The values that each option was given, in their order; "" for those without an argument. */
+type Given = ReadonlyMap<string, readonly string[]>;
 
-/** Reads a command line. @throws {UsageError} */
+/**
+ * Reads a command line. Options are looked at in their order, so that of two mistakes the first one
+ * is told, and none behind `-V`.
+ * @throws {UsageError}
+ */
 export function parseOptions(args: readonly string[]): AgentOptions {
-  const { given, command } = split(args);
-  const last = (name: string) => given.findLast((option) => option.name === name)?.value;
-  const has = (...names: string[]) => given.some(({ name }) => names.includes(name));
-  const options: AgentOptions = {
-    mode: modeOf(has),
-    shell: shellOf(has("c"), has("s")),
+  const [first = ""] = args;
+  const isServing = first.startsWith(servingPrefix);
+  const serving = isServing ? servingOf(first.slice(servingPrefix.length)) : undefined;
+  const reading = readOptions(isServing ? args.slice(1) : args, letters);
+  const given = new Map<string, string[]>();
+  let step = reading.next();
+  while (step.done !== true && !given.has("V")) {
+    const option = step.value;
+    if (option.kind === "bad") throw new UsageError(option.message, 1, true);
+    checkOption(option.letter, option.value, given);
+    given.set(option.letter, [...(given.get(option.letter) ?? []), option.value]);
+    step = reading.next();
+  }
+  const command = step.done === true ? step.value : [];
+  const cannotRunCommand = ["c", "D", "d", "k", "s"].some((letter) => given.has(letter));
+  if (command.length > 0 && cannotRunCommand && !given.has("V")) throw new UsageError("", 1, true);
+  return optionsOf(given, serving, command);
+}
+
+/** Refuses an option that is wrong by itself or beside those before it. */
+function checkOption(letter: string, value: string, given: Given): void {
+  const excluding: Record<string, string> = { c: "s", s: "c", d: "dD", D: "dD" };
+  const isExcluded = [...(excluding[letter] ?? "")].some((other) => given.has(other));
+  if (isExcluded) throw new UsageError("", 1, true);
+  if (letter === "t") lifetimeOf(value);
+  if (letter === "E") hashOf(value);
+  if (letter === "O") checkFeature(value, given.get("O") ?? []);
+  if (letter === "P" && given.has("P")) {
+    throw new UsageError("-P option already specified", 255, false);
+  }
+}
+
+function optionsOf(
+  given: Given,
+  serving: ServingOptions | undefined,
+  command: readonly string[],
+): AgentOptions {
+  const last = (letter: string) => given.get(letter)?.at(-1);
+  const features = given.get("O") ?? [];
+  return {
+    mode: serving === undefined ? modeOf(given) : "serve",
+    shell: given.has("c") ? "csh" : given.has("s") ? "sh" : undefined,
     bindAddress: last("a"),
-    inTemporaryFolder: has("T"),
+    inTemporaryFolder: given.has("T"),
+    keepsStaleSockets: given.has("U"),
+    cleansAllHosts: (given.get("u") ?? []).length > 1,
     lifetime: lifetimeOf(last("t")),
-    allowedProviders: allowedOf(given),
+    allowedProviders: last("P") ?? defaultAllowedProviders,
     fingerprintHash: hashOf(last("E")),
-    allowRemotePkcs11: allowsRemote(given),
-    serving: servingOf(last("serve")),
+    allowRemotePkcs11: features.includes("allow-remote-pkcs11"),
+    websafeAllow: websafeOf(features),
+    serving,
     command,
   };
-  checkCombination(options, has("d") && has("D"));
-  return options;
 }
 
-function modeOf(has: (name: string) => boolean): AgentOptions["mode"] {
-  if (has("serve")) return "serve";
-  if (has("V")) return "version";
-  if (has("k")) return "kill";
-  if (has("d")) return "debug";
-  return has("D") ? "foreground" : "background";
-}
-
-function checkCombination(options: AgentOptions, isTwice: boolean): void {
-  const isForeground = options.mode === "foreground" || options.mode === "debug";
-  const runsCommand = options.command.length > 0;
-  const isBad = isTwice || (runsCommand && (isForeground || options.shell !== undefined));
-  if (isBad || (options.mode === "kill" && runsCommand)) throw new UsageError("", 1, true);
-}
-
-function shellOf(isCsh: boolean, isSh: boolean): AgentOptions["shell"] {
-  if (isCsh && isSh) throw new UsageError("", 1, true);
-  return isCsh ? "csh" : isSh ? "sh" : undefined;
+function modeOf(given: Given): AgentOptions["mode"] {
+  if (given.has("V")) return "version";
+  if (given.has("k")) return "kill";
+  if (given.has("u")) return "clean";
+  if (given.has("d")) return "debug";
+  return given.has("D") ? "foreground" : "background";
 }
 
 function lifetimeOf(text: string | undefined): number | undefined {
@@ -163,29 +165,47 @@ function hashOf(text: string | undefined): FingerprintHash {
   return name;
 }
 
-function allowedOf(given: readonly GivenOption[]): string {
-  const lists = given.filter(({ name }) => name === "P");
-  if (lists.length > 1) throw new UsageError("-P option already specified", 255, false);
-  return lists[0]?.value ?? defaultAllowedProviders;
-}
-
-function allowsRemote(given: readonly GivenOption[]): boolean {
-  const names = given.filter(({ name }) => name === "O").map(({ value }) => value);
-  for (const name of names) {
-    if (name !== "allow-remote-pkcs11") throw new UsageError("Unknown -O option", 255, false);
+function checkFeature(feature: string, before: readonly string[]): void {
+  const isPlain = feature === "allow-remote-pkcs11" || feature === noWebsafe;
+  if (isPlain) return;
+  if (!feature.startsWith(websafePrefix)) throw new UsageError("Unknown -O option", 255, false);
+  if (before.some((other) => other.startsWith(websafePrefix))) {
+    throw new UsageError("websafe-allow already set", 255, false);
   }
-  return names.length > 0;
 }
 
-/** `DESCRIPTOR,PARENT,0|1`, as `servingArgument` writes it. */
-function servingOf(text: string | undefined): ServingOptions | undefined {
-  if (text === undefined) return undefined;
+function websafeOf(features: readonly string[]): string | undefined {
+  if (features.includes(noWebsafe)) return undefined;
+  const list = features.find((feature) => feature.startsWith(websafePrefix));
+  return list?.slice(websafePrefix.length) ?? defaultWebsafe;
+}
+
+/** `DESCRIPTOR,PARENT,0|1`, as `servingArguments` writes it. */
+function servingOf(text: string): ServingOptions {
   const [, descriptor, parent, owns] = /^(\d+),(\d+),([01])$/.exec(text) ?? [];
-  if (descriptor === undefined) throw new UsageError("", 1, true);
+  if (descriptor === undefined) throw new UsageError("unknown option -- -", 1, true);
   return { descriptor: Number(descriptor), parent: Number(parent), ownsFolder: owns === "1" };
 }
 
-/** The argument that hands `options` to a background agent. */
-export function servingArgument({ descriptor, parent, ownsFolder }: ServingOptions): string {
-  return `--serve=${descriptor},${parent},${ownsFolder ? 1 : 0}`;
+/** The command line that hands `options` to a background agent which listens at `path`. */
+export function servingArguments(
+  serving: ServingOptions,
+  path: string,
+  options: AgentOptions,
+): string[] {
+  const { descriptor, parent, ownsFolder } = serving;
+  const args = [`${servingPrefix}${descriptor},${parent},${ownsFolder ? 1 : 0}`, "-a", path];
+  if (!cleansAtStart(options)) args.push("-U");
+  if (options.lifetime !== undefined) args.push("-t", String(options.lifetime));
+  if (options.allowRemotePkcs11) args.push("-O", "allow-remote-pkcs11");
+  const { websafeAllow } = options;
+  args.push("-O", websafeAllow === undefined ? noWebsafe : websafePrefix + websafeAllow);
+  return [...args, "-P", options.allowedProviders, "-E", options.fingerprintHash];
+}
+
+/** Whether the agent removes stale sockets when it starts: where they are its socket's neighbours. */
+export function cleansAtStart(options: AgentOptions): boolean {
+  if (options.keepsStaleSockets) return false;
+  const isDefaultPlace = options.bindAddress === undefined && !options.inTemporaryFolder;
+  return options.mode === "serve" || isDefaultPlace;
 }

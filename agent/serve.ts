@@ -69,6 +69,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
     settings: {
       defaultLifetime: options.lifetime,
       allowRemotePkcs11: options.allowRemotePkcs11,
+      websafeAllow: options.websafeAllow,
       fingerprintHash: options.fingerprintHash,
     },
     providers: new ProviderRegistry({

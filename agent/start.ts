@@ -9,7 +9,7 @@ import { descriptorOf } from "./host/descriptor.ts";
 import { detectShell, type Shell, setVariable } from "./host/environment.ts";
 import { programPath } from "./host/program.ts";
 import { listenAt, removeSocket, type SocketPlace } from "./host/socket-path.ts";
-import { type AgentOptions, servingArgument } from "./options.ts";
+import { type AgentOptions, servingArguments } from "./options.ts";
 
 /** The descriptor that the new process finds the socket at. */
 const socketDescriptor = 3;
@@ -70,10 +70,7 @@ function launch(
 ): number | undefined {
   const ownsFolder = place.ownFolder !== undefined;
   const serving = { descriptor: socketDescriptor, parent, ownsFolder };
-  const args = [programPath(), servingArgument(serving), "-a", place.path];
-  if (options.lifetime !== undefined) args.push("-t", String(options.lifetime));
-  if (options.allowRemotePkcs11) args.push("-O", "allow-remote-pkcs11");
-  args.push("-P", options.allowedProviders, "-E", options.fingerprintHash);
+  const args = [programPath(), ...servingArguments(serving, place.path, options)];
   const { NODE_OPTIONS: _, ...env } = process.env;
   const stdio = ["ignore", "ignore", "ignore", descriptor] as const;
   const child = spawn(process.execPath, args, { detached: true, stdio: [...stdio], env });

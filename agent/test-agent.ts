@@ -92,6 +92,7 @@ export async function startAgent(
     settings: {
       defaultLifetime: undefined,
       allowRemotePkcs11: false,
+      websafeAllow: "ssh:*",
       fingerprintHash: "sha256",
       ...options.settings,
     },
