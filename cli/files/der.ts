@@ -9,8 +9,6 @@ const sequenceTag = 0x30;
 const integerTag = 0x02;
 const octetStringTag = 0x04;
 const bitStringTag = 0x03;
-/** [1], constructed: where RFC 5915 has the public key. */
-const publicKeyTag = 0xa1;
 
 interface Element {
   readonly tag: number;
@@ -62,14 +60,9 @@ export function readRsaPrivateKey(der: Buffer) {
   return { n, e, d, p: integer(4), q: integer(5), iqmp: integer(8) };
 }
 
-/** Scalar and point of an ECPrivateKey (SEC 1). @throws {Failure} malformed */
-export function readEcPrivateKey(der: Buffer) {
-  const elements = readSequence(der);
-  const d = trimZeros(valueAt(elements, 1, octetStringTag));
-  const publicKey = elements.find(({ tag }) => tag === publicKeyTag);
-  if (publicKey === undefined) throw notDer();
-  // A bit string begins with the number of bits that its last byte leaves unused.
-  return { d, point: valueAt(readElements(publicKey.value), 0, bitStringTag).subarray(1) };
+/** The scalar of an ECPrivateKey (SEC 1), as a magnitude. @throws {Failure} malformed */
+export function readEcScalar(der: Buffer): Buffer {
+  return trimZeros(valueAt(readSequence(der), 1, octetStringTag));
 }
 
 /** The seed of an Ed25519 key in PKCS#8. @throws {Failure} malformed */

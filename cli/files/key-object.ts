@@ -5,7 +5,7 @@ import type { CurveName } from "../../protocol/public-key.ts";
 import {
   readDsaPrivateKey,
   readDsaPublicNumber,
-  readEcPrivateKey,
+  readEcScalar,
   readEd25519Seed,
   readRsaPrivateKey,
 } from "./der.ts";
@@ -34,9 +34,9 @@ export function privateKeyFields(key: KeyObject): PrivateKey | undefined {
     case "ec": {
       const curve = curveNames[key.asymmetricKeyDetails?.namedCurve ?? ""];
       if (curve === undefined) return undefined;
-      const { d, point } = readEcPrivateKey(key.export({ format: "der", type: "sec1" }));
+      const d = readEcScalar(key.export({ format: "der", type: "sec1" }));
       return {
-        publicKey: { type: "ecdsa", curve, point },
+        publicKey: { type: "ecdsa", curve, point: uncompressedPoint(key) },
         secret: { type: "ecdsa", d },
         certificate: undefined,
       };
@@ -63,4 +63,10 @@ export function privateKeyFields(key: KeyObject): PrivateKey | undefined {
     default:
       return undefined;
   }
+}
+
+/** The public point, also of a key whose file leaves it out or has it in its compressed form. */
+function uncompressedPoint(key: KeyObject): Buffer {
+  const { x = "", y = "" } = createPublicKey(key).export({ format: "jwk" });
+  return Buffer.concat([Buffer.of(4), Buffer.from(x, "base64url"), Buffer.from(y, "base64url")]);
 }
