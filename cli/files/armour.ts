@@ -13,19 +13,30 @@ export interface Armoured {
 const begin = "-----BEGIN ";
 const dashes = "-----";
 
-/** Takes the armour off; undefined where there is none. The buffers are views of `bytes`. */
-export function readArmour(bytes: Buffer): Armoured | undefined {
-  const start = bytes.indexOf(begin);
-  if (start < 0) return undefined;
-  const labelEnd = bytes.indexOf(dashes, start + begin.length);
-  if (labelEnd < 0 || labelEnd - start > 100) return undefined;
-  const label = bytes.toString("latin1", start + begin.length, labelEnd);
-  const bodyStart = labelEnd + dashes.length;
-  const endLine = `-----END ${label}-----`;
-  const end = bytes.indexOf(endLine, bodyStart);
-  if (end < 0) return undefined;
-  const whole = bytes.subarray(start, end + endLine.length);
-  return { label, body: bytes.subarray(bodyStart, end), whole };
+/**
+ * Takes the armour off the first block whose label is wanted: others may stand before it, such as
+ * the parameters of a curve or a certificate. The buffers are views of `bytes`.
+ * @returns undefined where there is no such block
+ */
+export function readArmour(
+  bytes: Buffer,
+  isWanted: (label: string) => boolean,
+): Armoured | undefined {
+  let start = bytes.indexOf(begin);
+  while (start >= 0) {
+    const labelEnd = bytes.indexOf(dashes, start + begin.length);
+    if (labelEnd < 0) return undefined;
+    const label = bytes.toString("latin1", start + begin.length, labelEnd);
+    const bodyStart = labelEnd + dashes.length;
+    const endLine = `-----END ${label}-----`;
+    const end = bytes.indexOf(endLine, bodyStart);
+    if (end >= 0 && isWanted(label)) {
+      const whole = bytes.subarray(start, end + endLine.length);
+      return { label, body: bytes.subarray(bodyStart, end), whole };
+    }
+    start = bytes.indexOf(begin, bodyStart);
+  }
+  return undefined;
 }
 
 /**

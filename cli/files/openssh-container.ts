@@ -44,8 +44,8 @@ export function readContainer(bytes: Buffer): Container | undefined {
 
 /** The blob of the public key within a private key file; undefined for any other file. */
 export function publicKeyOfContainer(file: Buffer): Buffer | undefined {
-  const armoured = readArmour(file);
-  if (armoured?.label !== containerLabel) return undefined;
+  const armoured = readArmour(file, (label) => label === containerLabel);
+  if (armoured === undefined) return undefined;
   const bytes = decodeBase64(armoured.body);
   if (bytes === undefined) return undefined;
   try {

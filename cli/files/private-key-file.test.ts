@@ -2,6 +2,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
+import { openssl, sshKeygen } from "../../fixtures/programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { type KeyOptions, makeKey } from "../test-agent.ts";
@@ -101,6 +102,46 @@ test("encrypted PEM needs the right passphrase", async (t) => {
   }
 });
 
+test("PEM under the ciphers that openssl has had", async (t) => {
+  const workspace = makeWorkspace(t);
+  const plain = await makeKey(workspace, "key", { type: "rsa", more: ["-m", "PEM"] });
+  const { blob } = loadPublicKey(`${plain}.pub`);
+  const make = async (...args: string[]) =>
+    Buffer.from(await workspace.expect(openssl(), [...args, "-in", plain, "-passout", "pass:x"]));
+  const files = [
+    await make("pkcs8", "-topk8", "-scrypt"),
+    await make("pkcs8", "-topk8", "-v1", "PBE-SHA1-3DES"),
+    await make("pkcs8", "-topk8", "-v2", "des3"),
+    await make("rsa", "-traditional", "-des3"),
+    await make("rsa", "-traditional", "-aes192"),
+  ];
+  for (const file of files) {
+    const { key } = await readPrivateKeyFile(file, Buffer.from("x"));
+    t.deepEqual(encodePublicKey(key.publicKey), blob);
+    t.true((await problem(file, Buffer.from("y"))).needsPassphrase);
+  }
+  const legacy = ["-provider", "legacy", "-provider", "default"];
+  const old = await make("pkcs8", "-topk8", "-v1", "PBE-SHA1-RC2-40", ...legacy);
+  t.regex((await problem(old, Buffer.from("x"))).explanation, /cipher that is not supported/);
+});
+
+test("SEC 1 as openssl writes it: with parameters, without the point, compressed", async (t) => {
+  const workspace = makeWorkspace(t);
+  const path = workspace.path("whole");
+  await workspace.expect(openssl(), ["ecparam", "-name", "secp384r1", "-genkey", "-out", path]);
+  const whole = readFileSync(path);
+  t.true(whole.toString().startsWith("-----BEGIN EC PARAMETERS-----"));
+  const expected = await readPrivateKeyFile(whole, none);
+  const forms = [["-no_public"], ["-conv_form", "compressed"]];
+  for (const form of forms) {
+    const file = await workspace.expect(openssl(), ["ec", "-in", path, ...form]);
+    t.deepEqual(await readPrivateKeyFile(Buffer.from(file), none), expected, form.join(" "));
+  }
+  await workspace.expect("chmod", ["600", path]);
+  const line = await workspace.expect(sshKeygen(), ["-y", "-f", path]);
+  t.is(line.split(" ")[1], encodePublicKey(expected.key.publicKey).toString("base64"));
+});
+
 test("Ed25519 in PKCS#8, as openssl writes it", async (t) => {
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");
   const pem = privateKey.export({ format: "pem", type: "pkcs8" });
@@ -119,11 +160,12 @@ test("keys that SSH has no name for are refused by their type", async (t) => {
 });
 
 test("files that are something else are called by their name", async (t) => {
-  const explanations: [string, RegExp][] = [
+  const explanations: [string | Buffer, RegExp][] = [
     ["", /empty/],
     ["ssh-ed25519 AAAAC3Nza comment\n", /public key/],
     ["ssh-ed25519-cert-v01@openssh.com AAAAIHNza comment\n", /certificate/],
-    ["PuTTY-User-Key-File-3: ssh-ed25519\n", /puttygen/],
+    ["PuTTY-User-Key-File-1: ssh-rsa\n", /version 1.*puttygen/],
+    ["PuTTY-User-Key-File-3: ssh-ed25519\n", /damaged/],
     [
       "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
       /certificate, not a private/,
@@ -131,15 +173,38 @@ test("files that are something else are called by their name", async (t) => {
     ["-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", /damaged/],
     ["-----BEGIN OPENSSH PRIVATE KEY-----\n!\n-----END OPENSSH PRIVATE KEY-----\n", /damaged/],
     ["-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", /damaged/],
-    ["-----BEGIN RSA PRIVATE KEY-----\n", /not a private key/],
+    ["-----BEGIN RSA PRIVATE KEY-----\n", /end is missing/],
+    ["-----BEGIN EC PARAMETERS-----\nAA==\n-----END EC PARAMETERS-----\n", /parameters of a curve/],
+    ["---- BEGIN SSH2 PUBLIC KEY ----\n", /public key/],
+    ["---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n", /ssh\.com.*puttygen/],
+    ["SSH PRIVATE KEY FILE FORMAT 1.1\n", /protocol 1/],
+    ["# made today\nAGE-SECRET-KEY-1AAAA\n", /key of age/],
+    ['{ "kty": "EC" }', /JSON Web Key/],
+    ["\x7fELF\x02", /ssh-add -s/],
+    [Buffer.from("\ufeff-----BEGIN", "utf16le"), /UTF-16/],
+    ["# mine\nhost.example ssh-ed25519 AAAAC3Nza\n", /list of public keys/],
+    ['command="x" ssh-rsa AAAAB3Nza me\n', /list of public keys/],
     ["garbage", /not a private key/],
   ];
   for (const [file, explanation] of explanations) {
     const error = await problem(file);
     t.is(error.message, "invalid format");
-    t.regex(error.explanation, explanation, file);
+    t.regex(error.explanation, explanation, file.toString());
     t.false(error.needsPassphrase);
   }
+});
+
+test("files in DER are called by their name", async (t) => {
+  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  for (const type of ["sec1", "pkcs8"] as const) {
+    const error = await problem(privateKey.export({ format: "der", type }));
+    t.regex(error.explanation, /private key in DER; convert it with: openssl pkey -inform DER/);
+  }
+  const spki = publicKey.export({ format: "der", type: "spki" });
+  t.regex((await problem(spki)).explanation, /certificate or a key in DER/);
+  const pkcs12 = Buffer.from("30060201033001aa", "hex");
+  t.regex((await problem(pkcs12)).explanation, /openssl pkcs12/);
+  t.regex((await problem(pkcs12.subarray(0, 5))).explanation, /not a private key/);
 });
 
 test("a damaged file is refused, whichever byte it is", async (t) => {

@@ -1,14 +1,15 @@
 /**
  * Private keys in files.
  *
- * Three readers share the formats: `ssh2-streams` reads what ssh-keygen writes today (OpenSSH's
+ * Four readers share the formats: `ssh2-streams` reads what ssh-keygen writes today (OpenSSH's
  * container, unencrypted or under aes-ctr and aes-gcm), `node:crypto` reads PEM (PKCS#1, SEC 1,
- * PKCS#8, and their encrypted forms) from bytes to bytes, and a reader of ours the rest of the
- * container: its other ciphers, and FIDO keys.
+ * PKCS#8, and their encrypted forms) from bytes to bytes, and readers of ours the rest of the
+ * container (its other ciphers, and FIDO keys) and PuTTY's files.
  */
 import type { PrivateKey } from "../../protocol/private-key.ts";
 import { type Armoured, decodeBase64, readArmour } from "./armour.ts";
 import { containerLabel, readContainer } from "./openssh-container.ts";
+import { isPutty } from "./putty-file.ts";
 
 /** A private key from a file. Its secret fields are the caller's to overwrite. */
 export interface LoadedKey {
@@ -51,14 +52,22 @@ export function invalidFormat(explanation: string): KeyFileError {
  * @throws {KeyFileError}
  */
 export async function readPrivateKeyFile(file: Buffer, passphrase: Buffer): Promise<LoadedKey> {
-  const armoured = readArmour(file);
-  if (armoured === undefined) throw invalidFormat(describeForeign(file));
-  if (armoured.label === containerLabel) return readOpenSsh(armoured, passphrase);
-  if (armoured.label.endsWith("PRIVATE KEY")) {
+  const armoured = readArmour(file, isPrivateKeyLabel);
+  if (armoured?.label === containerLabel) return readOpenSsh(armoured, passphrase);
+  if (armoured !== undefined) {
     const { readPem } = await import("./pem.ts");
     return readPem(armoured, passphrase);
   }
-  throw invalidFormat(`The file holds a ${armoured.label.toLowerCase()}, not a private key.`);
+  if (isPutty(file)) {
+    const { readPutty } = await import("./putty-private.ts");
+    return readPutty(file, passphrase);
+  }
+  const { describeForeign } = await import("./foreign-file.ts");
+  throw invalidFormat(describeForeign(file));
+}
+
+function isPrivateKeyLabel(label: string): boolean {
+  return label.endsWith("PRIVATE KEY");
 }
 
 async function readOpenSsh(armoured: Armoured, passphrase: Buffer): Promise<LoadedKey> {
@@ -77,23 +86,4 @@ async function readOpenSsh(armoured: Armoured, passphrase: Buffer): Promise<Load
   } finally {
     bytes?.fill(0);
   }
-}
-
-/** What a file without armour is, as far as its beginning tells. */
-function describeForeign(file: Buffer): string {
-  const start = file.toString("latin1", 0, 64);
-  if (file.length === 0) return "The file is empty.";
-  if (start.startsWith("PuTTY-User-Key-File-")) {
-    return "The file is a PuTTY key; convert it with: puttygen FILE -O private-openssh -o NEWFILE";
-  }
-  if (/^(sk-)?(ssh|ecdsa)-\S*-cert-v01@openssh\.com /.test(start)) {
-    return "The file is a certificate; name the private key, and this is added with it as FILE-cert.pub.";
-  }
-  if (/^(sk-)?(ssh|ecdsa)-\S+ AAAA/.test(start) || start.startsWith("---- BEGIN SSH2 PUBLIC KEY")) {
-    return "The file is a public key; name the private key, whose name has no .pub.";
-  }
-  if (start.startsWith("SSH PRIVATE KEY FILE FORMAT 1.")) {
-    return "The file is a key of SSH protocol 1, which is not in use any more.";
-  }
-  return "The file is not a private key.";
 }

@@ -5,6 +5,7 @@ import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { systemErrorText } from "../system-errors.ts";
 import { publicKeyOfContainer } from "./openssh-container.ts";
+import { publicKeyOfPutty } from "./putty-file.ts";
 
 /** A public key or certificate with the comment that stands behind it. */
 export interface PublicKeyLine {
@@ -26,7 +27,7 @@ export class PublicKeyFileError extends Error {
 
 /**
  * Loads the public key that a path stands for: the file itself, `FILE.pub`, or the public part of a
- * private key in OpenSSH's format.
+ * private key in OpenSSH's or PuTTY's format.
  * @throws {PublicKeyFileError}
  */
 export function loadPublicKey(path: string): PublicKeyLine {
@@ -35,6 +36,8 @@ export function loadPublicKey(path: string): PublicKeyLine {
     const line = keyWithin(bytes) ?? keyWithin(readOrFail(`${path}.pub`));
     if (line !== undefined) return line;
     if (bytes instanceof Error) throw new PublicKeyFileError(systemErrorText(bytes), true);
+    const putty = publicKeyOfPutty(bytes);
+    if (putty !== undefined) return putty;
     const blob = publicKeyOfContainer(bytes);
     if (blob !== undefined) return { blob, comment: "no comment" };
     // OpenSSH ends up with the error of the last file that it tried.

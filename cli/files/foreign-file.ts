@@ -1,0 +1,100 @@
+/** What a file is that holds no private key, told by how it begins. */
+import { readArmour } from "./armour.ts";
+
+/** What a beginning shows, and what to say then. */
+interface Kind {
+  /** Matched against the beginning, where each byte is a character of Latin-1. */
+  readonly beginning: RegExp;
+  readonly sentence: string;
+}
+
+const publicKey = "The file is a public key; name the private key, whose name has no .pub.";
+
+const kinds: readonly Kind[] = [
+  { beginning: /^$/, sentence: "The file is empty." },
+  {
+    beginning: /^\s*(sk-)?(ssh|ecdsa)-\S*-cert-v01@openssh\.com AAAA/,
+    sentence:
+      "The file is a certificate; name the private key, and this is added with it as FILE-cert.pub.",
+  },
+  { beginning: /^\s*(sk-)?(ssh|ecdsa)-\S+ AAAA/, sentence: publicKey },
+  { beginning: /^---- BEGIN SSH2 PUBLIC KEY ----/, sentence: publicKey },
+  {
+    beginning: /^---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----/,
+    sentence:
+      "The file is a private key of ssh.com; convert it with: puttygen FILE -O private-openssh -o NEWFILE",
+  },
+  {
+    beginning: /^SSH PRIVATE KEY FILE FORMAT 1\./,
+    sentence: "The file is a key of SSH protocol 1, which is not in use any more.",
+  },
+  { beginning: /^SSHKRL\n/, sentence: "The file is a list of revoked keys." },
+  {
+    beginning: /^(\x7fELF|\xcf\xfa\xed\xfe|\xca\xfe\xba\xbe)/,
+    sentence: "The file is a program or library; load a PKCS#11 library with: ssh-add -s FILE",
+  },
+  {
+    beginning: /^(\xff\xfe|\xfe\xff)/,
+    sentence: "The file is text in UTF-16; save it in UTF-8.",
+  },
+  {
+    beginning: /^(#.*\s+)*AGE-SECRET-KEY-/,
+    sentence: "The file is a key of age, which is not for SSH.",
+  },
+  {
+    beginning: /^\s*\{.*"kty"/s,
+    sentence: "The file is a JSON Web Key; a key in PEM can be added.",
+  },
+  {
+    beginning: /^(#.*\s+|\s+)*\S.* (sk-)?(ssh|ecdsa)-\S+ AAAA/,
+    sentence: "The file is a list of public keys, not a private key.",
+  },
+];
+
+/** Labels of armour for which their own words in small letters do not do. */
+const labels: Readonly<Record<string, string>> = {
+  CERTIFICATE: "an X.509 certificate",
+  "TRUSTED CERTIFICATE": "an X.509 certificate",
+  "CERTIFICATE REQUEST": "a request for an X.509 certificate",
+  "EC PARAMETERS": "the parameters of a curve",
+  "SSH SIGNATURE": "a signature of SSH",
+  "PGP PRIVATE KEY BLOCK": "a key of OpenPGP",
+  "PGP PUBLIC KEY BLOCK": "a public key of OpenPGP",
+};
+
+/** One sentence on what a file is, as far as that can be told. No byte of the file is in it. */
+export function describeForeign(file: Buffer): string {
+  const armoured = readArmour(file, () => true);
+  if (armoured !== undefined) {
+    const { label } = armoured;
+    const isPlain = /^[A-Z0-9 ]+$/.test(label);
+    const name = labels[label] ?? (isPlain ? `a ${label.toLowerCase()}` : "something else");
+    return `The file holds ${name}, not a private key.`;
+  }
+  const beginning = file.toString("latin1", 0, 512);
+  if (/^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(beginning)) {
+    return "The file is a private key whose end is missing.";
+  }
+  const kind = kinds.find((known) => known.beginning.test(beginning));
+  return kind?.sentence ?? describeDer(file) ?? "The file is not a private key.";
+}
+
+const sequence = 0x30;
+const integer = 0x02;
+
+/** What a file in DER is, by its first field: the version of a private key or of PKCS#12. */
+function describeDer(file: Buffer): string | undefined {
+  const lengthByte = file[1] ?? 0;
+  const width = lengthByte < 0x80 ? 0 : lengthByte & 0x7f;
+  if (file[0] !== sequence || width > 4 || file.length < 6 + width) return undefined;
+  const length = width === 0 ? lengthByte : file.readUIntBE(2, width);
+  const content = file.subarray(2 + width);
+  if (length !== content.length) return undefined;
+  if (content[0] !== integer) {
+    return "The file is a certificate or a key in DER; give a private key in PEM.";
+  }
+  if (content[2] === 3) {
+    return "The file is PKCS#12; take the key out with: openssl pkcs12 -in FILE -nocerts -out NEWFILE";
+  }
+  return "The file is a private key in DER; convert it with: openssl pkey -inform DER -in FILE -out NEWFILE";
+}
