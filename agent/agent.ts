@@ -1,6 +1,7 @@
 /** What an agent is made of; handlers get it handed to them. */
 import type { FailureReason } from "../protocol/extensions/failure-reason.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
+import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
 import type { PeerCredentials } from "./host/libc.ts";
 import { Keyring, type KeyringIdentity } from "./keyring.ts";
@@ -28,6 +29,7 @@ export interface AgentSettings {
 export interface AgentParts {
   readonly settings: AgentSettings;
   readonly providers: ProviderRegistry;
+  readonly authenticators: AuthenticatorParts;
   readonly ask: Ask;
   readonly clock: Clock;
   readonly wallClock: WallClock;
@@ -41,6 +43,7 @@ export class Agent {
   readonly keyring: Keyring;
   readonly providers: ProviderRegistry;
   readonly lock: AgentLock;
+  readonly authenticators: AuthenticatorParts;
   readonly ask: Ask;
   readonly clock: Clock;
   readonly wallClock: WallClock;
@@ -49,6 +52,7 @@ export class Agent {
   constructor(parts: AgentParts) {
     this.settings = parts.settings;
     this.providers = parts.providers;
+    this.authenticators = parts.authenticators;
     this.ask = parts.ask;
     this.clock = parts.clock;
     this.wallClock = parts.wallClock;

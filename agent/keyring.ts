@@ -6,6 +6,7 @@
 import type { Certificate } from "../protocol/certificate.ts";
 import type { DestinationConstraint } from "../protocol/constraints.ts";
 import type { PublicKey } from "../protocol/public-key.ts";
+import type { Authenticator } from "./fido/authenticator.ts";
 import type { Clock } from "./host/clock.ts";
 import type { Signer } from "./keys/software-key.ts";
 
@@ -18,7 +19,7 @@ export interface KeyringIdentity {
   readonly key: PublicKey;
   readonly keyBlob: Buffer;
   readonly certificate: Certificate | undefined;
-  readonly signer: Signer;
+  readonly signer: Signer | Authenticator;
   readonly limits: Limits;
   /** The canonical path of the provider that serves it; undefined for a key in memory. */
   readonly provider: string | undefined;

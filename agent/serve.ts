@@ -2,6 +2,7 @@
 import type { Server } from "node:net";
 import { dirname, join } from "node:path";
 import { Agent } from "./agent.ts";
+import { skHelper } from "./fido/helper.ts";
 import { systemClock, systemWallClock } from "./host/clock.ts";
 import { loadLibc } from "./host/libc.ts";
 import { programPath } from "./host/program.ts";
@@ -10,6 +11,7 @@ import type { AgentOptions } from "./options.ts";
 import { ProviderRegistry } from "./pkcs11/registry.ts";
 import { parseAllowedProviders } from "./policy/allowed-providers.ts";
 import { askpass } from "./policy/confirm.ts";
+import { askpassNotice, askpassPin } from "./policy/notice.ts";
 import { createAgentServer } from "./server.ts";
 
 /** As OpenSSH's agent ends by a signal. */
@@ -17,6 +19,9 @@ const endedBySignal = 2;
 
 /** Keeps a helper's memory small: what it makes is short-lived and little. */
 const smallHeap = ["--max-semi-space-size=1"];
+
+/** Milliseconds that a signature of a FIDO authenticator may take: somebody has to touch it. */
+const touchLimit = 120_000;
 
 /** Milliseconds between looks at whether the parent is there. */
 const parentInterval = 1000;
@@ -78,6 +83,16 @@ function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
       log,
       showModuleMessages: isDebugging,
     }),
+    authenticators: {
+      askHelper: skHelper({
+        environment: process.env,
+        limit: touchLimit,
+        showMessages: isDebugging,
+      }),
+      notify: askpassNotice(process.env),
+      askPin: askpassPin(process.env),
+      fingerprintHash: options.fingerprintHash,
+    },
     ask: askpass(process.env),
     clock: systemClock,
     wallClock: systemWallClock,

@@ -11,6 +11,8 @@ import type { PrivateKey, SecretFields } from "../protocol/private-key.ts";
 import { encodePublicKey, type PublicKey } from "../protocol/public-key.ts";
 import { type SignatureAlgorithm, signatureAlgorithm, signNow } from "../protocol/signature.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
+import type { AuthenticatorParts } from "./fido/authenticator.ts";
+import { skHelper } from "./fido/helper.ts";
 import type { Clock } from "./host/clock.ts";
 import type { Libc } from "./host/libc.ts";
 import { makeRegistry } from "./pkcs11/test-registry.ts";
@@ -57,6 +59,7 @@ export class TestClock implements Clock {
 export interface TestAgentOptions {
   readonly settings?: Partial<AgentSettings>;
   readonly ask?: Ask;
+  readonly authenticators?: Partial<AuthenticatorParts>;
   readonly clock?: Clock;
   /** Seconds since 1970. */
   readonly now?: bigint;
@@ -97,6 +100,13 @@ export async function startAgent(
       ...options.settings,
     },
     providers: makeRegistry(t, { env: options.cardEnvironment ?? {} }),
+    authenticators: {
+      askHelper: skHelper({ environment: process.env, limit: 60_000, showMessages: false }),
+      notify: () => () => {},
+      askPin: () => Promise.resolve(undefined),
+      fingerprintHash: "sha256",
+      ...options.authenticators,
+    },
     ask: options.ask ?? (() => Promise.resolve(false)),
     clock: options.clock ?? new TestClock(),
     wallClock: () => options.now ?? 1_800_000_000n,

@@ -16,7 +16,7 @@ import { limitsOf, narrow } from "../requests/limits.ts";
 /** Attaches the certificate to its key, whose signer and constraints it shares. */
 export function addCertificate(agent: Agent, connection: ConnectionState, body: Buffer): Reply {
   const request = decodeAddCertificate(body);
-  const { limits } = limitsOf(agent, request.constraints, false);
+  const { limits } = limitsOf(agent, request.constraints, "certificate");
   const blob = Buffer.from(request.certificate);
   const identified = identify(blob);
   const certificate = identified?.certificate;

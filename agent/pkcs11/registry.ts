@@ -51,8 +51,7 @@ export class ProviderRegistry {
    */
   async add(requested: string, pin: Buffer): Promise<Provider> {
     try {
-      const path = await canonicalPath(requested);
-      if (!this.#options.allowed.allows(path)) throw notAllowed(path);
+      const path = await this.allowedPath(requested);
       const { helper, showModuleMessages = false } = this.#options;
       const limits = this.#limits;
       const log = this.#log;
@@ -67,6 +66,16 @@ export class ProviderRegistry {
     } finally {
       pin.fill(0);
     }
+  }
+
+  /**
+   * The canonical path of a library that may be loaded.
+   * @throws {Failure} no-such-file, provider-not-allowed
+   */
+  async allowedPath(requested: string): Promise<string> {
+    const path = await canonicalPath(requested);
+    if (!this.#options.allowed.allows(path)) throw notAllowed(path);
+    return path;
   }
 
   /**

@@ -26,12 +26,18 @@ export function askpass(environment: NodeJS.ProcessEnv): Ask {
         "Start ssh-agent with SSH_ASKPASS and DISPLAY set, or with SSH_ASKPASS_REQUIRE=force.",
       );
     }
-    const program = environment.SSH_ASKPASS || defaultAskpass;
+    const program = askpassProgram(environment);
     return run(program, question, { ...environment, SSH_ASKPASS_PROMPT: "confirm" });
   };
 }
 
-function mayAsk(environment: NodeJS.ProcessEnv): boolean {
+/** The program that asks. */
+export function askpassProgram(environment: NodeJS.ProcessEnv): string {
+  return environment.SSH_ASKPASS || defaultAskpass;
+}
+
+/** Whether there is a display to ask on, or the program is to be run without one. */
+export function mayAsk(environment: NodeJS.ProcessEnv): boolean {
   const require = environment.SSH_ASKPASS_REQUIRE?.toLowerCase();
   if (require === "force") return true;
   if (require === "never") return false;

@@ -1,13 +1,17 @@
 /** Requests 17 and 25: a private key, alone or with its certificate (RFC 9987, section 3.2). */
 import { identify, verifyCertificate } from "../../protocol/certificate.ts";
-import { malformed } from "../../protocol/failure.ts";
-import { identityBlob, wipePrivateKey } from "../../protocol/private-key.ts";
+import { Failure, malformed } from "../../protocol/failure.ts";
+import { identityBlob, type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
+import { Authenticator } from "../fido/authenticator.ts";
 import type { KeyringIdentity } from "../keyring.ts";
-import { softwareSigner } from "../keys/software-key.ts";
+import { type Signer, softwareSigner } from "../keys/software-key.ts";
 import { limitsOf } from "./limits.ts";
+
+/** The name of the library that is a part of OpenSSH. */
+const internalProvider = "internal";
 
 /** Adds an identity, or gives the one with the same blob a new comment and new constraints. */
 export async function addIdentity(
@@ -17,14 +21,14 @@ export async function addIdentity(
 ): Promise<Reply> {
   const { key, comment, constraints } = request;
   try {
-    const { limits } = limitsOf(agent, constraints, false);
+    const { limits, skProvider } = limitsOf(agent, constraints, "key");
     const blob = Buffer.from(identityBlob(key));
     const identified = identify(blob);
     if (identified === undefined) throw malformed("The key's type is not known.");
     if (identified.certificate !== undefined && !verifyCertificate(blob)) {
       throw malformed("The certificate is not signed by the key of its authority.");
     }
-    const signer = await softwareSigner(key);
+    const signer = await signerOf(agent, { ...key, publicKey: identified.key }, skProvider);
     const identity: KeyringIdentity = {
       ...identified,
       blob,
@@ -39,4 +43,23 @@ export async function addIdentity(
   } finally {
     wipePrivateKey(key);
   }
+}
+
+/**
+ * What signs for a private key. A key on an authenticator cannot be tried out: it may want a touch.
+ * @param provider the library that the client names for such a key; OpenSSH's own without it
+ */
+async function signerOf(
+  agent: Agent,
+  key: PrivateKey,
+  provider: string | undefined,
+): Promise<Signer | Authenticator> {
+  const isOnAuthenticator = key.secret.type === "sk-ecdsa" || key.secret.type === "sk-ed25519";
+  if (!isOnAuthenticator) {
+    if (provider === undefined) return softwareSigner(key);
+    throw new Failure("unsupported", "Only keys on FIDO authenticators have a provider.");
+  }
+  const isInternal = provider === undefined || provider.toLowerCase() === internalProvider;
+  const path = isInternal ? internalProvider : await agent.providers.allowedPath(provider);
+  return new Authenticator(agent.authenticators, key, path);
 }

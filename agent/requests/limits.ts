@@ -15,22 +15,26 @@ export interface Constraints {
   readonly limits: Limits;
   /** `associated-certs-v00@openssh.com`: undefined when it was not there. */
   readonly associatedCerts: Extract<Constraint, { type: "associated-certs" }> | undefined;
+  /** `sk-provider@openssh.com`: as the client wrote it; undefined when it was not there. */
+  readonly skProvider: string | undefined;
 }
 
 /**
  * Reads the constraints of a request. The result shares no bytes with the request.
- * @param withCertificates whether the request may come with certificates
+ * @param kind which constraints besides the limits the request may come with: a card's may have
+ *   certificates, a key's a provider for FIDO keys
  * @throws {Failure} unsupported, for a constraint that cannot be kept here
  */
 export function limitsOf(
   agent: Agent,
   constraints: readonly Constraint[],
-  withCertificates: boolean,
+  kind: "card" | "key" | "certificate",
 ): Constraints {
   let lifetime = agent.settings.defaultLifetime;
   let confirm = false;
   let destinations: readonly DestinationConstraint[] = [];
   let associatedCerts: Constraints["associatedCerts"];
+  let skProvider: string | undefined;
   for (const constraint of copyOf(constraints)) {
     switch (constraint.type) {
       case "lifetime":
@@ -43,16 +47,18 @@ export function limitsOf(
         destinations = constraint.destinations;
         break;
       case "associated-certs":
-        if (!withCertificates)
-          throw new Failure("unsupported", "Only cards come with certificates.");
+        if (kind !== "card") throw new Failure("unsupported", "Only cards come with certificates.");
         associatedCerts = constraint;
         break;
       case "sk-provider":
-        throw new Failure("unsupported", "Keys on FIDO authenticators are not supported.");
+        if (kind !== "key")
+          throw new Failure("unsupported", "Only keys come with a provider for FIDO keys.");
+        skProvider = constraint.provider;
+        break;
     }
   }
   const expires = lifetime === undefined ? undefined : agent.clock.now() + lifetime * 1000;
-  return { limits: { expires, confirm, destinations }, associatedCerts };
+  return { limits: { expires, confirm, destinations }, associatedCerts, skProvider };
 }
 
 /**

@@ -5,9 +5,11 @@ import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
+import { Authenticator } from "../fido/authenticator.ts";
 import type { KeyringIdentity } from "../keyring.ts";
 import { confirmQuestion, describeProcess } from "../policy/confirm.ts";
 import { checkSignature } from "../policy/destinations.ts";
+import { checkWebsafe } from "../policy/websafe.ts";
 
 type SignRequest = Extract<Request, { type: "sign" }>;
 
@@ -29,9 +31,9 @@ export function sign(
     const login = checkSignature(destinations, sessions, keyBlob, data, agent.wallClock);
     destination = `Login as user ${JSON.stringify(login.user)} at a listed host.`;
   }
-  if (!confirm) return signWith(agent, identity, request);
+  if (!confirm) return signWith(agent, identity, request, destination);
   return confirmUse(agent, connection, identity, destination).then(() =>
-    signWith(agent, identity, request),
+    signWith(agent, identity, request, destination),
   );
 }
 
@@ -39,12 +41,31 @@ function signWith(
   agent: Agent,
   identity: KeyringIdentity,
   request: SignRequest,
+  destination: string | undefined,
 ): Reply | Promise<Reply> {
+  const { signer } = identity;
+  if (signer instanceof Authenticator) {
+    return touchAndSign(agent, identity, signer, request, destination);
+  }
   const algorithm = signatureAlgorithm(identity.key, request.flags);
   agent.log(`sign with ${describeIdentity(identity)}, ${algorithm}`);
-  const signature = identity.signer.sign(algorithm, request.data);
+  const signature = signer.sign(algorithm, request.data);
   if (Buffer.isBuffer(signature)) return { type: "signature", signature };
   return signature.then((bytes) => ({ type: "signature", signature: bytes }));
+}
+
+async function touchAndSign(
+  agent: Agent,
+  identity: KeyringIdentity,
+  authenticator: Authenticator,
+  { keyBlob, data }: SignRequest,
+  destination: string | undefined,
+): Promise<Reply> {
+  checkWebsafe(agent.settings.websafeAllow, authenticator.application, data, keyBlob);
+  agent.log(`sign with ${describeIdentity(identity)}, on an authenticator`);
+  const signature = await authenticator.sign(data, destination);
+  checkStillThere(agent, identity);
+  return { type: "signature", signature };
 }
 
 async function confirmUse(
@@ -60,7 +81,11 @@ async function confirmUse(
   if (!(await agent.ask(question))) {
     throw new Failure("user-refused", "The use of this key was not confirmed.");
   }
-  // Minutes may have passed: the agent may be locked, and the identity gone, by now.
+  checkStillThere(agent, identity);
+}
+
+/** A person was waited for: the agent may be locked, and the identity gone, by now. */
+function checkStillThere(agent: Agent, identity: KeyringIdentity): void {
   if (agent.lock.isLocked) throw new Failure("locked", "The agent was locked meanwhile.");
   if (agent.keyring.find(identity.blob) === undefined) {
     throw new Failure("key-not-found", "The key was removed meanwhile.");

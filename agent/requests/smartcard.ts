@@ -16,7 +16,7 @@ export async function addSmartcardKey(
   request: Extract<Request, { type: "add-smartcard-key" }>,
 ): Promise<Reply> {
   refuseRemote(agent, connection);
-  const constraints = limitsOf(agent, request.constraints, true);
+  const constraints = limitsOf(agent, request.constraints, "card");
   const certificates = readCertificates(constraints);
   const provider = await agent.providers.add(request.provider, request.pin);
   const earlier = agent.keyring.removeProvider(provider.path);

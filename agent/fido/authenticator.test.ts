@@ -1,0 +1,210 @@
+/**
+ * Keys on FIDO authenticators, signing through OpenSSH's ssh-sk-helper with the software
+ * authenticator of OpenSSH's own tests; a stand-in for the helper does what that one cannot.
+ */
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { skDummy, sshKeygen } from "../../fixtures/programs.ts";
+import { makeWorkspace } from "../../fixtures/workspace.ts";
+import type { AgentClient } from "../../protocol/client.ts";
+import type { Constraint } from "../../protocol/constraints.ts";
+import { type PrivateKey, readPrivateKey } from "../../protocol/private-key.ts";
+import { encodePublicKey } from "../../protocol/public-key.ts";
+import { verifySignature } from "../../protocol/signature.ts";
+import { Reader, Writer } from "../../protocol/wire.ts";
+import { makeAuthority, startAgent, type TestAgentOptions } from "../test-agent.ts";
+import { skHelper } from "./helper.ts";
+
+const refused = { message: "agent refused operation" };
+const dummy: Constraint = { type: "sk-provider", provider: skDummy() };
+const file = signedFile();
+
+/** What `ssh-keygen -Y sign` has an agent sign. */
+function signedFile(): Buffer {
+  const fields = new Writer().text("file").text("").text("sha512").string(Buffer.alloc(64));
+  return Buffer.concat([Buffer.from("SSHSIG"), fields.finish()]);
+}
+
+/** A key of the software authenticator, made by ssh-keygen. */
+async function makeSkKey(t: ExecutionContext, type: string, ...options: string[]) {
+  const workspace = makeWorkspace(t);
+  const args = ["-q", "-t", type, "-N", "", "-w", skDummy(), "-f", "key"];
+  await workspace.expect(sshKeygen(), [...args, ...options.flatMap((option) => ["-O", option])]);
+  const lines = readFileSync(workspace.path("key"), "latin1").split("\n");
+  const armour = lines.filter((line) => !line.startsWith("-")).join("");
+  const container = new Reader(Buffer.from(armour, "base64").subarray("openssh-key-v1\0".length));
+  for (let field = 0; field < 3; field++) container.string();
+  container.uint32();
+  container.string();
+  const plain = container.string();
+  return readPrivateKey(new Reader(plain.subarray(8)));
+}
+
+/** A program in the place of ssh-sk-helper, which answers with these bytes. */
+function standIn(t: ExecutionContext, script: string) {
+  const folder = mkdtempSync(join(tmpdir(), "ca-"));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "helper");
+  writeFileSync(path, `#!/bin/sh\n${script}\n`);
+  chmodSync(path, 0o700);
+  const environment = { ...process.env, SSH_SK_HELPER: path };
+  return skHelper({ environment, limit: 2000, showMessages: false });
+}
+
+/** A helper's answer that it failed with an error of OpenSSH. */
+function failing(t: ExecutionContext, code: number) {
+  return standIn(
+    t,
+    `cat >/dev/null; printf '\\0\\0\\0\\11\\5\\0\\0\\0\\0\\0\\0\\0\\${code.toString(8)}'`,
+  );
+}
+
+async function connected(t: ExecutionContext, options: TestAgentOptions, key: PrivateKey) {
+  const { connect } = await startAgent(t, options);
+  const client = await connect();
+  await client.addIdentity(key, "on an authenticator", [dummy]);
+  return client;
+}
+
+async function reasonOf(t: ExecutionContext, client: AgentClient, attempt: Promise<unknown>) {
+  await t.throwsAsync(attempt, refused);
+  return client.failureReason();
+}
+
+for (const type of ["ecdsa-sk", "ed25519-sk"]) {
+  test(`a key of type ${type} and its certificates sign`, async (t) => {
+    const key = await makeSkKey(t, type);
+    const client = await connected(t, {}, key);
+    const authority = makeAuthority();
+    const certificate = authority.certify(key.publicKey, { serial: 1n });
+    await client.addIdentity({ ...key, certificate }, "certified", [dummy]);
+    const attached = authority.certify(key.publicKey, { serial: 2n });
+    await client.addCertificate({
+      certificate: attached,
+      comment: "",
+      replace: false,
+      constraints: [],
+    });
+    t.is((await client.identities()).length, 3);
+    for (const blob of [encodePublicKey(key.publicKey), certificate, attached]) {
+      const signature = await client.sign(blob, Buffer.from("data"), 0);
+      t.true(verifySignature(key.publicKey, signature, Buffer.from("data")));
+    }
+  });
+}
+
+test("who has to touch is told, with the purpose; who need not is not", async (t) => {
+  const notices: string[] = [];
+  const notify = (text: string) => {
+    notices.push(text);
+    return () => notices.push("done");
+  };
+  for (const options of [[], ["no-touch-required"]]) {
+    notices.length = 0;
+    const key = await makeSkKey(t, "ed25519-sk", ...options);
+    const client = await connected(t, { authenticators: { notify } }, key);
+    await client.sign(encodePublicKey(key.publicKey), Buffer.from("data"), 0);
+    if (options.length > 0) t.deepEqual(notices, []);
+    else t.regex(notices.join("\n"), /^Confirm user presence for key ED25519-SK SHA256:\S+\ndone$/);
+  }
+});
+
+test("a key for a web site signs logins and files, and nothing else unless it may", async (t) => {
+  const key = await makeSkKey(t, "ed25519-sk");
+  if (key.publicKey.type !== "sk-ed25519") return t.fail();
+  // ssh-keygen makes no such key.
+  const site = { ...key, publicKey: { ...key.publicKey, application: "example.org" } };
+  const blob = encodePublicKey(site.publicKey);
+  const challenge = Buffer.from("challenge");
+  const login = new Writer().text("session").byte(50).text("alice").text("ssh-connection");
+  login.text("publickey").bool(true).text("sk-ssh-ed25519@openssh.com").string(blob);
+  const client = await connected(t, {}, site);
+  await t.notThrowsAsync(client.sign(blob, file, 0));
+  await t.notThrowsAsync(client.sign(blob, login.finish(), 0));
+  for (const data of [challenge, file.subarray(1), file.subarray(0, -1)]) {
+    const reason = await reasonOf(t, client, client.sign(blob, data, 0));
+    t.is(reason?.code, "unsupported");
+    t.regex(reason?.sentence ?? "", /example\.org/);
+  }
+  for (const websafeAllow of [undefined, "ssh:*,example.*"]) {
+    const other = await connected(t, { settings: { websafeAllow } }, site);
+    await t.notThrowsAsync(other.sign(blob, challenge, 0));
+  }
+});
+
+test("the library of a key is one that the agent may load, and a library of FIDO keys", async (t) => {
+  const key = await makeSkKey(t, "ed25519-sk");
+  const client = await (await startAgent(t)).connect();
+  const missing = client.addIdentity(key, "", [{ type: "sk-provider", provider: "/no/such.so" }]);
+  t.is((await reasonOf(t, client, missing))?.code, "no-such-file");
+  const { publicKey } = key;
+  for (const provider of ["internal", process.execPath]) {
+    await client.addIdentity(key, "", [{ type: "sk-provider", provider }]);
+    const signing = client.sign(encodePublicKey(publicKey), Buffer.from("data"), 0);
+    t.regex((await reasonOf(t, client, signing))?.code ?? "", /^(no-token|unsupported)$/);
+  }
+});
+
+test("a PIN is asked for when the authenticator wants one, once", async (t) => {
+  const key = await makeSkKey(t, "ed25519-sk");
+  const blob = encodePublicKey(key.publicKey);
+  const questions: string[] = [];
+  const pins: Buffer[] = [];
+  const askPin = async (question: string) => {
+    questions.push(question);
+    return pins.shift();
+  };
+  const authenticators = { askHelper: failing(t, 43), askPin };
+  const client = await connected(t, { authenticators }, key);
+  const sign = () => client.sign(blob, Buffer.from("data"), 0);
+  t.is((await reasonOf(t, client, sign()))?.code, "pin-required");
+  const pin = Buffer.from("1234");
+  pins.push(pin);
+  t.is((await reasonOf(t, client, sign()))?.code, "pin-incorrect");
+  t.deepEqual(pin, Buffer.alloc(4));
+  t.is(questions.length, 2);
+  t.regex(questions[0] ?? "", /^Enter PIN and confirm user presence for ED25519-SK SHA256:\S+: $/);
+});
+
+test("what the helper may do wrong has a reason", async (t) => {
+  const key = await makeSkKey(t, "ed25519-sk");
+  const blob = encodePublicKey(key.publicKey);
+  const environment = { SSH_SK_HELPER: "/no/such/helper" };
+  const cases = [
+    [failing(t, 60), "no-token"],
+    [failing(t, 46), "key-not-found"],
+    [failing(t, 59), "unsupported"],
+    [failing(t, 4), "unsupported"],
+    [standIn(t, "exit 3"), "module-crashed"],
+    [standIn(t, "kill -9 $$"), "module-crashed"],
+    [standIn(t, "printf '\\0\\0\\0\\0'; exec sleep 60"), "module-crashed"],
+    [standIn(t, "cat >/dev/null; printf '\\0\\0\\0\\1\\6'"), "unsupported"],
+    [standIn(t, "exec sleep 60"), "module-timeout"],
+    [skHelper({ environment, limit: 2000, showMessages: false }), "unsupported"],
+  ] as const;
+  for (const [askHelper, code] of cases) {
+    const client = await connected(t, { authenticators: { askHelper } }, key);
+    const reason = await reasonOf(t, client, client.sign(blob, Buffer.from("data"), 0));
+    t.is(reason?.code, code, reason?.sentence);
+  }
+});
+
+test("signatures that are asked for at once are made one after another", async (t) => {
+  const key = await makeSkKey(t, "ed25519-sk");
+  const client = await connected(t, {}, key);
+  const data = [0, 1, 2].map((number) => Buffer.from(`data ${number}`));
+  const blob = encodePublicKey(key.publicKey);
+  const signatures = await Promise.all(data.map((bytes) => client.sign(blob, bytes, 0)));
+  for (const [at, signature] of signatures.entries()) {
+    t.true(verifySignature(key.publicKey, signature, data[at] ?? Buffer.alloc(0)));
+  }
+});
+
+test("a provider is only for keys on authenticators", async (t) => {
+  const { generateKey } = await import("../test-agent.ts");
+  const client = await (await startAgent(t)).connect();
+  const adding = client.addIdentity(generateKey("ed25519"), "", [dummy]);
+  t.is((await reasonOf(t, client, adding))?.code, "unsupported");
+});

@@ -1,0 +1,134 @@
+/**
+ * Keys on FIDO authenticators: the agent holds a handle and a library's path, and OpenSSH's
+ * `ssh-sk-helper` has the authenticator sign.
+ */
+import { Failure } from "../../protocol/failure.ts";
+import type { PrivateKey } from "../../protocol/private-key.ts";
+import {
+  encodePublicKey,
+  type FingerprintHash,
+  fingerprint,
+  keyTypeName,
+} from "../../protocol/public-key.ts";
+import {
+  decodeSkSignature,
+  encodeSkSigning,
+  SkHelperError,
+  skErrors,
+} from "../../protocol/sk-helper.ts";
+import type { AskHelper } from "./helper.ts";
+
+/** What authenticators need of the world. */
+export interface AuthenticatorParts {
+  readonly askHelper: AskHelper;
+  /** Shows a notice, where there is a way to; the function that it returns takes it away. */
+  readonly notify: (text: string) => () => void;
+  /** Asks for a PIN; undefined where nobody can be asked. The PIN is the caller's to overwrite. */
+  readonly askPin: (question: string) => Promise<Buffer | undefined>;
+  readonly fingerprintHash: FingerprintHash;
+}
+
+/** The flag of a key that signs only when its authenticator is touched (PROTOCOL.u2f). */
+const userPresence = 0x01;
+
+/** A key on an authenticator. */
+export class Authenticator {
+  readonly #parts: AuthenticatorParts;
+  readonly #key: PrivateKey;
+  readonly #provider: string;
+  readonly #name: string;
+  readonly #needsTouch: boolean;
+  /** The relying party that the key is for, as in `ssh:`. */
+  readonly application: string;
+
+  /**
+   * @param key of type "sk-ecdsa" or "sk-ed25519"; its secret fields are copied
+   * @param provider the canonical path of a library, or "internal"
+   */
+  constructor(parts: AuthenticatorParts, key: PrivateKey, provider: string) {
+    const { publicKey, secret } = key;
+    if (!("keyHandle" in secret) || !("application" in publicKey)) {
+      throw new Failure("internal", "The key is not on an authenticator.");
+    }
+    this.#parts = parts;
+    this.#provider = provider;
+    this.#key = {
+      publicKey,
+      certificate: undefined,
+      secret: {
+        ...secret,
+        keyHandle: Buffer.from(secret.keyHandle),
+        reserved: Buffer.from(secret.reserved),
+      },
+    };
+    const print = fingerprint(encodePublicKey(publicKey), parts.fingerprintHash);
+    this.#name = `${keyTypeName(publicKey)} ${print}`;
+    this.#needsTouch = (secret.flags & userPresence) !== 0;
+    this.application = publicKey.application;
+  }
+
+  /**
+   * Has the authenticator sign. Whoever sits before it is told to touch it where the key asks for
+   * that, and is asked for its PIN where it wants one.
+   * @param purpose a line on what the signature is for
+   * @returns the signature blob
+   * @throws {Failure}
+   */
+  async sign(data: Buffer, purpose: string | undefined): Promise<Buffer> {
+    const none = Buffer.alloc(0);
+    const first = await this.#try(data, purpose, none);
+    if (first !== "wrong PIN") return first;
+    const touch = this.#needsTouch ? " and confirm user presence " : " ";
+    const pin = await this.#parts.askPin(`Enter PIN${touch}for ${this.#name}: `);
+    if (pin === undefined) {
+      throw new Failure("pin-required", "The authenticator wants a PIN.", askpassHint);
+    }
+    try {
+      const second = await this.#try(data, purpose, pin);
+      if (second !== "wrong PIN") return second;
+      throw new Failure("pin-incorrect", "The authenticator refused the PIN.");
+    } finally {
+      pin.fill(0);
+    }
+  }
+
+  async #try(data: Buffer, purpose: string | undefined, pin: Buffer) {
+    const request = encodeSkSigning({ key: this.#key, provider: this.#provider, data, pin });
+    const lines = [`Confirm user presence for key ${this.#name}`];
+    if (purpose !== undefined) lines.push(purpose);
+    const done = this.#needsTouch ? this.#parts.notify(lines.join("\n")) : () => {};
+    try {
+      return decodeSkSignature(await this.#parts.askHelper(request));
+    } catch (error) {
+      if (!(error instanceof SkHelperError)) throw error;
+      if (error.code === skErrors.wrongPin) return "wrong PIN";
+      throw refusal(error.code, this.#provider);
+    } finally {
+      done();
+    }
+  }
+}
+
+const askpassHint = "Start ssh-agent with SSH_ASKPASS and DISPLAY set, so that it can ask for it.";
+
+function refusal(code: number, provider: string): Failure {
+  const library = provider === "internal" ? "OpenSSH" : `The library ${provider}`;
+  switch (code) {
+    case skErrors.deviceNotFound:
+      return new Failure(
+        "no-token",
+        `${library} found no authenticator that holds this key.`,
+        "Plug it in, then try again.",
+      );
+    case skErrors.keyNotFound:
+      return new Failure("key-not-found", "The authenticator does not hold this key.");
+    case skErrors.unsupported:
+      return new Failure("unsupported", `${library} cannot have this key sign.`);
+    default:
+      return new Failure(
+        "unsupported",
+        `${library} could not have the authenticator sign (OpenSSH's error ${code}).`,
+        "Give ssh-add the library of this authenticator with -S, or plug the authenticator in.",
+      );
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Runs OpenSSH's `ssh-sk-helper`: a process of its own for every signature, so that what the
+ * middleware of an authenticator does cannot harm the agent.
+ */
+import { spawn } from "node:child_process";
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import { Failure } from "../../protocol/failure.ts";
+import { FrameReader } from "../../protocol/framing.ts";
+import { skHelperPlaces } from "../../protocol/sk-helper.ts";
+
+/** Asks the helper once; resolves with its answer, without the length. */
+export type AskHelper = (request: Buffer) => Promise<Buffer>;
+
+/** What the helper is run with. */
+export interface HelperOptions {
+  /** The agent's: SSH_SK_HELPER, and what the middleware looks for. */
+  readonly environment: NodeJS.ProcessEnv;
+  /** Milliseconds; a person has to touch the authenticator within. */
+  readonly limit: number;
+  /** Whether what it says goes to the agent's standard error. */
+  readonly showMessages: boolean;
+}
+
+/**
+ * Makes an `AskHelper`. Requests wait for each other: an authenticator does one thing at a time. A
+ * request is overwritten once it is sent.
+ * @throws {Failure} unsupported, where there is no helper; module-timeout; module-crashed
+ */
+export function skHelper(options: HelperOptions): AskHelper {
+  let last: Promise<unknown> = Promise.resolve();
+  return (request) => {
+    const answer = last.then(() => ask(request, options)).finally(() => request.fill(0));
+    last = answer.catch(() => {});
+    return answer;
+  };
+}
+
+async function ask(request: Buffer, options: HelperOptions): Promise<Buffer> {
+  const path = await findHelper(options.environment);
+  return new Promise((resolve, reject) => {
+    const child = spawn(path, {
+      detached: true, // a Control-C at the agent's terminal is not for it
+      env: options.environment,
+      stdio: ["pipe", "pipe", options.showMessages ? "inherit" : "ignore"],
+    });
+    const end = (failure: Failure) => {
+      reject(failure);
+      child.kill("SIGKILL");
+    };
+    const timer = setTimeout(() => end(late(options.limit)), options.limit);
+    const frames = new FrameReader();
+    child.stdout.on("data", (chunk: Buffer) => {
+      try {
+        const [answer] = frames.push(chunk);
+        if (answer !== undefined) resolve(Buffer.from(answer));
+      } catch {
+        end(new Failure("module-crashed", "The helper for FIDO keys sent nonsense.", again));
+      }
+    });
+    child.stdin.on("error", () => {}); // it ended early, which "close" tells
+    child.on("error", () => end(missing(path)));
+    child.on("close", (status, signal) => {
+      clearTimeout(timer);
+      const how = signal === null ? `with status ${status}` : `by ${signal}`;
+      reject(new Failure("module-crashed", `The helper for FIDO keys was ended ${how}.`, again));
+    });
+    child.stdin.end(request);
+  });
+}
+
+async function findHelper(environment: NodeJS.ProcessEnv): Promise<string> {
+  const places = skHelperPlaces(environment);
+  for (const path of places) {
+    const found = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (found) return path;
+  }
+  throw missing(places[0] ?? "");
+}
+
+function missing(path: string): Failure {
+  return new Failure(
+    "unsupported",
+    `Keys on FIDO authenticators need OpenSSH's ${path}, which cannot be run.`,
+    "Install OpenSSH's client, or start ssh-agent with SSH_SK_HELPER set to its ssh-sk-helper.",
+  );
+}
+
+const again = "Check the authenticator and its library, and try again.";
+
+function late(limit: number): Failure {
+  const sentence = `The authenticator did not sign within ${limit / 1000} seconds.`;
+  return new Failure("module-timeout", sentence, "Touch the authenticator when it blinks.");
+}

@@ -1,0 +1,47 @@
+/**
+ * What a key on a FIDO authenticator may sign. Web sites use such keys too, and a client must not
+ * get a site's challenge signed by way of the agent: a key whose application is not one of SSH's own
+ * signs only what is plainly SSH's.
+ */
+import { Failure } from "../../protocol/failure.ts";
+import { Reader } from "../../protocol/wire.ts";
+import { parseAllowedProviders } from "./allowed-providers.ts";
+import { parseUserauth } from "./userauth.ts";
+
+/**
+ * Refuses what a web site may have asked for.
+ * @param applications those that may sign anything: patterns as in `ssh-agent -P`, or undefined for
+ *   all
+ * @param application of the key, as in `ssh:`
+ * @param keyBlob the blob that the request names the identity by
+ * @throws {Failure} unsupported
+ */
+export function checkWebsafe(
+  applications: string | undefined,
+  application: string,
+  data: Buffer,
+  keyBlob: Buffer,
+): void {
+  if (applications === undefined) return;
+  if (parseAllowedProviders(applications).allows(application)) return;
+  if (parseUserauth(data, keyBlob) !== undefined || isSignedFile(data)) return;
+  throw new Failure(
+    "unsupported",
+    `A key for ${JSON.stringify(application)} signs logins and files only; this is neither.`,
+    "Start ssh-agent with -O websafe-allow=LIST to allow applications, or with -O no-restrict-websafe.",
+  );
+}
+
+/** Whether these are the bytes that `ssh-keygen -Y sign` signs (OpenSSH's PROTOCOL.sshsig). */
+function isSignedFile(data: Buffer): boolean {
+  const magic = "SSHSIG";
+  if (data.toString("latin1", 0, magic.length) !== magic) return false;
+  try {
+    const reader = new Reader(data.subarray(magic.length));
+    for (const _field of ["namespace", "reserved", "hash algorithm", "hash"]) reader.string();
+    reader.end();
+    return true;
+  } catch {
+    return false;
+  }
+}
