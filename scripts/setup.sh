@@ -24,6 +24,7 @@ programs_of() {
   case $1 in
     openssh-client) echo ssh ssh-add ssh-agent ssh-keygen ssh-keyscan ;;
     openssh-server) echo sshd ;;
+    openssh-tests) echo /usr/lib/openssh/regress/run-tests ;;
     softhsm2) echo softhsm2-util ;;
     opensc) echo pkcs11-tool ;;
     bsdutils) echo script ;;

@@ -1,0 +1,193 @@
+#!/bin/sh
+# Runs OpenSSH's own regression tests with this project's ssh-add and ssh-agent.
+#
+#   npm run test:openssh                    every test that starts an agent, and cert-userkey
+#   npm run test:openssh -- agent sshsig    some of them
+#   npm run test:openssh -- --peer          with OpenSSH's own two programs, to compare
+#   npm run test:openssh -- --list          the names of the tests
+#
+# The tests are those of Debian's package openssh-tests, as they come. They must not run as root, and
+# need a sudo that asks nothing: root makes a user for them, who is removed afterwards; others run
+# them as themselves. Everything else is in a folder that is removed too, unless KEEP is set. A test
+# that is skipped must also be skipped with OpenSSH's own programs. The last line counts the tests.
+set -eu
+cd "$(dirname "$0")/.."
+suite=/usr/lib/openssh/regress
+# Tests wait a lot, for programs and for time to pass, so more run at once than there are processors.
+jobs=6
+
+fail() {
+  printf 'test-openssh: %s\n' "$*" >&2
+  exit 1
+}
+
+# ---- which tests -----------------------------------------------------------------------------------
+
+# Those that take longest come first.
+all_tests() {
+  {
+    printf '%s\n' agent-restrict sshsig agent-timeout cert-userkey hostkey-agent agent-subprocess
+    (cd "$suite" && grep -lE '[$][{]?(SSHAGENT|SSHADD)' -- *.sh) | sed 's/\.sh$//'
+  } | awk '$0 != "test-exec" && !seen[$0]++'
+}
+
+# ---- the folder, the user, the programs ------------------------------------------------------------
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n -- "$@"; fi
+}
+
+as_tester() {
+  if [ "$(id -un)" = "$tester" ]; then "$@"; else runuser -u "$tester" -- "$@"; fi
+}
+
+# What tests have left running has a path of the folder in its arguments, or in its environment when
+# it has given itself another name. It is given two seconds to end.
+processes() {
+  # shellcheck disable=SC2016
+  as_root sh -c 'cd /proc && grep -alsF -- "$1/" [0-9]*/cmdline [0-9]*/environ' - "$folder" |
+    sed 's,/.*,,' | sort -u
+}
+
+end_processes() {
+  for pid in $(processes); do as_root kill "$pid" 2>/dev/null || :; done
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    for pid in $(processes); do
+      if as_root kill -0 "$pid" 2>/dev/null; then sleep 0.2 && continue 2; fi
+    done
+    return 0
+  done
+  for pid in $(processes); do as_root kill -KILL "$pid" 2>/dev/null || :; done
+}
+
+clean_up() {
+  status=$?
+  trap - EXIT
+  end_processes
+  if [ -n "$sudoers" ]; then rm -f "$sudoers"; fi
+  if [ -n "$made" ]; then userdel "$made" 2>/dev/null || userdel --force "$made" || :; fi
+  if [ -n "${KEEP-}" ]; then echo "kept: $folder"; else as_root rm -rf "$folder"; fi
+  exit "$status"
+}
+
+# Root's own user for the tests cannot log in with a password, and may do anything with sudo.
+make_tester() {
+  tester=cardagent-$$
+  useradd --system --user-group --no-create-home --home-dir "$folder/home" --shell /bin/sh "$tester"
+  made=$tester
+  sudoers=/etc/sudoers.d/$tester
+  (umask 0337 && echo "$tester ALL=(ALL) NOPASSWD: ALL" >"$sudoers")
+}
+
+find_tester() {
+  if [ "$(id -u)" -eq 0 ]; then make_tester; else tester=$(id -un); fi
+  as_tester sudo -n true ||
+    fail "$tester needs a sudo that asks for no password; or run this as root"
+}
+
+# The programs as they are built, where the user may read them and a test may change their owner.
+copy_programs() {
+  cp -R dist "$folder/ours"
+  mkdir -p "$folder/peer/bin"
+  cp /usr/bin/ssh-add /usr/bin/ssh-agent "$folder/peer/bin"
+  ln -s "$PWD/node_modules" "$folder/node_modules"
+  if ! as_tester test -r "$folder/node_modules/koffi/package.json"; then
+    rm "$folder/node_modules"
+    copy_dependencies
+  fi
+  node=$(command -v node)
+  if ! as_tester env -i PATH=/usr/local/bin:/usr/bin:/bin node -e 0 2>/dev/null; then
+    as_tester "$node" -e 0 2>/dev/null || { cp "$node" "$folder/node" && node=$folder/node; }
+    sed -i "1s,.*,#!$node," "$folder/ours/bin/ssh-add" "$folder/ours/bin/ssh-agent"
+  fi
+}
+
+copy_dependencies() {
+  node -p 'Object.entries(require("./package-lock.json").packages)
+    .filter(([path, { dev }]) => path && !dev).map(([path]) => path).join("\n")' |
+    while read -r path; do
+      if [ -e "$path" ]; then cp -R --parents "$path" "$folder"; fi
+    done
+}
+
+# One key of each kind, since OpenSSH's tests use those that they find.
+make_keys() {
+  for kind in $(ssh -Q key-plain); do
+    SSH_SK_PROVIDER=$suite/misc/sk-dummy/sk-dummy.so \
+      ssh-keygen -q -N '' -t "$kind" -f "$folder/keys/$kind" >/dev/null 2>&1 </dev/null || :
+  done
+}
+
+make_folder() {
+  folder=$(mktemp -d /tmp/ca-openssh-XXXXXX)
+  chmod 755 "$folder"
+  mkdir "$folder/home" "$folder/tmp" "$folder/keys" "$folder/outcomes"
+  find_tester
+  cp fixtures/openssh-tests/run-one.sh "$folder"
+  copy_programs
+  make_keys
+  if [ "$(id -u)" -eq 0 ]; then
+    mkdir -p /run/sshd
+    chown -R "$tester:" "$folder"
+  else
+    as_root mkdir -p /run/sshd
+  fi
+}
+
+# ---- running and counting --------------------------------------------------------------------------
+
+# run PROGRAMS TEST...
+run() {
+  which=$1
+  shift
+  printf '%s\n' "$@" | as_tester xargs -P "$jobs" -n 1 sh "$folder/run-one.sh" "$folder" "$which"
+}
+
+outcome_of() { cat "$folder/outcomes/$1-$2" 2>/dev/null || echo failed; }
+
+# Of the tests that were skipped, those that OpenSSH's own programs do not skip have failed.
+check_skipped() {
+  skipped_here=
+  for test in "$@"; do
+    if [ "$(outcome_of ours "$test")" = skipped ]; then skipped_here="$skipped_here $test"; fi
+  done
+  if [ -z "$skipped_here" ]; then return; fi
+  echo "Once more with OpenSSH's own programs, what was skipped:"
+  # shellcheck disable=SC2086
+  run peer $skipped_here
+  for test in $skipped_here; do
+    if [ "$(outcome_of peer "$test")" != skipped ]; then
+      echo "$test: FAILED: it was skipped, which it is not with OpenSSH's own programs"
+      echo failed >"$folder/outcomes/ours-$test"
+    fi
+  done
+}
+
+programs=ours
+case ${1-} in
+  --peer) programs=peer && shift ;;
+  --list) all_tests && exit ;;
+  -*) fail "unknown option: $1" ;;
+esac
+sh scripts/setup.sh openssh-client openssh-server openssh-tests sudo softhsm2 openssl perl gdb
+# shellcheck disable=SC2046
+if [ $# -eq 0 ]; then set -- $(all_tests); fi
+for test in "$@"; do
+  [ -e "$suite/$test.sh" ] || fail "no such test: $test"
+done
+
+made='' sudoers='' folder=/nonexistent
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+make_folder
+run "$programs" "$@"
+if [ "$programs" = ours ]; then check_skipped "$@"; fi
+
+passed=0 failed=0 skipped=0
+for test in "$@"; do
+  outcome=$(outcome_of "$programs" "$test")
+  eval "$outcome=\$(($outcome + 1))"
+done
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
