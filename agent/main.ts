@@ -1,10 +1,15 @@
 /** `ssh-agent`: reads the command line and does what it asks for. */
 import { writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { detectShell, unsetVariable } from "./host/environment.ts";
+import { getSystemErrorMap } from "node:util";
+import { endAgent } from "./end.ts";
+import { type Activation, findActivation, forgetActivation } from "./host/activation.ts";
+import { detectShell } from "./host/environment.ts";
 import {
   givenSocket,
+  homeFolder,
   homeSocket,
+  hostPrefix,
   removeSocket,
   type SocketPlace,
   temporarySocket,
@@ -31,14 +36,17 @@ function run(options: AgentOptions): void {
       writeSync(2, `cardagent ${process.env.CARDAGENT_VERSION ?? ""}\n`);
       return;
     case "kill":
-      endAgent(options);
+      end(options);
+      return;
+    case "clean":
+      void clean(options);
       return;
     case "serve":
       void serve(options);
       return;
     case "foreground":
     case "debug":
-      void runInForeground(options, choosePlace(options));
+      void runInForeground(options);
       return;
     case "background":
       if (options.command.length > 0) startForCommand(options, choosePlace(options));
@@ -52,9 +60,7 @@ function choosePlace(options: AgentOptions): SocketPlace {
     if (options.bindAddress !== undefined) return givenSocket(options.bindAddress);
     return options.inTemporaryFolder ? temporarySocket() : homeSocket();
   } catch (error) {
-    const reason = error instanceof Error ? error.message : "unknown error";
-    writeSync(2, `Cannot make a folder for the agent's socket: ${reason}\n`);
-    process.exit(1);
+    fail(`Cannot make a folder for the agent's socket: ${reasonOf(error)}`);
   }
 }
 
@@ -65,36 +71,58 @@ async function serve(options: AgentOptions): Promise<void> {
   serveInBackground(options, { path, ownFolder });
 }
 
-async function runInForeground(options: AgentOptions, place: SocketPlace): Promise<void> {
+async function runInForeground(options: AgentOptions): Promise<void> {
+  const activation: Activation =
+    options.bindAddress === undefined ? findActivation(process.env, process.pid) : { kind: "none" };
+  if (activation.kind === "bad") fail(activation.message, 255);
+  if (activation.kind === "socket") {
+    forgetActivation(process.env);
+    const { serveActivated } = await import("./serve.ts");
+    serveActivated(options, activation.descriptor, fail);
+    return;
+  }
+  const place = choosePlace(options);
   const shell = options.shell ?? detectShell(process.env);
   const { serveInForeground } = await import("./serve.ts");
   const listening = () => writeSync(1, describeAgent(shell, place.path, undefined));
   serveInForeground(options, place, listening, (sentence) => {
     if (place.ownFolder !== undefined) removeSocket(place);
-    writeSync(2, `${sentence}\n`);
-    process.exit(1);
+    fail(sentence);
   });
 }
 
-/** `-k`: ends the agent of SSH_AGENT_PID. */
-function endAgent(options: AgentOptions): void {
-  const pid = process.env.SSH_AGENT_PID;
-  if (pid === undefined) fail("SSH_AGENT_PID not set, cannot kill agent");
-  if (!/^[1-9]\d{0,8}$/.test(pid)) {
-    fail(`SSH_AGENT_PID="${pid}", which is not a good PID: invalid`);
-  }
+function end(options: AgentOptions): void {
   try {
-    process.kill(Number(pid), "SIGTERM");
+    writeSync(1, endAgent(process.env, options.shell));
   } catch (error) {
-    const isGone = error instanceof Error && "code" in error && error.code === "ESRCH";
-    fail(`kill: ${isGone ? "No such process" : "Operation not permitted"}`);
+    fail(reasonOf(error));
   }
-  const shell = options.shell ?? detectShell(process.env);
-  const unset = unsetVariable(shell, "SSH_AUTH_SOCK") + unsetVariable(shell, "SSH_AGENT_PID");
-  writeSync(1, `${unset}echo Agent pid ${pid} killed;\n`);
 }
 
-function fail(message: string): never {
+/** `-u`: removes the sockets that killed agents left in the default place. */
+async function clean(options: AgentOptions): Promise<void> {
+  const { removeStaleSockets } = await import("./host/stale-sockets.ts");
+  const folder = homeFolder();
+  try {
+    await removeStaleSockets(folder, options.cleansAllHosts ? "" : hostPrefix());
+  } catch (error) {
+    fail(`opendir "${folder}": ${systemWords(error)}`);
+  }
+  writeSync(1, "Deleted stale agent sockets in ~/.ssh/agent\n");
+}
+
+/** The C library's words for a system's error. */
+function systemWords(error: unknown): string {
+  if (!(error instanceof Error && "errno" in error)) return reasonOf(error);
+  const [, words] = getSystemErrorMap().get(Number(error.errno)) ?? [];
+  return words === undefined ? reasonOf(error) : words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : "unknown error";
+}
+
+function fail(message: string, status = 1): never {
   writeSync(2, `${message}\n`);
-  process.exit(1);
+  process.exit(status);
 }

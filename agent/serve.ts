@@ -6,8 +6,9 @@ import { skHelper } from "./fido/helper.ts";
 import { systemClock, systemWallClock } from "./host/clock.ts";
 import { loadLibc } from "./host/libc.ts";
 import { programPath } from "./host/program.ts";
-import { listenAt, removeSocket, type SocketPlace } from "./host/socket-path.ts";
-import type { AgentOptions } from "./options.ts";
+import { hostPrefix, listenAt, removeSocket, type SocketPlace } from "./host/socket-path.ts";
+import { removeStaleSockets } from "./host/stale-sockets.ts";
+import { type AgentOptions, cleansAtStart } from "./options.ts";
 import { ProviderRegistry } from "./pkcs11/registry.ts";
 import { parseAllowedProviders } from "./policy/allowed-providers.ts";
 import { askpass } from "./policy/confirm.ts";
@@ -32,7 +33,7 @@ export function serveInBackground(options: AgentOptions, place: SocketPlace): vo
   if (serving === undefined) return;
   const { server, stop } = prepare(options, place);
   process.chdir("/");
-  server.listen({ fd: serving.descriptor });
+  server.listen({ fd: serving.descriptor }, () => cleanUp(options, place));
   if (serving.parent !== 0) endWithParent(serving.parent, stop);
 }
 
@@ -44,22 +45,40 @@ export function serveInForeground(
   failed: (sentence: string) => void,
 ): void {
   const { server } = prepare(options, place);
-  listenAt(server, place, listening, failed);
+  const ready = () => {
+    listening();
+    cleanUp(options, place);
+  };
+  listenAt(server, place, ready, failed);
 }
 
+/** Serves a socket that a service manager has opened, in the foreground; the socket stays its. */
+export function serveActivated(
+  options: AgentOptions,
+  descriptor: number,
+  failed: (sentence: string) => void,
+): void {
+  const { server } = prepare(options, undefined);
+  server.on("error", (error) => failed(`cannot listen: ${error.message}`));
+  server.listen({ fd: descriptor });
+}
+
+/** @param place of a socket that goes with the agent */
 function prepare(
   options: AgentOptions,
-  place: SocketPlace,
+  place: SocketPlace | undefined,
 ): { readonly server: Server; readonly stop: () => void } {
   const stop = () => {
-    removeSocket(place);
+    if (place !== undefined) removeSocket(place);
     process.exit(endedBySignal);
   };
-  const log = options.mode === "debug" ? logToStderr : () => {};
+  const log = logOf(options);
   const agent = makeAgent(options, log);
   // First of all: until there is a listener, SIGUSR1 makes Node.js open its debugger.
   process.on("SIGUSR1", () => void agent.removeEverything());
-  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, stop);
+  for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
+  // Ctrl-C is for an agent in the foreground alone.
+  process.on("SIGINT", options.mode === "serve" ? () => {} : stop);
   // One request's fault must not cost all the others' keys.
   process.on("uncaughtException", (error) => log(`fault: ${error.name}: ${error.message}`));
   process.title = "ssh-agent";
@@ -103,6 +122,24 @@ function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
 /** The helper's program, beside this one in the package. */
 function helperPath(): string {
   return join(dirname(programPath()), "..", "lib", "pkcs11-helper.js");
+}
+
+/** Removes what killed agents left beside a socket; nobody waits for it. */
+function cleanUp(options: AgentOptions, place: SocketPlace): void {
+  if (!cleansAtStart(options)) return;
+  const log = logOf(options);
+  removeStaleSockets(dirname(place.path), hostPrefix()).then(
+    (paths) => {
+      for (const path of paths) log(`removed the stale socket ${path}`);
+    },
+    (error: unknown) => {
+      log(`stale sockets stay: ${error instanceof Error ? error.message : "unknown error"}`);
+    },
+  );
+}
+
+function logOf(options: AgentOptions): (line: string) => void {
+  return options.mode === "debug" ? logToStderr : () => {};
 }
 
 function logToStderr(line: string): void {

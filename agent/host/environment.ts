@@ -1,12 +1,11 @@
 /** What `ssh-agent` prints for a shell to evaluate. */
-import { basename } from "node:path";
 
 /** The kind of shell. */
 export type Shell = "csh" | "sh";
 
 /** The kind of the user's shell, by SHELL. */
 export function detectShell(environment: NodeJS.ProcessEnv): Shell {
-  return basename(environment.SHELL ?? "").endsWith("csh") ? "csh" : "sh";
+  return environment.SHELL?.endsWith("csh") === true ? "csh" : "sh";
 }
 
 /** A line that sets a variable. */

@@ -16,7 +16,7 @@ import {
   unlinkSync,
 } from "node:fs";
 import type { Server } from "node:net";
-import { homedir, hostname, tmpdir } from "node:os";
+import { hostname, tmpdir, userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
 
 /** A place for a socket. */
@@ -29,20 +29,33 @@ export interface SocketPlace {
 /** The longest path that a Unix socket can have on Linux, in bytes. */
 const longestPath = 107;
 
+/** Letters of each of the two names in the name of a socket. */
+const nameLength = 10;
+
+/** The folder of the default place. */
+export function homeFolder(): string {
+  return join(process.env.HOME || userInfo().homedir, ".ssh", "agent");
+}
+
 /**
- * The default place: `~/.ssh/agent/s.HOST.agent.RANDOM`, where HOST is a hash of the host's name, so
- * that hosts with a common home can tell their sockets apart. Folders are made with mode 0700.
+ * What the names of this host's sockets begin with: `s.HOST.`, where HOST is made of the SHA-512 hash
+ * of the host's name as OpenSSH makes it. So hosts with a common home can tell their sockets apart,
+ * and either agent those that the other one left behind.
+ */
+export function hostPrefix(): string {
+  return `s.${nameOf(createHash("sha512").update(hostname()).digest().subarray(0, nameLength))}.`;
+}
+
+/**
+ * The default place: `~/.ssh/agent/s.HOST.agent.RANDOM`. Folders are made with mode 0700.
  * @throws the system's error
  */
 export function homeSocket(): SocketPlace {
-  const folder = join(process.env.HOME || homedir(), ".ssh", "agent");
+  const folder = homeFolder();
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   if ((statSync(folder).mode & 0o077) !== 0) chmodSync(folder, 0o700);
-  const host = createHash("sha512").update(hostname()).digest().subarray(0, 8);
-  return {
-    path: join(folder, `s.${nameOf(host)}.agent.${nameOf(randomBytes(8))}`),
-    ownFolder: undefined,
-  };
+  const name = `${hostPrefix()}agent.${nameOf(randomBytes(nameLength))}`;
+  return { path: join(folder, name), ownFolder: undefined };
 }
 
 /**
@@ -142,7 +155,9 @@ function codeOf(error: unknown): unknown {
   return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
-/** Bytes as letters and digits. */
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/** Bytes as letters and digits, one for each. */
 function nameOf(bytes: Buffer): string {
-  return bytes.toString("base64url").replace(/[-_]/g, "x");
+  return Array.from(bytes, (byte) => letters[byte % letters.length]).join("");
 }

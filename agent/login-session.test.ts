@@ -1,0 +1,193 @@
+/** What an agent does as the one agent of a login session: by systemd, and beside agents that died. */
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { join } from "node:path";
+import test from "ava";
+import { sshAgent, sshKeygen, systemSshAdd } from "../fixtures/programs.ts";
+import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
+import { descriptorOf } from "./host/descriptor.ts";
+import { hostPrefix } from "./host/socket-path.ts";
+
+function listen(path: string): Promise<Server> {
+  const server = createServer();
+  return new Promise((resolve) => server.listen(path, () => resolve(server)));
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+/** Makes a socket that nobody listens at, in the folder where agents have theirs. */
+async function makeStale(workspace: Workspace, name: string): Promise<string> {
+  const folder = join(workspace.home, ".ssh", "agent");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const path = join(folder, name);
+  const server = await listen(`${path}.b`);
+  renameSync(`${path}.b`, path);
+  await new Promise((resolve) => server.close(resolve));
+  return path;
+}
+
+interface Activated {
+  readonly pid: number;
+  output(): string;
+  readonly status: Promise<number | null>;
+}
+
+/** How systemd starts an agent, as a shell says it. */
+const service = `sh -c 'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=x exec "$AGENT" -D'`;
+
+/** Runs a shell's command line with a listening socket at `path` as descriptor 3, as systemd has it. */
+async function activate(workspace: Workspace, path: string, line: string): Promise<Activated> {
+  const server = await listen(`${path}.b`);
+  renameSync(`${path}.b`, path);
+  const child = spawn("sh", ["-c", line], {
+    cwd: workspace.root,
+    env: { ...workspace.env, AGENT: sshAgent },
+    stdio: ["ignore", "pipe", "pipe", descriptorOf(server)],
+  });
+  // This process would answer at the socket too.
+  server.close();
+  const pid = child.pid ?? 0;
+  workspace.adopt(pid);
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on("data", (chunk) => {
+      output += chunk;
+    });
+  }
+  const status = new Promise<number | null>((resolve) => child.on("close", resolve));
+  return { pid, output: () => output, status };
+}
+
+test("an agent serves the socket that systemd hands over, and leaves it when it ends", async (t) => {
+  const workspace = makeWorkspace(t);
+  const path = workspace.path("bus");
+  const key = workspace.path("key");
+  await workspace.expect(sshKeygen(), ["-q", "-t", "ed25519", "-N", "", "-f", key]);
+  const env = { SSH_AUTH_SOCK: path };
+  const agent = await activate(workspace, path, `exec ${service}`);
+  t.is((await workspace.run(systemSshAdd(), [key], { env })).status, 0);
+  t.is((await workspace.run(systemSshAdd(), ["-l"], { env })).status, 0);
+  t.is(readFileSync(`/proc/${agent.pid}/comm`, "utf8"), "ssh-agent\n");
+  t.false(existsSync(join(workspace.home, ".ssh", "agent")));
+  process.kill(agent.pid, "SIGTERM");
+  t.is(await agent.status, 2);
+  t.is(agent.output(), "");
+  t.true(statSync(path).isSocket());
+});
+
+test("the next agent serves who waits at the socket of systemd", async (t) => {
+  const workspace = makeWorkspace(t);
+  const path = workspace.path("bus");
+  const line = `${service} & echo $!; wait; read -r _ < go; exec ${service}`;
+  await workspace.expect("mkfifo", ["go"]);
+  const manager = await activate(workspace, path, line);
+  const env = { SSH_AUTH_SOCK: path };
+  const list = () => workspace.run(systemSshAdd(), ["-l"], { env });
+  t.is((await list()).stdout, "The agent has no identities.\n");
+  await until(() => manager.output() !== "");
+  process.kill(Number(manager.output()), "SIGTERM");
+  const asking = list();
+  workspace.write("go", "\n");
+  t.is((await asking).stdout, "The agent has no identities.\n");
+});
+
+for (const [line, message] of [
+  ["LISTEN_PID=1 LISTEN_FDS=1", /^bad LISTEN_PID: 1 vs pid \d+\n$/],
+  ["LISTEN_PID=$$ LISTEN_FDS=7", /^unexpected LISTEN_FDS contents \(want "1" got "7"\)\n$/],
+  ["exec 3<&-; LISTEN_PID=$$ LISTEN_FDS=1", /^LISTEN_FDS set but fd 3 unavailable\n$/],
+] as const) {
+  test(`an agent is not started by ${line}`, async (t) => {
+    const workspace = makeWorkspace(t);
+    const agent = await activate(workspace, workspace.path("bus"), `${line} exec "$AGENT" -D`);
+    t.is(await agent.status, 255);
+    t.regex(agent.output(), message);
+  });
+}
+
+test("what systemd hands over is for an agent in the foreground without -a", async (t) => {
+  const workspace = makeWorkspace(t);
+  const env = { LISTEN_PID: "1", LISTEN_FDS: "1" };
+  const output = await workspace.expect(sshAgent, [], { env });
+  workspace.adopt(Number(/SSH_AGENT_PID=(\d+)/.exec(output)?.[1]));
+  const socket = workspace.path("s");
+  const child = workspace.spawn(sshAgent, ["-D", "-a", socket], { env });
+  await until(() => existsSync(socket));
+  t.is(child.exitCode, null);
+});
+
+test("an agent that starts removes this host's stale sockets, and no others", async (t) => {
+  const workspace = makeWorkspace(t);
+  const [ours, elsewhere] = [`${hostPrefix()}agent.old`, "s.otherhost.agent.old"] as const;
+  for (const args of [[], ["-D"], ["sleep", "60"]]) {
+    const stale = await makeStale(workspace, ours);
+    const other = await makeStale(workspace, elsewhere);
+    workspace.spawn(sshAgent, args);
+    await until(() => !existsSync(stale));
+    t.true(existsSync(other));
+  }
+});
+
+test("an agent that is killed leaves a socket that the next one removes", async (t) => {
+  const workspace = makeWorkspace(t);
+  const start = async () => {
+    const output = await workspace.expect(sshAgent, []);
+    const [, socket = "", pid = ""] = /SOCK=(.*?);.*PID=(\d+)/s.exec(output) ?? [];
+    workspace.adopt(Number(pid));
+    return { socket, pid: Number(pid) };
+  };
+  const { socket, pid } = await start();
+  process.kill(pid, "SIGKILL");
+  const next = await start();
+  await until(() => !existsSync(socket));
+  t.true(existsSync(next.socket));
+});
+
+test("-u removes this host's stale sockets, -uu all; neither touches agents that live", async (t) => {
+  const workspace = makeWorkspace(t);
+  const stale = await makeStale(workspace, `${hostPrefix()}sshd.old`);
+  const elsewhere = await makeStale(workspace, "s.otherhost.agent.old");
+  const nameless = await makeStale(workspace, "mine");
+  const live = join(workspace.home, ".ssh", "agent", `${hostPrefix()}agent.live`);
+  const server = await listen(live);
+  t.teardown(() => server.close());
+  const said = "Deleted stale agent sockets in ~/.ssh/agent\n";
+  t.is(await workspace.expect(sshAgent, ["-u"]), said);
+  t.deepEqual([stale, elsewhere, nameless].map(existsSync), [false, true, true]);
+  t.is(await workspace.expect(sshAgent, ["-uu"]), said);
+  t.deepEqual([elsewhere, nameless, live].map(existsSync), [false, false, true]);
+});
+
+test("-u finds nothing to do where there is no folder, and says when it cannot read it", async (t) => {
+  const workspace = makeWorkspace(t);
+  t.is((await workspace.run(sshAgent, ["-u"])).status, 0);
+  workspace.write("home/.ssh/agent", "a file");
+  const { stdout, stderr, status } = await workspace.run(sshAgent, ["-u"]);
+  t.deepEqual([stdout, status], ["", 1]);
+  t.regex(stderr, /^opendir ".*\/\.ssh\/agent": Not a directory\n$/);
+});
+
+test("with -U, -T or -a stale sockets stay", async (t) => {
+  const workspace = makeWorkspace(t);
+  const stale = await makeStale(workspace, `${hostPrefix()}agent.old`);
+  for (const args of [["-U"], ["-T"], ["-a", workspace.path("s")]]) {
+    const child = workspace.spawn(sshAgent, [...args, "-d"]);
+    let log = "";
+    child.stderr?.on("data", (chunk) => {
+      log += chunk;
+    });
+    const head = await new Promise<Buffer>((resolve) => child.stdout?.once("data", resolve));
+    const SSH_AUTH_SOCK = /SOCK=(.*?);/.exec(head.toString())?.[1];
+    t.is(
+      (await workspace.run(systemSshAdd(), ["-x"], { env: { SSH_AUTH_SOCK }, input: "a\na\n" }))
+        .status,
+      0,
+    );
+    // Longer than an agent takes that does remove it.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    t.true(existsSync(stale), args.join(" "));
+    t.notRegex(log, /stale/);
+  }
+});
