@@ -28,6 +28,10 @@ programs_of() {
     softhsm2) echo softhsm2-util ;;
     opensc) echo pkcs11-tool ;;
     bsdutils) echo script ;;
+    putty-tools) echo plink psftp puttygen ;;
+    dropbear-bin) echo dbclient ;;
+    gnome-keyring) echo gnome-keyring-daemon ;;
+    dbus-daemon) echo dbus-daemon dbus-run-session ;;
     *) echo "$1" ;;
   esac
 }
@@ -37,9 +41,21 @@ has_program() {
   (PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin && command -v "$1") >/dev/null 2>&1
 }
 
-# Of the Debian packages given, those that lack a program.
+# Whether the system's own Python finds a module.
+has_python_module() {
+  PATH=/usr/bin:$PATH python3 -c 'import sys, importlib.util as util
+sys.exit(util.find_spec(sys.argv[1]) is None)' "$1" 2>/dev/null
+}
+
+# Of the Debian packages given, those that lack a program, or a module of Python.
 missing_of() {
   for package in "$@"; do
+    case $package in
+      python3-*)
+        has_python_module "${package#python3-}" || echo "$package"
+        continue
+        ;;
+    esac
     for program in $(programs_of "$package"); do
       if ! has_program "$program"; then
         echo "$package"
@@ -94,6 +110,12 @@ forbid_services() {
   fi
 }
 
+# What starts with each user's session, such as the agents of desktops.
+user_units() {
+  systemctl --global list-unit-files --state=enabled --plain --no-legend 2>/dev/null |
+    cut -d' ' -f1 || :
+}
+
 clean_up() {
   status=$?
   trap - EXIT
@@ -114,6 +136,7 @@ install_debian_packages() {
   trap 'exit 143' TERM HUP
   apt update || say 'apt-get update failed; trying with what it knew before'
   forbid_services
+  units_before=$(user_units | tr '\n' ' ')
   apt install --no-install-recommends "$@" || {
     cat "$log" >&2
     fail "apt-get could not install: $*"
@@ -122,6 +145,12 @@ install_debian_packages() {
   case " $* " in
     *' openssh-server '*) as_root systemctl --quiet disable ssh >/dev/null 2>&1 || : ;;
   esac
+  for unit in $(user_units); do
+    case " $units_before " in
+      *" $unit "*) ;;
+      *) as_root systemctl --quiet --global disable "$unit" >/dev/null 2>&1 || : ;;
+    esac
+  done
 }
 
 get_programs() {
