@@ -18,7 +18,7 @@ export type Action =
   | "remove-all"
   | "lock"
   | "unlock"
-  | "fido"
+  | "add-resident"
   | "help"
   | "version"
   | "completion";
@@ -42,7 +42,7 @@ export function chooseAction(short: ShortOptions, long: LongOptions): Action {
 function chooseMild(short: ShortOptions, long: LongOptions): Action {
   if (short.test) return "test";
   if (short.provider !== undefined) return short.deleting ? "remove-card" : "add-card";
-  if (short.fido) return "fido";
+  if (short.resident) return "add-resident";
   if (short.deleting) return "remove-files";
   return long.cardCertificates.length > 0 ? "attach-certificates" : "add-files";
 }

@@ -104,12 +104,3 @@ test("a reader that goes away ends ssh-add quietly", async (t) => {
   const result = await workspace.run("sh", ["-c", `${sshAdd} -L | head -c 1`]);
   t.deepEqual(result, { stdout: "s", stderr: "", status: 0, signal: null });
 });
-
-test("FIDO authenticators are refused in so many words", async (t) => {
-  const workspace = await prepare(t);
-  for (const args of [["-K"], ["-S", "LIB", "key"]]) {
-    const { stderr, status } = await runOurs(workspace, args);
-    t.regex(stderr, /^Keys on FIDO authenticators are not supported\.\nhint: .+\n$/);
-    t.is(status, 1);
-  }
-});

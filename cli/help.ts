@@ -6,6 +6,7 @@ const flags: Readonly<Record<string, string>> = {
   c: "each use of the added keys has to be confirmed",
   C: "certificates only, no plain keys",
   k: "plain keys only, no certificates",
+  K: "add the keys that a FIDO authenticator keeps itself",
   d: "remove the files' keys instead of adding them; - reads public keys",
   D: "unload all PKCS#11 libraries and remove all keys and certificates",
   l: "list what the agent holds by fingerprint",
@@ -30,6 +31,7 @@ const settings: Readonly<Record<string, string>> = {
   h: "keys may be used for this destination only: [user@]host or host>[user@]host",
   H: "known_hosts file to find the keys of -h in",
   s: "load this PKCS#11 library; certificates may follow",
+  S: "library of FIDO authenticators, for -K and for key files",
   t: "lifetime: seconds, or as in 1h30m",
   "cert-for-card": "certificate for a key on a card: with -s, or for a loaded key",
 };

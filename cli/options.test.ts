@@ -72,8 +72,8 @@ test("each action by its options, where several stand together as in OpenSSH", a
     ["-d -s LIB", "remove-card"],
     ["-e LIB", "remove-card"],
     ["-D -s LIB", "remove-all"],
-    ["-K", "fido"],
-    ["-S LIB", "fido"],
+    ["-K", "add-resident"],
+    ["-S LIB", "add-files"],
   ];
   for (const [line, action] of actions) t.is((await read(line)).action, action, line);
 });

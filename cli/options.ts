@@ -17,6 +17,8 @@ export interface Options {
   readonly operands: readonly string[];
   /** The library of -s or -e; empty otherwise. */
   readonly provider: string;
+  /** The library of -S, for keys on FIDO authenticators. */
+  readonly skProvider: string | undefined;
   /** Files of --cert-for-card. */
   readonly cardCertificates: readonly string[];
   readonly confirm: boolean;
@@ -52,6 +54,7 @@ export async function parseOptions(words: readonly string[]): Promise<Options> {
     action,
     operands,
     provider: short.provider ?? "",
+    skProvider: short.skProvider,
     cardCertificates: typed.cardCertificates,
     confirm: short.confirm,
     certificatesOnly: short.certificatesOnly,

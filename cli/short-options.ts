@@ -14,8 +14,9 @@ export interface ShortOptions {
   query: boolean;
   test: boolean;
   deleting: boolean;
-  fido: boolean;
+  resident: boolean;
   provider: string | undefined;
+  skProvider: string | undefined;
   confirm: boolean;
   certificatesOnly: boolean;
   keysOnly: boolean;
@@ -37,8 +38,9 @@ export function newShortOptions(): ShortOptions {
     query: false,
     test: false,
     deleting: false,
-    fido: false,
+    resident: false,
     provider: undefined,
+    skProvider: undefined,
     confirm: false,
     certificatesOnly: false,
     keysOnly: false,
@@ -81,7 +83,7 @@ const effects: Readonly<Record<string, Effect>> = {
     options.destinations.push(argument);
   },
   K: (options) => {
-    options.fido = true;
+    options.resident = true;
   },
   k: (options) => {
     options.keysOnly = true;
@@ -97,8 +99,8 @@ const effects: Readonly<Record<string, Effect>> = {
   q: (options) => {
     options.quiet = true;
   },
-  S: (options) => {
-    options.fido = true;
+  S: (options, argument) => {
+    options.skProvider = argument;
   },
   s: (options, argument) => {
     options.provider = argument;

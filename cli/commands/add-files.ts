@@ -17,6 +17,7 @@ import { isPrivateFile } from "../files/permissions.ts";
 import { KeyFileError, type LoadedKey } from "../files/private-key-file.ts";
 import { PublicKeyFileError } from "../files/public-key-file.ts";
 import { describeLimits } from "../limits.ts";
+import { skProvider } from "../sk-provider.ts";
 import { systemErrorText } from "../system-errors.ts";
 import { KeyUnlocker } from "../unlock-key.ts";
 
@@ -144,7 +145,7 @@ function certificateBeside({ console }: Context, keyPath: string): CertificateFi
 async function send(context: Context, key: PrivateKey, comment: string, lifetime: number) {
   const constraints: Constraint[] = await constraintsFor(context, lifetime);
   if (key.secret.type.startsWith("sk-")) {
-    constraints.push({ type: "sk-provider", provider: context.env.SSH_SK_PROVIDER || "internal" });
+    constraints.push({ type: "sk-provider", provider: skProvider(context) });
   }
   try {
     await context.client.addIdentity(key, comment, constraints);

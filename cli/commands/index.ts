@@ -16,7 +16,7 @@ const loaders: Readonly<Record<Action, () => Promise<Command>>> = {
   "remove-all": async () => (await import("./remove-all.ts")).removeAll,
   lock: async () => (await import("./lock.ts")).lock,
   unlock: async () => (await import("./lock.ts")).unlock,
-  fido: async () => (await import("./fido.ts")).fido,
+  "add-resident": async () => (await import("./add-resident.ts")).addResident,
   help: () => unreachable(),
   version: () => unreachable(),
   completion: () => unreachable(),

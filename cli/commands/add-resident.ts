@@ -1,0 +1,54 @@
+/** `ssh-add -K`: adds the keys that a FIDO authenticator keeps itself. */
+import { wipePrivateKey } from "../../protocol/private-key.ts";
+import { encodePublicKey, fingerprint, keyTypeName } from "../../protocol/public-key.ts";
+import { explain, explainRefusal } from "../agent.ts";
+import { constraintsFor } from "../constraints.ts";
+import type { Context } from "../context.ts";
+import { loadResidentKeys, ResidentKeysError } from "../files/resident-keys.ts";
+import { describeLimits } from "../limits.ts";
+import { skProvider } from "../sk-provider.ts";
+
+/** Asks for the authenticator's PIN and adds all its keys. */
+export async function addResident(context: Context): Promise<number> {
+  const { client, console, options } = context;
+  const { lifetime, hash, quiet } = options;
+  const provider = skProvider(context);
+  const constraints = await constraintsFor(context, lifetime);
+  constraints.push({ type: "sk-provider", provider });
+  const keys = await load(context, provider);
+  if (keys === undefined) return 1;
+  if (keys.length === 0) explain(console, "The authenticator keeps no keys for SSH.", "");
+  let status = keys.length > 0 ? 0 : 1;
+  for (const key of keys) {
+    const print = fingerprint(encodePublicKey(key.publicKey), hash);
+    const name = `${keyTypeName(key.publicKey)} ${print}`;
+    try {
+      await client.addIdentity(key, "", constraints);
+      if (quiet) continue;
+      console.note(`Resident identity added: ${name}`);
+      describeLimits(context, lifetime);
+    } catch (error) {
+      console.log(`Unable to add key ${name}`);
+      await explainRefusal(client, console, error);
+      status = 1;
+    } finally {
+      wipePrivateKey(key);
+    }
+  }
+  return status;
+}
+
+/** @returns undefined when it did not work, which was said then */
+async function load({ console, prompter, options, env }: Context, provider: string) {
+  const pin = await prompter.ask("Enter PIN for authenticator: ");
+  try {
+    return loadResidentKeys(provider, pin, env, options.verbosity);
+  } catch (error) {
+    if (!(error instanceof ResidentKeysError)) throw error;
+    console.log(`Unable to load resident keys: ${error.message}`);
+    explain(console, error.reason, error.hint);
+    return undefined;
+  } finally {
+    pin.fill(0);
+  }
+}

@@ -1,0 +1,100 @@
+/** The keys that a FIDO authenticator keeps, by way of OpenSSH's `ssh-sk-helper`. */
+import { spawnSync } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { FrameReader } from "../../protocol/framing.ts";
+import type { PrivateKey } from "../../protocol/private-key.ts";
+import {
+  decodeSkResident,
+  encodeSkResident,
+  SkHelperError,
+  skErrors,
+  skHelperPlaces,
+} from "../../protocol/sk-helper.ts";
+
+/** Why there are no keys: OpenSSH's words, and what this project adds to them. */
+export class ResidentKeysError extends Error {
+  override readonly name = "ResidentKeysError";
+  readonly reason: string;
+  readonly hint: string;
+
+  constructor(message: string, reason: string, hint: string) {
+    super(message);
+    this.reason = reason;
+    this.hint = hint;
+  }
+}
+
+/** OpenSSH's level for what a person may want to know. */
+const logInfo = 3;
+
+/**
+ * Reads all keys of the authenticator that is plugged in.
+ * @param provider the path of a library, or "internal"
+ * @param verbosity how many -v were given
+ * @throws {ResidentKeysError}
+ */
+export function loadResidentKeys(
+  provider: string,
+  pin: Buffer,
+  env: NodeJS.ProcessEnv,
+  verbosity: number,
+): PrivateKey[] {
+  const request = encodeSkResident(provider, pin, logInfo + Math.min(verbosity, 3));
+  try {
+    const stdio = ["pipe", "pipe", "inherit"] as const;
+    const { stdout } = spawnSync(findHelper(env), { input: request, env, stdio: [...stdio] });
+    const [answer] = new FrameReader().push(stdout ?? Buffer.alloc(0));
+    if (answer === undefined) throw failed("invalid format", "ssh-sk-helper ended early.");
+    return decodeSkResident(answer);
+  } catch (error) {
+    if (error instanceof SkHelperError) throw inWords(error.code);
+    if (error instanceof ResidentKeysError) throw error;
+    const reason = error instanceof Error ? error.message : "";
+    throw failed("invalid format", reason);
+  } finally {
+    request.fill(0);
+  }
+}
+
+function findHelper(env: NodeJS.ProcessEnv): string {
+  const places = skHelperPlaces(env);
+  const found = places.find((path) => {
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  if (found !== undefined) return found;
+  throw new ResidentKeysError(
+    "No such file or directory",
+    `Keys on FIDO authenticators need OpenSSH's ${places[0]}, which cannot be run.`,
+    "Install OpenSSH's client, or set SSH_SK_HELPER to its ssh-sk-helper.",
+  );
+}
+
+function inWords(code: number): ResidentKeysError {
+  switch (code) {
+    case skErrors.wrongPin:
+      return new ResidentKeysError(
+        "incorrect passphrase supplied to decrypt private key",
+        "The authenticator refused the PIN.",
+        "Try again with the right PIN; an authenticator locks itself after a few wrong ones.",
+      );
+    case skErrors.deviceNotFound:
+      return new ResidentKeysError("device not found", "", "Plug the authenticator in.");
+    case skErrors.unsupported:
+      return failed("requested feature not supported", "");
+    case skErrors.keyNotFound:
+      return failed("key not found", "");
+    case skErrors.invalidFormat:
+      return failed("invalid format", "");
+    default:
+      return failed(`error ${code}`, "");
+  }
+}
+
+function failed(message: string, reason: string): ResidentKeysError {
+  return new ResidentKeysError(message, reason, "Check the library that -S names.");
+}
