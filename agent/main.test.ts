@@ -165,6 +165,16 @@ test("a command is this very process, and reads and writes as if started alone",
   t.deepEqual([status, signal], [null, "SIGTERM"]);
 });
 
+test("a command finds the descriptors, the limits and the umask that the agent was started with", async (t) => {
+  const workspace = makeWorkspace(t);
+  workspace.write("input", "from descriptor 7\n");
+  const command = "ulimit -Sn; ulimit -Hn; ulimit -c; umask; cat <&7; ls /proc/self/fd | wc -l";
+  const line = `ulimit -c 100; ulimit -Sn 500; umask 027; exec 7<input; "$0" sh -c '${command}'; exit $?`;
+  const theirs = await workspace.expect("sh", ["-c", line, systemSshAgent()]);
+  t.regex(theirs, /^500\n\d+\n100\n0027\nfrom descriptor 7\n\d+\n$/);
+  t.is(await workspace.expect("sh", ["-c", line, sshAgent]), theirs);
+});
+
 test("a command that is not there is told as OpenSSH tells it, and leaves nothing", async (t) => {
   const workspace = makeWorkspace(t);
   const socket = workspace.path("s");
@@ -221,7 +231,10 @@ test("another user is not served, even where the socket is open to all", async (
   const nobody = ["--reuid=65534", "--clear-groups", systemSshAdd(), "-l"];
   const env = { SSH_AUTH_SOCK: socket };
   const refused = await workspace.run("setpriv", nobody, { env });
-  t.is(refused.stderr, "error fetching identities: communication with agent failed\n");
+  // The connection is closed before or after ssh-add has sent its request, which may end it.
+  const words = "error fetching identities: communication with agent failed\n";
+  t.is(refused.stderr, refused.signal === "SIGPIPE" ? "" : words);
+  t.is(refused.stdout, "");
   t.is((await add(workspace, socket, ["-l"])).stdout, "The agent has no identities.\n");
 });
 

@@ -7,6 +7,7 @@ import { writeSync } from "node:fs";
 import { createServer } from "node:net";
 import { descriptorOf } from "./host/descriptor.ts";
 import { detectShell, type Shell, setVariable } from "./host/environment.ts";
+import { inheritedDescriptors, inheritedFileLimit } from "./host/inheritance.ts";
 import { programPath } from "./host/program.ts";
 import { listenAt, removeSocket, type SocketPlace } from "./host/socket-path.ts";
 import { type AgentOptions, servingArguments } from "./options.ts";
@@ -24,8 +25,10 @@ export function startForShell(options: AgentOptions, place: SocketPlace): void {
 
 /** Starts an agent for a command, and becomes that command. */
 export function startForCommand(options: AgentOptions, place: SocketPlace): void {
+  // Taken before a server is made: Node.js opens more than that server.
+  const descriptors = inheritedDescriptors();
   start(options, place, process.pid, (pid) => {
-    void becomeCommand(options.command, place.path, pid).then((status) => {
+    void becomeCommand(options.command, place.path, pid, descriptors).then((status) => {
       // The agent may not have come to the point where it would remove its socket itself.
       process.kill(pid, "SIGTERM");
       removeSocket(place);
@@ -84,12 +87,13 @@ async function becomeCommand(
   command: readonly string[],
   path: string,
   pid: number,
+  descriptors: readonly number[],
 ): Promise<number> {
   const [file = "", ...args] = command;
   const { loadLibc } = await import("./host/libc.ts");
   process.env.SSH_AUTH_SOCK = path;
   process.env.SSH_AGENT_PID = String(pid);
-  const reason = loadLibc().execute(file, args);
+  const reason = loadLibc().execute(file, args, descriptors, inheritedFileLimit());
   writeSync(2, `${file}: ${reason}\n`);
   return 1;
 }

@@ -4,6 +4,7 @@
  * Loading it takes a few milliseconds, so this module is imported only where it is needed.
  */
 import koffi from "koffi";
+import type { FileLimit } from "./inheritance.ts";
 
 /** The credentials of the process at the other end of a Unix socket. */
 export interface PeerCredentials {
@@ -19,15 +20,23 @@ export interface Libc {
   protectMemory(): void;
   /**
    * Replaces this process by a command that is searched in PATH.
+   * @param descriptors the descriptors that it gets, beside the standard ones
+   * @param fileLimit its limit of open files; undefined for this process's
    * @returns only if that fails: the system's words for why
    */
-  execute(command: string, args: readonly string[]): string;
+  execute(
+    command: string,
+    args: readonly string[],
+    descriptors: readonly number[],
+    fileLimit: FileLimit | undefined,
+  ): string;
 }
 
 const solSocket = 1;
 const soPeercred = 17;
 const prSetDumpable = 4;
 const rlimitCore = 4;
+const rlimitNofile = 7;
 const sigpipe = 13;
 const fSetfd = 2;
 
@@ -37,6 +46,7 @@ export function loadLibc(): Libc {
   const getsockopt = library.func(
     "int getsockopt(int, int, int, _Out_ uint8_t *value, _Inout_ uint32_t *length)",
   );
+  const setrlimit = library.func("int setrlimit(int, const uint64_t *)");
   return {
     peerCredentials(descriptor) {
       const value = Buffer.alloc(12);
@@ -50,17 +60,17 @@ export function loadLibc(): Libc {
       const prctl = library.func(
         "int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)",
       );
-      const setrlimit = library.func("int setrlimit(int, const uint64_t *)");
       prctl(prSetDumpable, 0, 0, 0, 0);
       setrlimit(rlimitCore, [0, 0]);
     },
-    execute(command, args) {
+    execute(command, args, descriptors, fileLimit) {
       const signal = library.func("void *signal(int, intptr_t)");
       const fcntl = library.func("int fcntl(int, int, ...)");
       const execvp = library.func("int execvp(const char *, const char **)");
-      // Node.js ignores SIGPIPE and has the standard descriptors closed on exec: both undone here.
+      // Node.js ignores SIGPIPE and has the descriptors closed on exec: both undone here.
       signal(sigpipe, 0);
-      for (const descriptor of [0, 1, 2]) fcntl(descriptor, fSetfd, "int", 0);
+      for (const descriptor of [0, 1, 2, ...descriptors]) fcntl(descriptor, fSetfd, "int", 0);
+      if (fileLimit !== undefined) setrlimit(rlimitNofile, [fileLimit.soft, fileLimit.hard]);
       execvp(command, [command, ...args, null]);
       const strerror = library.func("const char *strerror(int)");
       return strerror(koffi.errno());
