@@ -1,4 +1,5 @@
 /** Request 13: a signature (RFC 9987, section 3.6). */
+import { identify } from "../../protocol/certificate.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { fingerprint } from "../../protocol/public-key.ts";
 import type { Reply } from "../../protocol/replies.ts";
@@ -6,7 +7,7 @@ import type { Request } from "../../protocol/requests.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
 import { Authenticator } from "../fido/authenticator.ts";
-import type { KeyringIdentity } from "../keyring.ts";
+import type { Keyring, KeyringIdentity } from "../keyring.ts";
 import { confirmQuestion, describeProcess } from "../policy/confirm.ts";
 import { checkSignature } from "../policy/destinations.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
@@ -19,7 +20,7 @@ export function sign(
   connection: ConnectionState,
   request: SignRequest,
 ): Reply | Promise<Reply> {
-  const identity = agent.keyring.find(request.keyBlob);
+  const identity = agent.keyring.find(request.keyBlob) ?? certified(agent.keyring, request.keyBlob);
   if (identity === undefined) {
     throw new Failure("key-not-found", "The agent does not hold this key.");
   }
@@ -35,6 +36,16 @@ export function sign(
   return confirmUse(agent, connection, identity, destination).then(() =>
     signWith(agent, identity, request, destination),
   );
+}
+
+/**
+ * The key of a certificate that the agent does not hold. Its signature is the one that the key by
+ * itself gives, within the same limits. Clients ask this way when the certificate in a file has
+ * expired, since ssh-add then adds the key alone.
+ */
+function certified(keyring: Keyring, blob: Buffer): KeyringIdentity | undefined {
+  const identified = identify(blob);
+  return identified?.certificate && keyring.find(identified.keyBlob);
 }
 
 function signWith(
