@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 
 # With --tap, standard output is for the protocol alone.
 sh scripts/setup.sh openssh-client openssh-server openssh-tests softhsm2 opensc openssl bsdutils git \
-  putty-tools dropbear-bin python3-paramiko python3-asyncssh gpg-agent gnome-keyring dbus-daemon >&2
+  putty-tools dropbear-bin python3-paramiko python3-asyncssh gpg-agent gnome-keyring dbus-daemon \
+  zsh fish >&2
 
 exec npx --no-install ava "$@"

@@ -1,0 +1,46 @@
+# Completion of ssh-agent for fish: options, and commands to run with an agent.
+
+# The words before the cursor from the command on, which is the first that is neither an option nor
+# an option's argument.
+function __ssh_agent_command
+    set -l words (commandline --tokenize --cut-at-cursor --current-process)
+    set --erase words[1]
+    while set --query words[1]
+        switch $words[1]
+            case --
+                set --erase words[1]
+                break
+            case '-*a' '-*E' '-*O' '-*P' '-*t'
+                set --erase words[1]
+                set --query words[1]; and set --erase words[1]
+            case '-*'
+                set --erase words[1]
+            case '*'
+                break
+        end
+    end
+    string join \n -- $words
+end
+
+function __ssh_agent_complete_command
+    set -l words (__ssh_agent_command | string escape)
+    set --append words (commandline --current-token --cut-at-cursor)
+    complete --do-complete "$words"
+end
+
+set -l option complete -c ssh-agent -n 'not __ssh_agent_command | string length --quiet'
+$option -s a -r -F -d 'Where to listen'
+$option -s c -d 'Print commands for csh'
+$option -s D -d 'Stay in the foreground'
+$option -s d -d 'Stay in the foreground, and log'
+$option -s E -x -a 'sha256 md5' -d 'Hash of fingerprints'
+$option -s k -d 'End the agent'
+$option -s O -x -a 'allow-remote-pkcs11 no-restrict-websafe websafe-allow=' -d Setting
+$option -s P -x -d 'Libraries that may be loaded'
+$option -s s -d 'Print commands for sh'
+$option -s T -d 'Socket in the folder for temporary files'
+$option -s t -x -d 'Lifetime of identities'
+$option -s U -d 'Leave stale sockets where they are'
+$option -s u -d 'Remove stale sockets'
+$option -s V -d 'Show the version'
+complete -c ssh-agent -f -a '(__ssh_agent_complete_command)'
