@@ -1,10 +1,10 @@
 /** What an agent does as the one agent of a login session: by systemd, and beside agents that died. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, symlinkSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import test from "ava";
-import { sshAgent, sshKeygen, systemSshAdd } from "../fixtures/programs.ts";
+import { projectRoot, sshAgent, sshKeygen, systemSshAdd } from "../fixtures/programs.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { descriptorOf } from "./host/descriptor.ts";
 import { hostPrefix } from "./host/socket-path.ts";
@@ -33,6 +33,13 @@ interface Activated {
   readonly pid: number;
   output(): string;
   readonly status: Promise<number | null>;
+}
+
+/** Puts the program where npm does, for one user. */
+function install(workspace: Workspace): void {
+  const folder = join(workspace.home, ".local", "bin");
+  mkdirSync(folder, { recursive: true });
+  symlinkSync(sshAgent, join(folder, "ssh-agent"));
 }
 
 /** How systemd starts an agent, as a shell says it. */
@@ -190,4 +197,49 @@ test("with -U, -T or -a stale sockets stay", async (t) => {
     t.true(existsSync(stale), args.join(" "));
     t.notRegex(log, /stale/);
   }
+});
+
+test("the service for systemd starts the installed agent, with the options that it is given", async (t) => {
+  const workspace = makeWorkspace(t);
+  const unit = readFileSync(join(projectRoot, "systemd", "ssh-agent.service"), "utf8");
+  const [, quoted = ""] = /^ExecStart=\/bin\/sh -c '(.*)'$/m.exec(unit) ?? [];
+  // As systemd reads it: specifiers are replaced, and a doubled dollar is one.
+  const line = quoted.replaceAll("%h", workspace.home).replaceAll("$$", "$");
+  install(workspace);
+  const path = workspace.path("bus");
+  const start = (options: string) =>
+    activate(
+      workspace,
+      path,
+      `export SSH_AGENT_OPTIONS='${options}' LISTEN_PID=$$ LISTEN_FDS=1; ${line}`,
+    );
+  const refused = await start("-t 1h -O bogus");
+  t.is(await refused.status, 255);
+  t.is(refused.output(), "Unknown -O option\n");
+  const agent = await start("-t 1h -O allow-remote-pkcs11");
+  const listed = await workspace.run(systemSshAdd(), ["-l"], { env: { SSH_AUTH_SOCK: path } });
+  t.is(listed.stdout, "The agent has no identities.\n");
+  process.kill(agent.pid, "SIGTERM");
+  t.regex(unit, new RegExp(`^SuccessExitStatus=${await agent.status}$`, "m"));
+});
+
+test("the job for launchd starts the installed agent, also where a killed one was", async (t) => {
+  const workspace = makeWorkspace(t);
+  const plist = readFileSync(join(projectRoot, "launchd", "cardagent.ssh-agent.plist"), "utf8");
+  const [, script = ""] = /<string>-c<\/string>\s*<string>(.*?)<\/string>/s.exec(plist) ?? [];
+  install(workspace);
+  workspace.write("home/.local/bin/launchctl", '#!/bin/sh\necho "$@" >> "$HOME/told"\n', 0o755);
+  const socket = join(workspace.home, ".ssh", "agent.sock");
+  for (const _ of [1, 2]) {
+    const child = workspace.spawn("/bin/sh", ["-c", script]);
+    // Its output is its first sign of life: before that there may be a socket of the agent before.
+    await new Promise((resolve) => child.stdout?.once("data", resolve));
+    const listed = await workspace.run(systemSshAdd(), ["-l"], { env: { SSH_AUTH_SOCK: socket } });
+    t.is(listed.stdout, "The agent has no identities.\n");
+    const ended = new Promise((resolve) => child.on("exit", resolve));
+    child.kill("SIGKILL");
+    await ended;
+  }
+  const told = readFileSync(join(workspace.home, "told"), "utf8");
+  t.is(told, `setenv SSH_AUTH_SOCK ${socket}\n`.repeat(2));
 });

@@ -5,6 +5,7 @@
  */
 import koffi from "koffi";
 import type { FileLimit } from "./inheritance.ts";
+import { darwinKernel, linuxKernel } from "./kernel.ts";
 
 /** The credentials of the process at the other end of a Unix socket. */
 export interface PeerCredentials {
@@ -14,7 +15,7 @@ export interface PeerCredentials {
 
 /** The C library's functions that are used here. */
 export interface Libc {
-  /** Who is at the other end of a connected Unix socket (SO_PEERCRED). */
+  /** Who is at the other end of a connected Unix socket. @throws when that cannot be told */
   peerCredentials(descriptor: number): PeerCredentials;
   /** No core dumps, and no other process of this user may attach to this one. */
   protectMemory(): void;
@@ -32,35 +33,20 @@ export interface Libc {
   ): string;
 }
 
-const solSocket = 1;
-const soPeercred = 17;
-const prSetDumpable = 4;
 const rlimitCore = 4;
-const rlimitNofile = 7;
 const sigpipe = 13;
 const fSetfd = 2;
 
 /** Loads the C library. @throws when there is none of a known name */
 export function loadLibc(): Libc {
-  const library = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6");
-  const getsockopt = library.func(
-    "int getsockopt(int, int, int, _Out_ uint8_t *value, _Inout_ uint32_t *length)",
-  );
+  const isMac = process.platform === "darwin";
+  const library = koffi.load(isMac ? "libSystem.dylib" : "libc.so.6");
+  const kernel = isMac ? darwinKernel(library) : linuxKernel(library);
   const setrlimit = library.func("int setrlimit(int, const uint64_t *)");
   return {
-    peerCredentials(descriptor) {
-      const value = Buffer.alloc(12);
-      const length = [value.length];
-      if (getsockopt(descriptor, solSocket, soPeercred, value, length) !== 0) {
-        throw new Error("The socket has no peer credentials.");
-      }
-      return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4) };
-    },
+    peerCredentials: (descriptor) => kernel.peerCredentials(descriptor),
     protectMemory() {
-      const prctl = library.func(
-        "int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)",
-      );
-      prctl(prSetDumpable, 0, 0, 0, 0);
+      kernel.forbidAttaching();
       setrlimit(rlimitCore, [0, 0]);
     },
     execute(command, args, descriptors, fileLimit) {
@@ -70,7 +56,7 @@ export function loadLibc(): Libc {
       // Node.js ignores SIGPIPE and has the descriptors closed on exec: both undone here.
       signal(sigpipe, 0);
       for (const descriptor of [0, 1, 2, ...descriptors]) fcntl(descriptor, fSetfd, "int", 0);
-      if (fileLimit !== undefined) setrlimit(rlimitNofile, [fileLimit.soft, fileLimit.hard]);
+      if (fileLimit !== undefined) setrlimit(kernel.fileLimit, [fileLimit.soft, fileLimit.hard]);
       execvp(command, [command, ...args, null]);
       const strerror = library.func("const char *strerror(int)");
       return strerror(koffi.errno());

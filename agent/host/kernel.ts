@@ -1,0 +1,62 @@
+/** The few calls in which Linux and macOS differ. Those of macOS are not tested. */
+import type { LibraryHandle } from "koffi";
+import type { PeerCredentials } from "./libc.ts";
+
+/** What a kernel does in a way of its own. */
+export interface Kernel {
+  /** The number of the limit of open files. */
+  readonly fileLimit: number;
+  /** Who is at the other end of a connected Unix socket. @throws when that cannot be told */
+  peerCredentials(descriptor: number): PeerCredentials;
+  /** No other process of this user may attach to this one. */
+  forbidAttaching(): void;
+}
+
+const nobodyThere = "The socket has no peer credentials.";
+const getsockoptPrototype =
+  "int getsockopt(int, int, int, _Out_ uint8_t *value, _Inout_ uint32_t *length)";
+
+const linux = { solSocket: 1, soPeercred: 17, prSetDumpable: 4, rlimitNofile: 7 };
+
+/** Linux: SO_PEERCRED gives a process, a user and a group. */
+export function linuxKernel(library: LibraryHandle): Kernel {
+  const getsockopt = library.func(getsockoptPrototype);
+  return {
+    fileLimit: linux.rlimitNofile,
+    peerCredentials(descriptor) {
+      const value = Buffer.alloc(12);
+      if (getsockopt(descriptor, linux.solSocket, linux.soPeercred, value, [value.length]) !== 0) {
+        throw new Error(nobodyThere);
+      }
+      return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4) };
+    },
+    forbidAttaching() {
+      const prctl = library.func(
+        "int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)",
+      );
+      prctl(linux.prSetDumpable, 0, 0, 0, 0);
+    },
+  };
+}
+
+const darwin = { solLocal: 0, localPeerPid: 2, ptDenyAttach: 31, rlimitNofile: 8 };
+
+/** macOS: the user by getpeereid, the process by LOCAL_PEERPID. */
+export function darwinKernel(library: LibraryHandle): Kernel {
+  const getsockopt = library.func(getsockoptPrototype);
+  const getpeereid = library.func("int getpeereid(int, _Out_ uint32_t *uid, _Out_ uint32_t *gid)");
+  return {
+    fileLimit: darwin.rlimitNofile,
+    peerCredentials(descriptor) {
+      const uid = [0];
+      if (getpeereid(descriptor, uid, [0]) !== 0) throw new Error(nobodyThere);
+      const value = Buffer.alloc(4);
+      getsockopt(descriptor, darwin.solLocal, darwin.localPeerPid, value, [value.length]);
+      return { pid: value.readInt32LE(0), uid: uid[0] ?? -1 };
+    },
+    forbidAttaching() {
+      const ptrace = library.func("int ptrace(int, int, void *, int)");
+      ptrace(darwin.ptDenyAttach, 0, null, 0);
+    },
+  };
+}
