@@ -202,6 +202,21 @@ test("signatures that are asked for at once are made one after another", async (
   }
 });
 
+test("a forwarded connection may not name the library of a key, unless it may", async (t) => {
+  const key = await makeSkKey(t, "ed25519-sk");
+  for (const allowRemotePkcs11 of [false, true]) {
+    const client = await (await startAgent(t, { settings: { allowRemotePkcs11 } })).connect();
+    const host = makeAuthority();
+    const sessionId = Buffer.from("session");
+    const signature = host.sign(sessionId);
+    await client.bindSession({ hostKey: host.keyBlob, sessionId, signature, isForwarding: true });
+    await client.addIdentity(key, "", [{ type: "sk-provider", provider: "internal" }]);
+    const naming = client.addIdentity(key, "", [dummy]);
+    if (allowRemotePkcs11) await t.notThrowsAsync(naming);
+    else t.is((await reasonOf(t, client, naming))?.code, "remote-refused");
+  }
+});
+
 test("a provider is only for keys on authenticators", async (t) => {
   const { generateKey } = await import("../test-agent.ts");
   const client = await (await startAgent(t)).connect();

@@ -16,7 +16,7 @@ const internalProvider = "internal";
 /** Adds an identity, or gives the one with the same blob a new comment and new constraints. */
 export async function addIdentity(
   agent: Agent,
-  _connection: ConnectionState,
+  connection: ConnectionState,
   request: Extract<Request, { type: "add-identity" }>,
 ): Promise<Reply> {
   const { key, comment, constraints } = request;
@@ -28,7 +28,12 @@ export async function addIdentity(
     if (identified.certificate !== undefined && !verifyCertificate(blob)) {
       throw malformed("The certificate is not signed by the key of its authority.");
     }
-    const signer = await signerOf(agent, { ...key, publicKey: identified.key }, skProvider);
+    const signer = await signerOf(
+      agent,
+      connection,
+      { ...key, publicKey: identified.key },
+      skProvider,
+    );
     const identity: KeyringIdentity = {
       ...identified,
       blob,
@@ -51,6 +56,7 @@ export async function addIdentity(
  */
 async function signerOf(
   agent: Agent,
+  connection: ConnectionState,
   key: PrivateKey,
   provider: string | undefined,
 ): Promise<Signer | Authenticator> {
@@ -60,6 +66,10 @@ async function signerOf(
     throw new Failure("unsupported", "Only keys on FIDO authenticators have a provider.");
   }
   const isInternal = provider === undefined || provider.toLowerCase() === internalProvider;
-  const path = isInternal ? internalProvider : await agent.providers.allowedPath(provider);
+  if (isInternal) return new Authenticator(agent.authenticators, key, internalProvider);
+  if (connection.bindings.isRemote && !agent.settings.allowRemotePkcs11) {
+    throw new Failure("remote-refused", "Forwarded connections may not name a library.");
+  }
+  const path = await agent.providers.allowedPath(provider);
   return new Authenticator(agent.authenticators, key, path);
 }
