@@ -1,0 +1,54 @@
+import { existsSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import test from "ava";
+import { makeAskpass, makeRefusingAskpass } from "../../fixtures/askpass.ts";
+import { makeWorkspace } from "../../fixtures/workspace.ts";
+import { askpassNotice, askpassPin } from "./notice.ts";
+
+test("a PIN is the first line of what the askpass program says", async (t) => {
+  const workspace = makeWorkspace(t);
+  for (const [answer, expected] of [
+    ["1234", "1234"],
+    ["pin\r\nmore", "pin"],
+    ["é", "é"],
+  ] as const) {
+    const askpass = makeAskpass(workspace, answer);
+    const pin = await askpassPin({ ...process.env, ...askpass.env })("Enter PIN: ");
+    t.is(pin?.toString(), expected);
+    t.deepEqual(askpass.calls(), [{ prompt: "Enter PIN: ", kind: undefined, answer }]);
+  }
+});
+
+test("without an answer there is no PIN", async (t) => {
+  const workspace = makeWorkspace(t);
+  const environments = [
+    makeRefusingAskpass(workspace).env,
+    makeAskpass(workspace, "").env,
+    { SSH_ASKPASS: workspace.path("nothing"), SSH_ASKPASS_REQUIRE: "force" },
+    { ...makeAskpass(workspace, "1234").env, SSH_ASKPASS_REQUIRE: "never" },
+  ];
+  for (const env of environments) {
+    t.is(await askpassPin({ ...process.env, ...env })("Enter PIN: "), undefined);
+  }
+});
+
+test("a notice stands until it is taken away", async (t) => {
+  const workspace = makeWorkspace(t);
+  const [shown, ended] = [workspace.path("shown"), workspace.path("ended")];
+  const script = `#!/bin/sh
+trap 'echo >${ended}; exit' TERM
+printf '%s %s' "$SSH_ASKPASS_PROMPT" "$1" >${shown}.new && mv ${shown}.new ${shown}
+while :; do sleep 0.05; done
+`;
+  const SSH_ASKPASS = workspace.write("notice", script, 0o700);
+  const done = askpassNotice({ ...process.env, SSH_ASKPASS, SSH_ASKPASS_REQUIRE: "force" })(
+    "Touch",
+  );
+  while (!existsSync(shown)) await sleep(10);
+  t.is(readFileSync(shown, "utf8"), "none Touch");
+  t.false(existsSync(ended));
+  done();
+  while (!existsSync(ended)) await sleep(10);
+  const missing = { SSH_ASKPASS: workspace.path("nothing"), SSH_ASKPASS_REQUIRE: "force" };
+  t.notThrows(askpassNotice(missing)("Touch"));
+});
