@@ -8,14 +8,11 @@ import { projectRoot, sshAgent, sshKeygen, systemSshAdd } from "../fixtures/prog
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { descriptorOf } from "./host/descriptor.ts";
 import { hostPrefix } from "./host/socket-path.ts";
+import { start as startAgent, until } from "./test-program.ts";
 
 function listen(path: string): Promise<Server> {
   const server = createServer();
   return new Promise((resolve) => server.listen(path, () => resolve(server)));
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 /** Makes a socket that nobody listens at, in the folder where agents have theirs. */
@@ -139,15 +136,9 @@ test("an agent that starts removes this host's stale sockets, and no others", as
 
 test("an agent that is killed leaves a socket that the next one removes", async (t) => {
   const workspace = makeWorkspace(t);
-  const start = async () => {
-    const output = await workspace.expect(sshAgent, []);
-    const [, socket = "", pid = ""] = /SOCK=(.*?);.*PID=(\d+)/s.exec(output) ?? [];
-    workspace.adopt(Number(pid));
-    return { socket, pid: Number(pid) };
-  };
-  const { socket, pid } = await start();
+  const { socket, pid } = await startAgent(workspace);
   process.kill(pid, "SIGKILL");
-  const next = await start();
+  const next = await startAgent(workspace);
   await until(() => !existsSync(socket));
   t.true(existsSync(next.socket));
 });

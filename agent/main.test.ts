@@ -1,43 +1,9 @@
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import test from "ava";
 import { sshAgent, sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/programs.ts";
-import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
-
-interface Started {
-  readonly socket: string;
-  readonly pid: number;
-}
-
-/** Starts an agent in the background, as `eval $(ssh-agent …)` does. */
-async function start(
-  workspace: Workspace,
-  args: string[] = [],
-  program = sshAgent,
-): Promise<Started> {
-  const output = await workspace.expect(program, args);
-  const [, socket = ""] = /^SSH_AUTH_SOCK=(.*); export SSH_AUTH_SOCK;$/m.exec(output) ?? [];
-  const [, pid = ""] = /^SSH_AGENT_PID=(\d+); export SSH_AGENT_PID;$/m.exec(output) ?? [];
-  workspace.adopt(Number(pid));
-  return { socket, pid: Number(pid) };
-}
-
-function add(workspace: Workspace, socket: string, args: string[]) {
-  return workspace.run(systemSshAdd(), args, { env: { SSH_AUTH_SOCK: socket } });
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    // A process that has ended and not been waited for still has a number.
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-  } catch {
-    return false;
-  }
-}
+import { makeWorkspace } from "../fixtures/workspace.ts";
+import { add, isRunning, start, until } from "./test-program.ts";
 
 test("an agent in the background answers at once, on a socket for its user alone", async (t) => {
   const workspace = makeWorkspace(t);
@@ -100,21 +66,17 @@ test("SIGUSR1 deletes all identities, and the agent goes on", async (t) => {
   t.is(listed.stdout, "The agent has no identities.\n");
 });
 
-test("-k ends the agent of SSH_AGENT_PID, and says why it cannot", async (t) => {
+test("a path of -a is told as it was given, and removed wherever the agent is", async (t) => {
   const workspace = makeWorkspace(t);
-  const { socket, pid } = await start(workspace);
-  await add(workspace, socket, ["-l"]);
-  const kill = (env: Record<string, string | undefined>, args = ["-k"]) =>
-    workspace.run(sshAgent, args, { env });
-  const ended = await kill({ SSH_AGENT_PID: String(pid) });
-  t.is(ended.stdout, `unset SSH_AUTH_SOCK;\nunset SSH_AGENT_PID;\necho Agent pid ${pid} killed;\n`);
-  await until(() => !isRunning(pid));
-  t.false(existsSync(socket));
-  const values = ["abc", "", "0", "-1", "1", "2x", "4294967296", "999999999", " +999999999"];
-  for (const value of [undefined, ...values]) {
-    const theirs = await workspace.run(systemSshAgent(), ["-k"], { env: { SSH_AGENT_PID: value } });
-    const ours = await kill({ SSH_AGENT_PID: value });
-    t.deepEqual([ours.stderr, ours.status], [theirs.stderr, theirs.status], value);
+  for (const program of [systemSshAgent(), sshAgent]) {
+    const { socket, pid } = await start(workspace, ["-a", "tmp/../here.sock"], program);
+    t.is(socket, "tmp/../here.sock");
+    t.is((await add(workspace, socket, ["-l"])).status, 1);
+    process.kill(pid, "SIGTERM");
+    await until(() => !isRunning(pid));
+    // OpenSSH's agent looks for it in the root folder.
+    t.is(existsSync(workspace.path("here.sock")), program === systemSshAgent());
+    rmSync(workspace.path("here.sock"), { force: true });
   }
 });
 
@@ -186,7 +148,8 @@ test("a command that is not there is told as OpenSSH tells it, and leaves nothin
 test("a place that cannot be listened at is told as OpenSSH tells it", async (t) => {
   const workspace = makeWorkspace(t);
   const taken = workspace.write("taken", "somebody's file");
-  for (const path of [taken, "/nowhere/agent.sock", `/tmp/${"x".repeat(110)}`]) {
+  const long = `/tmp/${"x".repeat(110)}`;
+  for (const path of [taken, "taken", "/nowhere/agent.sock", "nowhere/../agent.sock", long]) {
     const theirs = await workspace.run(systemSshAgent(), ["-a", path]);
     const ours = await workspace.run(sshAgent, ["-a", path]);
     // OpenSSH ends this line as for a raw terminal.

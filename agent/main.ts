@@ -6,10 +6,10 @@ import { endAgent } from "./end.ts";
 import { type Activation, findActivation, forgetActivation } from "./host/activation.ts";
 import { detectShell } from "./host/environment.ts";
 import {
-  givenSocket,
   homeFolder,
   homeSocket,
   hostPrefix,
+  placeAt,
   removeSocket,
   type SocketPlace,
   temporarySocket,
@@ -57,7 +57,7 @@ function run(options: AgentOptions): void {
 
 function choosePlace(options: AgentOptions): SocketPlace {
   try {
-    if (options.bindAddress !== undefined) return givenSocket(options.bindAddress);
+    if (options.bindAddress !== undefined) return placeAt(options.bindAddress, undefined);
     return options.inTemporaryFolder ? temporarySocket() : homeSocket();
   } catch (error) {
     fail(`Cannot make a folder for the agent's socket: ${reasonOf(error)}`);
@@ -68,7 +68,7 @@ async function serve(options: AgentOptions): Promise<void> {
   const path = options.bindAddress ?? "";
   const ownFolder = options.serving?.ownsFolder === true ? dirname(path) : undefined;
   const { serveInBackground } = await import("./serve.ts");
-  serveInBackground(options, { path, ownFolder });
+  serveInBackground(options, placeAt(path, ownFolder));
 }
 
 async function runInForeground(options: AgentOptions): Promise<void> {
@@ -84,7 +84,7 @@ async function runInForeground(options: AgentOptions): Promise<void> {
   const place = choosePlace(options);
   const shell = options.shell ?? detectShell(process.env);
   const { serveInForeground } = await import("./serve.ts");
-  const listening = () => writeSync(1, describeAgent(shell, place.path, undefined));
+  const listening = () => writeSync(1, describeAgent(shell, place.shown, undefined));
   serveInForeground(options, place, listening, (sentence) => {
     if (place.ownFolder !== undefined) removeSocket(place);
     fail(sentence);

@@ -76,7 +76,8 @@ const letters = { flags: "cDdksTUuV", withArgument: "aEOPt" };
 
 const noWebsafe = "no-restrict-websafe";
 const websafePrefix = "websafe-allow=";
-const servingPrefix = "--serve=";
+/** What the first argument begins with when the program starts itself. */
+export const servingPrefix = "--serve=";
 
 /** The values that each option was given, in their order; "" for those without an argument. */
 type Given = ReadonlyMap<string, readonly string[]>;

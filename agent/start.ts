@@ -18,7 +18,7 @@ const socketDescriptor = 3;
 /** Starts an agent, prints what a shell needs to know of it, and ends. */
 export function startForShell(options: AgentOptions, place: SocketPlace): void {
   start(options, place, 0, (pid) => {
-    writeSync(1, describeAgent(options.shell ?? detectShell(process.env), place.path, pid));
+    writeSync(1, describeAgent(options.shell ?? detectShell(process.env), place.shown, pid));
     process.exit(0);
   });
 }
@@ -28,7 +28,7 @@ export function startForCommand(options: AgentOptions, place: SocketPlace): void
   // Taken before a server is made: Node.js opens more than that server.
   const descriptors = inheritedDescriptors();
   start(options, place, process.pid, (pid) => {
-    void becomeCommand(options.command, place.path, pid, descriptors).then((status) => {
+    void becomeCommand(options.command, place.shown, pid, descriptors).then((status) => {
       // The agent may not have come to the point where it would remove its socket itself.
       process.kill(pid, "SIGTERM");
       removeSocket(place);
@@ -94,6 +94,6 @@ async function becomeCommand(
   process.env.SSH_AUTH_SOCK = path;
   process.env.SSH_AGENT_PID = String(pid);
   const reason = loadLibc().execute(file, args, descriptors, inheritedFileLimit());
-  writeSync(2, `${file}: ${reason}\n`);
+  writeSync(2, file === "" ? `${reason}\n` : `${file}: ${reason}\n`);
   return 1;
 }

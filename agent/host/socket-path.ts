@@ -17,11 +17,14 @@ import {
 } from "node:fs";
 import type { Server } from "node:net";
 import { hostname, tmpdir, userInfo } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 
 /** A place for a socket. */
 export interface SocketPlace {
+  /** Where the socket is; from the root, because an agent in the background changes its folder. */
   readonly path: string;
+  /** The path as users are told it: as they gave it. */
+  readonly shown: string;
   /** A folder that was made for this socket alone, and goes with it. */
   readonly ownFolder: string | undefined;
 }
@@ -55,7 +58,7 @@ export function homeSocket(): SocketPlace {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   if ((statSync(folder).mode & 0o077) !== 0) chmodSync(folder, 0o700);
   const name = `${hostPrefix()}agent.${nameOf(randomBytes(nameLength))}`;
-  return { path: join(folder, name), ownFolder: undefined };
+  return placeAt(join(folder, name), undefined);
 }
 
 /**
@@ -64,12 +67,16 @@ export function homeSocket(): SocketPlace {
  */
 export function temporarySocket(): SocketPlace {
   const folder = mkdtempSync(join(tmpdir(), "ssh-"));
-  return { path: join(folder, `agent.${process.ppid}`), ownFolder: folder };
+  return placeAt(join(folder, `agent.${process.ppid}`), folder);
 }
 
-/** The place of `-a`: a path as the user gave it. */
-export function givenSocket(path: string): SocketPlace {
-  return { path: resolve(path), ownFolder: undefined };
+/**
+ * A place that was chosen already, such as that of `-a`.
+ * @param ownFolder a folder that goes with the socket
+ */
+export function placeAt(path: string, ownFolder: string | undefined): SocketPlace {
+  const absolute = isAbsolute(path) ? path : `${process.cwd()}/${path}`;
+  return { path: absolute, shown: path, ownFolder };
 }
 
 /**
@@ -87,14 +94,15 @@ export function listenAt(
   listening: () => void,
   failed: (sentence: string) => void,
 ): void {
-  const { path } = place;
-  const passing = join(dirname(path), `.${nameOf(randomBytes(4))}`);
+  const { path, shown } = place;
+  // Put together by hand: `join` would follow `..` without looking at what is before it.
+  const passing = `${dirname(path)}/.${nameOf(randomBytes(4))}`;
   if (Math.max(Buffer.byteLength(path), Buffer.byteLength(passing)) > longestPath) {
-    failed(`unix_listener: path "${path}" too long for Unix domain socket`);
+    failed(`unix_listener: path "${shown}" too long for Unix domain socket`);
     return;
   }
   const fail = (error: unknown) => {
-    failed(`unix_listener: cannot bind to path ${path}: ${describeError(error, path)}`);
+    failed(`unix_listener: cannot bind to path ${shown}: ${describeError(error, path)}`);
   };
   server.once("error", fail);
   const umask = process.umask(0o177);

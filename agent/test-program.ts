@@ -1,0 +1,42 @@
+/** For tests: the program `ssh-agent`, and the system's `ssh-add` to talk to it. */
+import { readFileSync } from "node:fs";
+import { sshAgent, systemSshAdd } from "../fixtures/programs.ts";
+import type { Workspace } from "../fixtures/workspace.ts";
+
+/** An agent in the background. */
+export interface Started {
+  readonly socket: string;
+  readonly pid: number;
+}
+
+/** Starts an agent in the background, as `eval $(ssh-agent …)` does. */
+export async function start(
+  workspace: Workspace,
+  args: string[] = [],
+  program = sshAgent,
+): Promise<Started> {
+  const output = await workspace.expect(program, args);
+  const [, socket = ""] = /^SSH_AUTH_SOCK=(.*); export SSH_AUTH_SOCK;$/m.exec(output) ?? [];
+  const [, pid = ""] = /^SSH_AGENT_PID=(\d+); export SSH_AGENT_PID;$/m.exec(output) ?? [];
+  workspace.adopt(Number(pid));
+  return { socket, pid: Number(pid) };
+}
+
+/** Runs the system's ssh-add against an agent. */
+export function add(workspace: Workspace, socket: string, args: string[]) {
+  return workspace.run(systemSshAdd(), args, { env: { SSH_AUTH_SOCK: socket } });
+}
+
+/** Waits until something is so. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+/** Whether a process runs; one that has ended and not been waited for does not. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
