@@ -1,4 +1,5 @@
 /** Certificates from the command line that are for keys on cards. */
+import { explain } from "./agent.ts";
 import type { Context } from "./context.ts";
 import {
   type CertificateFile,
@@ -20,23 +21,31 @@ export function cardCertificates(
   for (const path of paths) {
     const problem = tryRead(context, path, certificates);
     if (problem === undefined) continue;
-    context.console.log(problem);
+    context.console.log(problem.sentence);
+    explain(context.console, "", problem.hint);
     complete = false;
   }
   return complete ? certificates : undefined;
 }
 
-/** @returns what is wrong with the file, if anything */
-function tryRead(context: Context, path: string, into: CertificateFile[]): string | undefined {
+/** What is wrong with a file, and what to do. */
+interface Problem {
+  readonly sentence: string;
+  readonly hint: string;
+}
+
+function tryRead(context: Context, path: string, into: CertificateFile[]): Problem | undefined {
   try {
     const file = readCertificateFile(path);
     if (certificateLifetime(file.certificate, context.now()) === undefined) {
-      return `Certificate ${path} has already expired`;
+      const hint = "Get a new certificate from its authority.";
+      return { sentence: `Certificate ${path} has already expired`, hint };
     }
     into.push(file);
     return undefined;
   } catch (error) {
     if (!(error instanceof PublicKeyFileError)) throw error;
-    return `Failed to load certificate "${path}": ${error.message}`;
+    const hint = "Name the certificate's own file; ssh-keygen calls it NAME-cert.pub.";
+    return { sentence: `Failed to load certificate "${path}": ${error.message}`, hint };
   }
 }

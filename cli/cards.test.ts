@@ -128,13 +128,17 @@ test("certificates that are none, have expired or fit no key are refused", async
     ["--cert-for-card", expired],
   ]) {
     const { stderr, status } = await runOurs(workspace, args);
-    t.is(stderr, `Certificate ${expired} has already expired\r\n`);
+    const hint = "hint: Get a new certificate from its authority.\n";
+    t.is(stderr, `Certificate ${expired} has already expired\r\n${hint}`);
     t.is(status, 1);
   }
   const plain = await runOurs(workspace, ["--cert-for-card", card.publicKey]);
-  t.is(plain.stderr, `Failed to load certificate "${card.publicKey}": not a certificate\r\n`);
+  const hint = "hint: Name the certificate's own file; ssh-keygen calls it NAME-cert.pub.\n";
+  const words = `Failed to load certificate "${card.publicKey}": not a certificate\r\n${hint}`;
+  t.is(plain.stderr, words);
   const missing = await runOurs(workspace, ["-s", library, "none.pub"]);
-  t.is(missing.stderr, 'Failed to load certificate "none.pub": No such file or directory\r\n');
+  const reason = "No such file or directory";
+  t.is(missing.stderr, `Failed to load certificate "none.pub": ${reason}\r\n${hint}`);
   const path = await certificate(card);
   const stray = await runOurs(workspace, ["--cert-for-card", path]);
   t.regex(
