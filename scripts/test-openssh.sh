@@ -190,4 +190,4 @@ for test in "$@"; do
   eval "$outcome=\$(($outcome + 1))"
 done
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+[ "$failed" -eq 0 ]
