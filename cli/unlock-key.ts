@@ -1,6 +1,7 @@
 /** Private key files with their passphrases: none, the one that worked last, or one asked for. */
 import type { Context } from "./context.ts";
-import { KeyFileError, type LoadedKey, readPrivateKeyFile } from "./files/private-key-file.ts";
+import { KeyFileError, type LoadedKey } from "./files/loaded-key.ts";
+import { readPrivateKeyFile } from "./files/private-key-file.ts";
 
 /** Reads private key files and remembers the last passphrase, which often fits the next file. */
 export class KeyUnlocker {

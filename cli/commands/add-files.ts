@@ -13,8 +13,8 @@ import {
   shorterLifetime,
 } from "../files/certificate-file.ts";
 import { defaultFiles } from "../files/default-files.ts";
+import { KeyFileError, type LoadedKey } from "../files/loaded-key.ts";
 import { isPrivateFile } from "../files/permissions.ts";
-import { KeyFileError, type LoadedKey } from "../files/private-key-file.ts";
 import { PublicKeyFileError } from "../files/public-key-file.ts";
 import { describeLimits } from "../limits.ts";
 import { skProvider } from "../sk-provider.ts";

@@ -7,13 +7,8 @@ import { Failure } from "../../protocol/failure.ts";
 import { identityBlob, type PrivateKey, readPrivateKey } from "../../protocol/private-key.ts";
 import { Reader } from "../../protocol/wire.ts";
 import { openChaChaPoly } from "./chacha-poly.ts";
+import { invalidFormat, KeyFileError, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
 import type { Container } from "./openssh-container.ts";
-import {
-  invalidFormat,
-  KeyFileError,
-  type LoadedKey,
-  wrongPassphrase,
-} from "./private-key-file.ts";
 
 interface Cipher {
   /** OpenSSL's name. */

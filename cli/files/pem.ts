@@ -3,7 +3,7 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 import type { PrivateKey } from "../../protocol/private-key.ts";
 import type { Armoured } from "./armour.ts";
 import { privateKeyFields } from "./key-object.ts";
-import { invalidFormat, type LoadedKey, wrongPassphrase } from "./private-key-file.ts";
+import { invalidFormat, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
 
 /**
  * Reads a private key.

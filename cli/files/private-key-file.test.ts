@@ -6,7 +6,8 @@ import { openssl, ssh, sshKeygen } from "../../fixtures/programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { type KeyOptions, makeKey } from "../test-agent.ts";
-import { KeyFileError, type LoadedKey, readPrivateKeyFile } from "./private-key-file.ts";
+import { KeyFileError, type LoadedKey } from "./loaded-key.ts";
+import { readPrivateKeyFile } from "./private-key-file.ts";
 import { loadPublicKey } from "./public-key-file.ts";
 
 const none = Buffer.alloc(0);

@@ -6,44 +6,11 @@
  * PKCS#8, and their encrypted forms) from bytes to bytes, and readers of ours the rest of the
  * container (its other ciphers, and FIDO keys) and PuTTY's files.
  */
-import type { PrivateKey } from "../../protocol/private-key.ts";
+
 import { type Armoured, decodeBase64, readArmour } from "./armour.ts";
+import { invalidFormat, KeyFileError, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
 import { containerLabel, readContainer } from "./openssh-container.ts";
 import { isPutty } from "./putty-file.ts";
-
-/** A private key from a file. Its secret fields are the caller's to overwrite. */
-export interface LoadedKey {
-  readonly key: PrivateKey;
-  /** Empty where the format has none. */
-  readonly comment: string;
-}
-
-/** Why a file gave no private key. */
-export class KeyFileError extends Error {
-  override readonly name = "KeyFileError";
-  /** Whether another passphrase might open it. */
-  readonly needsPassphrase: boolean;
-  /** What the file is instead, for people; empty when that is not known. */
-  readonly explanation: string;
-
-  constructor(message: string, options: { needsPassphrase?: boolean; explanation?: string } = {}) {
-    super(message);
-    this.needsPassphrase = options.needsPassphrase ?? false;
-    this.explanation = options.explanation ?? "";
-  }
-}
-
-/** The file is encrypted, and not under this passphrase. */
-export function wrongPassphrase(): KeyFileError {
-  return new KeyFileError("incorrect passphrase supplied to decrypt private key", {
-    needsPassphrase: true,
-  });
-}
-
-/** The file is not a private key that is understood here. */
-export function invalidFormat(explanation: string): KeyFileError {
-  return new KeyFileError("invalid format", { explanation });
-}
 
 /**
  * Reads a private key.

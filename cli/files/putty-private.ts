@@ -8,12 +8,7 @@ import type { SecretFields } from "../../protocol/private-key.ts";
 import type { PublicKey } from "../../protocol/public-key.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { Reader, Writer } from "../../protocol/wire.ts";
-import {
-  invalidFormat,
-  KeyFileError,
-  type LoadedKey,
-  wrongPassphrase,
-} from "./private-key-file.ts";
+import { invalidFormat, KeyFileError, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
 import { type Argon2, type PuttyFile, readPuttyFile } from "./putty-file.ts";
 
 /**

@@ -7,7 +7,8 @@ import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { type PrivateKey, wipePrivateKey, writePrivateKey } from "../../protocol/private-key.ts";
 import { Writer } from "../../protocol/wire.ts";
 import { certify, makeKey, runOurs, runSystem, startSystemAgent } from "../test-agent.ts";
-import { KeyFileError, readPrivateKeyFile } from "./private-key-file.ts";
+import { KeyFileError } from "./loaded-key.ts";
+import { readPrivateKeyFile } from "./private-key-file.ts";
 import { loadPublicKey } from "./public-key-file.ts";
 
 const none = Buffer.alloc(0);

@@ -7,8 +7,8 @@
 import { createPrivateKey } from "node:crypto";
 import { blobAlgorithm, encodePublicKey } from "../../protocol/public-key.ts";
 import { privateKeyFields } from "./key-object.ts";
+import { invalidFormat, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
 import type { Container } from "./openssh-container.ts";
-import { invalidFormat, type LoadedKey, wrongPassphrase } from "./private-key-file.ts";
 
 const ciphers = /^(none|aes(128|192|256)-ctr|aes(128|256)-gcm@openssh\.com)$/;
 const algorithms = /^(ssh-rsa|ssh-ed25519|ecdsa-sha2-nistp(256|384|521))$/;
