@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # With --tap, standard output is for the protocol alone.
-sh scripts/setup.sh openssh-client openssh-server openssh-tests softhsm2 opensc openssl bsdutils git \
+sh scripts/setup.sh gcc openssh-client openssh-server openssh-tests softhsm2 opensc openssl bsdutils git \
   putty-tools dropbear-bin python3-paramiko python3-asyncssh gpg-agent gnome-keyring dbus-daemon \
   zsh fish >&2
 
