@@ -2,6 +2,7 @@
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
 import { type Console, escapeControls } from "./console.ts";
 import { exit } from "./exit.ts";
+import { foreignAgent } from "./foreign-agents.ts";
 import { systemErrorText } from "./system-errors.ts";
 
 /** Connects to the agent of the environment. @throws {Exit} with status 2 when there is none */
@@ -23,8 +24,9 @@ export function refusalText(error: unknown): string {
 }
 
 /**
- * After a refusal, adds the agent's reason and hint for it, if this agent tells them.
- * @returns whether it did
+ * After a refusal, adds the agent's reason and hint for it, if this agent tells them, or else what
+ * is known of it.
+ * @returns whether there was something to say
  */
 export async function explainRefusal(
   client: AgentClient,
@@ -33,9 +35,35 @@ export async function explainRefusal(
 ): Promise<boolean> {
   if (!(error instanceof AgentRefusal)) return false;
   const reason = await client.failureReason().catch(() => undefined);
-  if (reason === undefined || reason.request !== error.request) return false;
-  explain(console, reason.sentence, reason.hint);
+  if (reason?.request === error.request) {
+    explain(console, reason.sentence, reason.hint);
+    return true;
+  }
+  const known = foreignAgent(client.path)?.refusals[error.request];
+  if (known === undefined) return false;
+  explain(console, known.reason, known.hint);
   return true;
+}
+
+/**
+ * After an agent said that it has removed identities, or is locked: tells if it lists them all the
+ * same, as some do.
+ * @param gone the blobs of keys and certificates that should not be listed; without it, none should
+ * @param why what to say of an agent that is known to do so
+ */
+export async function tellStillListed(
+  client: AgentClient,
+  console: Console,
+  why: "notRemoved" | "notLocked",
+  gone?: readonly Buffer[],
+): Promise<void> {
+  // It has said yes: an agent that does not list leaves nothing to say.
+  const identities = await client.identities().catch(() => []);
+  const left = identities.filter(({ keyBlob }) => gone?.some((it) => it.equals(keyBlob)) ?? true);
+  if (left.length === 0) return;
+  const known = foreignAgent(client.path)?.[why];
+  const listed = left.length === 1 ? "an identity" : `${left.length} identities`;
+  explain(console, known?.reason ?? `The agent still lists ${listed}.`, known?.hint ?? "");
 }
 
 /** Writes the two lines that follow a refusal. Either may be empty, and then is left out. */

@@ -42,13 +42,19 @@ interface Waiting {
 
 /** One connection to an agent. */
 export class AgentClient {
+  /** The path of the agent's socket, if it is known. */
+  readonly path: string | undefined;
   readonly #socket: Socket;
   readonly #frames = new FrameReader();
   readonly #waiting: Waiting[] = [];
   #ended: Error | undefined;
 
-  /** @param socket a connected stream to an agent, which this client takes over */
-  constructor(socket: Socket) {
+  /**
+   * @param socket a connected stream to an agent, which this client takes over
+   * @param path where it leads to
+   */
+  constructor(socket: Socket, path?: string) {
+    this.path = path;
     this.#socket = socket;
     socket.on("data", (chunk) => this.#receive(chunk));
     socket.on("error", (error) => this.#end(error));
@@ -69,7 +75,7 @@ export class AgentClient {
       socket.once("error", reject);
       socket.once("connect", () => {
         socket.off("error", reject);
-        resolve(new AgentClient(socket));
+        resolve(new AgentClient(socket, path));
       });
     });
   }

@@ -16,6 +16,7 @@ import { defaultFiles } from "../files/default-files.ts";
 import { KeyFileError, type LoadedKey } from "../files/loaded-key.ts";
 import { isPrivateFile } from "../files/permissions.ts";
 import { PublicKeyFileError } from "../files/public-key-file.ts";
+import { foreignAgent } from "../foreign-agents.ts";
 import { describeLimits } from "../limits.ts";
 import { skProvider } from "../sk-provider.ts";
 import { systemErrorText } from "../system-errors.ts";
@@ -34,7 +35,15 @@ export async function addFiles(context: Context): Promise<number> {
   } finally {
     unlocker.forget();
   }
+  if (added > 0) warnOfDestinations(context);
   return added > 0 && added === paths.length ? 0 : 1;
+}
+
+/** An agent may take destinations without a word, and let keys go everywhere all the same. */
+function warnOfDestinations({ client, console, options }: Context): void {
+  if (options.destinations.length === 0) return;
+  const known = foreignAgent(client.path)?.destinations;
+  if (known !== undefined) explain(console, known.reason, known.hint);
 }
 
 async function addFile(context: Context, unlocker: KeyUnlocker, path: string): Promise<boolean> {
@@ -66,7 +75,8 @@ function readKeyFile({ console }: Context, path: string): Buffer | undefined {
   try {
     descriptor = openSync(path, "r");
   } catch (error) {
-    console.note(`${path}: ${systemErrorText(error)}`);
+    // As perror has it, which leaves out a name that is empty.
+    console.note(`${path === "" ? "" : `${path}: `}${systemErrorText(error)}`);
     return undefined;
   }
   try {
@@ -115,6 +125,12 @@ async function addCertificate(
   const natural = certificateLifetime(certificate, context.now());
   if (natural === undefined && !options.unlimited) {
     console.log(`Certificate ${path} has already expired; ignored`);
+    return false;
+  }
+  const known = foreignAgent(context.client.path)?.certificates;
+  if (known !== undefined) {
+    console.log(`Certificate ${path} (${certificate.keyId}) was not added`);
+    explain(console, known.reason, known.hint);
     return false;
   }
   const lifetime = shorterLifetime(options.lifetime, options.unlimited ? 0 : (natural ?? 0));

@@ -9,6 +9,7 @@ import {
   certificateLifetime,
   shorterLifetime,
 } from "../files/certificate-file.ts";
+import { foreignAgent } from "../foreign-agents.ts";
 import { describeLimits } from "../limits.ts";
 
 /** Attaches every certificate that was named. No PIN is needed and no private key is sent. */
@@ -43,11 +44,13 @@ async function attach(context: Context, file: CertificateFile): Promise<boolean>
 }
 
 /** An agent that does not know the request answers 5, one that knows it and fails 28. */
-function explainAgent({ console }: Context, error: unknown): void {
+function explainAgent({ client, console }: Context, error: unknown): void {
   if (!(error instanceof AgentRefusal) || error.isExtensionFailure) return;
-  explain(
-    console,
-    "This agent cannot attach a certificate to a key that it holds.",
-    "With OpenSSH 9.6 and newer, load the card again: ssh-add -e LIB, then ssh-add -s LIB CERT",
-  );
+  const { reason, hint } = foreignAgent(client.path)?.certificates ?? tooOld;
+  explain(console, reason, hint);
 }
+
+const tooOld = {
+  reason: "This agent cannot attach a certificate to a key that it holds.",
+  hint: "With OpenSSH 9.6 and newer, load the card again: ssh-add -e LIB, then ssh-add -s LIB CERT",
+};

@@ -1,5 +1,7 @@
 /** `ssh-add -Q`: which protocol extensions the agent knows. */
-import { explainRefusal, refusalText } from "../agent.ts";
+import { AgentRefusal } from "../../protocol/client.ts";
+import { explain, explainRefusal, refusalText } from "../agent.ts";
+import type { Console } from "../console.ts";
 import type { Context } from "../context.ts";
 
 /** Prints the extensions, one a line. */
@@ -9,7 +11,7 @@ export async function query({ client, console, options }: Context): Promise<numb
     names = await client.query();
   } catch (error) {
     console.log(`unable to query supported extensions: ${refusalText(error)}`);
-    await explainRefusal(client, console, error);
+    if (!(await explainRefusal(client, console, error))) explainAgent(console, error);
     return 1;
   }
   if (options.json) {
@@ -19,4 +21,9 @@ export async function query({ client, console, options }: Context): Promise<numb
   }
   for (const name of names) console.print(name);
   return 0;
+}
+
+function explainAgent(console: Console, error: unknown): void {
+  if (!(error instanceof AgentRefusal)) return;
+  explain(console, "This agent does not tell which extensions it knows.", "");
 }

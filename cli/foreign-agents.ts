@@ -1,0 +1,121 @@
+/**
+ * Agents of others that do less than they say, or say nothing of why they refuse.
+ *
+ * The agent protocol has no way to ask an agent who it is, so they are known by the names of their
+ * sockets, which their makers fixed: `S.gpg-agent.ssh`, GNOME's `keyring/ssh` and `gcr/ssh`.
+ */
+import { realpathSync } from "node:fs";
+import { requestNumbers } from "../protocol/numbers.ts";
+
+/** What to say of something that an agent does not do. */
+export interface Explanation {
+  readonly reason: string;
+  readonly hint: string;
+}
+
+/** An agent of somebody else, and what is known of it. */
+export interface ForeignAgent {
+  /** As it begins a sentence. */
+  readonly name: string;
+  /** Why it refuses requests, by their numbers. */
+  readonly refusals: Readonly<Record<number, Explanation>>;
+  /** Why it still lists identities that it said it had removed. */
+  readonly notRemoved: Explanation;
+  /** Why it still lists identities after it said that it is locked. */
+  readonly notLocked?: Explanation;
+  /** Why no certificate should be sent to it; undefined where it keeps them. */
+  readonly certificates?: Explanation;
+  /** What to say when a key went there with destinations; undefined where it obeys them. */
+  readonly destinations?: Explanation;
+}
+
+const noLibraries = (name: string, hint: string): Readonly<Record<number, Explanation>> => {
+  const explanation = { reason: `${name} loads no PKCS#11 libraries.`, hint };
+  const { addSmartcardKey, addSmartcardKeyConstrained, removeSmartcardKey } = requestNumbers;
+  return {
+    [addSmartcardKey]: explanation,
+    [addSmartcardKeyConstrained]: explanation,
+    [removeSmartcardKey]: explanation,
+  };
+};
+
+const gpgRefusesKey: Explanation = {
+  reason: "gpg-agent did not get a passphrase to keep the key with, or knows no such keys.",
+  hint: "It asks with a pinentry of its own; see GPG_TTY in gpg-agent(1).",
+};
+
+const gpgAgent: ForeignAgent = {
+  name: "gpg-agent",
+  refusals: {
+    ...noLibraries("gpg-agent", "It uses OpenPGP cards by itself; see: gpg --card-status"),
+    [requestNumbers.addIdentity]: gpgRefusesKey,
+    [requestNumbers.addIdentityConstrained]: gpgRefusesKey,
+    [requestNumbers.removeIdentity]: {
+      reason: "gpg-agent has no such key, or has it on a card.",
+      hint: "See what the agent holds with: ssh-add -l",
+    },
+    [requestNumbers.sign]: {
+      reason: "gpg-agent has no such key, or did not get the passphrase of it.",
+      hint: "It asks with a pinentry of its own; see GPG_TTY in gpg-agent(1).",
+    },
+  },
+  notRemoved: {
+    reason: "gpg-agent says that it removed them, and keeps them.",
+    hint:
+      "Find their keygrips with: gpg-connect-agent 'KEYINFO --ssh-list --ssh-fpr' /bye, " +
+      "then remove each with: gpg-connect-agent 'DELETE_KEY --force KEYGRIP' /bye",
+  },
+  notLocked: {
+    reason: "gpg-agent says that it is locked, and cannot be.",
+    hint: "To make it forget passphrases: gpg-connect-agent RELOADAGENT /bye",
+  },
+  certificates: {
+    reason: "gpg-agent keeps no certificates, and would take this one for a key.",
+    hint: "Let ssh read it: CertificateFile in ssh_config(5).",
+  },
+  destinations: {
+    reason: "gpg-agent takes destination constraints and does not obey them.",
+    hint: "Add the key to an agent that does: ssh-agent.",
+  },
+};
+
+const gnomeKeyring: ForeignAgent = {
+  name: "The GNOME keyring's agent",
+  refusals: {
+    ...noLibraries("The GNOME keyring's agent", "Start an agent that does: ssh-agent."),
+    [requestNumbers.removeIdentity]: {
+      reason: "The GNOME keyring's agent has not loaded this key, even if it lists it.",
+      hint: "It lists the key pairs in ~/.ssh as long as their .pub files are there.",
+    },
+  },
+  notRemoved: {
+    reason: "The GNOME keyring's agent lists the key pairs in ~/.ssh, and loads them when asked.",
+    hint: "To hide one from it, move its .pub file away.",
+  },
+  notLocked: {
+    reason: "The GNOME keyring's agent lists the key pairs in ~/.ssh also while it is locked.",
+    hint: "It uses them again when it is unlocked.",
+  },
+};
+
+/**
+ * The agent of somebody else behind a socket.
+ * @param path the socket's path, as in SSH_AUTH_SOCK
+ * @returns undefined for an agent of which nothing is known here
+ */
+export function foreignAgent(path: string | undefined): ForeignAgent | undefined {
+  if (path === undefined) return undefined;
+  const name = resolved(path);
+  if (/\/S\.gpg-agent\.ssh$/.test(name)) return gpgAgent;
+  if (/\/(keyring(-[^/]+)?|gcr)\/ssh$/.test(name)) return gnomeKeyring;
+  return undefined;
+}
+
+/** The path that a symbolic link leads to; people link one fixed name to the agent of the day. */
+function resolved(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
