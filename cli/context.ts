@@ -1,6 +1,7 @@
 /** What a command works with; it is handed all of it, and looks for nothing elsewhere. */
 import type { AgentClient } from "../protocol/client.ts";
 import type { Console } from "./console.ts";
+import type { Debug } from "./debug.ts";
 import type { Options } from "./options.ts";
 import type { Prompter } from "./prompts/prompter.ts";
 
@@ -10,6 +11,8 @@ export interface Context {
   readonly options: Options;
   readonly console: Console;
   readonly prompter: Prompter;
+  /** What -v adds. */
+  readonly debug: Debug;
   /** The environment variables that were given. */
   readonly env: NodeJS.ProcessEnv;
   /** Seconds since 1970. */

@@ -15,7 +15,7 @@ const flags: Readonly<Record<string, string>> = {
   q: "say nothing when all goes well",
   Q: "list the protocol extensions that the agent knows",
   T: "test whether the agent can sign with these public keys",
-  v: "accepted; says nothing more",
+  v: "tell more of what is done",
   x: "lock the agent with a passphrase",
   X: "unlock the agent",
   "list-providers": "list loaded PKCS#11 libraries, their tokens and keys",

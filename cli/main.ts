@@ -2,6 +2,7 @@
 import { connectToAgent } from "./agent.ts";
 import { commandFor } from "./commands/index.ts";
 import { type Console, processConsole } from "./console.ts";
+import { debugTo } from "./debug.ts";
 import { Exit } from "./exit.ts";
 import { type Options, parseOptions } from "./options.ts";
 import { Prompter } from "./prompts/prompter.ts";
@@ -25,10 +26,11 @@ async function run(words: readonly string[], console: Console): Promise<number> 
   const client = await connectToAgent(env);
   try {
     if (options instanceof Exit) throw options;
-    const prompter = new Prompter(console, env);
+    const debug = debugTo(console, options.verbosity);
+    const prompter = new Prompter(console, env, debug);
     const now = () => Math.floor(Date.now() / 1000);
     const command = await commandFor(options.action);
-    return await command({ client, options, console, prompter, env, now });
+    return await command({ client, options, console, prompter, debug, env, now });
   } finally {
     client.close();
   }
@@ -61,9 +63,12 @@ function report(error: unknown, console: Console): number {
   }
   if (error.form === "plain") console.note(error.message);
   else console.log(error.message);
-  if (error.form === "usage") console.note(usage);
+  if (error.form === "usage") for (const line of usage.split("\n")) console.note(line);
   return error.status;
 }
+
+// The name that others see: agents tell it to the person who has to confirm a request.
+process.title = "ssh-add";
 
 const console = processConsole();
 run(process.argv.slice(2), console)

@@ -83,6 +83,7 @@ test("what is refused, and how", async (t) => {
     ["-Z", "unknown option -- Z / 1 usage"],
     ["-:", "unknown option -- : / 1 usage"],
     ["-lZ", "unknown option -- Z / 1 usage"],
+    ["-é", "unknown option -- \udcc3 / 1 usage"],
     ["-s", "option requires an argument -- s / 1 usage"],
     ["-h", "option requires an argument -- h / 1 usage"],
     ["--nothing", "unknown option -- nothing / 1 usage"],

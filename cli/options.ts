@@ -5,6 +5,7 @@
  * Long options may stand anywhere before `--`; `yargs-parser` types them, when there are any.
  */
 import type { FingerprintHash } from "../protocol/public-key.ts";
+import { decodeText, encodeText } from "../protocol/text.ts";
 import { type Action, chooseAction } from "./action.ts";
 import { badUsage, exit } from "./exit.ts";
 import { type LongOptions, longFlags, longWithArgument, readLong } from "./long-options.ts";
@@ -107,7 +108,7 @@ function applyCluster(word: string, queue: string[], short: ShortOptions): void 
   for (let at = 1; at < word.length; at++) {
     const letter = word.charAt(at);
     const known = letter === ":" ? -1 : shortOptions.indexOf(letter);
-    if (known < 0) throw badUsage(`unknown option -- ${letter}`);
+    if (known < 0) throw badUsage(`unknown option -- ${firstByte(word.slice(at))}`);
     if (shortOptions[known + 1] !== ":") {
       applyShort(short, letter, "");
       continue;
@@ -117,6 +118,11 @@ function applyCluster(word: string, queue: string[], short: ShortOptions): void 
     applyShort(short, letter, argument);
     return;
   }
+}
+
+/** As getopt sees it, which reads bytes. */
+function firstByte(text: string): string {
+  return decodeText(encodeText(text).subarray(0, 1));
 }
 
 function checkLong(action: Action, long: LongOptions, operands: readonly string[]): void {

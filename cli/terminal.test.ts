@@ -1,4 +1,5 @@
 /** What only a person at a terminal sees: signs of waiting, a tree, and no tricks with the screen. */
+import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { script, sshAdd } from "../fixtures/programs.ts";
@@ -8,7 +9,8 @@ import { extensionNames } from "../protocol/extensions/names.ts";
 import type { Reply } from "../protocol/replies.ts";
 import { decodeRequest } from "../protocol/requests.ts";
 import { parsePublicKeyLine } from "./files/public-key-file.ts";
-import { makeKey, startRecorder } from "./test-agent.ts";
+import { makeKey, runOurs, startRecorder } from "./test-agent.ts";
+import { usage } from "./usage.ts";
 
 const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIx+6Lml5mGgxS914qFQOdFKIntQOs0E5Lv37tep2kq";
 const keyBlob = parsePublicKeyLine(line)?.blob as Buffer;
@@ -101,3 +103,25 @@ test("what is quick, or not on a terminal, shows no spinner", async (t) => {
   const { stderr } = await slow.run(sshAdd, ["-s", "/lib/a.so"], { input: "1\n" });
   t.is(stderr, "Enter passphrase for PKCS#11: Card added: /lib/a.so\n");
 });
+
+test("the usage keeps its lines, and a program its name", async (t) => {
+  const workspace = makeWorkspace(t);
+  await startRecorder(t, workspace, async () => {
+    const isNamed = readdirSync("/proc").some((pid) => isSshAdd(workspace, pid));
+    return !isNamed ? { type: "failure" } : { type: "identities", identities: [] };
+  });
+  const shown = await onTerminal(workspace, "-Z");
+  t.true(shown.includes(usage.replaceAll("\n", "\r\n")), shown);
+  t.is((await runOurs(workspace, ["-l"])).stdout, "The agent has no identities.\n");
+});
+
+/** Whether a process of the workspace is called as ssh-add is. */
+function isSshAdd(workspace: Workspace, pid: string): boolean {
+  if (!/^\d+$/.test(pid)) return false;
+  try {
+    const isOurs = readFileSync(`/proc/${pid}/environ`, "latin1").includes(workspace.home);
+    return isOurs && readFileSync(`/proc/${pid}/comm`, "latin1") === "ssh-add\n";
+  } catch {
+    return false;
+  }
+}

@@ -35,12 +35,12 @@ export function loadPublicKey(path: string): PublicKeyLine {
   try {
     const line = keyWithin(bytes) ?? keyWithin(readOrFail(`${path}.pub`));
     if (line !== undefined) return line;
-    if (bytes instanceof Error) throw new PublicKeyFileError(systemErrorText(bytes), true);
+    // Whatever is wrong with the files, OpenSSH says that there are none.
+    if (bytes instanceof Error) throw new PublicKeyFileError("No such file or directory", true);
     const putty = publicKeyOfPutty(bytes);
     if (putty !== undefined) return putty;
     const blob = publicKeyOfContainer(bytes);
     if (blob !== undefined) return { blob, comment: "no comment" };
-    // OpenSSH ends up with the error of the last file that it tried.
     throw new PublicKeyFileError("No such file or directory", false);
   } finally {
     if (!(bytes instanceof Error)) bytes.fill(0);

@@ -1,5 +1,7 @@
 /** Asking through a program with a window of its own: SSH_ASKPASS. */
 import { spawn } from "node:child_process";
+import type { Console } from "../console.ts";
+import { systemErrorText } from "../system-errors.ts";
 import { SecretLine } from "./secret-line.ts";
 
 const newline = 0x0a;
@@ -8,9 +10,14 @@ const carriageReturn = 0x0d;
 /**
  * Runs an askpass program with the prompt as its argument.
  * @param program its path, or its name to be looked for in PATH
+ * @param console told of a program that cannot be run
  * @returns the first line that it writes; empty when it fails or cannot be run
  */
-export function askAskpass(program: string, prompt: string): Promise<Buffer> {
+export function askAskpass(
+  program: string,
+  prompt: string,
+  console: Pick<Console, "log">,
+): Promise<Buffer> {
   return new Promise((resolve) => {
     const child = spawn(program, [prompt], { stdio: ["inherit", "pipe", "inherit"] });
     const line = new SecretLine();
@@ -22,7 +29,10 @@ export function askAskpass(program: string, prompt: string): Promise<Buffer> {
       }
       chunk.fill(0);
     });
-    child.on("error", () => resolve(Buffer.alloc(0)));
+    child.on("error", (error) => {
+      console.log(`ssh_askpass: exec(${program}): ${systemErrorText(error)}`);
+      resolve(Buffer.alloc(0));
+    });
     child.on("close", (status) => {
       if (status !== 0) line.eraseAll();
       resolve(line.finish());

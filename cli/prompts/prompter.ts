@@ -8,6 +8,7 @@
  */
 import { isatty } from "node:tty";
 import type { Console } from "../console.ts";
+import type { Debug } from "../debug.ts";
 import { readLineOfInput } from "./standard-input.ts";
 
 /** The program that is asked when SSH_ASKPASS does not name one. */
@@ -17,10 +18,12 @@ const defaultAskpass = "/usr/bin/ssh-askpass";
 export class Prompter {
   readonly #console: Console;
   readonly #env: NodeJS.ProcessEnv;
+  readonly #debug: Debug;
 
-  constructor(console: Console, env: NodeJS.ProcessEnv) {
+  constructor(console: Console, env: NodeJS.ProcessEnv, debug: Debug) {
     this.#console = console;
     this.#env = env;
+    this.#debug = debug;
   }
 
   /**
@@ -30,7 +33,7 @@ export class Prompter {
   async ask(prompt: string): Promise<Buffer> {
     if (this.#usesAskpass()) {
       const { askAskpass } = await import("./askpass.ts");
-      return askAskpass(this.#env.SSH_ASKPASS ?? defaultAskpass, prompt);
+      return askAskpass(this.#env.SSH_ASKPASS ?? defaultAskpass, prompt, this.#console);
     }
     const { askTerminal } = await import("./terminal.ts");
     const answer = await askTerminal(prompt);
@@ -41,15 +44,13 @@ export class Prompter {
 
   #usesAskpass(): boolean {
     const hasDisplay = Boolean(this.#env.DISPLAY) || Boolean(this.#env.WAYLAND_DISPLAY);
-    switch (this.#env.SSH_ASKPASS_REQUIRE?.toLowerCase()) {
-      case "force":
-        return true;
-      case "prefer":
-        return hasDisplay;
-      case "never":
-        return false;
-      default:
-        return hasDisplay && !isatty(0);
+    const required = this.#env.SSH_ASKPASS_REQUIRE?.toLowerCase();
+    if (required === "force" || (required === "prefer" && hasDisplay)) {
+      this.#debug(1, "read_passphrase: requested to askpass");
+      return true;
     }
+    if (isatty(0)) return false;
+    this.#debug(1, "read_passphrase: stdin is not a tty");
+    return hasDisplay && required !== "never";
   }
 }

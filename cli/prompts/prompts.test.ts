@@ -132,10 +132,29 @@ test("without a terminal and with a display, SSH_ASKPASS is asked", async (t) =>
 test("an askpass program that fails or is missing has given nothing", async (t) => {
   const workspace = await prepare(t);
   const failing = workspace.write("failing", "#!/bin/sh\necho sesame\nexit 1\n", 0o700);
-  for (const askpass of [failing, workspace.path("none")]) {
+  const none = workspace.path("none");
+  for (const [askpass, stderr] of [
+    [failing, ""],
+    [none, `ssh_askpass: exec(${none}): No such file or directory\r\n`],
+  ] as const) {
     const env = { DISPLAY: ":0", SSH_ASKPASS: askpass };
-    t.like(await runOurs(workspace, ["locked"], { env }), { stderr: "", status: 1 });
+    t.like(await runOurs(workspace, ["locked"], { env }), { stderr, status: 1 });
   }
+});
+
+test("-v tells whom it asks", async (t) => {
+  const workspace = await prepare(t);
+  const forced = { SSH_ASKPASS: "false", SSH_ASKPASS_REQUIRE: "force" };
+  const asked = await runOurs(workspace, ["-v", "locked"], { env: forced });
+  t.is(asked.stderr, "debug1: read_passphrase: requested to askpass\r\n");
+  const read = await runOurs(workspace, ["-v", "locked"]);
+  t.regex(read.stderr, /^debug1: read_passphrase: stdin is not a tty\r\nEnter passphrase/);
+});
+
+test("a line of standard input ends at a carriage return too", async (t) => {
+  const workspace = await prepare(t);
+  const { stderr } = await runOurs(workspace, ["locked"], { input: "sesame\r\n" });
+  t.is(stderr, "Enter passphrase for locked: Identity added: locked (comment of locked)\n");
 });
 
 test("SSH_ASKPASS_REQUIRE overrides who is asked", async (t) => {

@@ -4,6 +4,7 @@ import { hasCode } from "../system-errors.ts";
 import { SecretLine } from "./secret-line.ts";
 
 const newline = 0x0a;
+const carriageReturn = 0x0d;
 
 /**
  * Reads one line byte by byte, never more than its newline, so that the next prompt or another
@@ -12,9 +13,14 @@ const newline = 0x0a;
 export function readLineOfInput(): Buffer {
   const line = new SecretLine();
   const byte = Buffer.alloc(1);
-  while (readByte(byte) && byte[0] !== newline) line.add(byte[0] as number);
+  while (readByte(byte) && !endsLine(byte[0])) line.add(byte[0] as number);
   byte.fill(0);
   return line.finish();
+}
+
+/** A carriage return does too, as in OpenSSH: files that were made elsewhere have one before it. */
+function endsLine(byte: number | undefined): boolean {
+  return byte === newline || byte === carriageReturn;
 }
 
 /** @returns false at the end of input, or when it cannot be read */
