@@ -206,7 +206,7 @@ test("the service for systemd starts the installed agent, with the options that 
     );
   const refused = await start("-t 1h -O bogus");
   t.is(await refused.status, 255);
-  t.is(refused.output(), "Unknown -O option\n");
+  t.is(refused.output(), "Unknown -O option\r\n");
   const agent = await start("-t 1h -O allow-remote-pkcs11");
   const listed = await workspace.run(systemSshAdd(), ["-l"], { env: { SSH_AUTH_SOCK: path } });
   t.is(listed.stdout, "The agent has no identities.\n");

@@ -24,7 +24,8 @@ function main(): void {
     run(parseOptions(process.argv.slice(2)));
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    const message = error.message === "" ? "" : `${error.message}\n`;
+    const end = error.isLogged ? "\r\n" : "\n";
+    const message = error.message === "" ? "" : error.message + end;
     writeSync(2, message + (error.showsUsage ? usage : ""));
     process.exit(error.status);
   }

@@ -52,11 +52,14 @@ export class UsageError extends Error {
   readonly status: number;
   /** Whether the usage is shown after the message. */
   readonly showsUsage: boolean;
+  /** Whether OpenSSH writes the message as a line of its log, which ends in CR LF. */
+  readonly isLogged: boolean;
 
-  constructor(message: string, status: number, showsUsage: boolean) {
+  constructor(message: string, status: number, showsUsage: boolean, isLogged = true) {
     super(message);
     this.status = status;
     this.showsUsage = showsUsage;
+    this.isLogged = isLogged;
   }
 }
 
@@ -155,7 +158,7 @@ function modeOf(given: Given): AgentOptions["mode"] {
 function lifetimeOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const seconds = parseDuration(text);
-  if (seconds === undefined) throw new UsageError("Invalid lifetime", 1, true);
+  if (seconds === undefined) throw new UsageError("Invalid lifetime", 1, true, false);
   return seconds === 0 ? undefined : seconds;
 }
 

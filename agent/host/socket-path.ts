@@ -86,7 +86,7 @@ export function placeAt(path: string, ownFolder: string | undefined): SocketPlac
  * A server removes the path that it was bound to when it is closed, and the process that binds may
  * not be the one that serves. So the socket is bound under another name and linked to its own, which
  * also refuses a name that is taken, and shows the socket only when its mode is right.
- * @param failed gets a sentence on why it cannot listen
+ * @param failed gets a line on why it cannot listen; as OpenSSH has it, a carriage return ends it
  */
 export function listenAt(
   server: Server,
@@ -98,11 +98,11 @@ export function listenAt(
   // Put together by hand: `join` would follow `..` without looking at what is before it.
   const passing = `${dirname(path)}/.${nameOf(randomBytes(4))}`;
   if (Math.max(Buffer.byteLength(path), Buffer.byteLength(passing)) > longestPath) {
-    failed(`unix_listener: path "${shown}" too long for Unix domain socket`);
+    failed(`unix_listener: path "${shown}" too long for Unix domain socket\r`);
     return;
   }
   const fail = (error: unknown) => {
-    failed(`unix_listener: cannot bind to path ${shown}: ${describeError(error, path)}`);
+    failed(`unix_listener: cannot bind to path ${shown}: ${describeError(error, path)}\r`);
   };
   server.once("error", fail);
   const umask = process.umask(0o177);
@@ -151,6 +151,12 @@ function describeError(error: unknown, path: string): string {
     case "EEXIST":
     case "EADDRINUSE":
       return "Address already in use";
+    case "ENOTDIR":
+      return "Not a directory";
+    case "ELOOP":
+      return "Too many levels of symbolic links";
+    case "EROFS":
+      return "Read-only file system";
     // Node.js says this also for a folder that is not there.
     case "EACCES":
       return exists(dirname(path)) ? "Permission denied" : "No such file or directory";
