@@ -1,6 +1,8 @@
 /** The shape that docs/JSON.md promises. */
 import { readFileSync } from "node:fs";
 import test from "ava";
+import { sshAgent } from "../fixtures/programs.ts";
+import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
 import { parsePublicKeyLine } from "./files/public-key-file.ts";
@@ -108,3 +110,64 @@ test("providers, with the comments of their keys", (t) => {
   t.like(providers[0].identities[0], { type: "ED25519", comment: "mine", certificate: null });
   t.like(providers[0].identities[1], { type: "", algorithm: "", bits: 0, comment: "" });
 });
+
+test("the fields are those of docs/JSON.md, and of their types", async (t) => {
+  const workspace = makeWorkspace(t);
+  await startSystemAgent(workspace);
+  const ca = await makeKey(workspace, "ca");
+  await certify(workspace, ca, await makeKey(workspace, "key"));
+  await runOurs(workspace, ["key"]);
+  const { identities } = JSON.parse((await runOurs(workspace, ["-l", "--json"])).stdout);
+  const tables = documentedFields();
+  t.deepEqual(typesOf(identities[1]), tables[0]);
+  t.deepEqual(typesOf(identities[1].certificate), tables[1]);
+  const text = providersAsJson(
+    [{ path: "", requested: "", state: "ready", tokens: [], identities: [] }],
+    [],
+    "sha256",
+  );
+  t.deepEqual(typesOf(JSON.parse(text).providers[0]), tables[2]);
+});
+
+test("scripts can tell no agent, a refusal and an empty list apart", async (t) => {
+  const workspace = makeWorkspace(t);
+  const commands = ["-l", "-L", "-Q", "--list-providers"];
+  for (const command of commands) {
+    const none = await runOurs(workspace, [command, "--json"]);
+    t.like(none, { stdout: "", status: 2 }, command);
+  }
+  await startRecorder(t, workspace, () => ({ type: "failure" }));
+  for (const command of commands) {
+    t.like(await runOurs(workspace, [command, "--json"]), { stdout: "", status: 1 }, command);
+  }
+  const { env } = await startAgent(workspace, { program: sshAgent });
+  for (const [command, list] of [
+    ["-l", "identities"],
+    ["-L", "identities"],
+    ["--list-providers", "providers"],
+  ] as const) {
+    const empty = await runOurs(workspace, [command, "--json"], { env });
+    t.like(empty, { stdout: `{"format":1,"${list}":[]}\n`, stderr: "", status: 1 }, command);
+  }
+});
+
+/** The fields of each table in docs/JSON.md, in their order, with their types. */
+function documentedFields(): Record<string, string>[] {
+  const page = readFileSync(new URL("../docs/JSON.md", import.meta.url), "utf8");
+  return page
+    .split(/^\| field /m)
+    .slice(1)
+    .map((table) => {
+      const rows = table.matchAll(/^\| `(\w+)` \| (\w+)/gm);
+      return Object.fromEntries(Array.from(rows, ([, name, type]) => [name, type]));
+    });
+}
+
+/** The fields of an object with their types in the words of docs/JSON.md. */
+function typesOf(value: Record<string, unknown>): Record<string, string> {
+  const typeOf = (field: unknown) => {
+    if (Array.isArray(field)) return "list";
+    return field === null ? "string" : typeof field;
+  };
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, typeOf(field)]));
+}
