@@ -1,6 +1,6 @@
 /** The agents that are compared: this project's, and the system's. */
 import type { ChildProcess } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AgentClient } from "../protocol/client.ts";
@@ -36,13 +36,22 @@ let started = 0;
 export async function startAgent(place: Place, side: Side): Promise<RunningAgent> {
   const socket = join(place.folder, `${side}-${++started}`);
   const child = place.start(programs[side].agent, ["-D", "-P", "*", "-a", socket]);
-  while (!existsSync(socket)) {
+  const client = await untilAnswered(socket, () => {
     if (child.exitCode !== null) throw new Error(`${programs[side].agent} did not start.`);
-    await sleep(5);
-  }
-  const client = await AgentClient.connect(socket);
-  await client.identities();
+  });
   return { side, socket, client, process: child };
+}
+
+/** A socket may be there before anybody listens at it, so connecting is tried until it succeeds. */
+async function untilAnswered(socket: string, check: () => void): Promise<AgentClient> {
+  for (;;) {
+    check();
+    try {
+      return await AgentClient.connect(socket);
+    } catch {
+      await sleep(5);
+    }
+  }
 }
 
 /** Ends an agent. */

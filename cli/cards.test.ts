@@ -1,9 +1,9 @@
 /** Cards, with the project's agent and with the system's, on tokens of SoftHSM. */
-import { existsSync, symlinkSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
+import { symlinkSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { sshAgent, systemSshAgent } from "../fixtures/programs.ts";
 import { keysOf, makeToken, type Token, writePublicKey } from "../fixtures/softhsm.ts";
+import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { certify, makeKey, runOurs } from "./test-agent.ts";
 
@@ -23,11 +23,8 @@ async function prepare(t: ExecutionContext, program: string): Promise<Card> {
   const token = await makeToken(workspace, { label: "my card", keys: keysOf(["p256"]) });
   const publicKey = await writePublicKey(token, "01", "card.pub");
   const ca = await makeKey(workspace, "ca");
-  const socket = workspace.path("agent.sock");
-  const agent = workspace.spawn(program, ["-D", "-a", socket], { env: token.env });
-  agent.stderr?.resume();
-  while (!existsSync(socket)) await sleep(10);
-  workspace.env.SSH_AUTH_SOCK = socket;
+  const agent = await startAgent(workspace, { program, env: token.env });
+  workspace.env.SSH_AUTH_SOCK = agent.socket;
   return { workspace, token, library: token.library, publicKey, ca };
 }
 

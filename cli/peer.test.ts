@@ -39,7 +39,6 @@ async function answers(
   await startSystemAgent(workspace);
   const results: RunResult[] = [];
   for (const [args, options] of steps) results.push(await run(workspace, args, options));
-  unlinkSync(workspace.path("agent.sock"));
   return results;
 }
 

@@ -1,8 +1,7 @@
 /** What the tests of whole runs share: an agent of the system, keys, and ssh-add against it. */
-import { existsSync } from "node:fs";
 import { createServer } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
-import { sshAdd, sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/programs.ts";
+import { sshAdd, sshKeygen, systemSshAdd } from "../fixtures/programs.ts";
+import { startAgent } from "../fixtures/system-agent.ts";
 import type { Owner, RunResult, Workspace } from "../fixtures/workspace.ts";
 import { FrameReader, frame } from "../protocol/framing.ts";
 import { encodeReply, type Reply } from "../protocol/replies.ts";
@@ -12,10 +11,8 @@ export async function startSystemAgent(
   workspace: Workspace,
   env: Record<string, string> = {},
 ): Promise<void> {
-  const socket = workspace.path("agent.sock");
-  workspace.spawn(systemSshAgent(), ["-D", "-a", socket], { env });
-  while (!existsSync(socket)) await sleep(10);
-  workspace.env.SSH_AUTH_SOCK = socket;
+  const agent = await startAgent(workspace, { env });
+  workspace.env.SSH_AUTH_SOCK = agent.socket;
 }
 
 /** How ssh-add is run. */
