@@ -1,5 +1,5 @@
 /** The same command lines through the system's ssh-add and through ours: the same answers. */
-import { chmodSync, copyFileSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { makeWorkspace, type RunResult, type Workspace } from "../fixtures/workspace.ts";
 import {
