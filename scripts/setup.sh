@@ -55,6 +55,10 @@ missing_of() {
         has_python_module "${package#python3-}" || echo "$package"
         continue
         ;;
+      libnss-wrapper)
+        [ -z "$(LD_PRELOAD=libnss_wrapper.so sh -c : 2>&1)" ] || echo "$package"
+        continue
+        ;;
     esac
     for program in $(programs_of "$package"); do
       if ! has_program "$program"; then
