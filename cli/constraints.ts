@@ -13,8 +13,19 @@ export async function constraintsFor(context: Context, lifetime: number): Promis
   if (lifetime > 0) constraints.push({ type: "lifetime", seconds: lifetime });
   if (confirm) constraints.push({ type: "confirm" });
   if (destinations.length > 0) {
-    const { destinationConstraint } = await import("./destinations.ts");
-    constraints.push(destinationConstraint(context));
+    constraints.push(await destinationsFor(context));
   }
   return constraints;
+}
+
+/** The destinations of each run, which are looked up once. */
+const lookedUp = new WeakMap<Context, Constraint>();
+
+async function destinationsFor(context: Context): Promise<Constraint> {
+  const known = lookedUp.get(context);
+  if (known !== undefined) return known;
+  const { destinationConstraint } = await import("./destinations.ts");
+  const found = destinationConstraint(context);
+  lookedUp.set(context, found);
+  return found;
 }

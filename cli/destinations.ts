@@ -2,11 +2,12 @@
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import type { Constraint, DestinationConstraint, Hop } from "../protocol/constraints.ts";
+import type { Constraint, DestinationConstraint, Hop, HostKey } from "../protocol/constraints.ts";
 import { decodeText } from "../protocol/text.ts";
 import type { Context } from "./context.ts";
 import { fatal } from "./exit.ts";
 import { findHostKeys } from "./files/known-hosts.ts";
+import { hasCode, systemErrorText } from "./system-errors.ts";
 
 const defaultFiles = [
   "~/.ssh/known_hosts",
@@ -18,22 +19,39 @@ const defaultFiles = [
 /** The hop that begins where the agent runs. */
 const origin: Hop = { user: "", host: "", keys: [] };
 
+/** Looks up the keys of a host. */
+type Lookup = (host: string) => HostKey[];
+
 /** All the destinations of the command line. @throws {Exit} when a host is not known */
-export function destinationConstraint({ env, options }: Context): Constraint {
+export function destinationConstraint({ env, options, debug }: Context): Constraint {
   const paths = options.hostKeyFiles.length > 0 ? options.hostKeyFiles : defaultFiles;
-  const texts = paths.map((path) => readText(expandHome(path, env)));
-  return {
-    type: "restrict-destination",
-    destinations: options.destinations.map((text) => parseDestination(text, texts)),
+  const files = paths.map((path) => readKnownHosts(expandHome(path, env)));
+  const lookup: Lookup = (host) => {
+    for (const { path, problem } of files) {
+      debug(2, `parse_dest_constraint_hop: looking up host keys for "${host}" in ${path}`);
+      if (problem !== "") debug(1, `load_hostkeys: fopen ${path}: ${problem}`);
+    }
+    return findHostKeys(
+      files.map(({ text }) => text),
+      host,
+    );
   };
+  const destinations = options.destinations.map((text, at) => {
+    const destination = parseDestination(text, lookup);
+    const from = describeHop(destination.from, "(ORIGIN)");
+    const to = describeHop(destination.to, "(ANY)");
+    debug(2, `parse_dest_constraint: constraint ${at}: ${from} > ${to}`);
+    return destination;
+  });
+  return { type: "restrict-destination", destinations };
 }
 
 /** `[user@]host`, or `host>[user@]host` for what a forwarded agent may be used for. */
-function parseDestination(text: string, known: readonly string[]): DestinationConstraint {
+function parseDestination(text: string, lookup: Lookup): DestinationConstraint {
   const at = text.indexOf(">");
-  if (at < 0) return { from: origin, to: parseHop(text, known) };
-  const from = parseHop(text.slice(0, at), known);
-  const to = parseHop(text.slice(at + 1), known);
+  if (at < 0) return { from: origin, to: parseHop(text, lookup) };
+  const from = parseHop(text.slice(0, at), lookup);
+  const to = parseHop(text.slice(at + 1), lookup);
   if (from.user !== "") {
     const part = text.slice(0, at);
     throw fatal(`Invalid key constraint ${part}: cannot specify user on 'from' host`);
@@ -41,7 +59,7 @@ function parseDestination(text: string, known: readonly string[]): DestinationCo
   return { from, to };
 }
 
-function parseHop(text: string, known: readonly string[]): Hop {
+function parseHop(text: string, lookup: Lookup): Hop {
   const at = text.indexOf("@");
   const user = at < 0 ? "" : text.slice(0, at);
   const host = text.slice(at + 1).replace(/^\[([^\]]*)\]$/, "$1");
@@ -51,17 +69,26 @@ function parseHop(text: string, known: readonly string[]): Hop {
     }
     return { user, host, keys: [] };
   }
-  const keys = findHostKeys(known, host);
+  const keys = lookup(host);
   if (keys.length === 0) throw fatal(`No host keys found for destination "${host}"`);
   return { user, host, keys };
 }
 
-/** The text of a file; one that cannot be read knows no hosts. */
-function readText(path: string): string {
+/** @param unnamed what a hop without a host is called */
+function describeHop({ user, host, keys }: Hop, unnamed: string): string {
+  const before = user === "" && host !== "" ? "" : `${user}@`;
+  const name = host === "" ? unnamed : host;
+  return `${name === "(ORIGIN)" ? "" : before}${name} (${keys.length} keys)`;
+}
+
+/** A known_hosts file; one that cannot be read knows no hosts. */
+function readKnownHosts(path: string): { path: string; text: string; problem: string } {
   try {
-    return decodeText(readFileSync(path));
-  } catch {
-    return "";
+    return { path, text: decodeText(readFileSync(path)), problem: "" };
+  } catch (error) {
+    // A folder can be opened, which is all that OpenSSH tells of.
+    const problem = hasCode(error, "EISDIR") ? "" : systemErrorText(error);
+    return { path, text: "", problem };
   }
 }
 

@@ -193,6 +193,7 @@ test("command lines that are none", (t) =>
     [["-l", "-L"]],
     [["-xX"]],
     [["-h", "nohost", "plain"]],
+    [["-vv", "-H", "none", "-H", ".", "-h", "nohost", "plain"]],
   ]));
 
 test("an agent that is not there", async (t) => {
