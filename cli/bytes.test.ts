@@ -26,6 +26,9 @@ async function prepare(t: ExecutionContext): Promise<Workspace> {
   return workspace;
 }
 
+/** The request for the identities, in hex. */
+const listing = "0b";
+
 async function compare(
   t: ExecutionContext,
   workspace: Workspace,
@@ -43,6 +46,8 @@ async function compare(
     const found = await runOurs(workspace, args, options);
     const ours = recorder.requests.map((request) => request.toString("hex"));
     recorder.clear();
+    // Not every agent that agrees does what it was told, so ours looks what is left.
+    if (/^-[dx]/.test(command) && ours.at(-1) === listing) ours.pop();
     t.deepEqual(ours, requests, `ssh-add ${command}: ${found.stderr}`);
     t.is(found.status, expected.status, command);
   }
