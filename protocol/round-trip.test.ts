@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
-import * as any from "./arbitraries.ts";
+import * as random from "./arbitraries.ts";
 import {
   decodeCertificate,
   encodeCertificate,
@@ -38,27 +38,27 @@ function roundTrips<Value>(
 }
 
 test("every request comes back as it went", (t) => {
-  roundTrips(t, any.request, encodeRequest, decodeRequest);
+  roundTrips(t, random.request, encodeRequest, decodeRequest);
 });
 
 test("every reply comes back as it went", (t) => {
-  roundTrips(t, any.reply, encodeReply, decodeReply);
+  roundTrips(t, random.reply, encodeReply, decodeReply);
 });
 
 test("every public key comes back as it went", (t) => {
-  roundTrips(t, any.publicKey, encodePublicKey, decodePublicKey);
+  roundTrips(t, random.publicKey, encodePublicKey, decodePublicKey);
 });
 
 test("every certificate comes back as it went", (t) => {
-  roundTrips(t, any.certificate, encodeCertificate, decodeCertificate);
+  roundTrips(t, random.certificate, encodeCertificate, decodeCertificate);
 });
 
 test("every extension's message comes back as it went", (t) => {
-  roundTrips(t, any.sessionBind, encodeSessionBind, decodeSessionBind);
-  roundTrips(t, any.addCertificate, encodeAddCertificate, decodeAddCertificate);
-  roundTrips(t, any.failureReason, encodeFailureReason, decodeFailureReason);
-  roundTrips(t, any.providers, encodeListProvidersReply, decodeListProvidersReply);
-  roundTrips(t, fc.array(any.name), encodeQueryReply, decodeQueryReply);
+  roundTrips(t, random.sessionBind, encodeSessionBind, decodeSessionBind);
+  roundTrips(t, random.addCertificate, encodeAddCertificate, decodeAddCertificate);
+  roundTrips(t, random.failureReason, encodeFailureReason, decodeFailureReason);
+  roundTrips(t, random.providers, encodeListProvidersReply, decodeListProvidersReply);
+  roundTrips(t, fc.array(random.name), encodeQueryReply, decodeQueryReply);
 });
 
 const decoders: Readonly<Record<string, (bytes: Buffer) => unknown>> = {
@@ -81,13 +81,13 @@ const decoders: Readonly<Record<string, (bytes: Buffer) => unknown>> = {
 const nearMisses: fc.Arbitrary<Buffer> = fc
   .tuple(
     fc.oneof(
-      any.request.map(encodeRequest),
-      any.reply.map(encodeReply),
-      any.publicKey.map(encodePublicKey),
-      any.certificate.map(encodeCertificate),
-      any.sessionBind.map(encodeSessionBind),
-      any.addCertificate.map(encodeAddCertificate),
-      any.providers.map(encodeListProvidersReply),
+      random.request.map(encodeRequest),
+      random.reply.map(encodeReply),
+      random.publicKey.map(encodePublicKey),
+      random.certificate.map(encodeCertificate),
+      random.sessionBind.map(encodeSessionBind),
+      random.addCertificate.map(encodeAddCertificate),
+      random.providers.map(encodeListProvidersReply),
     ),
     fc.nat(),
     fc.nat({ max: 255 }),
@@ -105,7 +105,7 @@ const nearMisses: fc.Arbitrary<Buffer> = fc
 for (const [name, decode] of Object.entries(decoders)) {
   test(`${name} returns or throws a Failure, whatever the bytes`, (t) => {
     fc.assert(
-      fc.property(fc.oneof(any.bytes(400), nearMisses), (bytes) => {
+      fc.property(fc.oneof(random.bytes(400), nearMisses), (bytes) => {
         try {
           decode(bytes);
         } catch (error) {
@@ -129,8 +129,8 @@ test("a message that goes on after its end, or ends before it, is refused", (t) 
     if (isConstrained(message)) return;
     t.throws(() => decode(message.subarray(0, -1)), { instanceOf: Failure });
   };
-  const requests = any.request.map(encodeRequest);
+  const requests = random.request.map(encodeRequest);
   fc.assert(fc.property(requests, (message) => refuses(decodeRequest, message)));
-  const replies = any.reply.map(encodeReply);
+  const replies = random.reply.map(encodeReply);
   fc.assert(fc.property(replies, (message) => refuses(decodeReply, message)));
 });
