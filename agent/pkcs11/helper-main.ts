@@ -22,6 +22,9 @@ import { type Module, presentTokens } from "./tokens.ts";
 
 const agentDescriptor = 3;
 
+/** Milliseconds that a process stays awake for the next request. */
+const attention = 0.4;
+
 let module: Module | undefined;
 let tokens: readonly Token[] = [];
 /** The keys of all tokens, in the order in which the agent was told of them. */
@@ -88,7 +91,16 @@ function sign(request: HelperRequest & { type: "sign" }, alone: boolean, send: S
     .finally(() => {
       underWay--;
       if (finishing) finish();
+      else if (alone) lookOut(performance.now() + attention);
     });
+}
+
+/**
+ * Stays awake for a moment after a signature that nobody else waited for: a client that signs again
+ * and again has its next request here sooner than a sleeping process could be woken for it.
+ */
+function lookOut(end: number): void {
+  if (underWay === 0 && performance.now() < end) setImmediate(lookOut, end);
 }
 
 function load({ id, path, pin }: HelperRequest & { type: "load" }): HelperReply {
