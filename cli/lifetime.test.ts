@@ -19,6 +19,7 @@ test("times are read as in sshd_config", (t) => {
     ["h", undefined],
     ["1 h", undefined],
     ["1.5h", undefined],
+    [`${"1".repeat(60)}x`, undefined],
   ];
   for (const [text, seconds] of times) t.is(parseLifetime(text), seconds, text);
 });

@@ -15,7 +15,8 @@ const longest = 0x7fff_ffff;
  * @returns undefined for what is no time, or one of more than 2^31 - 1 seconds
  */
 export function parseLifetime(text: string): number | undefined {
-  if (!/^(\d+[smhdw]?)+$/i.test(text)) return undefined;
+  // Each digit fits in one way only, so that a long text that is no time is refused at once.
+  if (!/^(?=.)(\d+[smhdw])*\d*$/i.test(text)) return undefined;
   let seconds = 0;
   for (const [, digits, unit] of text.matchAll(/(\d+)([smhdw]?)/gi)) {
     seconds += Number(digits) * (units[(unit ?? "").toLowerCase()] ?? 1);
