@@ -38,7 +38,7 @@ const kinds: readonly Kind[] = [
     sentence: "The file is text in UTF-16; save it in UTF-8.",
   },
   {
-    beginning: /^(#.*\s+)*AGE-SECRET-KEY-/,
+    beginning: /^(#.*\n\s*)*AGE-SECRET-KEY-/,
     sentence: "The file is a key of age, which is not for SSH.",
   },
   {
@@ -46,7 +46,7 @@ const kinds: readonly Kind[] = [
     sentence: "The file is a JSON Web Key; a key in PEM can be added.",
   },
   {
-    beginning: /^(#.*\s+|\s+)*\S.* (sk-)?(ssh|ecdsa)-\S+ AAAA/,
+    beginning: /^(#.*\n|\s)*\S.* (sk-)?(ssh|ecdsa)-\S+ AAAA/,
     sentence: "The file is a list of public keys, not a private key.",
   },
 ];
