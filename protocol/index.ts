@@ -13,6 +13,8 @@ export { extensionNames } from "./extensions/names.ts";
 export type { SessionBind } from "./extensions/session-bind.ts";
 export * from "./failure.ts";
 export { signatureFlags } from "./numbers.ts";
+export * from "./pkcs11-match.ts";
+export * from "./pkcs11-uri.ts";
 export type { PrivateKey, SecretFields } from "./private-key.ts";
 export * from "./public-key.ts";
 export type { Identity, Reply } from "./replies.ts";

@@ -1,0 +1,65 @@
+/** Percent-encoding (RFC 3986, section 2.1): any bytes as text of a few characters. */
+import { Failure } from "./failure.ts";
+import { encodeText } from "./text.ts";
+
+/** Characters of US-ASCII, by their codes. */
+export type Characters = ReadonlySet<number>;
+
+const percent = 0x25;
+
+/** The characters of a text as a set. */
+export function charactersOf(text: string): Characters {
+  return new Set(Buffer.from(text, "latin1"));
+}
+
+/** The characters that mean nothing but themselves in any URI (RFC 3986, section 2.3). */
+export const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+
+/**
+ * The bytes of a percent-encoded text.
+ * @param literal the characters that may stand for themselves
+ * @throws {Failure} malformed, for an escape that is none and for any other character
+ */
+export function decodePercent(text: string, literal: Characters): Buffer {
+  const bytes = Buffer.allocUnsafe(text.length);
+  let length = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === percent) {
+      bytes[length++] = escapedByte(text, at);
+      at += 2;
+    } else if (literal.has(code)) bytes[length++] = code;
+    else throw notAllowed(text, at);
+  }
+  return bytes.subarray(0, length);
+}
+
+/**
+ * Bytes as percent-encoded text, with capital letters in the escapes; `decodePercent` inverts it.
+ * @param literal the characters that stand for themselves; `%` must not be among them
+ */
+export function encodePercent(bytes: Uint8Array, literal: Characters): string {
+  let text = "";
+  for (const byte of bytes) {
+    text += literal.has(byte) ? String.fromCharCode(byte) : escapeOf(byte);
+  }
+  return text;
+}
+
+function escapeOf(byte: number): string {
+  return `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+}
+
+function escapedByte(text: string, at: number): number {
+  const digits = text.slice(at + 1, at + 3);
+  if (/^[0-9A-Fa-f]{2}$/.test(digits)) return Number.parseInt(digits, 16);
+  const hint = "Two hexadecimal digits follow each %; write %25 for % itself.";
+  throw new Failure("malformed", "The URI has a % that begins no percent-encoding.", hint);
+}
+
+function notAllowed(text: string, at: number): Failure {
+  const symbol = String.fromCodePoint(text.codePointAt(at) ?? 0);
+  const encoded = encodePercent(encodeText(symbol), new Set());
+  const sentence = `The character ${JSON.stringify(symbol)} may not stand in the URI as it is.`;
+  return new Failure("malformed", sentence, `Write it as ${encoded}.`);
+}

@@ -1,0 +1,188 @@
+/**
+ * PKCS#11 URIs (RFC 7512): which tokens and keys of a PKCS#11 library are meant, and where it is.
+ *
+ * `pkcs11:token=my%20card;id=%01?module-path=/usr/lib/libcard.so` is the key with CKA_ID 01 on the
+ * token "my card". In front of the "?" stands what has to match, behind it how to get there.
+ */
+import { encodePercent } from "./percent-encoding.ts";
+import {
+  type AttributeValues,
+  malformedUri,
+  pathCharacters,
+  queryCharacters,
+  readAttributes,
+} from "./pkcs11-uri-attributes.ts";
+import { type AttributeName, scheme } from "./pkcs11-uri-names.ts";
+import { decodeText, encodeText } from "./text.ts";
+
+export { hidePin } from "./pkcs11-uri-pin.ts";
+
+/** The classes of objects that belong to a key of ssh, by their names in URIs. */
+export const keyObjectTypes = ["public", "private", "cert"] as const;
+
+/** A class of object: CKO_PUBLIC_KEY, CKO_PRIVATE_KEY, CKO_CERTIFICATE. */
+export type KeyObjectType = (typeof keyObjectTypes)[number];
+
+/** A CK_VERSION: each number is a byte. */
+export interface LibraryVersion {
+  readonly major: number;
+  readonly minor: number;
+}
+
+/**
+ * A PKCS#11 URI. An attribute that is undefined was not given, and matches everything; one that is
+ * empty matches what is empty. Texts are as `decodeText` makes them of bytes.
+ */
+export interface Pkcs11Uri {
+  /** CK_TOKEN_INFO: label, manufacturerID, serialNumber, model. */
+  readonly token: string | undefined;
+  readonly manufacturer: string | undefined;
+  readonly serial: string | undefined;
+  readonly model: string | undefined;
+  /** CK_INFO: manufacturerID, libraryVersion, libraryDescription. */
+  readonly libraryManufacturer: string | undefined;
+  readonly libraryVersion: LibraryVersion | undefined;
+  readonly libraryDescription: string | undefined;
+  /** CKA_LABEL, CKA_CLASS and CKA_ID. */
+  readonly object: string | undefined;
+  readonly type: KeyObjectType | undefined;
+  readonly id: Buffer | undefined;
+  /** CK_SLOT_INFO: manufacturerID, slotDescription; and CK_SLOT_ID, at most 64 bits. */
+  readonly slotManufacturer: string | undefined;
+  readonly slotDescription: string | undefined;
+  readonly slotId: bigint | undefined;
+  /** The library's name, without "lib" in front and without ending. */
+  readonly moduleName: string | undefined;
+  /** The library's path. */
+  readonly modulePath: string | undefined;
+}
+
+/** Whether a text is meant as a PKCS#11 URI; it need not be a well-formed one. */
+export function isPkcs11Uri(text: string): boolean {
+  return text.slice(0, scheme.length).toLowerCase() === scheme;
+}
+
+/**
+ * Reads a PKCS#11 URI (RFC 7512, sections 2.3 and 2.4). Time grows with its length only.
+ * @throws {Failure} malformed: for what is none, for an attribute that is unknown or given twice,
+ *   for what can be no key of ssh, and for a PIN, which is not quoted
+ */
+export function parsePkcs11Uri(text: string): Pkcs11Uri {
+  if (!isPkcs11Uri(text)) throw malformedUri(`A PKCS#11 URI begins with "${scheme}".`);
+  const values = readAttributes(text);
+  return {
+    token: textOf(values, "token"),
+    manufacturer: textOf(values, "manufacturer"),
+    serial: textOf(values, "serial"),
+    model: textOf(values, "model"),
+    libraryManufacturer: textOf(values, "library-manufacturer"),
+    libraryVersion: parseVersion(textOf(values, "library-version")),
+    libraryDescription: textOf(values, "library-description"),
+    object: textOf(values, "object"),
+    type: parseType(textOf(values, "type")),
+    id: values.get("id"),
+    slotManufacturer: textOf(values, "slot-manufacturer"),
+    slotDescription: textOf(values, "slot-description"),
+    slotId: parseSlotId(textOf(values, "slot-id")),
+    moduleName: checkName(textOf(values, "module-name")),
+    modulePath: checkPath(textOf(values, "module-path")),
+  };
+}
+
+/**
+ * The canonical text of a URI: one order of attributes, escapes only where they are needed, and for
+ * the whole of `id`, as RFC 7512 (section 2.3) advises. URIs of one meaning have one text. It has
+ * no quotes in it, so that it can stand between quotes in a shell.
+ */
+export function formatPkcs11Uri(uri: Pkcs11Uri): string {
+  const { libraryVersion, id, slotId } = uri;
+  const path = joined(";", [
+    ["token", encoded(uri.token, pathLiterals)],
+    ["manufacturer", encoded(uri.manufacturer, pathLiterals)],
+    ["serial", encoded(uri.serial, pathLiterals)],
+    ["model", encoded(uri.model, pathLiterals)],
+    ["library-manufacturer", encoded(uri.libraryManufacturer, pathLiterals)],
+    ["library-version", libraryVersion && `${libraryVersion.major}.${libraryVersion.minor}`],
+    ["library-description", encoded(uri.libraryDescription, pathLiterals)],
+    ["object", encoded(uri.object, pathLiterals)],
+    ["type", uri.type],
+    ["id", id && encodePercent(id, new Set())],
+    ["slot-manufacturer", encoded(uri.slotManufacturer, pathLiterals)],
+    ["slot-description", encoded(uri.slotDescription, pathLiterals)],
+    ["slot-id", slotId?.toString()],
+  ]);
+  const query = joined("&", [
+    ["module-name", encoded(uri.moduleName, queryLiterals)],
+    ["module-path", encoded(uri.modulePath, queryLiterals)],
+  ]);
+  return `${scheme}${path}${query === "" ? "" : "?"}${query}`;
+}
+
+const pathLiterals = withoutQuote(pathCharacters);
+const queryLiterals = withoutQuote(queryCharacters);
+
+function withoutQuote(characters: ReadonlySet<number>): ReadonlySet<number> {
+  return new Set([...characters].filter((code) => code !== 0x27));
+}
+
+function encoded(text: string | undefined, literals: ReadonlySet<number>): string | undefined {
+  return text === undefined ? undefined : encodePercent(encodeText(text), literals);
+}
+
+function joined(
+  delimiter: string,
+  attributes: readonly (readonly [AttributeName, string | undefined])[],
+): string {
+  return attributes
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(delimiter);
+}
+
+function textOf(values: AttributeValues, name: AttributeName): string | undefined {
+  const bytes = values.get(name);
+  return bytes === undefined ? undefined : decodeText(bytes);
+}
+
+/** `M` or `M.m`, which is one byte each; `M` alone is `M.0`. */
+function parseVersion(text: string | undefined): LibraryVersion | undefined {
+  if (text === undefined) return undefined;
+  const [, major, minor = "0"] = /^(\d+)(?:\.(\d+))?$/.exec(text) ?? [];
+  const version = { major: Number(major), minor: Number(minor) };
+  if (version.major <= 255 && version.minor <= 255) return version;
+  const hint =
+    "A version is one number up to 255, or two with a point between: library-version=2.5";
+  throw malformedUri("The library-version of the URI is no version.", hint);
+}
+
+function parseSlotId(text: string | undefined): bigint | undefined {
+  if (text === undefined) return undefined;
+  const digits = /^\d+$/.test(text) ? text.replace(/^0+(?=\d)/, "") : "";
+  // 20 digits hold 64 bits; long numbers would take BigInt longer than their length.
+  const number = digits === "" || digits.length > 20 ? undefined : BigInt(digits);
+  if (number !== undefined && number < 2n ** 64n) return number;
+  const hint = "Give the slot's number in decimal digits, as in slot-id=0.";
+  throw malformedUri("The slot-id of the URI is no number of a slot.", hint);
+}
+
+function parseType(text: string | undefined): KeyObjectType | undefined {
+  if (text === undefined) return undefined;
+  const type = keyObjectTypes.find((known) => known === text);
+  if (type !== undefined) return type;
+  const hint = `Use one of ${keyObjectTypes.join(", ")}, or leave the type out.`;
+  if (text === "secret-key" || text === "data") {
+    throw malformedUri(`An object of type ${text} is no key for ssh.`, hint);
+  }
+  throw malformedUri("The type of the URI is no type of object.", hint);
+}
+
+function checkName(text: string | undefined): string | undefined {
+  if (text === undefined || (text !== "" && !/[/\0]/.test(text))) return text;
+  const hint = "Give a name such as softhsm2, or the library's whole path as module-path.";
+  throw malformedUri("The module-name of the URI is no name of a library.", hint);
+}
+
+function checkPath(text: string | undefined): string | undefined {
+  if (text === undefined || (text !== "" && !text.includes("\0"))) return text;
+  throw malformedUri("The module-path of the URI is no path.");
+}
