@@ -30,7 +30,7 @@ test("a raw EC point, a key without ID or label and garbage beside it do no harm
 });
 
 test("a library that prints does not disturb anybody", async (t) => {
-  const { provider } = await loaded(t, ["print"]);
+  const { provider } = await loaded(t, ["print-initialize"]);
   t.is(await sign(provider), "signed");
 });
 
@@ -80,7 +80,7 @@ test("a library that gives no functions or does not start is refused for that", 
 });
 
 test("a library that closes the agent's descriptor is ended", async (t) => {
-  const { module, registry } = await prepare(t, ["close-descriptors"]);
+  const { module, registry } = await prepare(t, ["close-initialize=3"]);
   t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "module-crashed");
 });
 
