@@ -6,6 +6,7 @@ import { debugTo } from "./debug.ts";
 import { Exit } from "./exit.ts";
 import { type Options, parseOptions } from "./options.ts";
 import { Prompter } from "./prompts/prompter.ts";
+import { refusesProvider } from "./provider-path.ts";
 import { usage } from "./usage.ts";
 
 /** The version of the package, set when the program is built. */
@@ -20,8 +21,10 @@ async function run(words: readonly string[], console: Console): Promise<number> 
   }
   // As in OpenSSH, a missing agent is told of before a wrong command line is.
   const options = await parseOptions(words).catch((error: unknown) => asExit(error));
-  if (!(options instanceof Exit) && isAboutItself(options))
-    return tellAboutItself(options, console);
+  if (!(options instanceof Exit)) {
+    if (isAboutItself(options)) return tellAboutItself(options, console);
+    if (refusesProvider(options, console)) return 1;
+  }
   const { env } = process;
   const client = await connectToAgent(env);
   try {

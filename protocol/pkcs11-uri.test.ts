@@ -59,6 +59,25 @@ test("every attribute is read, its escapes resolved", (t) => {
   });
 });
 
+test("what p11tool prints of a token and a key is read", (t) => {
+  const start = "pkcs11:model=SoftHSM%20v2;manufacturer=SoftHSM%20project;serial=67962eb41ad5bc46";
+  const token = {
+    model: "SoftHSM v2",
+    manufacturer: "SoftHSM project",
+    serial: "67962eb41ad5bc46",
+  };
+  t.deepEqual(given(`${start};token=Alice%27s%20card%20%C3%A9`), {
+    ...token,
+    token: "Alice's card é",
+  });
+  t.deepEqual(given(`${start};id=%01%FF;object=my%20key%3B%201;type=private`), {
+    ...token,
+    id: Buffer.of(1, 255),
+    object: "my key; 1",
+    type: "private",
+  });
+});
+
 test("nothing has to be given", (t) => {
   for (const text of ["pkcs11:", "pkcs11:?", "PKCS11:"]) t.deepEqual(given(text), {});
   t.deepEqual(given("pkcs11:?module-path=/x.so"), { modulePath: "/x.so" });

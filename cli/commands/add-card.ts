@@ -1,13 +1,14 @@
-/** `ssh-add -s LIB`: loads a PKCS#11 provider, with certificates for its keys. */
+/** `ssh-add -s LIB` or `-s URI`: loads a PKCS#11 provider, with certificates for its keys. */
 import { AgentRefusal } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
+import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
 import { constraintsFor } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import type { CertificateFile } from "../files/certificate-file.ts";
 import { loadWithCertificates } from "../older-agents.ts";
-import { providerPath } from "../provider-path.ts";
+import { providerPath, uriHint } from "../provider-path.ts";
 import { Waiting } from "../waiting.ts";
 
 /** Asks for the PIN and loads the provider. Certificates are read before the PIN is asked for. */
@@ -89,6 +90,6 @@ function withoutCertificates({ console }: Context): number {
 /** What often is behind the refusal of an agent that tells no reasons. */
 function guess({ console, options }: Context, error: unknown): void {
   if (!(error instanceof AgentRefusal)) return;
-  const hint = `Agents of OpenSSH 9.3 and older keep a library loaded after -D; try first: ssh-add -e ${options.provider}`;
-  explain(console, "", hint);
+  const tooOld = `Agents of OpenSSH 9.3 and older keep a library loaded after -D; try first: ssh-add -e ${options.provider}`;
+  explain(console, "", isPkcs11Uri(options.provider) ? uriHint : tooOld);
 }

@@ -1,7 +1,9 @@
-/** `ssh-add -e LIB`: removes a PKCS#11 provider and its keys. */
-import { explainRefusal, refusalText } from "../agent.ts";
+/** `ssh-add -e LIB` or `-e URI`: removes a PKCS#11 provider and its keys, or some of them. */
+import { AgentRefusal } from "../../protocol/client.ts";
+import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
+import { explain, explainRefusal, refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
-import { providerPath } from "../provider-path.ts";
+import { providerPath, uriHint } from "../provider-path.ts";
 
 /** Removes the provider. */
 export async function removeCard({ client, console, options }: Context): Promise<number> {
@@ -12,7 +14,10 @@ export async function removeCard({ client, console, options }: Context): Promise
     return 0;
   } catch (error) {
     console.note(`Could not remove card "${provider}": ${refusalText(error)}`);
-    await explainRefusal(client, console, error);
+    const explained = await explainRefusal(client, console, error);
+    if (!explained && error instanceof AgentRefusal && isPkcs11Uri(provider)) {
+      explain(console, "", uriHint);
+    }
     return 1;
   }
 }
