@@ -43,7 +43,7 @@ end
 
 # The libraries that the agent has loaded.
 function __ssh_add_providers
-    __ssh_add_run --list-providers | string match --regex --groups-only '^provider (/.*) \S+$'
+    __ssh_add_run --list-providers | string match --regex --groups-only '^provider ((?:/|pkcs11:).*) \S+$'
 end
 
 complete -c ssh-add -s C -d 'Certificates only, no plain keys'
