@@ -8,6 +8,7 @@ import { Keyring, type KeyringIdentity } from "./keyring.ts";
 import { AgentLock } from "./lock.ts";
 import type { ProviderRegistry } from "./pkcs11/registry.ts";
 import type { Ask } from "./policy/confirm.ts";
+import type { Person } from "./policy/notice.ts";
 import type { SessionBindings } from "./policy/session.ts";
 
 /** What the options of `ssh-agent` set. */
@@ -30,6 +31,7 @@ export interface AgentParts {
   readonly settings: AgentSettings;
   readonly providers: ProviderRegistry;
   readonly authenticators: AuthenticatorParts;
+  readonly person: Person;
   readonly ask: Ask;
   readonly clock: Clock;
   readonly wallClock: WallClock;
@@ -44,6 +46,7 @@ export class Agent {
   readonly providers: ProviderRegistry;
   readonly lock: AgentLock;
   readonly authenticators: AuthenticatorParts;
+  readonly person: Person;
   readonly ask: Ask;
   readonly clock: Clock;
   readonly wallClock: WallClock;
@@ -53,6 +56,7 @@ export class Agent {
     this.settings = parts.settings;
     this.providers = parts.providers;
     this.authenticators = parts.authenticators;
+    this.person = parts.person;
     this.ask = parts.ask;
     this.clock = parts.clock;
     this.wallClock = parts.wallClock;
@@ -70,11 +74,9 @@ export class Agent {
   /** A provider whose last identity is gone is of no use: its library is unloaded. */
   #onRemoved(identity: KeyringIdentity): void {
     this.log(`removed ${describeIdentity(identity)}`);
-    const { provider } = identity;
-    if (provider === undefined || this.keyring.blobsOfProvider(provider).length > 0) return;
-    this.providers.remove(provider).catch((error: unknown) => {
-      this.log(`unloading ${provider} failed: ${error instanceof Error ? error.message : "?"}`);
-    });
+    const provider = identity.provider && this.providers.get(identity.provider);
+    if (!provider || this.keyring.blobsOfProvider(provider.path).length > 0) return;
+    void this.providers.unload(provider);
   }
 }
 

@@ -9,6 +9,7 @@ import type { PublicKey } from "../protocol/public-key.ts";
 import type { Authenticator } from "./fido/authenticator.ts";
 import type { Clock } from "./host/clock.ts";
 import type { Signer } from "./keys/software-key.ts";
+import type { CardSigner } from "./pkcs11/card-signer.ts";
 
 /** A key or certificate that the agent can use. */
 export interface KeyringIdentity {
@@ -19,7 +20,7 @@ export interface KeyringIdentity {
   readonly key: PublicKey;
   readonly keyBlob: Buffer;
   readonly certificate: Certificate | undefined;
-  readonly signer: Signer | Authenticator;
+  readonly signer: Signer | CardSigner | Authenticator;
   readonly limits: Limits;
   /** The canonical path of the provider that serves it; undefined for a key in memory. */
   readonly provider: string | undefined;
@@ -43,6 +44,8 @@ export class Keyring {
   readonly #clock: Clock;
   readonly #onRemoved: (identity: KeyringIdentity) => void;
   #identities = new Map<string, KeyringIdentity>();
+  /** What other providers have under the same blobs: listed once the one before it has gone. */
+  readonly #others = new Map<string, readonly KeyringIdentity[]>();
   #cancelTimer: (() => void) | undefined;
 
   /**
@@ -66,7 +69,7 @@ export class Keyring {
 
   /** The identity that goes by a key blob or certificate blob. */
   find(blob: Uint8Array): KeyringIdentity | undefined {
-    return this.#identities.get(mapKey(blob));
+    return this.#identities.get(nameOf(blob));
   }
 
   /** The identity that holds the private key of a plain key's blob: the key, else a certificate. */
@@ -81,7 +84,26 @@ export class Keyring {
 
   /** Adds an identity at the end, or puts it in the place of the one with the same blob. */
   add(identity: KeyringIdentity): void {
-    this.#identities.set(mapKey(identity.blob), identity);
+    const name = nameOf(identity.blob);
+    const known = this.#identities.get(name);
+    this.#identities.set(name, identity);
+    if (known?.provider !== undefined) this.addFromProvider(known);
+    this.#schedule();
+  }
+
+  /**
+   * Adds an identity of a provider. One that is there already from elsewhere stays as it is, with
+   * its limits, and this one takes its place when it goes.
+   */
+  addFromProvider(identity: KeyringIdentity): void {
+    const name = nameOf(identity.blob);
+    const known = this.#identities.get(name);
+    if (known === undefined) this.add(identity);
+    if (known === undefined || known.provider === identity.provider) return;
+    const others = (this.#others.get(name) ?? []).filter(
+      ({ provider }) => provider !== identity.provider,
+    );
+    this.#others.set(name, [...others, identity]);
     this.#schedule();
   }
 
@@ -94,7 +116,7 @@ export class Keyring {
     before: KeyringIdentity,
     replaced: ReadonlySet<KeyringIdentity>,
   ): void {
-    const name = mapKey(certificate.blob);
+    const name = nameOf(certificate.blob);
     const same = this.#identities.get(name);
     const gone = new Set(same === undefined ? replaced : [...replaced, same]);
     const reordered = new Map<string, KeyringIdentity>();
@@ -107,39 +129,60 @@ export class Keyring {
     this.#schedule();
   }
 
-  /** Removes the identity that goes by a blob; false when there is none. */
+  /** Removes the identity that goes by a blob, wherever it is from; false when there is none. */
   remove(blob: Uint8Array): boolean {
-    const identity = this.find(blob);
+    const name = nameOf(blob);
+    const identity = this.#identities.get(name);
     if (identity === undefined) return false;
-    this.#identities.delete(mapKey(blob));
-    this.#onRemoved(identity);
+    const gone = [identity, ...(this.#others.get(name) ?? [])];
+    this.#identities.delete(name);
+    this.#others.delete(name);
+    for (const one of gone) this.#onRemoved(one);
     return true;
   }
 
-  /** Removes all identities of a provider, without telling `onRemoved`. */
-  removeProvider(path: string): KeyringIdentity[] {
-    const removed: KeyringIdentity[] = [];
-    for (const [name, identity] of this.#identities) {
-      if (identity.provider !== path) continue;
-      this.#identities.delete(name);
-      removed.push(identity);
-    }
-    return removed;
+  /**
+   * Removes identities of a provider, without telling `onRemoved`.
+   * @param keys the names of the plain keys that go, with their certificates; undefined for all
+   */
+  removeProvider(path: string, keys?: ReadonlySet<string>): KeyringIdentity[] {
+    return this.#removeWhere(
+      ({ provider, keyBlob }) =>
+        provider === path && (keys === undefined || keys.has(nameOf(keyBlob))),
+    );
   }
 
   /** Removes all identities, without telling `onRemoved`. */
   clear(): void {
     this.#identities.clear();
+    this.#others.clear();
     this.#schedule();
   }
 
-  /** The blobs that a provider serves, in order. */
+  /** The blobs that a provider serves, in order, also those that are listed for another one. */
   blobsOfProvider(path: string): Buffer[] {
     const blobs: Buffer[] = [];
-    for (const identity of this.#identities.values()) {
-      if (identity.provider === path) blobs.push(identity.blob);
+    for (const [name, identity] of this.#identities) {
+      const others = this.#others.get(name) ?? [];
+      if ([identity, ...others].some(({ provider }) => provider === path))
+        blobs.push(identity.blob);
     }
     return blobs;
+  }
+
+  /** Removes what a condition holds for; another provider's identity takes the place. */
+  #removeWhere(isGone: (identity: KeyringIdentity) => boolean): KeyringIdentity[] {
+    const removed: KeyringIdentity[] = [];
+    for (const [name, identity] of this.#identities) {
+      const all = [identity, ...(this.#others.get(name) ?? [])];
+      const [next, ...others] = all.filter((one) => !isGone(one));
+      removed.push(...all.filter(isGone));
+      if (next === undefined) this.#identities.delete(name);
+      else if (next !== identity) this.#identities.set(name, next);
+      if (others.length > 0) this.#others.set(name, others);
+      else this.#others.delete(name);
+    }
+    return removed;
   }
 
   /** Sets the one timer for the identity that ends first. */
@@ -147,7 +190,7 @@ export class Keyring {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     let first: number | undefined;
-    for (const { limits } of this.#identities.values()) {
+    for (const { limits } of this.#all()) {
       if (limits.expires !== undefined) first = Math.min(first ?? limits.expires, limits.expires);
     }
     if (first === undefined) return;
@@ -157,15 +200,20 @@ export class Keyring {
 
   #expire(): void {
     const now = this.#clock.now();
-    for (const identity of [...this.#identities.values()]) {
-      const { expires } = identity.limits;
-      if (expires !== undefined && expires <= now) this.remove(identity.blob);
-    }
+    const removed = this.#removeWhere(({ limits: { expires } }) => {
+      return expires !== undefined && expires <= now;
+    });
+    for (const identity of removed) this.#onRemoved(identity);
     this.#schedule();
+  }
+
+  *#all(): Generator<KeyringIdentity> {
+    yield* this.#identities.values();
+    for (const others of this.#others.values()) yield* others;
   }
 }
 
-/** Blobs as the keys of a map: one character per byte. */
-function mapKey(blob: Uint8Array): string {
+/** A blob as the key of a map: one character per byte. */
+export function nameOf(blob: Uint8Array): string {
   return Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength).toString("latin1");
 }

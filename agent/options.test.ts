@@ -16,6 +16,8 @@ test("without arguments an agent starts in the background, with OpenSSH's defaul
     allowedProviders: "/usr/lib*/*,/usr/local/lib*/*",
     fingerprintHash: "sha256",
     allowRemotePkcs11: false,
+    cardTimeout: undefined,
+    keepPin: 0,
     websafeAllow: "ssh:*",
     serving: undefined,
     command: [],
@@ -120,4 +122,40 @@ test("durations are those of sshd_config", (t) => {
   for (const bad of ["", "h", "1x", "-1", "1 h", "99999999999", "4000w", `${"1".repeat(60)}x`]) {
     t.is(parseDuration(bad), undefined, bad);
   }
+});
+
+test("PINs are kept for as long as pin-cache says", (t) => {
+  t.is(parse("-O pin-cache=none").keepPin, 0);
+  t.is(parse("-O pin-cache=0").keepPin, 0);
+  t.is(parse("-O pin-cache=15m").keepPin, 900);
+  t.is(parse("-O pin-cache=3600 -O allow-remote-pkcs11").keepPin, 3600);
+  for (const value of ["", "for ever", "15x", "-1", "none,none"]) {
+    const error = t.throws(() => parseOptions(["-O", `pin-cache=${value}`]), {
+      instanceOf: UsageError,
+    });
+    t.is(error.status, 255);
+    t.is(error.message, `Invalid pin-cache "${value}": use none, or a time`);
+  }
+  const twice = t.throws(() => parse("-O pin-cache=none -O pin-cache=1h"));
+  t.is(twice?.message, "pin-cache already set");
+});
+
+test("card-timeout is for a signature and for loading, or for both", (t) => {
+  t.deepEqual(parse("-O card-timeout=90").cardTimeout, { sign: 90, load: 90 });
+  t.deepEqual(parse("-O card-timeout=2m,10").cardTimeout, { sign: 120, load: 10 });
+  t.deepEqual(parse("-O card-timeout=1d").cardTimeout, { sign: 86_400, load: 86_400 });
+  for (const value of ["", "0", "1,0", "1,2,3", ",5", "5,", "25h", "soon"]) {
+    const error = t.throws(() => parseOptions(["-O", `card-timeout=${value}`]), {
+      instanceOf: UsageError,
+    });
+    t.regex(error.message, /^Invalid card-timeout "/);
+  }
+});
+
+test("an agent in the background is told what cards may take and whether PINs are kept", (t) => {
+  const given = parse("-O pin-cache=15m -O card-timeout=90,20");
+  const serving = { descriptor: 3, parent: 0, ownsFolder: false };
+  const { keepPin, cardTimeout } = parseOptions(servingArguments(serving, "/socket", given));
+  t.is(keepPin, 900);
+  t.deepEqual(cardTimeout, { sign: 90, load: 20 });
 });

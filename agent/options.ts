@@ -29,12 +29,22 @@ export interface AgentOptions {
   readonly fingerprintHash: FingerprintHash;
   /** `-O allow-remote-pkcs11`. */
   readonly allowRemotePkcs11: boolean;
+  /** `-O pin-cache`: seconds; 0 for `none`. */
+  readonly keepPin: number;
+  /** `-O card-timeout`; undefined without it. */
+  readonly cardTimeout: CardTimeout | undefined;
   /** `-O websafe-allow`; undefined after `-O no-restrict-websafe`. */
   readonly websafeAllow: string | undefined;
   /** Of mode "serve", in which the program starts itself; see start.ts. */
   readonly serving: ServingOptions | undefined;
   /** A command to run with the agent, and its arguments. */
   readonly command: readonly string[];
+}
+
+/** How long a card may take, in seconds. */
+export interface CardTimeout {
+  readonly sign: number;
+  readonly load: number;
 }
 
 /** What a background agent is told by the program that started it. */
@@ -79,6 +89,10 @@ const letters = { flags: "cDdksTUuV", withArgument: "aEOPt" };
 
 const noWebsafe = "no-restrict-websafe";
 const websafePrefix = "websafe-allow=";
+const pinCachePrefix = "pin-cache=";
+const cardTimeoutPrefix = "card-timeout=";
+/** Seconds that a timer can wait. */
+const longestTimeout = 86_400;
 /** What the first argument begins with when the program starts itself. */
 export const servingPrefix = "--serve=";
 
@@ -141,6 +155,8 @@ function optionsOf(
     allowedProviders: last("P") ?? defaultAllowedProviders,
     fingerprintHash: hashOf(last("E")),
     allowRemotePkcs11: features.includes("allow-remote-pkcs11"),
+    keepPin: keepPinOf(featureValue(features, pinCachePrefix)),
+    cardTimeout: cardTimeoutOf(featureValue(features, cardTimeoutPrefix)),
     websafeAllow: websafeOf(features),
     serving,
     command,
@@ -172,16 +188,44 @@ function hashOf(text: string | undefined): FingerprintHash {
 function checkFeature(feature: string, before: readonly string[]): void {
   const isPlain = feature === "allow-remote-pkcs11" || feature === noWebsafe;
   if (isPlain) return;
-  if (!feature.startsWith(websafePrefix)) throw new UsageError("Unknown -O option", 255, false);
-  if (before.some((other) => other.startsWith(websafePrefix))) {
-    throw new UsageError("websafe-allow already set", 255, false);
+  const prefixes = [websafePrefix, pinCachePrefix, cardTimeoutPrefix];
+  const prefix = prefixes.find((known) => feature.startsWith(known));
+  if (prefix === undefined) throw new UsageError("Unknown -O option", 255, false);
+  if (before.some((other) => other.startsWith(prefix))) {
+    throw new UsageError(`${prefix.slice(0, -1)} already set`, 255, false);
   }
+  if (prefix === pinCachePrefix) keepPinOf(feature.slice(prefix.length));
+  if (prefix === cardTimeoutPrefix) cardTimeoutOf(feature.slice(prefix.length));
+}
+
+/** What follows a prefix in the feature that has it. */
+function featureValue(features: readonly string[], prefix: string): string | undefined {
+  return features.find((feature) => feature.startsWith(prefix))?.slice(prefix.length);
+}
+
+function keepPinOf(text: string | undefined): number {
+  if (text === undefined || text === "none") return 0;
+  return parseDuration(text) ?? badFeature(`Invalid pin-cache "${text}": use none, or a time`);
+}
+
+/** `TIME`, or `TIME,TIME`: for a signature, and for loading. */
+function cardTimeoutOf(text: string | undefined): CardTimeout | undefined {
+  if (text === undefined) return undefined;
+  const times = text.split(",").map((time) => parseDuration(time) ?? 0);
+  const [sign = 0, load = sign] = times;
+  if (times.length <= 2 && times.every((time) => time > 0 && time <= longestTimeout)) {
+    return { sign, load };
+  }
+  return badFeature(`Invalid card-timeout "${text}": use a time up to a day, or two`);
+}
+
+function badFeature(message: string): never {
+  throw new UsageError(message, 255, false);
 }
 
 function websafeOf(features: readonly string[]): string | undefined {
   if (features.includes(noWebsafe)) return undefined;
-  const list = features.find((feature) => feature.startsWith(websafePrefix));
-  return list?.slice(websafePrefix.length) ?? defaultWebsafe;
+  return featureValue(features, websafePrefix) ?? defaultWebsafe;
 }
 
 /** `DESCRIPTOR,PARENT,0|1`, as `servingArguments` writes it. */
@@ -202,7 +246,11 @@ export function servingArguments(
   if (!cleansAtStart(options)) args.push("-U");
   if (options.lifetime !== undefined) args.push("-t", String(options.lifetime));
   if (options.allowRemotePkcs11) args.push("-O", "allow-remote-pkcs11");
-  const { websafeAllow } = options;
+  if (options.keepPin > 0) args.push("-O", `${pinCachePrefix}${options.keepPin}`);
+  const { cardTimeout, websafeAllow } = options;
+  if (cardTimeout !== undefined) {
+    args.push("-O", `${cardTimeoutPrefix}${cardTimeout.sign},${cardTimeout.load}`);
+  }
   args.push("-O", websafeAllow === undefined ? noWebsafe : websafePrefix + websafeAllow);
   return [...args, "-P", options.allowedProviders, "-E", options.fingerprintHash];
 }

@@ -9,10 +9,11 @@ import { programPath } from "./host/program.ts";
 import { hostPrefix, listenAt, removeSocket, type SocketPlace } from "./host/socket-path.ts";
 import { removeStaleSockets } from "./host/stale-sockets.ts";
 import { type AgentOptions, cleansAtStart } from "./options.ts";
+import type { ProviderLimits } from "./pkcs11/provider.ts";
 import { ProviderRegistry } from "./pkcs11/registry.ts";
 import { parseAllowedProviders } from "./policy/allowed-providers.ts";
 import { askpass } from "./policy/confirm.ts";
-import { askpassNotice, askpassPin } from "./policy/notice.ts";
+import { personOf } from "./policy/notice.ts";
 import { createAgentServer } from "./server.ts";
 
 /** As OpenSSH's agent ends by a signal. */
@@ -89,6 +90,7 @@ function prepare(
 
 function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
   const isDebugging = options.mode === "debug";
+  const person = personOf(process.env);
   return new Agent({
     settings: {
       defaultLifetime: options.lifetime,
@@ -99,6 +101,8 @@ function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
     providers: new ProviderRegistry({
       allowed: parseAllowedProviders(options.allowedProviders),
       helper: { file: process.execPath, args: [...smallHeap, helperPath()] },
+      limits: limitsOf(options),
+      keepPin: options.keepPin,
       log,
       showModuleMessages: isDebugging,
     }),
@@ -108,15 +112,21 @@ function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
         limit: touchLimit,
         showMessages: isDebugging,
       }),
-      notify: askpassNotice(process.env),
-      askPin: askpassPin(process.env),
+      ...person,
       fingerprintHash: options.fingerprintHash,
     },
+    person,
     ask: askpass(process.env),
     clock: systemClock,
     wallClock: systemWallClock,
     log,
   });
+}
+
+/** What `-O card-timeout` sets; seconds become milliseconds. */
+function limitsOf({ cardTimeout }: AgentOptions): Partial<ProviderLimits> {
+  if (cardTimeout === undefined) return {};
+  return { sign: cardTimeout.sign * 1000, load: cardTimeout.load * 1000 };
 }
 
 /** The helper's program, beside this one in the package. */

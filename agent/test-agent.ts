@@ -17,6 +17,7 @@ import type { Clock } from "./host/clock.ts";
 import type { Libc } from "./host/libc.ts";
 import { makeRegistry } from "./pkcs11/test-registry.ts";
 import type { Ask } from "./policy/confirm.ts";
+import type { Person } from "./policy/notice.ts";
 import { createAgentServer } from "./server.ts";
 
 /** A clock that goes only when it is told to. */
@@ -60,6 +61,7 @@ export interface TestAgentOptions {
   readonly settings?: Partial<AgentSettings>;
   readonly ask?: Ask;
   readonly authenticators?: Partial<AuthenticatorParts>;
+  readonly person?: Partial<Person>;
   readonly clock?: Clock;
   /** Seconds since 1970. */
   readonly now?: bigint;
@@ -80,6 +82,9 @@ export interface TestAgent {
   /** A new connection that takes any bytes. */
   connectRaw(): Promise<Socket>;
 }
+
+/** Sees no notice, and answers no question. */
+const nobody: Person = { notify: () => () => {}, askPin: () => Promise.resolve(undefined) };
 
 const ownUid = process.getuid?.() ?? 0;
 
@@ -102,11 +107,11 @@ export async function startAgent(
     providers: makeRegistry(t, { env: options.cardEnvironment ?? {} }),
     authenticators: {
       askHelper: skHelper({ environment: process.env, limit: 60_000, showMessages: false }),
-      notify: () => () => {},
-      askPin: () => Promise.resolve(undefined),
+      ...nobody,
       fingerprintHash: "sha256",
       ...options.authenticators,
     },
+    person: { ...nobody, ...options.person },
     ask: options.ask ?? (() => Promise.resolve(false)),
     clock: options.clock ?? new TestClock(),
     wallClock: () => options.now ?? 1_800_000_000n,

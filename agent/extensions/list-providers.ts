@@ -28,6 +28,7 @@ export async function listProviders(
 
 async function describe(agent: Agent, provider: Provider): Promise<ProviderDescription> {
   const { path, requested, tokens } = provider;
-  const state = await provider.state();
-  return { path, requested, state, tokens, identities: agent.keyring.blobsOfProvider(path) };
+  const { state, tokens: tokenStates } = await provider.status();
+  const identities = agent.keyring.blobsOfProvider(path);
+  return { path, requested, state, tokens, identities, tokenStates };
 }

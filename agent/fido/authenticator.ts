@@ -16,15 +16,12 @@ import {
   SkHelperError,
   skErrors,
 } from "../../protocol/sk-helper.ts";
+import type { Person } from "../policy/notice.ts";
 import type { AskHelper } from "./helper.ts";
 
 /** What authenticators need of the world. */
-export interface AuthenticatorParts {
+export interface AuthenticatorParts extends Person {
   readonly askHelper: AskHelper;
-  /** Shows a notice, where there is a way to; the function that it returns takes it away. */
-  readonly notify: (text: string) => () => void;
-  /** Asks for a PIN; undefined where nobody can be asked. The PIN is the caller's to overwrite. */
-  readonly askPin: (question: string) => Promise<Buffer | undefined>;
   readonly fingerprintHash: FingerprintHash;
 }
 

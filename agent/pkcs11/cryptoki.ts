@@ -8,12 +8,7 @@ export type Cryptoki = InstanceType<typeof pkcs11js.PKCS11>;
 /** A slot, session or object: a CK_ULONG in the machine's own order of bytes. */
 export type Handle = Buffer;
 
-/**
- * Loads a library and initializes it, with locks of the operating system, because signatures run on
- * several threads.
- * @param path where the library is
- * @throws {Failure} not-a-pkcs11-module, module-crashed
- */
+/** Loads a library. @param path where it is @throws {Failure} not-a-pkcs11-module */
 export function loadCryptoki(path: string): Cryptoki {
   const cryptoki = new pkcs11js.PKCS11();
   try {
@@ -21,15 +16,21 @@ export function loadCryptoki(path: string): Cryptoki {
   } catch (error) {
     throw notAModule(path, error);
   }
+  return cryptoki;
+}
+
+/**
+ * Initializes a library, with locks of the operating system, because signatures run on several
+ * threads.
+ * @throws {Failure} module-crashed
+ */
+export function startCryptoki(cryptoki: Cryptoki, path: string): void {
   try {
     cryptoki.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK });
   } catch (error) {
-    const value = returnValue(error);
-    if (value !== "CKR_CRYPTOKI_ALREADY_INITIALIZED") {
-      throw libraryFailed(`The library ${path} could not start`, error);
-    }
+    if (returnValue(error) === "CKR_CRYPTOKI_ALREADY_INITIALIZED") return;
+    throw libraryFailed(`The library ${path} could not start`, error);
   }
-  return cryptoki;
 }
 
 /** Mechanisms and key types of PKCS#11 v3.0 that `pkcs11js` has no names for. */
@@ -42,6 +43,11 @@ export function returnValueError(value: number): Error {
     ([name, number]) => name.startsWith("CKR_") && number === value,
   );
   return new Error(`${known?.[0] ?? "CKR_VENDOR_DEFINED"}:${value}`);
+}
+
+/** The error that a library gives for want of a login. */
+export function userNotLoggedIn(): Error {
+  return returnValueError(pkcs11js.CKR_USER_NOT_LOGGED_IN);
 }
 
 /** The name of the CKR_ value that a call of the library ended with, or undefined. */

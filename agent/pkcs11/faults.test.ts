@@ -12,12 +12,12 @@ import {
   refused,
   sign,
 } from "./test-hostile.ts";
-import { makeRegistry, pinOf } from "./test-registry.ts";
+import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
 test("the hostile module signs well when nothing is wrong", async (t) => {
   const { provider, module } = await loaded(t, []);
   for (let at = 0; at < 20; at++) t.is(await sign(provider), "signed");
-  t.is(await provider.state(), "ready");
+  t.is(await stateOf(provider), "ready");
   await provider.close();
   t.is(module.calls().at(-1), "finalize");
 });
@@ -100,10 +100,10 @@ test("after a crash in a signature the library is loaded again", async (t) => {
   const { module, provider } = await loaded(t, []);
   module.behave("crash-sign");
   t.is(await sign(provider), "module-crashed");
-  t.is(await provider.state(), "module-failed");
+  t.is(await stateOf(provider), "module-failed");
   module.behave();
   t.is(await sign(provider), "signed");
-  t.is(await provider.state(), "ready");
+  t.is(await stateOf(provider), "ready");
 });
 
 test("a killed process is started again, once for all who wait", async (t) => {
@@ -127,7 +127,7 @@ test("while a signature takes its time, the state is known and others are made",
   module.behave("hang-first-signature");
   const slow = sign(provider);
   await eventually(() => module.calls().includes("sign"));
-  t.is(await provider.state(), "ready");
+  t.is(await stateOf(provider), "ready");
   t.is(await sign(provider), "signed");
   module.behave();
   t.is(await slow, "signed");
@@ -136,15 +136,15 @@ test("while a signature takes its time, the state is known and others are made",
 test("a library that does not tell its state in time counts as failed, and is left alone", async (t) => {
   const { module, provider } = await loaded(t, ["slot=7"], { limits: { status: 300 } });
   module.behave("hang-slots", "slot=8");
-  t.is(await provider.state(), "module-failed");
+  t.is(await stateOf(provider), "module-failed");
   module.behave("slot=7");
-  t.true(await eventually(async () => (await provider.state()) === "ready"));
+  t.true(await eventually(async () => (await stateOf(provider)) === "ready"));
   t.is(module.calls().filter((call) => call === "initialize").length, 1);
 });
 
 test("an error in one signature is told, and the next one is made", async (t) => {
   const { module, provider } = await loaded(t, ["login"]);
-  module.behave("login", "sign-error=0x30");
+  module.behave("login", "sign-error=0x80000001");
   t.is(await sign(provider), "module-crashed");
   module.behave("login", "sign-error=0x200");
   t.is(await sign(provider), "user-refused");
@@ -159,17 +159,17 @@ test("an error in one signature is told, and the next one is made", async (t) =>
 test("a card that is pulled and put back signs again", async (t) => {
   const { module, provider } = await loaded(t, []);
   module.behave("absent");
-  t.is(await provider.state(), "card-absent");
+  t.is(await stateOf(provider), "card-absent");
   t.is(await sign(provider), "token-removed");
   module.behave("epoch=2", "slot=9");
-  t.is(await provider.state(), "ready");
+  t.is(await stateOf(provider), "ready");
   t.is(await sign(provider), "signed");
 });
 
 test("another card in the reader is not taken for the first one", async (t) => {
   const { module, provider } = await loaded(t, []);
   module.behave("serial=2", "epoch=2");
-  t.is(await provider.state(), "card-absent");
+  t.is(await stateOf(provider), "card-absent");
   t.is(await sign(provider), "token-removed");
 });
 

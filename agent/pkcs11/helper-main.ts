@@ -2,33 +2,28 @@
  * The child process of a provider: the only one that loads the PKCS#11 library.
  *
  * It speaks with the agent over descriptor 3 (messages.ts) and ends when that closes. Calls of the
- * library may block here; signatures are made on other threads, so that several are under way.
+ * library may block here; signatures and logins are made on other threads, so that several are
+ * under way.
  */
 import { Socket } from "node:net";
-import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
-import { asFailure, Failure } from "../../protocol/failure.ts";
+import { asFailure } from "../../protocol/failure.ts";
 import { FrameReader, frame } from "../../protocol/framing.ts";
-import { loadCryptoki } from "./cryptoki.ts";
+import { Library } from "./library.ts";
 import {
   decodeRequest,
   encodeReply,
   type HelperReply,
   type HelperRequest,
-  type LoadedKey,
+  secretOf,
 } from "./messages.ts";
-import { nativeLogin, protectProcess } from "./native.ts";
-import { Token } from "./token.ts";
-import { type Module, presentTokens } from "./tokens.ts";
+import { protectProcess } from "./native.ts";
 
 const agentDescriptor = 3;
 
 /** Milliseconds that a process stays awake for the next request. */
 const attention = 0.4;
 
-let module: Module | undefined;
-let tokens: readonly Token[] = [];
-/** The keys of all tokens, in the order in which the agent was told of them. */
-let places: readonly { readonly token: Token; readonly index: number }[] = [];
+const library = new Library();
 let underWay = 0;
 let finishing = false;
 
@@ -39,7 +34,7 @@ function main(): void {
   const send = (reply: HelperReply) => socket.write(frame(encodeReply(reply)));
   socket.on("data", (chunk) => {
     const messages = frames.push(chunk);
-    const alone = messages.length === 1;
+    const alone = messages.length === 1 && underWay === 0;
     for (const message of messages) answer(decodeRequest(message), alone, send);
   });
   socket.on("error", agentGone);
@@ -50,16 +45,16 @@ type Send = (reply: HelperReply) => void;
 
 /** @param alone whether nothing else was asked for at the same time */
 function answer(request: HelperRequest, alone: boolean, send: Send): void {
-  const { id } = request;
   switch (request.type) {
     case "load":
-      reply(id, send, () => load(request));
-      return;
+    case "restore":
     case "sign":
-      sign(request, alone && underWay === 0, send);
-      return;
+    case "login":
     case "state":
-      reply(id, send, () => ({ type: "state", id, state: state() }));
+      void carryOut(request, alone, send);
+      return;
+    case "forget":
+      library.forget();
       return;
     case "finish":
       finish();
@@ -67,32 +62,38 @@ function answer(request: HelperRequest, alone: boolean, send: Send): void {
   }
 }
 
-function reply(id: number, send: Send, act: () => HelperReply): void {
+type Question = Exclude<HelperRequest, { readonly type: "forget" | "finish" }>;
+
+async function carryOut(request: Question, alone: boolean, send: Send): Promise<void> {
+  underWay++;
   try {
-    send(act());
+    send(await reply(request, alone));
   } catch (error) {
-    send({ type: "failed", id, failure: asFailure(error) });
+    send({ type: "failed", id: request.id, failure: asFailure(error) });
+  } finally {
+    secretOf(request)?.fill(0);
+    underWay--;
+    if (finishing) finish();
+    else if (alone && request.type === "sign") lookOut(performance.now() + attention);
   }
 }
 
-function sign(request: HelperRequest & { type: "sign" }, alone: boolean, send: Send): void {
-  const { id, key, algorithm, data } = request;
-  const place = places[key];
-  if (place === undefined) {
-    const failure = new Failure("key-not-found", "The card has no such key.");
-    send({ type: "failed", id, failure });
-    return;
+async function reply(request: Question, alone: boolean): Promise<HelperReply> {
+  const { id } = request;
+  switch (request.type) {
+    case "load":
+      return { type: "loaded", id, inventory: await library.load(request) };
+    case "restore":
+      library.restore(request);
+      return { type: "done", id };
+    case "sign":
+      return { type: "signed", id, signature: await library.sign(request, alone) };
+    case "login":
+      await library.login(request);
+      return { type: "done", id };
+    case "state":
+      return { type: "state", id, tokens: await library.states() };
   }
-  underWay++;
-  place.token
-    .sign(place.index, algorithm, data, alone)
-    .then((signature) => send({ type: "signed", id, signature }))
-    .catch((error: unknown) => send({ type: "failed", id, failure: asFailure(error) }))
-    .finally(() => {
-      underWay--;
-      if (finishing) finish();
-      else if (alone) lookOut(performance.now() + attention);
-    });
 }
 
 /**
@@ -103,52 +104,7 @@ function lookOut(end: number): void {
   if (underWay === 0 && performance.now() < end) setImmediate(lookOut, end);
 }
 
-function load({ id, path, pin }: HelperRequest & { type: "load" }): HelperReply {
-  try {
-    module = { path, cryptoki: loadCryptoki(path), login: nativeLogin(path) };
-    tokens = openTokens(module, pin);
-  } finally {
-    pin.fill(0);
-  }
-  const keys: LoadedKey[] = [];
-  const found: { token: Token; index: number }[] = [];
-  const seen = new Set<string>();
-  for (const token of tokens) {
-    for (const [index, { keyBlob, label }] of token.keys.entries()) {
-      const name = keyBlob.toString("latin1");
-      if (seen.has(name)) continue;
-      seen.add(name);
-      found.push({ token, index });
-      keys.push({ keyBlob, label, needsPin: token.needsPin });
-    }
-  }
-  places = found;
-  return { type: "loaded", id, tokens: tokens.map(({ description }) => description), keys };
-}
-
-/** Opens every token that can be; if none can, the first one says why. */
-function openTokens(loaded: Module, pin: Buffer): Token[] {
-  const opened: Token[] = [];
-  const failures: unknown[] = [];
-  for (const found of presentTokens(loaded)) {
-    try {
-      opened.push(Token.open(loaded, found, pin));
-    } catch (error) {
-      failures.push(error);
-    }
-  }
-  if (opened.length === 0) throw failures[0];
-  return opened;
-}
-
-/** The best that any of the tokens can do. */
-function state(): ProviderState {
-  const states = tokens.map((token) => token.state());
-  const order: ProviderState[] = ["ready", "pin-needed", "card-absent"];
-  return order.find((candidate) => states.includes(candidate)) ?? "module-failed";
-}
-
-/** Nobody waits for the signatures under way, and some may never end, so the process does not wait. */
+/** Nobody waits for what is under way, and some of it may never end, so the process does not wait. */
 function agentGone(): void {
   if (underWay > 0) process.kill(process.pid, "SIGKILL");
   finish();
@@ -158,11 +114,7 @@ function agentGone(): void {
 function finish(): void {
   finishing = true;
   if (underWay > 0) return;
-  try {
-    module?.cryptoki.C_Finalize();
-  } catch {
-    // The process ends in any case.
-  }
+  library.finish();
   process.exit(0);
 }
 

@@ -8,11 +8,18 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Duplex } from "node:stream";
 import { Failure } from "../../protocol/failure.ts";
 import { FrameReader, frame } from "../../protocol/framing.ts";
-import { decodeReply, encodeRequest, type HelperReply, type HelperRequest } from "./messages.ts";
+import {
+  decodeReply,
+  encodeRequest,
+  type HelperReply,
+  type HelperRequest,
+  secretOf,
+} from "./messages.ts";
 import type { HelperCommand } from "./provider.ts";
 
 /** A request that waits for its reply. */
 interface Pending {
+  readonly type: HelperRequest["type"];
   readonly resolve: (reply: HelperReply) => void;
   readonly reject: (failure: Failure) => void;
   readonly timer: NodeJS.Timeout;
@@ -92,9 +99,19 @@ export class Helper {
     const id = this.#lastId;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#late(id, limit, late), limit);
-      this.#pending.set(id, { resolve, reject, timer });
+      this.#pending.set(id, { type: question.type, resolve, reject, timer });
       this.#send({ ...question, id });
     });
+  }
+
+  /** Whether a signature or a login is under way: a person may be waited for. */
+  get isSigning(): boolean {
+    return [...this.#pending.values()].some(({ type }) => type === "sign" || type === "login");
+  }
+
+  /** Tells the process something that it does not answer. */
+  tell(message: Question): void {
+    if (this.running) this.#send({ ...message, id: 0 });
   }
 
   /**
@@ -115,11 +132,11 @@ export class Helper {
   #send(request: HelperRequest): void {
     const message = encodeRequest(request);
     const framed = frame(message);
-    if (request.type !== "load") {
+    if (secretOf(request) === undefined) {
       this.#socket.write(framed);
       return;
     }
-    message.fill(0); // it holds the PIN
+    message.fill(0);
     this.#socket.write(framed, () => framed.fill(0));
   }
 

@@ -3,31 +3,55 @@ import type { ProviderState, TokenDescription } from "../../protocol/extensions/
 import { asFailure, Failure } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 import { Helper } from "./helper.ts";
-import type { HelperReply, LoadedKey } from "./messages.ts";
-import type { CardKey, HelperCommand, Provider, ProviderLimits } from "./provider.ts";
+import type { Inventory, KnownKey } from "./inventory.ts";
+import type { HelperReply } from "./messages.ts";
+import { PinQuestions } from "./pin-questions.ts";
+import type {
+  CardHolder,
+  CardKey,
+  HelperCommand,
+  Provider,
+  ProviderLimits,
+  ProviderStatus,
+} from "./provider.ts";
 
 /** What is needed to load a library. */
 export interface LoadOptions {
-  /** The canonical path. */
+  /** What the provider goes by. */
   readonly path: string;
-  /** The path as it was given. */
+  /** The path or the URI as it was given. */
   readonly requested: string;
+  /** The canonical path of the library. */
+  readonly library: string;
+  /** A PKCS#11 URI that chooses tokens and keys; empty for all. */
+  readonly selection: string;
+  /** Seconds that a PIN is kept for reconnecting; 0 for not at all. */
+  readonly keepPin: number;
   readonly helper: HelperCommand;
   readonly limits: ProviderLimits;
   readonly log: (line: string) => void;
   readonly showModuleMessages: boolean;
 }
 
-/** A process in which the library is loaded, and what it said. */
-interface Loaded {
-  readonly helper: Helper;
-  readonly tokens: readonly TokenDescription[];
-  readonly keys: readonly LoadedKey[];
-  /** The keys' places by their blobs, one character for each byte. */
-  readonly places: ReadonlyMap<string, number>;
+/** A key, and its place in the inventory. */
+interface Place {
+  readonly index: number;
+  readonly key: KnownKey;
+  readonly token: TokenDescription;
+}
+
+/** A signature that is wanted. */
+interface Job {
+  readonly place: Place;
+  readonly algorithm: SignatureAlgorithm;
+  readonly data: Buffer;
+  readonly holder: CardHolder;
 }
 
 const noPin = Buffer.alloc(0);
+
+/** Codes that the PIN would help against, of a request that came without one. */
+const pinCodes: ReadonlySet<string> = new Set(["pin-required", "pin-last-try"]);
 
 /**
  * Loads a library in a new process.
@@ -35,119 +59,213 @@ const noPin = Buffer.alloc(0);
  * @throws {Failure} as `ProviderRegistry.add`
  */
 export async function loadProvider(options: LoadOptions, pin: Buffer): Promise<Provider> {
-  return new LoadedProvider(options, await load(start(options), options, pin));
+  const helper = start(options);
+  const { library: path, selection, keepPin, limits, log } = options;
+  try {
+    const question = { type: "load", path, selection, keepPin, pin } as const;
+    const { inventory } = expected(await helper.ask(question, limits.load, "kill"), "loaded");
+    log(`loaded ${path}: ${inventory.tokens.length} tokens, ${inventory.keys.length} keys`);
+    return new LoadedProvider(options, helper, inventory);
+  } catch (error) {
+    log(`loading ${path} failed: ${asFailure(error).code}`);
+    await helper.close(limits.close);
+    throw withName(error, options.requested);
+  }
 }
 
 class LoadedProvider implements Provider {
   readonly path: string;
   readonly requested: string;
+  readonly library: string;
   readonly tokens: readonly TokenDescription[];
   readonly keys: readonly CardKey[];
   readonly #options: LoadOptions;
-  /** The keys by their blobs, as they were when the library was loaded first. */
-  readonly #known: ReadonlyMap<string, LoadedKey>;
-  #loaded: Loaded;
+  readonly #inventory: Inventory;
+  /** The keys by their blobs, one character for each byte. */
+  readonly #places: ReadonlyMap<string, Place>;
+  readonly #questions = new PinQuestions();
+  #helper: Helper;
   /** The library is being loaded again, in this process. */
-  #again: { readonly helper: Helper; readonly loaded: Promise<Loaded> } | undefined;
+  #again: { readonly helper: Helper; readonly restored: Promise<Helper> } | undefined;
   /** Loading it again failed. */
   #failed = false;
   #closed = false;
 
-  constructor(options: LoadOptions, loaded: Loaded) {
+  constructor(options: LoadOptions, helper: Helper, inventory: Inventory) {
     this.#options = options;
     this.path = options.path;
     this.requested = options.requested;
-    this.tokens = loaded.tokens;
-    this.keys = loaded.keys.map(({ keyBlob, label }) => ({
+    this.library = options.library;
+    this.tokens = inventory.tokens.map(({ description }) => description);
+    const places = inventory.keys.map((key, index) => ({ index, key, token: this.#tokenOf(key) }));
+    this.keys = places.map(({ key: { keyBlob, id, label }, token }) => ({
       keyBlob,
       comment: label || options.requested,
+      id,
+      label,
+      token,
     }));
-    this.#known = new Map(loaded.keys.map((key) => [nameOf(key.keyBlob), key]));
-    this.#loaded = loaded;
+    this.#places = new Map(places.map((place) => [nameOf(place.key.keyBlob), place]));
+    this.#inventory = inventory;
+    this.#helper = helper;
   }
 
-  async state(): Promise<ProviderState> {
-    const { helper, keys } = this.#loaded;
-    if (!helper.running) {
-      if (this.#failed || this.#closed) return "module-failed";
-      return keys.every(({ needsPin }) => needsPin) ? "pin-needed" : "module-failed";
-    }
+  has(keyBlob: Buffer): boolean {
+    return this.#places.has(nameOf(keyBlob));
+  }
+
+  async status(): Promise<ProviderStatus> {
+    const helper = this.#helper;
+    if (!helper.running) return this.#statusWithoutHelper();
     try {
       const reply = await helper.ask({ type: "state" }, this.#options.limits.status, "leave");
-      return reply.type === "state" ? reply.state : "module-failed";
+      const { tokens } = expected(reply, "state");
+      return { state: bestOf(tokens), tokens };
     } catch {
-      return "module-failed";
+      // A library may be held up by a token that is waited for.
+      return this.#all(helper.isSigning ? "ready" : "module-failed");
     }
   }
 
-  async sign(keyBlob: Buffer, algorithm: SignatureAlgorithm, data: Buffer): Promise<Buffer> {
-    const name = nameOf(keyBlob);
-    const { helper, places } = this.#loaded.helper.running
-      ? this.#loaded
-      : await this.#loadAgain(name);
-    const key = places.get(name);
-    if (key === undefined) throw noSuchKey(this.path);
-    const question = { type: "sign", key, algorithm, data } as const;
-    const reply = await helper.ask(question, this.#options.limits.sign, "kill");
-    return expected(reply, "signed").signature;
+  async sign(
+    keyBlob: Buffer,
+    algorithm: SignatureAlgorithm,
+    data: Buffer,
+    holder: CardHolder,
+  ): Promise<Buffer> {
+    const place = this.#places.get(nameOf(keyBlob));
+    if (place === undefined) {
+      throw new Failure("key-not-found", `The library ${this.library} has no such key.`);
+    }
+    const job = { place, algorithm, data, holder };
+    try {
+      return await this.#signWith(job, noPin);
+    } catch (error) {
+      const isPinMissing = error instanceof Failure && pinCodes.has(error.code);
+      if (!isPinMissing || holder.askPin === undefined) throw withName(error, this.requested);
+      return this.#signWithQuestion(job, holder.askPin, error).catch((refusal: unknown) => {
+        throw withName(refusal, this.requested);
+      });
+    }
+  }
+
+  forgetPins(): void {
+    this.#helper.tell({ type: "forget" });
+    this.#again?.helper.tell({ type: "forget" });
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     const { close } = this.#options.limits;
-    await Promise.all([this.#again?.helper.close(close), this.#loaded.helper.close(close)]);
+    await Promise.all([this.#again?.helper.close(close), this.#helper.close(close)]);
     this.#options.log(`unloaded ${this.path}`);
   }
 
-  /** Starts a new process for a key whose process has ended, if that goes without the PIN. */
-  async #loadAgain(name: string): Promise<Loaded> {
-    if (this.#closed) throw new Failure("not-loaded", `The library ${this.path} was unloaded.`);
-    const key = this.#known.get(name);
-    if (key === undefined) throw noSuchKey(this.path);
-    if (key.needsPin) {
-      const sentence = `The process of the library ${this.path} ended, and its PIN was not kept.`;
-      throw new Failure("pin-required", sentence);
+  /**
+   * Signs once the PIN was asked for. A key that wants it each time gets it with its signature;
+   * otherwise those who wait for the same token share one question and one login.
+   */
+  async #signWithQuestion(
+    job: Job,
+    askPin: NonNullable<CardHolder["askPin"]>,
+    missing: Failure,
+  ): Promise<Buffer> {
+    const { token, key } = job.place;
+    const ask = () => askPin(token, missing.code === "pin-last-try");
+    if (key.alwaysAuthenticate) {
+      return this.#questions.alone(key.token, missing, ask, (pin) => this.#signWith(job, pin));
     }
-    this.#again ??= this.#begin();
+    await this.#questions.shared(key.token, missing, ask, (pin) => this.#logIn(key.token, pin));
+    return this.#signWith(job, noPin);
+  }
+
+  async #logIn(token: number, pin: Buffer): Promise<void> {
+    const helper = await this.#running();
+    const question = { type: "login", token, pin } as const;
+    expected(await helper.ask(question, this.#options.limits.sign, "kill"), "done");
+  }
+
+  async #signWith({ place, algorithm, data, holder }: Job, pin: Buffer): Promise<Buffer> {
+    const helper = this.#helper.running ? this.#helper : await this.#running();
+    const { limits } = this.#options;
+    const question = { type: "sign", key: place.index, algorithm, data, pin } as const;
+    let done: (() => void) | undefined;
+    const timer = setTimeout(() => {
+      done = holder.notify(place.token);
+    }, limits.notice);
     try {
-      this.#loaded = await this.#again.loaded;
+      return expected(await helper.ask(question, limits.sign, "kill"), "signed").signature;
+    } finally {
+      clearTimeout(timer);
+      done?.();
+    }
+  }
+
+  /** The process of the library: a new one, when the last one has ended. */
+  async #running(): Promise<Helper> {
+    if (this.#helper.running) return this.#helper;
+    if (this.#closed) throw new Failure("not-loaded", `The library ${this.path} was unloaded.`);
+    this.#again ??= this.#restore();
+    try {
+      this.#helper = await this.#again.restored;
       this.#failed = false;
-      return this.#loaded;
+      return this.#helper;
     } catch (error) {
       this.#failed = true;
       throw error;
     }
   }
 
-  #begin(): { readonly helper: Helper; readonly loaded: Promise<Loaded> } {
+  #restore(): { readonly helper: Helper; readonly restored: Promise<Helper> } {
     const helper = start(this.#options);
-    const loaded = load(helper, this.#options, noPin).finally(() => {
-      this.#again = undefined;
-    });
-    return { helper, loaded };
+    const { library: path, keepPin, limits } = this.#options;
+    const question = { type: "restore", path, keepPin, inventory: this.#inventory } as const;
+    const restored = helper
+      .ask(question, limits.load, "kill")
+      .then((reply) => {
+        expected(reply, "done");
+        return helper;
+      })
+      .catch(async (error: unknown) => {
+        await helper.close(limits.close);
+        throw error;
+      })
+      .finally(() => {
+        this.#again = undefined;
+      });
+    return { helper, restored };
+  }
+
+  #statusWithoutHelper(): ProviderStatus {
+    if (this.#failed || this.#closed) return this.#all("module-failed");
+    const tokens = this.#inventory.tokens.map(({ login }) =>
+      login === "pin" ? "pin-needed" : "module-failed",
+    );
+    return { state: bestOf(tokens), tokens };
+  }
+
+  #all(state: ProviderState): ProviderStatus {
+    return { state, tokens: this.tokens.map(() => state) };
+  }
+
+  #tokenOf({ token }: KnownKey): TokenDescription {
+    const known = this.tokens[token];
+    if (known === undefined) throw new Failure("internal", "A key is on no token.");
+    return known;
   }
 }
 
-function start({ helper: command, path, showModuleMessages, log }: LoadOptions): Helper {
-  const helper = new Helper(command, path, showModuleMessages);
-  log(`loading ${path} in process ${helper.pid}`);
-  void helper.ended.then(() => log(`process ${helper.pid} of ${path} has ended`));
+/** The best that any of the tokens can do. */
+function bestOf(tokens: readonly ProviderState[]): ProviderState {
+  const order: ProviderState[] = ["ready", "pin-needed", "card-absent"];
+  return order.find((candidate) => tokens.includes(candidate)) ?? "module-failed";
+}
+
+function start({ helper: command, library, showModuleMessages, log }: LoadOptions): Helper {
+  const helper = new Helper(command, library, showModuleMessages);
+  log(`loading ${library} in process ${helper.pid}`);
+  void helper.ended.then(() => log(`process ${helper.pid} of ${library} has ended`));
   return helper;
-}
-
-async function load(helper: Helper, options: LoadOptions, pin: Buffer): Promise<Loaded> {
-  const { path, limits, log } = options;
-  try {
-    const reply = await helper.ask({ type: "load", path, pin }, limits.load, "kill");
-    const { tokens, keys } = expected(reply, "loaded");
-    const places = new Map(keys.map(({ keyBlob }, place) => [nameOf(keyBlob), place]));
-    log(`loaded ${path}: ${tokens.length} tokens, ${keys.length} keys`);
-    return { helper, tokens, keys, places };
-  } catch (error) {
-    log(`loading ${path} failed: ${asFailure(error).code}`);
-    await helper.close(limits.close);
-    throw error;
-  }
 }
 
 function expected<Type extends HelperReply["type"]>(
@@ -165,8 +283,13 @@ function isReply<Type extends HelperReply["type"]>(
   return reply.type === type;
 }
 
-function noSuchKey(path: string): Failure {
-  return new Failure("key-not-found", `The library ${path} has no such key.`);
+/** A failure whose hint names the library, or the URI, so that it can be typed as it stands. */
+function withName(error: unknown, requested: string): unknown {
+  if (!(error instanceof Failure) || !/-s LIB\b/.test(error.hint)) return error;
+  const name = /^[\w./+-]+$/.test(requested)
+    ? requested
+    : `'${requested.replaceAll("'", "'\\''")}'`;
+  return new Failure(error.code, error.message, error.hint.replace(/(-s) LIB\b/, `$1 ${name}`));
 }
 
 /** A key blob as a name in a map. */

@@ -2,13 +2,13 @@ import test from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { listProcesses } from "../../fixtures/processes.ts";
 import { killHelper, loaded, prepare, readProc, refused, sign } from "./test-hostile.ts";
-import { pinOf } from "./test-registry.ts";
+import { pinOf, stateOf } from "./test-registry.ts";
 
 test("a killed process that was logged in asks for the PIN, and -s helps", async (t) => {
   const { module, provider, registry } = await loaded(t, ["login"]);
   t.is(await sign(provider), "signed");
   await killHelper(provider);
-  t.is(await provider.state(), "pin-needed");
+  t.is(await stateOf(provider), "pin-needed");
   t.is(await sign(provider), "pin-required");
   t.is(await sign(await registry.add(module.path, pinOf(hostilePin))), "signed");
   t.is(module.calls().filter((call) => call === "login with a PIN").length, 2);
@@ -19,7 +19,7 @@ test("a card that is pulled and put back asks for its PIN, which was not kept", 
   module.behave("login", "absent");
   t.is(await sign(provider), "token-removed");
   module.behave("login", "epoch=2");
-  t.is(await provider.state(), "pin-needed");
+  t.is(await stateOf(provider), "pin-needed");
   t.is(await sign(provider), "pin-required");
   t.is(await sign(provider), "pin-required");
   t.is(module.calls().filter((call) => call.startsWith("login")).length, 1);

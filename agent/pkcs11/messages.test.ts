@@ -23,31 +23,59 @@ const algorithm = fc.constantFrom(
   "ssh-ed25519" as const,
 );
 const token = fc.record({ label: text, manufacturer: text, model: text, serial: text });
-const key = fc.record({ keyBlob: bytes, label: text, needsPin: fc.boolean() });
+const known = fc.record({
+  description: token,
+  login: fc.constantFrom("none" as const, "pin" as const, "pad" as const),
+});
+const key = fc.record({
+  keyBlob: bytes,
+  label: text,
+  id: bytes,
+  alwaysAuthenticate: fc.boolean(),
+  token: id,
+});
+const inventory = fc.record({
+  tokens: fc.array(known, { maxLength: 4 }),
+  keys: fc.array(key, { maxLength: 4 }),
+});
+const state = fc.constantFrom(
+  "ready" as const,
+  "card-absent" as const,
+  "pin-needed" as const,
+  "module-failed" as const,
+);
 
 const request: fc.Arbitrary<HelperRequest> = fc.oneof(
-  fc.record({ type: fc.constant("load" as const), id, path: text, pin: bytes }),
-  fc.record({ type: fc.constant("sign" as const), id, key: id, algorithm, data: bytes }),
+  fc.record({
+    type: fc.constant("load" as const),
+    id,
+    path: text,
+    selection: text,
+    keepPin: id,
+    pin: bytes,
+  }),
+  fc.record({ type: fc.constant("restore" as const), id, path: text, keepPin: id, inventory }),
+  fc.record({
+    type: fc.constant("sign" as const),
+    id,
+    key: id,
+    algorithm,
+    data: bytes,
+    pin: bytes,
+  }),
+  fc.record({ type: fc.constant("login" as const), id, token: id, pin: bytes }),
+  fc.record({ type: fc.constant("forget" as const), id }),
   fc.record({ type: fc.constant("state" as const), id }),
   fc.record({ type: fc.constant("finish" as const), id }),
 );
 const reply: fc.Arbitrary<HelperReply> = fc.oneof(
-  fc.record({
-    type: fc.constant("loaded" as const),
-    id,
-    tokens: fc.array(token, { maxLength: 4 }),
-    keys: fc.array(key, { maxLength: 4 }),
-  }),
+  fc.record({ type: fc.constant("loaded" as const), id, inventory }),
+  fc.record({ type: fc.constant("done" as const), id }),
   fc.record({ type: fc.constant("signed" as const), id, signature: bytes }),
   fc.record({
     type: fc.constant("state" as const),
     id,
-    state: fc.constantFrom(
-      "ready" as const,
-      "card-absent" as const,
-      "pin-needed" as const,
-      "module-failed" as const,
-    ),
+    tokens: fc.array(state, { maxLength: 4 }),
   }),
 );
 

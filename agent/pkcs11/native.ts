@@ -2,7 +2,7 @@
  * What the child process needs of C and `pkcs11js` does not give: a login with bytes in place of a
  * string, and protection of a process that is logged in to a card.
  */
-import koffi from "koffi";
+import koffi, { type KoffiFunc } from "koffi";
 import { type Handle, returnValueError } from "./cryptoki.ts";
 
 /** C_Login's place in CK_FUNCTION_LIST (PKCS#11 v3.0, section 5.1): behind 18 other functions. */
@@ -11,13 +11,17 @@ const prSetPdeathsig = 1;
 const prSetDumpable = 4;
 const sigkill = 9;
 
+/** The stack of a call on another thread, in bytes: libraries keep whole messages on it. */
+const stackSize = 1024 * 1024;
+koffi.config({ async_stack_size: stackSize });
+
 /**
- * C_Login (PKCS#11 v3.0, section 5.6.8).
+ * C_Login (PKCS#11 v3.0, section 5.6.8), on another thread: somebody may have to type at a PIN pad.
  * @param user a CKU_ value
- * @param pin UTF-8, or null for a token that has its own PIN pad
+ * @param pin UTF-8, or null for a token that has its own PIN pad; it must not change meanwhile
  * @throws an error with a CKR_ value, as `pkcs11js` does
  */
-export type Login = (session: Handle, user: number, pin: Buffer | null) => void;
+export type Login = (session: Handle, user: number, pin: Buffer | null) => Promise<void>;
 
 /**
  * C_Login of a library that is loaded already. The library gets the PIN where it is, so that nothing
@@ -34,10 +38,16 @@ export function nativeLogin(path: string): Login {
   const address: unknown = koffi.decode(list[0], offset, "void *");
   const number = koffi.types.ulong;
   const prototype = koffi.proto(number, [number, number, "const uint8_t *", number]);
+  const login: KoffiFunc<(...values: unknown[]) => unknown> = koffi.decode(address, prototype);
   return (session, user, pin) => {
     const handle: unknown = koffi.decode(session, number);
-    const value = Number(koffi.call(address, prototype, handle, user, pin, pin?.length ?? 0));
-    if (value !== 0) throw returnValueError(value);
+    return new Promise((resolve, reject) => {
+      login.async(handle, user, pin, pin?.length ?? 0, (error: unknown, value: unknown) => {
+        if (error) reject(error);
+        else if (Number(value) === 0) resolve();
+        else reject(returnValueError(Number(value)));
+      });
+    });
   };
 }
 

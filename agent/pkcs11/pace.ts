@@ -19,6 +19,11 @@ export class Pace {
     return this.#average <= always || (alone && this.#average <= whenAlone);
   }
 
+  /** Whether the key is known to sign within little time, as those of software tokens do. */
+  get isQuick(): boolean {
+    return this.#average !== undefined;
+  }
+
   /** Takes note of the microseconds of a signature that was made at once. */
   noteAtOnce(micros: number): void {
     if (this.#average !== undefined) {

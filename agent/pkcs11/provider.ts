@@ -13,30 +13,70 @@ export interface CardKey {
   readonly keyBlob: Buffer;
   /** The object's label, or the path of the library when it has none. */
   readonly comment: string;
+  /** CKA_ID and CKA_LABEL, as a PKCS#11 URI has them. */
+  readonly id: Buffer;
+  readonly label: string;
+  readonly token: TokenDescription;
 }
 
-/** A loaded PKCS#11 library. */
+/** The person who sits before the cards, for one signature. */
+export interface CardHolder {
+  /**
+   * Asks for the PIN of a token. Undefined where nobody is to be asked.
+   * @param isLastTry whether a wrong PIN would lock the token
+   * @returns UTF-8, for the caller to overwrite; undefined when there is nobody to ask, or no answer
+   * @throws {Failure} when there is nothing to sign any more by then
+   */
+  readonly askPin:
+    | ((token: TokenDescription, isLastTry: boolean) => Promise<Buffer | undefined>)
+    | undefined;
+  /** Tells that a token takes its time; the function that it returns takes the notice away. */
+  readonly notify: (token: TokenDescription) => () => void;
+}
+
+/** What a provider and its tokens can do now. */
+export interface ProviderStatus {
+  readonly state: ProviderState;
+  /** In the order of the tokens. */
+  readonly tokens: readonly ProviderState[];
+}
+
+/** A loaded PKCS#11 library, or what a PKCS#11 URI chose of it. */
 export interface Provider {
-  /** The canonical path, without symbolic links. */
+  /** What it goes by: the canonical path of the library, or the canonical URI. */
   readonly path: string;
-  /** The path as it was given. */
+  /** The path or the URI as it was given. */
   readonly requested: string;
+  /** The canonical path of the library, without symbolic links. */
+  readonly library: string;
   readonly tokens: readonly TokenDescription[];
   /** In the tokens' order, each key blob once. */
   readonly keys: readonly CardKey[];
 
+  /** Whether it has a key. @param keyBlob the plain key blob */
+  has(keyBlob: Buffer): boolean;
+
   /** What the provider can do now. It asks the library, with a short limit, and never throws. */
-  state(): Promise<ProviderState>;
+  status(): Promise<ProviderStatus>;
 
   /**
    * Signs with a key of this provider.
    * @param keyBlob the plain key blob
    * @param data what is signed, not hashed; it must not change meanwhile
+   * @param holder who is asked for a PIN, once, if that is needed, and told of a token that waits
    * @returns the signature blob
-   * @throws {Failure} key-not-found, pin-required, token-removed, module-crashed, module-timeout,
-   *   unsupported
+   * @throws {Failure} key-not-found, pin-required, pin-incorrect, pin-last-try, pin-locked,
+   *   token-removed, module-crashed, module-timeout, user-refused, unsupported
    */
-  sign(keyBlob: Buffer, algorithm: SignatureAlgorithm, data: Buffer): Promise<Buffer>;
+  sign(
+    keyBlob: Buffer,
+    algorithm: SignatureAlgorithm,
+    data: Buffer,
+    holder: CardHolder,
+  ): Promise<Buffer>;
+
+  /** Overwrites the PINs that are kept for reconnecting. */
+  forgetPins(): void;
 
   /** Ends the library's process: with C_Finalize if that takes a moment, else without. */
   close(): Promise<void>;
@@ -54,10 +94,12 @@ export interface ProviderLimits {
   readonly load: number;
   /** One signature, from its request on: a touch or a PIN pad may be part of it. */
   readonly sign: number;
-  /** The answer to `state`; a library that takes longer counts as failed, but is left alone. */
+  /** The answer to `status`; a library that takes longer counts as failed, but is left alone. */
   readonly status: number;
   /** C_Finalize and the end of the process. */
   readonly close: number;
+  /** A signature that takes longer is told of. */
+  readonly notice: number;
 }
 
 /** The limits that hold unless others are given. */
@@ -66,4 +108,5 @@ export const defaultLimits: ProviderLimits = {
   sign: 60_000,
   status: 2_000,
   close: 1_000,
+  notice: 500,
 };

@@ -1,17 +1,16 @@
 /** The PKCS#11 providers that the agent has loaded. */
-import { realpath } from "node:fs/promises";
-import { isAbsolute } from "node:path";
 import { Failure } from "../../protocol/failure.ts";
 import type { AllowedProviders } from "../policy/allowed-providers.ts";
+import { chosenKeys } from "./chosen-keys.ts";
 import { loadProvider } from "./loaded-provider.ts";
 import {
+  type CardKey,
   defaultLimits,
   type HelperCommand,
   type Provider,
   type ProviderLimits,
 } from "./provider.ts";
-
-export type { CardKey, HelperCommand, Provider, ProviderLimits } from "./provider.ts";
+import { canonicalPath, resolveRequest, type Wanted } from "./provider-request.ts";
 
 /** What a registry is made with. */
 export interface RegistryOptions {
@@ -21,18 +20,29 @@ export interface RegistryOptions {
   readonly helper: HelperCommand;
   /** Limits that differ from the default. */
   readonly limits?: Partial<ProviderLimits>;
+  /** Seconds that the PIN of a card is kept for reconnecting to it; 0 or nothing for not at all. */
+  readonly keepPin?: number;
   /** Gets a line for each thing that happens to a provider; no line ever holds a PIN. */
   readonly log?: (line: string) => void;
   /** Lets the libraries' own messages through to the agent's standard error. */
   readonly showModuleMessages?: boolean;
 }
 
-/** The loaded providers, each under its canonical path. */
+/** A provider that a request names, or the keys of it that it names. */
+export interface Chosen {
+  readonly provider: Provider;
+  /** Undefined for all of them. */
+  readonly keys: readonly CardKey[] | undefined;
+}
+
+/** The loaded providers, each under the canonical path or URI that it goes by. */
 export class ProviderRegistry {
   readonly #options: RegistryOptions;
   readonly #limits: ProviderLimits;
   readonly #log: (line: string) => void;
   readonly #providers = new Map<string, Provider>();
+  /** How often everything was unloaded. */
+  #clearances = 0;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
@@ -43,24 +53,24 @@ export class ProviderRegistry {
   /**
    * Loads a library in a new process and finds its keys. A library that is loaded already stays as
    * it is until the new process has succeeded, and keeps its place in the list.
-   * @param requested the library's path
+   * @param requested the library's path, or a PKCS#11 URI
    * @param pin UTF-8, empty for none; it is overwritten before this returns
-   * @throws {Failure} no-such-file, provider-not-allowed, not-a-pkcs11-module, no-token,
+   * @throws {Failure} malformed, no-such-file, provider-not-allowed, not-a-pkcs11-module, no-token,
    *   no-usable-key, pin-required, pin-incorrect, pin-last-try, pin-locked, module-crashed,
-   *   module-timeout
+   *   module-timeout, not-loaded (when everything was unloaded meanwhile)
    */
   async add(requested: string, pin: Buffer): Promise<Provider> {
+    const clearances = this.#clearances;
     try {
-      const path = await this.allowedPath(requested);
-      const { helper, showModuleMessages = false } = this.#options;
-      const limits = this.#limits;
-      const log = this.#log;
-      const provider = await loadProvider(
-        { path, requested, helper, limits, log, showModuleMessages },
-        pin,
-      );
-      const old = this.#providers.get(path);
-      this.#providers.set(path, provider);
+      const wanted = await resolveRequest(requested);
+      if (!this.#options.allowed.allows(wanted.library)) throw notAllowed(wanted.library);
+      const provider = await this.#load(wanted, pin);
+      if (clearances !== this.#clearances) {
+        await provider.close();
+        throw new Failure("not-loaded", "All cards were removed while this one was loaded.");
+      }
+      const old = this.#providers.get(provider.path);
+      this.#providers.set(provider.path, provider);
       await old?.close();
       return provider;
     } finally {
@@ -79,23 +89,41 @@ export class ProviderRegistry {
   }
 
   /**
-   * Unloads a library.
-   * @param requested any path to its file; for a file that is gone, the path that it was loaded
-   *   with or the canonical one
-   * @returns the provider that was unloaded; its keys and tokens can still be read
-   * @throws {Failure} not-loaded
+   * What a request to remove names: for a path, all that was loaded from that library; for a URI,
+   * what was loaded by one of the same meaning, or else the keys that it matches.
+   * @param requested any path to the library's file; for a file that is gone, the path that it was
+   *   loaded with or the canonical one; or a PKCS#11 URI
+   * @throws {Failure} malformed, not-loaded
    */
-  async remove(requested: string): Promise<Provider> {
-    const provider = await this.#find(requested);
-    if (provider === undefined) {
-      throw new Failure("not-loaded", `The library ${requested} is not loaded.`);
-    }
-    this.#providers.delete(provider.path);
-    await provider.close();
-    return provider;
+  async choose(requested: string): Promise<readonly Chosen[]> {
+    const providers = this.list();
+    const named = providers.filter(({ path }) => path === requested);
+    const chosen =
+      named.length > 0
+        ? named.map((provider) => ({ provider, keys: undefined }))
+        : await chosenKeys(providers, requested);
+    if (chosen.length > 0) return chosen;
+    throw new Failure("not-loaded", `The library ${requested} is not loaded.`);
   }
 
-  /** The provider with this canonical path. */
+  /**
+   * Unloads all that a path or a URI names as a whole; its keys and tokens can still be read.
+   * @throws {Failure} malformed, not-loaded
+   */
+  async remove(requested: string): Promise<readonly Provider[]> {
+    const whole = (await this.choose(requested)).filter(({ keys }) => keys === undefined);
+    const providers = whole.map(({ provider }) => provider);
+    await Promise.all(providers.map((provider) => this.unload(provider)));
+    return providers;
+  }
+
+  /** Unloads a provider. */
+  async unload(provider: Provider): Promise<void> {
+    if (this.#providers.get(provider.path) === provider) this.#providers.delete(provider.path);
+    await provider.close();
+  }
+
+  /** The provider that goes by a canonical path or URI. */
   get(path: string): Provider | undefined {
     return this.#providers.get(path);
   }
@@ -105,41 +133,24 @@ export class ProviderRegistry {
     return [...this.#providers.values()];
   }
 
-  /** Unloads all libraries. */
+  /** Overwrites all PINs that are kept. */
+  forgetPins(): void {
+    for (const provider of this.#providers.values()) provider.forgetPins();
+  }
+
+  /** Unloads all libraries, also those that are just being loaded. */
   async removeAll(): Promise<void> {
+    this.#clearances++;
     const providers = this.list();
     this.#providers.clear();
     await Promise.all(providers.map((provider) => provider.close()));
   }
 
-  async #find(requested: string): Promise<Provider | undefined> {
-    const known = this.#providers.get(requested);
-    if (known !== undefined) return known;
-    const path = await canonicalPath(requested).catch(() => undefined);
-    if (path !== undefined) {
-      const provider = this.#providers.get(path);
-      if (provider !== undefined) return provider;
-    }
-    return this.list().find((provider) => provider.requested === requested);
+  #load({ name, library, selection, requested }: Wanted, pin: Buffer): Promise<Provider> {
+    const { helper, keepPin = 0, showModuleMessages = false } = this.#options;
+    const process = { helper, limits: this.#limits, log: this.#log, showModuleMessages };
+    return loadProvider({ path: name, requested, library, selection, keepPin, ...process }, pin);
   }
-}
-
-async function canonicalPath(requested: string): Promise<string> {
-  try {
-    return await realpath(requested);
-  } catch (error) {
-    throw noSuchFile(requested, (error as NodeJS.ErrnoException).code);
-  }
-}
-
-function noSuchFile(requested: string, code: string | undefined): Failure {
-  if (code === "EACCES") {
-    return new Failure("no-such-file", `The agent may not read the folder of ${requested}.`);
-  }
-  const sentence = `There is no file ${JSON.stringify(requested)}.`;
-  if (isAbsolute(requested)) return new Failure("no-such-file", sentence);
-  const hint = "Give the whole path: the agent does not run in your folder.";
-  return new Failure("no-such-file", sentence, hint);
 }
 
 function notAllowed(path: string): Failure {

@@ -1,17 +1,24 @@
 /** Sessions with one token, so that several signatures are made at once. */
 import pkcs11js from "pkcs11js";
 import type { Cryptoki, Handle } from "./cryptoki.ts";
+import type { Module } from "./module.ts";
+
+/** CKF_REMOVABLE_DEVICE, which the types of `pkcs11js` lack. */
+const removableDevice = 2;
 
 /** As many as the threads that Node.js has for calls that block. */
 const most = 4;
 
 /**
- * Up to four sessions, opened when they are needed; fewer when the token has no more. The login of
- * one is the login of all, and it ends with the last of them (PKCS#11 v3.0, section 5.6), so there
- * is always one.
+ * Up to four sessions, opened when they are needed; fewer when the token has no more, and a single
+ * one with a card in a reader, which does one thing at a time and may take long to open another. The
+ * login of one is the login of all, and it ends with the last of them (PKCS#11 v3.0, section 5.6),
+ * so there is always one.
  */
 export class SessionPool {
-  readonly #cryptoki: Cryptoki;
+  /** The generation of the library that the sessions are of. */
+  readonly generation: number;
+  readonly #module: Module;
   readonly #slot: Handle;
   readonly #idle: Handle[];
   readonly #waiting: ((session: Handle) => void)[] = [];
@@ -20,8 +27,10 @@ export class SessionPool {
   #closed = false;
 
   /** @param first an open session of the token in `slot` */
-  constructor(cryptoki: Cryptoki, slot: Handle, first: Handle) {
-    this.#cryptoki = cryptoki;
+  constructor(module: Module, slot: Handle, first: Handle) {
+    this.#module = module;
+    if (isRemovable(module.cryptoki, slot)) this.#most = 1;
+    this.generation = module.generation;
     this.#slot = slot;
     this.#idle = [first];
   }
@@ -47,18 +56,18 @@ export class SessionPool {
   release(session: Handle): void {
     const next = this.#waiting.shift();
     if (next !== undefined) next(session);
-    else if (this.#closed) closeSession(this.#cryptoki, session);
+    else if (this.#closed) this.#close(session);
     else this.#idle.push(session);
   }
 
   /** Gives a session back on which something failed: a new one takes its place, if there is one. */
   replace(session: Handle): void {
-    const fresh = tryOpen(this.#cryptoki, this.#slot);
+    const fresh = this.#tryOpen();
     if (fresh === undefined) {
       this.release(session);
       return;
     }
-    closeSession(this.#cryptoki, session);
+    this.#close(session);
     this.release(fresh);
   }
 
@@ -66,15 +75,42 @@ export class SessionPool {
   close(): void {
     this.#closed = true;
     const idle = this.#idle.splice(0);
-    for (const session of idle) closeSession(this.#cryptoki, session);
+    for (const session of idle) this.#close(session);
   }
 
   #openAnother(): Handle | undefined {
     if (this.#open >= this.#most) return undefined;
-    const session = tryOpen(this.#cryptoki, this.#slot);
+    const session = this.#tryOpen();
     if (session === undefined) this.#most = this.#open;
     else this.#open++;
     return session;
+  }
+
+  /** After the library was started again, the same numbers may stand for sessions of others. */
+  get #isCurrent(): boolean {
+    return this.generation === this.#module.generation;
+  }
+
+  #close(session: Handle): void {
+    if (this.#isCurrent) closeSession(this.#module.cryptoki, session);
+  }
+
+  #tryOpen(): Handle | undefined {
+    if (!this.#isCurrent) return undefined;
+    try {
+      return openSession(this.#module.cryptoki, this.#slot);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** Whether a slot is a reader for cards. */
+function isRemovable(cryptoki: Cryptoki, slot: Handle): boolean {
+  try {
+    return (cryptoki.C_GetSlotInfo(slot).flags & removableDevice) !== 0;
+  } catch {
+    return false;
   }
 }
 
@@ -89,13 +125,5 @@ export function closeSession(cryptoki: Cryptoki, session: Handle): void {
     cryptoki.C_CloseSession(session);
   } catch {
     // nothing is left to close
-  }
-}
-
-function tryOpen(cryptoki: Cryptoki, slot: Handle): Handle | undefined {
-  try {
-    return openSession(cryptoki, slot);
-  } catch {
-    return undefined;
   }
 }

@@ -10,11 +10,11 @@ export interface SlotToken {
 }
 
 /** Whether a token has a CKF_ flag. */
-export function hasFlag(token: SlotToken, flag: number): boolean {
+export function hasFlag(token: Pick<SlotToken, "flags">, flag: number): boolean {
   return (token.flags & flag) !== 0;
 }
 
 /** A token as sentences name it: its label, or its serial number. */
-export function tokenName({ description }: SlotToken): string {
-  return JSON.stringify(description.label || description.serial);
+export function tokenName({ label, serial }: TokenDescription): string {
+  return JSON.stringify(label || serial);
 }

@@ -7,8 +7,8 @@ import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { Failure, type FailureCode } from "../../protocol/failure.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/signature.ts";
-import type { Provider } from "./provider.ts";
-import { makeRegistry, pinOf, type TestOptions } from "./test-registry.ts";
+import type { CardHolder, Provider } from "./provider.ts";
+import { makeRegistry, nobody, pinOf, stateOf, type TestOptions } from "./test-registry.ts";
 
 const algorithm = "ecdsa-sha2-nistp256";
 const data = Buffer.from("what is signed");
@@ -30,11 +30,14 @@ export async function loaded(t: ExecutionContext, faults: string[], options: Tes
 }
 
 /** "signed", or the code of the refusal. */
-export async function sign(provider: Provider): Promise<FailureCode | "signed" | "garbage"> {
+export async function sign(
+  provider: Provider,
+  holder: CardHolder = nobody,
+): Promise<FailureCode | "signed" | "garbage"> {
   const [key] = provider.keys;
   if (key === undefined) throw new Error("the provider has no key");
   try {
-    const signature = await provider.sign(key.keyBlob, algorithm, data);
+    const signature = await provider.sign(key.keyBlob, algorithm, data, holder);
     const publicKey = decodePublicKey(key.keyBlob);
     const good = publicKey !== undefined && verifySignature(publicKey, signature, data);
     return good ? "signed" : "garbage";
@@ -70,7 +73,7 @@ export function readProc(pid: number, name: string): string {
 /** Kills the process of a provider and waits until that is noticed. */
 export async function killHelper(provider: Provider): Promise<void> {
   signal(findProcess(provider.path) ?? 0, "SIGKILL");
-  await eventually(async () => (await provider.state()) !== "ready");
+  await eventually(async () => (await stateOf(provider)) !== "ready");
 }
 
 /** Waits for something to come true, for some seconds at most, and says whether it did. */

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildSync } from "esbuild";
 import { projectRoot } from "../../fixtures/programs.ts";
+import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
 import { parseAllowedProviders } from "../policy/allowed-providers.ts";
-import type { HelperCommand, ProviderLimits } from "./provider.ts";
+import type { CardHolder, HelperCommand, Provider, ProviderLimits } from "./provider.ts";
 import { ProviderRegistry } from "./registry.ts";
 
 /** What differs from a registry that allows everything. */
@@ -14,6 +15,8 @@ export interface TestOptions {
   /** Added to the environment of the child processes. */
   readonly env?: Readonly<Record<string, string>>;
   readonly limits?: Partial<ProviderLimits>;
+  /** Seconds that a PIN is kept. */
+  readonly keepPin?: number;
   readonly allowed?: string;
   readonly log?: (line: string) => void;
 }
@@ -21,13 +24,14 @@ export interface TestOptions {
 /** A registry for one test. @param t ava's */
 export function makeRegistry(
   t: { teardown(end: () => Promise<void>): void },
-  { env = {}, limits = {}, allowed = "*", log = () => {} }: TestOptions = {},
+  { env = {}, limits = {}, keepPin = 0, allowed = "*", log = () => {} }: TestOptions = {},
 ): ProviderRegistry {
   const registry = new ProviderRegistry({
     allowed: parseAllowedProviders(allowed),
     helper: helperFromSources(env),
     // A busy machine must not look like a library that hangs.
     limits: { status: 20_000, ...limits },
+    keepPin,
     log,
   });
   t.teardown(() => registry.removeAll());
@@ -62,6 +66,14 @@ function makeBundle(): string {
     logLevel: "error",
   });
   return outfile;
+}
+
+/** Nobody to ask for a PIN, or to tell of a card that waits. */
+export const nobody: CardHolder = { askPin: undefined, notify: () => () => {} };
+
+/** What a provider can do now. */
+export async function stateOf(provider: Provider): Promise<ProviderState> {
+  return (await provider.status()).state;
 }
 
 /** A PIN in a buffer of its own, as it comes from a client. */

@@ -10,6 +10,8 @@ export interface TokenKey {
   readonly publicKey: PublicKey;
   readonly keyBlob: Buffer;
   readonly label: string;
+  /** The labels of all objects of the key: its public key, its private key, its certificate. */
+  readonly labels: readonly string[];
   /** CKA_ID, by which the private key is found again. */
   readonly id: Buffer;
   /** The private key, or undefined when it cannot be seen (yet). */
@@ -36,6 +38,8 @@ interface PrivateObject {
 
 /** How many objects are asked for at once. */
 const batch = 32;
+/** How many objects of a class are looked at: a library may never come to an end. */
+const mostObjects = 16_384;
 const x509 = 0;
 
 /**
@@ -54,7 +58,8 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
     const name = keyBlob.toString("latin1");
     const known = keys.get(name);
     if (known !== undefined) {
-      if (known.label === "") keys.set(name, { ...known, label });
+      const labels = [...known.labels, label];
+      keys.set(name, { ...known, labels, label: known.label || label });
       continue;
     }
     const candidates = privates.filter((object) => isPair(object, publicKey, id));
@@ -64,6 +69,7 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
       publicKey,
       keyBlob,
       label: own?.label || label,
+      labels: own === undefined ? [label] : [own.label, label],
       id,
       handle: own?.handle,
       alwaysAuthenticate: own?.alwaysAuthenticate ?? false,
@@ -173,8 +179,8 @@ function findObjects(cryptoki: Cryptoki, session: Handle, objectClass: number): 
     const handles: Handle[] = [];
     for (;;) {
       const some = cryptoki.C_FindObjects(session, batch);
-      if (some.length === 0) return handles;
       handles.push(...some);
+      if (some.length === 0 || handles.length >= mostObjects) return handles;
     }
   } finally {
     cryptoki.C_FindObjectsFinal(session);

@@ -1,23 +1,45 @@
-/** A token in use: its sessions, its login, its keys, and what happens when it goes and comes. */
+/** A token in use: its keys, and signatures with them, whatever has become of it meanwhile. */
 import pkcs11js from "pkcs11js";
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
-import { encodeSignature, type SignatureAlgorithm } from "../../protocol/signature.ts";
-import { type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
+import {
+  encodeSignature,
+  type SignatureAlgorithm,
+  verifySignature,
+} from "../../protocol/signature.ts";
+import { type Handle, returnValue, userNotLoggedIn } from "./cryptoki.ts";
+import type { KnownToken } from "./inventory.ts";
+import type { Module } from "./module.ts";
 import { Pace } from "./pace.ts";
-import { noUsableKey, pinRequired, signFailure, tokenRemoved } from "./refusals.ts";
-import { closeSession, openSession, SessionPool } from "./session-pool.ts";
+import {
+  foreignSignature,
+  isFinal,
+  isLost,
+  isTroubleOfDevice,
+  loginFailure,
+  notTouched,
+  pinRequired,
+  pinRequiredEachTime,
+  signFailure,
+  tokenRemoved,
+} from "./refusals.ts";
+import type { SessionPool } from "./session-pool.ts";
 import { checkSignature, signatureInput, signatureLength, signatureMechanism } from "./signing.ts";
-import { hasFlag, type SlotToken, tokenName } from "./slot-token.ts";
-import { findKeys, findPrivateKey, type TokenKey } from "./token-keys.ts";
-import { isLoggedIn, type LoginKind, locateToken, logIn, type Module } from "./tokens.ts";
+import { type SlotToken, tokenName } from "./slot-token.ts";
+import type { Renewal, TokenAccess } from "./token-access.ts";
+import { findPrivateKey, type TokenKey } from "./token-keys.ts";
+import { isLoggedIn, locateToken } from "./tokens.ts";
 
 /** What is known of a key besides what the token says. */
 interface KeyInUse {
   readonly key: TokenKey;
   readonly mechanism: { readonly mechanism: number };
   readonly pace: Pace;
+  /** The private key, in these sessions. */
   handle: Handle | undefined;
+  pool: SessionPool | undefined;
+  /** Whether a signature made in these sessions was seen to be the key's. */
+  isProven: boolean;
 }
 
 /** A signature that is wanted. */
@@ -26,97 +48,74 @@ interface Job {
   /** What the library is given to sign. */
   readonly input: Buffer;
   readonly alone: boolean;
+  /** The token's PIN, or empty. */
+  readonly pin: Buffer;
+  /** Whether the token took so long to refuse that it may have waited for a touch. */
+  hasWaited: boolean;
 }
 
-const noPin = Buffer.alloc(0);
-
-/** Errors after which the token's sessions are opened again and its keys are searched again. */
-const lost: ReadonlySet<string | undefined> = new Set([
-  "CKR_TOKEN_NOT_PRESENT",
-  "CKR_DEVICE_REMOVED",
-  "CKR_SESSION_HANDLE_INVALID",
-  "CKR_SESSION_CLOSED",
-  "CKR_KEY_HANDLE_INVALID",
-  "CKR_OBJECT_HANDLE_INVALID",
+/** What libraries say to a login for one operation before the token's user is logged in. */
+const lacksLogin: ReadonlySet<string | undefined> = new Set([
   "CKR_USER_NOT_LOGGED_IN",
+  "CKR_OPERATION_NOT_INITIALIZED",
 ]);
 
-/** A token that was opened. */
+/** Milliseconds after which a refusal is that of a person who did not touch the card. */
+const touchWait = 3000;
+
+/** A token whose keys sign. */
 export class Token {
   readonly #module: Module;
-  readonly #login: LoginKind;
+  readonly #access: TokenAccess;
   readonly #keys: readonly KeyInUse[];
-  #found: SlotToken;
-  #pool: SessionPool;
 
-  private constructor(
-    module: Module,
-    found: SlotToken,
-    login: LoginKind,
-    session: Handle,
-    keys: readonly TokenKey[],
-  ) {
+  /** @param keys with handles in the sessions that `access` has now */
+  constructor(module: Module, access: TokenAccess, keys: readonly TokenKey[]) {
     this.#module = module;
-    this.#found = found;
-    this.#login = login;
-    this.#pool = new SessionPool(module.cryptoki, found.slot, session);
+    this.#access = access;
     this.#keys = keys.map((key) => ({
       key,
       mechanism: { mechanism: signatureMechanism(key.publicKey) },
       pace: new Pace(),
       handle: key.handle,
+      pool: access.pool,
+      isProven: false,
     }));
   }
 
-  /**
-   * Opens a token, logs in to it and finds its keys.
-   * @param pin UTF-8, or empty
-   * @throws {Failure} what `logIn` throws; pin-required and no-usable-key when it has no keys
-   */
-  static open(module: Module, found: SlotToken, pin: Buffer): Token {
-    const { cryptoki } = module;
-    const session = openFirst(module, found);
-    try {
-      const login = logIn(module, found, session, pin);
-      const hidden = login === "none" && hasLogin(found);
-      const keys = searchKeys(module, found, session, hidden);
-      if (keys.length === 0) throw hidden ? pinRequired(found) : noUsableKey(found);
-      return new Token(module, found, login, session, keys);
-    } catch (error) {
-      closeSession(cryptoki, session);
-      throw error;
-    }
-  }
-
-  /** What the token says of itself. */
-  get description() {
-    return this.#found.description;
+  /** What the token is. */
+  get known(): KnownToken {
+    return this.#access;
   }
 
   get keys(): readonly TokenKey[] {
     return this.#keys.map(({ key }) => key);
   }
 
-  /** Whether it was logged in to with a PIN. */
-  get needsPin(): boolean {
-    return this.#login === "pin";
-  }
-
-  /** What the token can do now. It asks the library unless that is busy with a signature. */
-  state(): ProviderState {
-    const session = this.#pool.idle;
-    if (session === undefined || this.#pool.busy) return "ready";
-    const now = locateToken(this.#module, this.#found);
-    if (now === undefined) return "card-absent";
-    if (!hasLogin(now) || this.#login === "pad") return "ready";
-    if (this.#login === "none") return this.#keys.some(isVisible) ? "ready" : "pin-needed";
-    return isLoggedIn(this.#module, session) ? "ready" : "pin-needed";
+  /** What the token can do now. It asks the library unless that is busy with the token. */
+  state(): Promise<ProviderState> {
+    return this.#access.state();
   }
 
   /**
-   * Signs with the key at `index`. When the token has lost its sessions, they are opened again, once,
-   * unless that needs the PIN.
+   * Logs in to the token.
+   * @param pin UTF-8; it is kept if PINs are
+   * @throws {Failure} token-removed, pin-incorrect, pin-last-try, pin-locked, module-crashed
+   */
+  login(pin: Buffer): Promise<void> {
+    return this.#access.renew({ failed: this.#access.pool, also: "login", pin });
+  }
+
+  /** Overwrites the PIN, if one is kept. */
+  forget(): void {
+    this.#access.forget();
+  }
+
+  /**
+   * Signs with the key at `index`. When that fails, the token's sessions are opened again, and its
+   * login is made again, each once, unless that needs a PIN that is not at hand.
    * @param alone whether no other signature is waited for
+   * @param pin the token's PIN, or empty
    * @returns the signature blob
    * @throws {Failure} as `Provider.sign`
    */
@@ -125,43 +124,84 @@ export class Token {
     algorithm: SignatureAlgorithm,
     data: Buffer,
     alone: boolean,
+    pin: Buffer,
   ): Promise<Buffer> {
     const used = this.#keys[index];
     if (used === undefined) throw new Failure("key-not-found", "The card has no such key.");
     const { publicKey } = used.key;
-    const input = signatureInput(publicKey, algorithm, data);
-    const raw = await this.#signOrRecover({ used, input, alone });
-    return encodeSignature(algorithm, checkSignature(publicKey, raw));
+    const job = {
+      used,
+      input: signatureInput(publicKey, algorithm, data),
+      alone,
+      pin,
+      hasWaited: false,
+    };
+    const raw = await this.#signOrMend(job);
+    const signature = encodeSignature(algorithm, checkSignature(publicKey, raw));
+    // A card takes so long that a check costs nothing beside it.
+    if (used.isProven && used.pace.isQuick) return signature;
+    if (!verifySignature(publicKey, signature, data))
+      throw foreignSignature(this.#access.description);
+    used.isProven = true;
+    return signature;
   }
 
-  async #signOrRecover(job: Job): Promise<Buffer> {
-    const pool = this.#pool;
-    try {
-      return await this.#signWith(pool, job);
-    } catch (error) {
-      if (!lost.has(returnValue(error))) throw this.#failure(job.used, error);
-    }
-    try {
-      if (pool === this.#pool) this.#recover();
-      return await this.#signWith(this.#pool, job);
-    } catch (error) {
-      throw this.#failure(job.used, error);
+  /** The token as it is now. */
+  #look(): SlotToken | undefined {
+    return locateToken(this.#module, this.#access.description, undefined).token;
+  }
+
+  /**
+   * Signs with the sessions there are, then with new ones, then after a login or a restart of the
+   * library, whichever may help against what was seen.
+   */
+  async #signOrMend(job: Job): Promise<Buffer> {
+    const access = this.#access;
+    let also: Renewal["also"] | undefined;
+    for (;;) {
+      const { pool } = access;
+      if (pool === undefined && also === undefined) also = "nothing";
+      else {
+        try {
+          return await this.#signWith(pool, job);
+        } catch (error) {
+          also = this.#remedy(job, error, also);
+          if (also === undefined) throw this.#failure(job, error);
+        }
+      }
+      await access.renew({ failed: pool, also, pin: job.pin });
     }
   }
 
-  async #signWith(pool: SessionPool, job: Job): Promise<Buffer> {
+  /** What to try against an error, when something was tried before; undefined for nothing more. */
+  #remedy(
+    job: Job,
+    error: unknown,
+    tried: Renewal["also"] | undefined,
+  ): Renewal["also"] | undefined {
+    if (!this.#isCurable(job, error) || tried === "restart") return undefined;
+    if (wantsLogin(error)) {
+      if (this.#access.canLogIn(job.pin) && tried !== "login") return "login";
+      return tried === undefined ? "nothing" : undefined;
+    }
+    if (tried === undefined) return "nothing";
+    return isTroubleOfDevice(error) ? "restart" : undefined;
+  }
+
+  async #signWith(pool: SessionPool | undefined, job: Job): Promise<Buffer> {
+    if (pool === undefined) throw tokenRemoved(this.#access.description);
+    if (this.#module.restarting !== undefined) await this.#module.restarting;
     const { cryptoki } = this.#module;
     const { used } = job;
     const taken = pool.take();
     const session = taken instanceof Promise ? await taken : taken;
     try {
-      used.handle ??= findPrivateKey(cryptoki, session, used.key);
-      if (used.handle === undefined) throw this.#unseen(session);
-      cryptoki.C_SignInit(session, used.mechanism, used.handle);
-      if (used.key.alwaysAuthenticate && this.#login === "pad") {
-        this.#module.login(session, pkcs11js.CKU_CONTEXT_SPECIFIC, null);
-      }
+      const handle = this.#handleIn(pool, session, used);
+      const context = used.key.alwaysAuthenticate ? this.#contextPin(job) : undefined;
+      cryptoki.C_SignInit(session, used.mechanism, handle);
+      if (context !== undefined) await this.#logInForOne(session, context.pin);
       const raw = await this.#finish(session, job);
+      this.#access.noteSigned(session);
       pool.release(session);
       return raw;
     } catch (error) {
@@ -170,8 +210,44 @@ export class Token {
     }
   }
 
-  #finish(session: Handle, { used: { key, pace }, input, alone }: Job): Buffer | Promise<Buffer> {
+  #handleIn(pool: SessionPool, session: Handle, used: KeyInUse): Handle {
+    if (used.pool !== pool) {
+      used.handle = undefined;
+      used.isProven = false;
+      used.pool = pool;
+    }
+    used.handle ??= findPrivateKey(this.#module.cryptoki, session, used.key);
+    if (used.handle === undefined) throw this.#unseen(session);
+    return used.handle;
+  }
+
+  /** The PIN for one signature, or null when the token asks for it itself. */
+  #contextPin({ pin: given }: Job): { readonly pin: Buffer | null } {
+    if (this.#access.login === "pad") return { pin: null };
+    const pin = this.#access.pinFor(given);
+    if (pin === undefined) throw pinRequiredEachTime(this.#access.description, this.#look());
+    return { pin: Buffer.from(pin) };
+  }
+
+  /** C_Login for the operation under way, which a key with CKA_ALWAYS_AUTHENTICATE wants. */
+  async #logInForOne(session: Handle, pin: Buffer | null): Promise<void> {
+    try {
+      await this.#module.login(session, pkcs11js.CKU_CONTEXT_SPECIFIC, pin);
+      if (pin !== null) this.#access.keep(pin);
+    } catch (error) {
+      const { description } = this.#access;
+      if (lacksLogin.has(returnValue(error))) throw userNotLoggedIn(); // the PIN was not looked at
+      this.#access.forget();
+      throw loginFailure(description, this.#look(), error);
+    } finally {
+      pin?.fill(0);
+    }
+  }
+
+  #finish(session: Handle, job: Job): Buffer | Promise<Buffer> {
     const { cryptoki } = this.#module;
+    const { input, alone, used } = job;
+    const { key, pace } = used;
     // A library that gives more than it should is to be caught by its length, not by an overrun.
     const output = Buffer.allocUnsafe(signatureLength(key.publicKey) + 64);
     const begun = performance.now();
@@ -180,81 +256,51 @@ export class Token {
       pace.noteAtOnce((performance.now() - begun) * 1000);
       return raw;
     }
-    return new Promise((resolve, reject) => {
-      const done = (_held: Buffer, error: Error | null, raw: Buffer) => {
-        pace.noteElsewhere((performance.now() - begun) * 1000);
-        if (error) reject(error);
-        else resolve(raw);
-      };
-      // The library reads `input` on another thread, and only this binding keeps it in memory.
-      cryptoki.C_Sign(session, input, output, done.bind(undefined, input));
-    });
-  }
-
-  /** Opens the token's sessions again, wherever the token is now. */
-  #recover(): void {
-    const now = locateToken(this.#module, this.#found);
-    if (now === undefined) throw tokenRemoved(this.#found);
-    const session = openFirst(this.#module, now);
-    try {
-      if (!isLoggedIn(this.#module, session)) this.#logInAgain(now, session);
-    } catch (error) {
-      closeSession(this.#module.cryptoki, session);
-      throw error;
-    }
-    this.#pool.close();
-    this.#found = now;
-    this.#pool = new SessionPool(this.#module.cryptoki, now.slot, session);
-    for (const used of this.#keys) used.handle = undefined;
-  }
-
-  #logInAgain(now: SlotToken, session: Handle): void {
-    if (this.#login === "pin") throw pinRequired(now);
-    if (this.#login === "pad") logIn(this.#module, now, session, noPin);
+    return this.#module.elsewhere(
+      () =>
+        new Promise((resolve, reject) => {
+          const done = (_held: Buffer, error: Error | null, raw: Buffer) => {
+            const took = performance.now() - begun;
+            pace.noteElsewhere(took * 1000);
+            job.hasWaited = took > touchWait;
+            if (error === null) resolve(raw);
+            else reject(error);
+          };
+          // The library reads `input` on another thread, and only this binding keeps it in memory.
+          cryptoki.C_Sign(session, input, output, done.bind(undefined, input));
+        }),
+    );
   }
 
   /** Why a session does not see a private key that the token had. */
   #unseen(session: Handle): Failure {
-    if (hasLogin(this.#found) && !isLoggedIn(this.#module, session))
-      return pinRequired(this.#found);
-    const sentence = `The card ${tokenName(this.#found)} has this key no more.`;
-    return new Failure("key-not-found", sentence);
-  }
-
-  #failure(used: KeyInUse, error: unknown): Failure {
-    if (error instanceof Failure) return error;
-    const failure = signFailure(this.#found, used.key.alwaysAuthenticate, error);
-    if (failure.code !== "module-crashed") return failure;
-    return locateToken(this.#module, this.#found) === undefined
-      ? tokenRemoved(this.#found)
-      : failure;
-  }
-}
-
-function hasLogin(token: SlotToken): boolean {
-  return hasFlag(token, pkcs11js.CKF_LOGIN_REQUIRED);
-}
-
-function isVisible(used: KeyInUse): boolean {
-  return used.handle !== undefined;
-}
-
-function openFirst({ cryptoki }: Module, token: SlotToken): Handle {
-  try {
-    return openSession(cryptoki, token.slot);
-  } catch (error) {
-    const value = returnValue(error);
-    if (value === "CKR_TOKEN_NOT_PRESENT" || value === "CKR_DEVICE_REMOVED") {
-      throw tokenRemoved(token);
+    const { description, login } = this.#access;
+    if (login !== "none" && !isLoggedIn(this.#module, session)) {
+      return pinRequired(description, this.#look());
     }
-    throw libraryFailed(`The card ${tokenName(token)} opens no session`, error);
+    return new Failure("key-not-found", `The card ${tokenName(description)} has this key no more.`);
+  }
+
+  /** Whether new sessions, or a login, may help. */
+  #isCurable(job: Job, error: unknown): boolean {
+    if (error instanceof Failure) {
+      return error.code === "pin-required" && this.#access.canLogIn(job.pin);
+    }
+    return !isFinal(error) && (!job.hasWaited || isLost(error));
+  }
+
+  #failure(job: Job, error: unknown): Failure {
+    if (error instanceof Failure) return error;
+    const { description } = this.#access;
+    const token = this.#look();
+    if (token === undefined) return tokenRemoved(description);
+    if (job.hasWaited && !isFinal(error)) return notTouched(description);
+    if (wantsLogin(error)) this.#access.noteLoginLost();
+    return signFailure(token, job.used.key.alwaysAuthenticate, error);
   }
 }
 
-function searchKeys(module: Module, token: SlotToken, session: Handle, hidden: boolean) {
-  try {
-    return findKeys(module.cryptoki, session, hidden);
-  } catch (error) {
-    throw libraryFailed(`The keys of the card ${tokenName(token)} cannot be read`, error);
-  }
+/** Whether an error is for want of a login; a failure that is not final is. */
+function wantsLogin(error: unknown): boolean {
+  return error instanceof Failure || returnValue(error) === "CKR_USER_NOT_LOGGED_IN";
 }

@@ -3,7 +3,8 @@ import pkcs11js from "pkcs11js";
 import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { type Cryptoki, type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
-import type { Login } from "./native.ts";
+import type { LoginKind } from "./inventory.ts";
+import type { Module } from "./module.ts";
 import { loginFailure, pinLocked } from "./refusals.ts";
 import { hasFlag, type SlotToken } from "./slot-token.ts";
 
@@ -20,16 +21,6 @@ const absent: ReadonlySet<string | undefined> = new Set([
   "CKR_DEVICE_REMOVED",
   "CKR_SLOT_ID_INVALID",
 ]);
-
-/** A library that is loaded and initialized. */
-export interface Module {
-  readonly path: string;
-  readonly cryptoki: Cryptoki;
-  readonly login: Login;
-}
-
-/** How a session was logged in: not at all, with the PIN, or on the token's own PIN pad. */
-export type LoginKind = "none" | "pin" | "pad";
 
 /** The initialized tokens in the library's slots. @throws {Failure} no-token, module-crashed */
 export function presentTokens({ cryptoki, path }: Module): SlotToken[] {
@@ -66,37 +57,56 @@ export function readToken(cryptoki: Cryptoki, slot: Handle): SlotToken | undefin
   return undefined;
 }
 
-/** Where a token is now: in its slot, or in another one since it was put back. */
-export function locateToken({ cryptoki, path }: Module, token: SlotToken): SlotToken | undefined {
-  const same = ({ description }: SlotToken) => isSame(description, token.description);
-  const found = isPresent(cryptoki, token.slot) ? readToken(cryptoki, token.slot) : undefined;
-  if (found !== undefined && same(found)) return found;
-  return slotsWithTokens(cryptoki, path)
-    .map((slot) => readToken(cryptoki, slot))
+/** What was found where a token used to be, or elsewhere. */
+export interface Located {
+  /** The token, in its slot or in another one since it was put back. */
+  readonly token: SlotToken | undefined;
+  /** Whether another token is where it was. */
+  readonly isReplaced: boolean;
+}
+
+/** Looks for a token. @param slot where it was, if that is known */
+export function locateToken(
+  { cryptoki, path }: Module,
+  description: TokenDescription,
+  slot: Handle | undefined,
+): Located {
+  const same = (token: SlotToken) => isSame(token.description, description);
+  const there = slot && isPresent(cryptoki, slot) ? readToken(cryptoki, slot) : undefined;
+  if (there !== undefined && same(there)) return { token: there, isReplaced: false };
+  const token = slotsWithTokens(cryptoki, path)
+    .map((candidate) => readToken(cryptoki, candidate))
     .find((candidate) => candidate !== undefined && same(candidate));
+  return { token, isReplaced: token === undefined && there !== undefined };
+}
+
+/** How a token lets its keys be used. */
+export function loginKind(token: SlotToken): LoginKind {
+  if (!hasFlag(token, pkcs11js.CKF_LOGIN_REQUIRED)) return "none";
+  return hasFlag(token, pkcs11js.CKF_PROTECTED_AUTHENTICATION_PATH) ? "pad" : "pin";
 }
 
 /**
- * Logs a session in, if the token asks for it. A PIN is tried once; a token that has its own PIN pad
- * asks there. Without a PIN a token stays as it is: what can be seen then is seen.
- * @param pin UTF-8, or empty
+ * Logs a session in as the token's user. A PIN is tried once; a token that has its own PIN pad asks
+ * there.
+ * @param pin UTF-8, or null for the token's own PIN pad
  * @throws {Failure} pin-locked, pin-incorrect, pin-last-try, pin-required, user-refused,
  *   token-removed, module-crashed
  */
-export function logIn(module: Module, token: SlotToken, session: Handle, pin: Buffer): LoginKind {
-  if (!hasFlag(token, pkcs11js.CKF_LOGIN_REQUIRED)) return "none";
-  const pad = hasFlag(token, pkcs11js.CKF_PROTECTED_AUTHENTICATION_PATH);
-  if (!pad && pin.length === 0) return "none";
+export async function logIn(
+  module: Module,
+  token: SlotToken,
+  session: Handle,
+  pin: Buffer | null,
+): Promise<void> {
   if (hasFlag(token, pkcs11js.CKF_USER_PIN_LOCKED)) throw pinLocked(token);
   try {
-    module.login(session, pkcs11js.CKU_USER, pad ? null : pin);
+    await module.login(session, pkcs11js.CKU_USER, pin);
   } catch (error) {
-    const value = returnValue(error);
-    if (value !== "CKR_USER_ALREADY_LOGGED_IN") {
-      throw loginFailure(token, readToken(module.cryptoki, token.slot) ?? token, error);
-    }
+    if (returnValue(error) === "CKR_USER_ALREADY_LOGGED_IN") return;
+    const now = readToken(module.cryptoki, token.slot);
+    throw loginFailure(token.description, now, error);
   }
-  return pad ? "pad" : "pin";
 }
 
 /** Whether a session is logged in as the token's user. */
@@ -134,7 +144,7 @@ function isSame(one: TokenDescription, other: TokenDescription): boolean {
 }
 
 /** PKCS#11 fills its texts with blanks; some libraries end them with a zero byte instead. */
-function trimPadding(text: string): string {
+export function trimPadding(text: string): string {
   const end = text.indexOf("\0");
   return (end < 0 ? text : text.slice(0, end)).trimEnd();
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
 import { makeAskpass, makeRefusingAskpass } from "../../fixtures/askpass.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
-import { askpassNotice, askpassPin } from "./notice.ts";
+import { askpassPin, notifier } from "./notice.ts";
 
 test("a PIN is the first line of what the askpass program says", async (t) => {
   const workspace = makeWorkspace(t);
@@ -41,14 +41,12 @@ printf '%s %s' "$SSH_ASKPASS_PROMPT" "$1" >${shown}.new && mv ${shown}.new ${sho
 while :; do sleep 0.05; done
 `;
   const SSH_ASKPASS = workspace.write("notice", script, 0o700);
-  const done = askpassNotice({ ...process.env, SSH_ASKPASS, SSH_ASKPASS_REQUIRE: "force" })(
-    "Touch",
-  );
+  const done = notifier({ ...process.env, SSH_ASKPASS, SSH_ASKPASS_REQUIRE: "force" })("Touch");
   while (!existsSync(shown)) await sleep(10);
   t.is(readFileSync(shown, "utf8"), "none Touch");
   t.false(existsSync(ended));
   done();
   while (!existsSync(ended)) await sleep(10);
   const missing = { SSH_ASKPASS: workspace.path("nothing"), SSH_ASKPASS_REQUIRE: "force" };
-  t.notThrows(askpassNotice(missing)("Touch"));
+  t.notThrows(notifier(missing)("Touch"));
 });

@@ -1,26 +1,42 @@
 /**
- * What is said to, and asked of, whoever sits before a FIDO authenticator, by an askpass program as
- * in OpenSSH.
+ * What is said to, and asked of, whoever sits before a card or a FIDO authenticator, by an askpass
+ * program as in OpenSSH, or by a program of their own choice.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { askpassProgram, mayAsk } from "./confirm.ts";
 
 const longestPin = 1024;
 
+/** The person who sits before the machine. */
+export interface Person {
+  /** Shows a notice, where there is a way to; the function that it returns takes it away. */
+  readonly notify: (text: string) => () => void;
+  /** Asks for a PIN; undefined where nobody can be asked. The PIN is the caller's to overwrite. */
+  readonly askPin: (question: string) => Promise<Buffer | undefined>;
+}
+
+/** The person whose display an environment names. */
+export function personOf(environment: NodeJS.ProcessEnv): Person {
+  return { notify: notifier(environment), askPin: askpassPin(environment) };
+}
+
 /**
- * Makes a function that shows a notice: SSH_ASKPASS runs with SSH_ASKPASS_PROMPT=none until the
- * function that is returned is called. Without a display nothing is shown.
+ * Makes a function that shows a notice: SSH_NOTIFY, or SSH_ASKPASS with SSH_ASKPASS_PROMPT=none,
+ * runs until the function that is returned is called. Without either nothing is shown.
  */
-export function askpassNotice(environment: NodeJS.ProcessEnv): (text: string) => () => void {
+export function notifier(environment: NodeJS.ProcessEnv): (text: string) => () => void {
+  const { SSH_NOTIFY: program } = environment;
+  if (program) return (text) => show(program, text, environment);
   return (text) => {
     if (!mayAsk(environment)) return () => {};
-    const child = spawn(askpassProgram(environment), [text], {
-      env: { ...environment, SSH_ASKPASS_PROMPT: "none" },
-      stdio: "ignore",
-    });
-    child.on("error", () => {}); // no notice, then; the authenticator blinks all the same
-    return () => child.kill();
+    return show(askpassProgram(environment), text, { ...environment, SSH_ASKPASS_PROMPT: "none" });
   };
+}
+
+function show(program: string, text: string, env: NodeJS.ProcessEnv): () => void {
+  const child = spawn(program, [text], { env, stdio: "ignore" });
+  child.on("error", () => {}); // no notice, then; the card blinks all the same
+  return () => child.kill();
 }
 
 /**

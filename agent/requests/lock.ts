@@ -3,13 +3,14 @@ import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 
-/** Locks the agent. */
+/** Locks the agent, which forgets the PINs of its cards. */
 export async function lock(
   agent: Agent,
   _connection: ConnectionState,
   request: Extract<Request, { type: "lock" }>,
 ): Promise<Reply> {
   await agent.lock.lock(request.passphrase);
+  agent.providers.forgetPins();
   agent.log("locked");
   return { type: "success" };
 }

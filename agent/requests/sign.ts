@@ -8,6 +8,8 @@ import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
 import { Authenticator } from "../fido/authenticator.ts";
 import type { Keyring, KeyringIdentity } from "../keyring.ts";
+import { CardSigner } from "../pkcs11/card-signer.ts";
+import type { CardHolder } from "../pkcs11/provider.ts";
 import { confirmQuestion, describeProcess } from "../policy/confirm.ts";
 import { checkSignature } from "../policy/destinations.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
@@ -60,9 +62,35 @@ function signWith(
   }
   const algorithm = signatureAlgorithm(identity.key, request.flags);
   agent.log(`sign with ${describeIdentity(identity)}, ${algorithm}`);
-  const signature = signer.sign(algorithm, request.data);
+  const signature =
+    signer instanceof CardSigner
+      ? signer.sign(algorithm, request.data, holderFor(agent, identity))
+      : signer.sign(algorithm, request.data);
   if (Buffer.isBuffer(signature)) return { type: "signature", signature };
   return signature.then((bytes) => ({ type: "signature", signature: bytes }));
+}
+
+/** Whoever sits before the card of an identity. */
+function holderFor(agent: Agent, identity: KeyringIdentity): CardHolder {
+  const { person, settings } = agent;
+  const key = () =>
+    `key ${identity.comment} (${fingerprint(identity.keyBlob, settings.fingerprintHash)})`;
+  return {
+    async askPin({ label, serial }, isLastTry) {
+      const warning = isLastTry ? "One try is left before the card locks itself.\n" : "";
+      const card = label || serial;
+      const pin = await person.askPin(`${warning}Enter PIN for card ${card} to use ${key()}: `);
+      try {
+        checkStillThere(agent, identity);
+      } catch (error) {
+        pin?.fill(0);
+        throw error;
+      }
+      return pin;
+    },
+    notify: ({ label, serial }) =>
+      person.notify(`Card ${label || serial} is to sign with ${key()}; touch it if it blinks.`),
+  };
 }
 
 async function touchAndSign(

@@ -4,8 +4,8 @@ import { Failure, malformed } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
-import type { KeyringIdentity, Limits } from "../keyring.ts";
-import type { Signer } from "../keys/software-key.ts";
+import { type KeyringIdentity, nameOf } from "../keyring.ts";
+import { CardSigner } from "../pkcs11/card-signer.ts";
 import type { Provider } from "../pkcs11/provider.ts";
 import { type Constraints, limitsOf } from "./limits.ts";
 
@@ -22,22 +22,30 @@ export async function addSmartcardKey(
   const earlier = agent.keyring.removeProvider(provider.path);
   const added = identitiesOf(agent, provider, constraints, certificates);
   const kept = keptCertificates(earlier, added, provider);
-  for (const identity of [...kept, ...added]) agent.keyring.add(identity);
+  for (const identity of [...kept, ...added]) agent.keyring.addFromProvider(identity);
   agent.log(`added ${added.length} identities of ${provider.path}`);
   if (kept.length + added.length > 0) return { type: "success" };
-  await agent.providers.remove(provider.path);
-  throw nothingAdded(constraints);
+  await agent.providers.unload(provider);
+  throw new Failure(
+    "no-matching-key",
+    "No key of this card is certified by a certificate that is given and current.",
+    "Give a certificate for a key of this card, or leave out -C.",
+  );
 }
 
-/** Unloads a provider, and with it its keys and their certificates. */
+/** Unloads what the request names: a library, or the keys that a PKCS#11 URI matches. */
 export async function removeSmartcardKey(
   agent: Agent,
   _connection: ConnectionState,
   request: Extract<Request, { type: "remove-smartcard-key" }>,
 ): Promise<Reply> {
-  const { path } = await agent.providers.remove(request.provider);
-  agent.keyring.removeProvider(path);
-  agent.log(`removed ${path}`);
+  for (const { provider, keys } of await agent.providers.choose(request.provider)) {
+    const { path } = provider;
+    agent.keyring.removeProvider(path, keys && new Set(keys.map(({ keyBlob }) => nameOf(keyBlob))));
+    agent.log(keys === undefined ? `removed ${path}` : `removed ${keys.length} keys of ${path}`);
+    if (keys !== undefined) provider.forgetPins();
+    if (agent.keyring.blobsOfProvider(path).length === 0) await agent.providers.unload(provider);
+  }
   return { type: "success" };
 }
 
@@ -64,9 +72,9 @@ function readCertificates({ associatedCerts }: Constraints): CertificateFor[] {
 }
 
 /**
- * The identities that a provider brings: for each key its certificates, then the key itself. A key
- * that the agent holds from elsewhere stays as it is. A certificate that fits no key of this
- * provider is for another card and passed over, and one whose time is over is of no use.
+ * The identities that a provider brings: for each key its certificates, then the key itself. A
+ * certificate that fits no key of this provider is for another card and passed over, and one whose
+ * time is over is of no use.
  */
 function identitiesOf(
   agent: Agent,
@@ -76,41 +84,21 @@ function identitiesOf(
 ): KeyringIdentity[] {
   const now = agent.wallClock();
   return provider.keys.flatMap(({ keyBlob, comment }) => {
-    const signer = cardSigner(agent, provider.path, keyBlob);
-    const make = (blob: Buffer, identified: Identified): KeyringIdentity =>
-      cardIdentity(blob, identified, comment, signer, limits, provider.path);
+    const { path } = provider;
+    const signer = new CardSigner(agent.providers, keyBlob, path);
+    const make = (blob: Buffer, identified: Identified): KeyringIdentity => {
+      return { ...identified, blob, comment, signer, limits, provider: path };
+    };
     const identities: KeyringIdentity[] = [];
     for (const { blob, ...identified } of certificates) {
       const isCurrent = (identified.certificate?.validBefore ?? 0n) > now;
       if (isCurrent && identified.keyBlob.equals(keyBlob)) identities.push(make(blob, identified));
     }
     const plain = identify(keyBlob);
-    const isWanted = associatedCerts?.certsOnly !== true && !agent.keyring.find(keyBlob);
+    const isWanted = associatedCerts?.certsOnly !== true;
     if (plain !== undefined && isWanted) identities.push(make(keyBlob, plain));
     return identities;
   });
-}
-
-function cardIdentity(
-  blob: Buffer,
-  identified: Identified,
-  comment: string,
-  signer: Signer,
-  limits: Limits,
-  provider: string,
-): KeyringIdentity {
-  return { ...identified, blob, comment, signer, limits, provider };
-}
-
-/** Signs by whatever loaded the provider's path last, so that loading it again changes nothing. */
-function cardSigner(agent: Agent, path: string, keyBlob: Buffer): Signer {
-  return {
-    sign(algorithm, data) {
-      const provider = agent.providers.get(path);
-      if (provider === undefined) throw new Failure("not-loaded", `${path} is not loaded.`);
-      return provider.sign(keyBlob, algorithm, data);
-    },
-  };
 }
 
 /** Certificates that were attached to this provider's keys stay when it is loaded again. */
@@ -124,20 +112,5 @@ function keptCertificates(
       identity.certificate !== undefined &&
       provider.keys.some(({ keyBlob }) => keyBlob.equals(identity.keyBlob)) &&
       !added.some(({ blob }) => blob.equals(identity.blob)),
-  );
-}
-
-function nothingAdded({ associatedCerts }: Constraints): Failure {
-  if (associatedCerts?.certsOnly === true) {
-    return new Failure(
-      "no-matching-key",
-      "No key of this card is certified by a certificate that is given and current.",
-      "Give a certificate for a key of this card, or leave out -C.",
-    );
-  }
-  return new Failure(
-    "no-usable-key",
-    "The agent holds all keys of this card already, from elsewhere.",
-    "Remove them first, with: ssh-add -d, or the library that shows them, with: ssh-add -e",
   );
 }

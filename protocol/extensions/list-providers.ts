@@ -31,6 +31,8 @@ export interface ProviderDescription {
   readonly tokens: readonly TokenDescription[];
   /** The key blobs and certificate blobs that it serves. */
   readonly identities: readonly Buffer[];
+  /** What each of the tokens can do, in their order, if the agent tells it. */
+  readonly tokenStates?: readonly ProviderState[];
 }
 
 /** Encodes the body of the reply: a `string record` for each provider. */
@@ -52,13 +54,15 @@ function encodeRecord(provider: ProviderDescription): Buffer {
   }
   const identities = new Writer();
   for (const identity of provider.identities) identities.string(identity);
-  return new Writer()
+  const writer = new Writer()
     .text(provider.path)
     .text(provider.requested)
     .byte(providerStates[provider.state])
     .string(tokens.finish())
-    .string(identities.finish())
-    .finish();
+    .string(identities.finish());
+  const { tokenStates } = provider;
+  if (tokenStates === undefined) return writer.finish();
+  return writer.string(Uint8Array.from(tokenStates, (state) => providerStates[state])).finish();
 }
 
 function decodeRecord(record: Buffer): ProviderDescription {
@@ -67,7 +71,10 @@ function decodeRecord(record: Buffer): ProviderDescription {
   const requested = reader.text();
   const state = stateByNumber(reader.byte());
   const tokens = decodeTokens(reader.string());
-  return { path, requested, state, tokens, identities: readStrings(reader.string()) };
+  const identities = readStrings(reader.string());
+  const described = { path, requested, state, tokens, identities };
+  if (reader.remaining === 0) return described;
+  return { ...described, tokenStates: Array.from(reader.string(), stateByNumber) };
 }
 
 function decodeTokens(bytes: Buffer): TokenDescription[] {

@@ -1,0 +1,72 @@
+/** Signing with a key on a card, by whichever loaded provider has it at hand. */
+import { Failure } from "../../protocol/failure.ts";
+import type { SignatureAlgorithm } from "../../protocol/signature.ts";
+import type { CardHolder, Provider } from "./provider.ts";
+import type { ProviderRegistry } from "./registry.ts";
+
+/** Refusals after which another provider of the same key may do better. */
+const passedOn: ReadonlySet<string> = new Set([
+  "token-removed",
+  "no-token",
+  "not-loaded",
+  "key-not-found",
+  "module-crashed",
+  "module-timeout",
+]);
+
+/** Refusals for want of a PIN. */
+const pinMissing: ReadonlySet<string> = new Set(["pin-required", "pin-last-try"]);
+
+/** A key on a card. It stays the same when providers are loaded again or others come to have it. */
+export class CardSigner {
+  readonly #providers: ProviderRegistry;
+  readonly #keyBlob: Buffer;
+  readonly #path: string;
+
+  /**
+   * @param keyBlob the plain key blob
+   * @param path the provider that is asked first
+   */
+  constructor(providers: ProviderRegistry, keyBlob: Buffer, path: string) {
+    this.#providers = providers;
+    this.#keyBlob = keyBlob;
+    this.#path = path;
+  }
+
+  /**
+   * Signs. Several providers that have the key are asked in turn, and only when none of them can
+   * sign without it is somebody asked for a PIN.
+   * @param data what is signed, which must not change meanwhile
+   * @returns the signature blob
+   * @throws {Failure} as `Provider.sign`: of several refusals, the one that tells what to do
+   */
+  async sign(algorithm: SignatureAlgorithm, data: Buffer, holder: CardHolder): Promise<Buffer> {
+    const [first, ...others] = this.#serving();
+    if (first === undefined) throw new Failure("not-loaded", `${this.#path} is not loaded.`);
+    if (others.length === 0) return first.sign(this.#keyBlob, algorithm, data, holder);
+    let refusal: Failure | undefined;
+    let asking: Provider | undefined;
+    const patient = { ...holder, askPin: undefined };
+    for (const provider of [first, ...others]) {
+      try {
+        return await provider.sign(this.#keyBlob, algorithm, data, patient);
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        if (pinMissing.has(error.code)) asking ??= provider;
+        else if (!passedOn.has(error.code)) throw error;
+        refusal ??= error;
+      }
+    }
+    if (asking !== undefined) return asking.sign(this.#keyBlob, algorithm, data, holder);
+    throw refusal ?? new Failure("not-loaded", `${this.#path} is not loaded.`);
+  }
+
+  /** The providers that have the key, the own one first. */
+  #serving(): readonly Provider[] {
+    const own = this.#providers.get(this.#path);
+    const others = this.#providers
+      .list()
+      .filter((provider) => provider !== own && provider.has(this.#keyBlob));
+    return own?.has(this.#keyBlob) ? [own, ...others] : others;
+  }
+}

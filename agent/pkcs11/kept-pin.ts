@@ -1,0 +1,54 @@
+/** A PIN that is kept for reconnecting to its token, if the agent was started to do so. */
+
+import type { Clock } from "../host/clock.ts";
+
+/** Timers stand still while a machine sleeps, so that none is set for longer than this. */
+const longestWait = 60_000;
+
+/** Keeps one PIN for a time, and overwrites it afterwards. */
+export class KeptPin {
+  readonly #clock: Clock;
+  readonly #duration: number;
+  #pin: Buffer | undefined;
+  #end = 0;
+  #cancelTimer: (() => void) | undefined;
+
+  /** @param seconds how long a PIN is kept since it was last given; 0 keeps none */
+  constructor(clock: Clock, seconds: number) {
+    this.#clock = clock;
+    this.#duration = seconds * 1000;
+  }
+
+  /** The PIN, or undefined. It is not the caller's to change. */
+  get pin(): Buffer | undefined {
+    if (this.#pin !== undefined && this.#clock.now() >= this.#end) this.forget();
+    return this.#pin;
+  }
+
+  /** Keeps a copy of a PIN that its token has accepted. */
+  keep(pin: Buffer): void {
+    if (this.#duration === 0 || pin === this.#pin || pin.length === 0) return;
+    this.forget();
+    this.#pin = Buffer.allocUnsafeSlow(pin.length);
+    this.#pin.set(pin);
+    this.#end = this.#clock.now() + this.#duration;
+    this.#schedule();
+  }
+
+  /** Overwrites the PIN. */
+  forget(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    this.#pin?.fill(0);
+    this.#pin = undefined;
+  }
+
+  #schedule(): void {
+    const left = this.#end - this.#clock.now();
+    if (left <= 0) {
+      this.forget();
+      return;
+    }
+    this.#cancelTimer = this.#clock.after(Math.min(left, longestWait), () => this.#schedule());
+  }
+}

@@ -1,0 +1,120 @@
+/** Opening the tokens of a library for the first time, and finding their keys. */
+import pkcs11js from "pkcs11js";
+import { Failure } from "../../protocol/failure.ts";
+import { decodePublicKey } from "../../protocol/public-key.ts";
+import { type Handle, libraryFailed } from "./cryptoki.ts";
+import type { Inventory, KnownToken } from "./inventory.ts";
+import type { KeptPin } from "./kept-pin.ts";
+import type { Module } from "./module.ts";
+import { noUsableKey, pinRequired } from "./refusals.ts";
+import type { Selection } from "./selection.ts";
+import { closeSession } from "./session-pool.ts";
+import { hasFlag, type SlotToken, tokenName } from "./slot-token.ts";
+import { Token } from "./token.ts";
+import { openFirst, TokenAccess } from "./token-access.ts";
+import { findKeys, type TokenKey } from "./token-keys.ts";
+import { logIn, loginKind, presentTokens } from "./tokens.ts";
+
+/** What tokens are opened with. */
+export interface Opening {
+  readonly module: Module;
+  /** Makes the place where a token's PIN is kept. */
+  readonly makeKeptPin: () => KeptPin;
+}
+
+/**
+ * Opens every token that can be; if none can, the first one says why. The PIN is tried once with
+ * each token that asks for one. Among several tokens, one that a wrong PIN would lock is left alone:
+ * the PIN is not for all of them.
+ * @param pin UTF-8, or empty
+ * @throws {Failure} no-token, what `logIn` throws; pin-required and no-usable-key for tokens whose
+ *   keys cannot be seen
+ */
+export async function openTokens(
+  opening: Opening,
+  selection: Selection,
+  pin: Buffer,
+): Promise<Token[]> {
+  const found = selection.tokens(opening.module, presentTokens(opening.module));
+  const all = new Set<TokenAccess>();
+  const opened: Token[] = [];
+  const failures: unknown[] = [];
+  for (const token of found) {
+    try {
+      if (found.length > 1 && pin.length > 0) refuseLastTry(token);
+      opened.push(await openToken(opening, token, selection, pin, all));
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (opened.length === 0) throw failures[0];
+  return opened;
+}
+
+/** The tokens and keys that another process has found, before anything is asked of the library. */
+export function restoreTokens({ module, makeKeptPin }: Opening, inventory: Inventory): Token[] {
+  const all = new Set<TokenAccess>();
+  return inventory.tokens.map((known, place) => {
+    const keys = inventory.keys.filter(({ token }) => token === place);
+    const access = new TokenAccess(module, known, makeKeptPin(), all);
+    return new Token(
+      module,
+      access,
+      keys.map(({ keyBlob, label, id, alwaysAuthenticate }) => {
+        const publicKey = decodePublicKey(keyBlob);
+        if (publicKey === undefined) throw new Failure("internal", "A known key is none.");
+        const rest = { label, labels: [label], id, alwaysAuthenticate, handle: undefined };
+        return { publicKey, keyBlob: Buffer.from(keyBlob), ...rest, id: Buffer.from(id) };
+      }),
+    );
+  });
+}
+
+async function openToken(
+  { module, makeKeptPin }: Opening,
+  found: SlotToken,
+  selection: Selection,
+  pin: Buffer,
+  all: Set<TokenAccess>,
+): Promise<Token> {
+  const known: KnownToken = { description: found.description, login: loginKind(found) };
+  const session = openFirst(module, found);
+  try {
+    const isLogin = known.login === "pad" || (known.login === "pin" && pin.length > 0);
+    if (isLogin) await logIn(module, found, session, known.login === "pad" ? null : pin);
+    const isHidden = known.login !== "none" && !isLogin;
+    const keys = selection.keys(searchKeys(module, found, session, isHidden));
+    if (keys.length === 0) {
+      throw isHidden ? pinRequired(found.description, found) : noUsableKey(found.description);
+    }
+    const access = new TokenAccess(module, known, makeKeptPin(), all);
+    access.begin({ found, session }, isLogin ? pin : Buffer.alloc(0));
+    return new Token(module, access, keys);
+  } catch (error) {
+    closeSession(module.cryptoki, session);
+    throw error;
+  }
+}
+
+function refuseLastTry(token: SlotToken): void {
+  if (loginKind(token) !== "pin" || !hasFlag(token, pkcs11js.CKF_USER_PIN_FINAL_TRY)) return;
+  throw new Failure(
+    "pin-last-try",
+    `The card ${tokenName(token.description)} has one try for its PIN left, and was left alone.`,
+    "Load it by itself, with its name in a URI: ssh-add -s 'pkcs11:token=NAME?module-path=LIB'",
+  );
+}
+
+function searchKeys(
+  module: Module,
+  token: SlotToken,
+  session: Handle,
+  isHidden: boolean,
+): TokenKey[] {
+  try {
+    return findKeys(module.cryptoki, session, isHidden);
+  } catch (error) {
+    const name = tokenName(token.description);
+    throw libraryFailed(`The keys of the card ${name} cannot be read`, error);
+  }
+}

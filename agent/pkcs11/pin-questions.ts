@@ -1,0 +1,63 @@
+/** Questions for PINs: one at a time for a token, and one for all who wait for the same login. */
+import type { Failure } from "../../protocol/failure.ts";
+
+/** Asks for a PIN; undefined without an answer. */
+type Ask = () => Promise<Buffer | undefined>;
+
+/** The questions about the tokens of one provider, each of which goes by a number. */
+export class PinQuestions {
+  readonly #logins = new Map<number, Promise<void>>();
+  readonly #last = new Map<number, Promise<unknown>>();
+
+  /**
+   * Asks and uses the answer once, for all who call this for the token before that is done.
+   * @param missing why the PIN is asked for: thrown when there is no answer
+   * @throws {Failure} `missing`, or what `ask` and `use` throw
+   */
+  shared(
+    token: number,
+    missing: Failure,
+    ask: Ask,
+    use: (pin: Buffer) => Promise<void>,
+  ): Promise<void> {
+    const known = this.#logins.get(token);
+    if (known !== undefined) return known;
+    const login = this.alone(token, missing, ask, use).finally(() => this.#logins.delete(token));
+    this.#logins.set(token, login);
+    return login;
+  }
+
+  /**
+   * Asks and uses the answer, after those who came before: nobody answers two questions at once.
+   * The PIN is overwritten afterwards.
+   * @throws {Failure} `missing`, or what `ask` and `use` throw
+   */
+  alone<Result>(
+    token: number,
+    missing: Failure,
+    ask: Ask,
+    use: (pin: Buffer) => Promise<Result>,
+  ): Promise<Result> {
+    const before = this.#last.get(token) ?? Promise.resolve();
+    const result = before.then(() => answer(missing, ask, use));
+    this.#last.set(
+      token,
+      result.catch(() => {}),
+    );
+    return result;
+  }
+}
+
+async function answer<Result>(
+  missing: Failure,
+  ask: Ask,
+  use: (pin: Buffer) => Promise<Result>,
+): Promise<Result> {
+  const pin = await ask();
+  if (pin === undefined) throw missing;
+  try {
+    return await use(pin);
+  } finally {
+    pin.fill(0);
+  }
+}

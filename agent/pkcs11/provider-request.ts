@@ -1,0 +1,54 @@
+/** What a client names when it asks for a provider: a library's path, or a PKCS#11 URI (RFC 7512). */
+import { realpath } from "node:fs/promises";
+import { isAbsolute } from "node:path";
+import { Failure } from "../../protocol/failure.ts";
+import { formatPkcs11Uri, isPkcs11Uri, parsePkcs11Uri } from "../../protocol/pkcs11-uri.ts";
+import { findModule } from "./module-path.ts";
+
+/** A provider that is asked for. */
+export interface Wanted {
+  readonly requested: string;
+  /** The canonical path of the library. */
+  readonly library: string;
+  /** A canonical URI that chooses among its tokens and keys; empty for all. */
+  readonly selection: string;
+  /** What the provider goes by: the library's path, or the canonical URI with that path. */
+  readonly name: string;
+}
+
+/**
+ * Finds out what a client names. A URI without a library's path or name means what p11-kit offers.
+ * @throws {Failure} malformed, no-such-file
+ */
+export async function resolveRequest(requested: string): Promise<Wanted> {
+  if (!isPkcs11Uri(requested)) {
+    const library = await canonicalPath(requested);
+    return { requested, library, selection: "", name: library };
+  }
+  const uri = parsePkcs11Uri(requested);
+  const library = await canonicalPath(uri.modulePath ?? (await findModule(uri.moduleName)));
+  const everything = formatPkcs11Uri(parsePkcs11Uri("pkcs11:"));
+  const chosen = formatPkcs11Uri({ ...uri, moduleName: undefined, modulePath: undefined });
+  if (chosen === everything) return { requested, library, selection: "", name: library };
+  const name = formatPkcs11Uri({ ...uri, moduleName: undefined, modulePath: library });
+  return { requested, library, selection: chosen, name };
+}
+
+/** The path of a file without symbolic links. @throws {Failure} no-such-file */
+export async function canonicalPath(requested: string): Promise<string> {
+  try {
+    return await realpath(requested);
+  } catch (error) {
+    throw noSuchFile(requested, (error as NodeJS.ErrnoException).code);
+  }
+}
+
+function noSuchFile(requested: string, code: string | undefined): Failure {
+  if (code === "EACCES") {
+    return new Failure("no-such-file", `The agent may not read the folder of ${requested}.`);
+  }
+  const sentence = `There is no file ${JSON.stringify(requested)}.`;
+  if (isAbsolute(requested)) return new Failure("no-such-file", sentence);
+  const hint = "Give the whole path: the agent does not run in your folder.";
+  return new Failure("no-such-file", sentence, hint);
+}

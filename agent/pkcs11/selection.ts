@@ -1,0 +1,85 @@
+/** Which tokens and keys of a library are wanted: those that a PKCS#11 URI matches. */
+import { Failure } from "../../protocol/failure.ts";
+import { matchesKey, matchesToken, type TokenPlace } from "../../protocol/pkcs11-match.ts";
+import { type Pkcs11Uri, parsePkcs11Uri } from "../../protocol/pkcs11-uri.ts";
+import type { Handle } from "./cryptoki.ts";
+import type { Module } from "./module.ts";
+import type { SlotToken } from "./slot-token.ts";
+import type { TokenKey } from "./token-keys.ts";
+import { trimPadding } from "./tokens.ts";
+
+/** A choice among tokens and keys. */
+export interface Selection {
+  /** Those of the tokens that are wanted. @throws {Failure} no-token, when there are none */
+  tokens(module: Module, found: readonly SlotToken[]): readonly SlotToken[];
+  /** Those of a token's keys that are wanted. */
+  keys(found: readonly TokenKey[]): readonly TokenKey[];
+}
+
+/** @param uri a PKCS#11 URI, or empty for everything @throws {Failure} malformed */
+export function parseSelection(uri: string): Selection {
+  if (uri === "") return { tokens: (_module, found) => found, keys: (found) => found };
+  const parsed = parsePkcs11Uri(uri);
+  return {
+    tokens: (module, found) => selectTokens(parsed, module, found),
+    keys: (found) => found.filter((key) => isWanted(parsed, key)),
+  };
+}
+
+function selectTokens(
+  uri: Pkcs11Uri,
+  module: Module,
+  found: readonly SlotToken[],
+): readonly SlotToken[] {
+  const library = asksForPlace(uri) ? describeLibrary(module) : undefined;
+  const wanted = found.filter(({ description, slot }) =>
+    matchesToken(uri, description, library && { library, slot: describeSlot(module, slot) }),
+  );
+  if (wanted.length > 0) return wanted;
+  const sentence = `The library ${module.path} sees no card that the PKCS#11 URI matches.`;
+  throw new Failure("no-token", sentence, "Compare it with: ssh-add --list-providers");
+}
+
+/** One of the objects that make a key has to match; their labels are often different. */
+function isWanted(uri: Pkcs11Uri, { id, labels }: TokenKey): boolean {
+  return labels.some((label) => matchesKey(uri, { id, label }));
+}
+
+function asksForPlace(uri: Pkcs11Uri): boolean {
+  const { libraryManufacturer, libraryDescription, libraryVersion } = uri;
+  const { slotManufacturer, slotDescription, slotId } = uri;
+  return [
+    libraryManufacturer,
+    libraryDescription,
+    libraryVersion,
+    slotManufacturer,
+    slotDescription,
+    slotId,
+  ].some((attribute) => attribute !== undefined);
+}
+
+function describeLibrary({ cryptoki }: Module): TokenPlace["library"] {
+  const { manufacturerID, libraryDescription, libraryVersion } = cryptoki.C_GetInfo();
+  return {
+    manufacturer: trimPadding(manufacturerID),
+    description: trimPadding(libraryDescription),
+    version: libraryVersion,
+  };
+}
+
+function describeSlot({ cryptoki }: Module, slot: Handle): TokenPlace["slot"] {
+  const { manufacturerID, slotDescription } = cryptoki.C_GetSlotInfo(slot);
+  return {
+    id: readHandle(slot),
+    manufacturer: trimPadding(manufacturerID),
+    description: trimPadding(slotDescription),
+  };
+}
+
+/** A CK_ULONG, in the machine's own order of bytes. */
+function readHandle(handle: Handle): bigint {
+  const bytes = Uint8Array.from(handle).buffer;
+  return bytes.byteLength === 8
+    ? (new BigUint64Array(bytes)[0] ?? 0n)
+    : BigInt(new Uint32Array(bytes)[0] ?? 0);
+}
