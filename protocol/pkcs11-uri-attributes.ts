@@ -69,12 +69,11 @@ export function malformedUri(sentence: string, hint: string = form): Failure {
  * @throws {Failure} malformed; the sentence never holds a value that may be a PIN
  */
 export function readAttributes(text: string): AttributeValues {
+  // Before anything else is said of it, lest a piece of a PIN is quoted.
+  refusePin(text);
   const mark = text.indexOf("?");
   const path = partsOf(text.slice(scheme.length, mark < 0 ? undefined : mark), pathComponent);
   const query = partsOf(mark < 0 ? "" : text.slice(mark + 1), queryComponent);
-  // Before anything else is said of them, lest a piece of a PIN is quoted.
-  for (const { name } of path) refusePin(name);
-  for (const { name } of query) refusePin(name);
   const values = new Map<AttributeName, Buffer>();
   for (const part of path) readPart(part, pathComponent, values);
   for (const part of query) readPart(part, queryComponent, values);

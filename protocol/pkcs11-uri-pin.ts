@@ -11,16 +11,24 @@ const harmless: readonly AttributeName[] = [...pathAttributes, ...queryAttribute
 const hint =
   "Leave it out: ssh-add asks for the PIN; scripts answer with SSH_ASKPASS and SSH_ASKPASS_REQUIRE=force.";
 
+/** One attribute, or a piece of what is none, with the delimiter that it ends in. */
+interface Part {
+  readonly text: string;
+  readonly holds: "pin" | "source" | "other";
+}
+
 /**
- * Refuses an attribute that gives a PIN or says where one is. The reason holds nothing of it.
- * @param name the attribute's name as it was written
+ * Refuses a URI with an attribute that gives a PIN or says where one is, also in a wrong place. The
+ * reason holds nothing of it.
  * @throws {Failure} malformed
  */
-export function refusePin(name: string): void {
-  if (!isAboutPin(name)) return;
-  const sentence = isSource(name)
-    ? "The attribute pin-source is not taken: the agent reads no PIN from files or programs that a client names."
-    : "The attribute pin-value is not taken: everybody on the machine can see a PIN on a command line.";
+export function refusePin(uri: string): void {
+  const found = partsOf(uri).find(({ holds }) => holds !== "other");
+  if (found === undefined) return;
+  const sentence =
+    found.holds === "source"
+      ? "The attribute pin-source is not taken: the agent reads no PIN from files or programs that a client names."
+      : "The attribute pin-value is not taken: everybody on the machine can see a PIN on a command line.";
   throw new Failure("malformed", sentence, hint);
 }
 
@@ -29,32 +37,42 @@ export function refusePin(name: string): void {
  * becomes "…". A PIN that was not percent-encoded may hold any character, so it ends only where an
  * attribute of the standard begins: hiding too much does no harm.
  */
-export function hidePin(text: string): string {
-  let shown = text.slice(0, scheme.length);
+export function hidePin(uri: string): string {
+  let shown = uri.slice(0, scheme.length);
   let hiding = false;
   let delimiter = "";
-  for (const part of text.slice(scheme.length).split(/(?<=[;?&])/)) {
-    const name = /^[\w-]*/.exec(part)?.[0] ?? "";
-    const isPin = isAboutPin(name) && !isSource(name);
-    const isHarmless = part[name.length] === "=" && harmless.some((known) => known === name);
-    if (hiding && (isPin || isHarmless)) {
+  for (const { text, holds } of partsOf(uri)) {
+    if (hiding && (holds === "pin" || isHarmless(text))) {
       shown += delimiter;
       hiding = false;
     }
-    if (isPin) {
+    if (holds === "pin") {
       shown += "pin-value=…";
       hiding = true;
-    } else if (!hiding) shown += part;
-    delimiter = part.slice(-1);
+    } else if (!hiding) shown += text;
+    delimiter = text.slice(-1);
   }
   return shown;
 }
 
-/** Also under the names of drafts and of other programs: x-pin-value, pin. */
-function isAboutPin(name: string): boolean {
-  return name.toLowerCase().split(/[-_]/).includes("pin");
+/** Cut at every delimiter, for an attribute may stand behind the wrong one. */
+function partsOf(uri: string): Part[] {
+  const parts = uri.slice(scheme.length).split(/(?<=[;?&])/);
+  return parts.map((text) => ({ text, holds: contentOf(nameOf(text)) }));
 }
 
-function isSource(name: string): boolean {
-  return name.toLowerCase().endsWith("source");
+/** The name may be one of drafts or of other programs, too: x-pin-value, pin. */
+function contentOf(name: string): Part["holds"] {
+  const words = name.toLowerCase().split(/[-_]/);
+  if (!words.includes("pin")) return "other";
+  return words.includes("source") ? "source" : "pin";
+}
+
+function isHarmless(text: string): boolean {
+  const name = nameOf(text);
+  return text[name.length] === "=" && harmless.some((known) => known === name);
+}
+
+function nameOf(text: string): string {
+  return /^[\w-]*/.exec(text)?.[0] ?? "";
 }

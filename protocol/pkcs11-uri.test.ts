@@ -112,13 +112,22 @@ test("the canonical text has one order and few escapes, and can stand between qu
     ["pkcs11:?", "pkcs11:"],
     ["pkcs11:id=a%01;token=a", "pkcs11:token=a;id=%61%01"],
     ["pkcs11:token=%41lice's", "pkcs11:token=Alice%27s"],
-    ["pkcs11:token=%3b%2F%3A%26", "pkcs11:token=%3B%2F:&"],
-    ["pkcs11:?module-path=%2Fa%26b%3F&module-name=m", "pkcs11:?module-name=m&module-path=/a%26b?"],
+    ["pkcs11:token=%3b%2F%3A%26", "pkcs11:token=%3B%2F:%26"],
+    [
+      "pkcs11:?module-path=%2Fa%26b%3F&module-name=m",
+      "pkcs11:?module-name=m&module-path=/a%26b%3F",
+    ],
     ["pkcs11:slot-id=00;type=cert?x-y=z", "pkcs11:type=cert;slot-id=0"],
   ];
   for (const [text, canonical] of cases) {
     t.is(formatPkcs11Uri(parsePkcs11Uri(text)), canonical, text);
   }
+});
+
+test("what looks like a PIN within a value is none when its delimiter is escaped", (t) => {
+  const uri = parsePkcs11Uri("pkcs11:token=A%26pin=1;object=B%3Bpin?module-path=/c%3Fpin-value=2");
+  t.like(uri, { token: "A&pin=1", object: "B;pin", modulePath: "/c?pin-value=2" });
+  t.deepEqual(parsePkcs11Uri(formatPkcs11Uri(uri)), uri);
 });
 
 test("what is no such URI is refused with its reason", (t) => {
@@ -187,6 +196,8 @@ test("PINs are refused, and not repeated", (t) => {
     `pkcs11:?module-path=/x&PIN-VALUE=${pin}`,
     `pkcs11:?x-pin-value=${pin}`,
     `pkcs11:?pin=${pin}`,
+    `pkcs11:token=a?module-path=/x.so?pin-value=${pin}`,
+    `pkcs11:token=a&pin-value=${pin}`,
     `pkcs11:?pin-value ${pin}`,
     `pkcs11:?pin-${pin}`,
     `pkcs11:?pin-value=%zz&${pin}`,

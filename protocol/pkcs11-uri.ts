@@ -4,7 +4,7 @@
  * `pkcs11:token=my%20card;id=%01?module-path=/usr/lib/libcard.so` is the key with CKA_ID 01 on the
  * token "my card". In front of the "?" stands what has to match, behind it how to get there.
  */
-import { encodePercent } from "./percent-encoding.ts";
+import { type Characters, charactersOf, encodePercent } from "./percent-encoding.ts";
 import {
   type AttributeValues,
   malformedUri,
@@ -91,8 +91,9 @@ export function parsePkcs11Uri(text: string): Pkcs11Uri {
 
 /**
  * The canonical text of a URI: one order of attributes, escapes only where they are needed, and for
- * the whole of `id`, as RFC 7512 (section 2.3) advises. URIs of one meaning have one text. It has
- * no quotes in it, so that it can stand between quotes in a shell.
+ * the whole of `id`, as RFC 7512 (section 2.3) advises. URIs of one meaning have one text. The
+ * characters "&", "?" and "'" are escaped in values, so that the text can stand between quotes in a
+ * shell and no part of a value looks like an attribute.
  */
 export function formatPkcs11Uri(uri: Pkcs11Uri): string {
   const { libraryVersion, id, slotId } = uri;
@@ -118,14 +119,16 @@ export function formatPkcs11Uri(uri: Pkcs11Uri): string {
   return `${scheme}${path}${query === "" ? "" : "?"}${query}`;
 }
 
-const pathLiterals = withoutQuote(pathCharacters);
-const queryLiterals = withoutQuote(queryCharacters);
+/** What a reader could take for the end of a value, or a shell for the end of a quotation. */
+const escapedToo = charactersOf("'&?");
+const pathLiterals = without(pathCharacters, escapedToo);
+const queryLiterals = without(queryCharacters, escapedToo);
 
-function withoutQuote(characters: ReadonlySet<number>): ReadonlySet<number> {
-  return new Set([...characters].filter((code) => code !== 0x27));
+function without(characters: Characters, others: Characters): Characters {
+  return new Set([...characters].filter((code) => !others.has(code)));
 }
 
-function encoded(text: string | undefined, literals: ReadonlySet<number>): string | undefined {
+function encoded(text: string | undefined, literals: Characters): string | undefined {
   return text === undefined ? undefined : encodePercent(encodeText(text), literals);
 }
 
