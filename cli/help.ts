@@ -27,10 +27,10 @@ const flags: Readonly<Record<string, string>> = {
 
 const settings: Readonly<Record<string, string>> = {
   E: "hash of fingerprints: sha256 or md5",
-  e: "remove the keys of this PKCS#11 library and unload it",
+  e: "remove the keys of this PKCS#11 library, or of this PKCS#11 URI",
   h: "keys may be used for this destination only: [user@]host or host>[user@]host",
   H: "known_hosts file to find the keys of -h in",
-  s: "load this PKCS#11 library; certificates may follow",
+  s: "load this PKCS#11 library or URI; certificates may follow",
   S: "library of FIDO authenticators, for -K and for key files",
   t: "lifetime: seconds, or as in 1h30m",
   "cert-for-card": "certificate for a key on a card: with -s, or for a loaded key",

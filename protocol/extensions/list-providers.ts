@@ -23,9 +23,9 @@ export interface TokenDescription {
 
 /** A loaded provider. */
 export interface ProviderDescription {
-  /** The canonical path: the one to send with `remove-smartcard-key`. */
+  /** The canonical path or PKCS#11 URI: the one to send with `remove-smartcard-key`. */
   readonly path: string;
-  /** The path as it was given when it was loaded. */
+  /** The path or URI as it was given when it was loaded. */
   readonly requested: string;
   readonly state: ProviderState;
   readonly tokens: readonly TokenDescription[];
