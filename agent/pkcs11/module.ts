@@ -20,7 +20,7 @@ export class Module {
     this.path = path;
     this.cryptoki = loadCryptoki(path);
     startCryptoki(this.cryptoki, path);
-    this.#nativeLogin = nativeLogin(path);
+    this.#nativeLogin = nativeLogin(path, this.cryptoki);
   }
 
   /** The restart that is under way; nothing may be asked of the library before it has ended. */

@@ -3,7 +3,8 @@
  * string, and protection of a process that is logged in to a card.
  */
 import koffi, { type KoffiFunc } from "koffi";
-import { type Handle, returnValueError } from "./cryptoki.ts";
+import pkcs11js from "pkcs11js";
+import { type Cryptoki, type Handle, returnValueError } from "./cryptoki.ts";
 
 /** C_Login's place in CK_FUNCTION_LIST (PKCS#11 v3.0, section 5.1): behind 18 other functions. */
 const loginIndex = 18;
@@ -26,9 +27,14 @@ export type Login = (session: Handle, user: number, pin: Buffer | null) => Promi
 /**
  * C_Login of a library that is loaded already. The library gets the PIN where it is, so that nothing
  * of it is left once that is overwritten.
+ *
+ * Those of p11-kit are an exception: each call of C_GetFunctionList gives another instance of them,
+ * and the one that is had here is not initialized. Nothing reaches a token then, and the login goes
+ * through `cryptoki`, as a string: copies of the PIN are left until this process ends.
  * @param path the library's path, as it was loaded
+ * @param cryptoki the library, as it was loaded
  */
-export function nativeLogin(path: string): Login {
+export function nativeLogin(path: string, cryptoki: Cryptoki): Login {
   const getFunctionList = koffi
     .load(path)
     .func("unsigned long C_GetFunctionList(_Out_ void **list)");
@@ -39,15 +45,17 @@ export function nativeLogin(path: string): Login {
   const number = koffi.types.ulong;
   const prototype = koffi.proto(number, [number, number, "const uint8_t *", number]);
   const login: KoffiFunc<(...values: unknown[]) => unknown> = koffi.decode(address, prototype);
-  return (session, user, pin) => {
+  return async (session, user, pin) => {
     const handle: unknown = koffi.decode(session, number);
-    return new Promise((resolve, reject) => {
-      login.async(handle, user, pin, pin?.length ?? 0, (error: unknown, value: unknown) => {
+    const value = await new Promise((resolve, reject) => {
+      login.async(handle, user, pin, pin?.length ?? 0, (error: unknown, result: unknown) => {
         if (error) reject(error);
-        else if (Number(value) === 0) resolve();
-        else reject(returnValueError(Number(value)));
+        else resolve(result);
       });
     });
+    if (Number(value) === pkcs11js.CKR_CRYPTOKI_NOT_INITIALIZED) {
+      cryptoki.C_Login(session, user, pin?.toString("utf8") ?? "");
+    } else if (Number(value) !== 0) throw returnValueError(Number(value));
   };
 }
 
