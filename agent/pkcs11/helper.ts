@@ -59,11 +59,13 @@ export class Helper {
     this.#path = path;
     const stderr = showModuleMessages ? "inherit" : "ignore";
     this.#child = spawn(command.file, command.args, {
-      detached: true, // a Control-C at the agent's terminal is not for the card
+      // A Control-C at the agent's terminal is not for the card, and this group can be killed whole.
+      detached: true,
       stdio: ["ignore", "ignore", stderr, "pipe"],
     });
     this.ended = new Promise((resolve) => {
       this.#child.once("exit", (code, signal) => {
+        this.#killAll(); // what the library has started does not outlive it
         this.#fail(this.#verdict ?? crashed(path, code, signal));
         resolve();
       });
@@ -122,7 +124,7 @@ export class Helper {
     if (this.#end === undefined) {
       this.#verdict ??= new Failure("not-loaded", `The library ${this.#path} was unloaded.`);
       this.#send({ type: "finish", id: 0 });
-      const timer = setTimeout(() => this.#child.kill("SIGKILL"), limit);
+      const timer = setTimeout(() => this.#killAll(), limit);
       await this.ended;
       clearTimeout(timer);
     }
@@ -150,8 +152,8 @@ export class Helper {
       }
     });
     // A library that closes descriptors which are not its own takes its process with it.
-    this.#socket.on("close", () => this.#child.kill("SIGKILL"));
-    this.#socket.on("error", () => this.#child.kill("SIGKILL"));
+    this.#socket.on("close", () => this.#killAll());
+    this.#socket.on("error", () => this.#killAll());
   }
 
   #take(reply: HelperReply): void {
@@ -174,7 +176,18 @@ export class Helper {
 
   #kill(verdict: Failure): void {
     this.#verdict ??= verdict;
-    this.#child.kill("SIGKILL");
+    this.#killAll();
+  }
+
+  /** Kills the process and all of its group, which it leads: no process of others is in it. */
+  #killAll(): void {
+    const { pid } = this.#child;
+    if (pid === undefined || this.#end !== undefined) return; // the number may be another's by now
+    try {
+      process.kill(-pid, "SIGKILL");
+    } catch {
+      // nobody is left
+    }
   }
 
   #fail(failure: Failure): void {

@@ -1,0 +1,75 @@
+import test from "ava";
+import type { HostileModule } from "../../fixtures/hostile-module/index.ts";
+import { isRunning, listProcesses, signal } from "../../fixtures/processes.ts";
+import { prepareBeside } from "./test-bystander.ts";
+import { eventually, killHelper, readProc, refused, sign } from "./test-hostile.ts";
+import { pinOf } from "./test-registry.ts";
+
+/** Whether every process that the library has left behind has ended. */
+function childrenEnd(module: HostileModule): Promise<boolean> {
+  return eventually(() => !module.children().some(isRunning));
+}
+
+function processesWith(path: string): number[] {
+  return listProcesses()
+    .map(({ pid }) => pid)
+    .filter((pid) => readProc(pid, "maps").includes(path));
+}
+
+for (const call of ["constructor", "load", "initialize", "find", "sign"]) {
+  test(`a child that a library leaves behind in ${call} goes with its library`, async (t) => {
+    const { module, registry, bystander } = await prepareBeside(t, [`fork-${call}`]);
+    const provider = await registry.add(module.path, pinOf(""));
+    t.is(await sign(provider), "signed");
+    t.true(await eventually(() => module.children().some(isRunning)));
+    await registry.remove(module.path);
+    t.true(await childrenEnd(module));
+    t.is(await sign(bystander), "signed");
+  });
+}
+
+for (const call of ["finalize", "atexit", "destructor"]) {
+  test(`a child that a library leaves behind at its end, in ${call}, goes as well`, async (t) => {
+    const { module, registry } = await prepareBeside(t, [`fork-${call}`]);
+    await registry.add(module.path, pinOf(""));
+    await registry.remove(module.path);
+    t.true(await childrenEnd(module));
+  });
+}
+
+test("a child that was left behind goes with a library that crashes, hangs or is killed", async (t) => {
+  const limits = { sign: 1500 };
+  const { module, registry, bystander } = await prepareBeside(t, ["fork-initialize"], { limits });
+  const provider = await registry.add(module.path, pinOf(""));
+  await killHelper(provider);
+  t.true(await childrenEnd(module));
+  for (const [fault, code] of [
+    ["crash-sign", "module-crashed"],
+    ["exit-sign", "module-crashed"],
+    ["hang-sign", "module-timeout"],
+  ] as const) {
+    module.behave("fork-initialize", fault);
+    t.is(await sign(provider), code);
+    t.true(await childrenEnd(module));
+  }
+  module.behave("fork-initialize", "crash-slots");
+  t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "module-crashed");
+  t.true(await childrenEnd(module));
+  t.is(module.children().length, 5);
+  t.is(await sign(bystander), "signed");
+});
+
+test("a child that leaves its group holds nobody up", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, ["fork-initialize=away"]);
+  const provider = await registry.add(module.path, pinOf(""));
+  t.is(await sign(provider), "signed");
+  t.true(await eventually(() => module.children().length === 1));
+  await killHelper(provider);
+  module.behave();
+  t.is(await sign(provider), "signed");
+  await registry.remove(module.path);
+  const [child = 0] = module.children();
+  t.deepEqual(processesWith(module.path), [child]);
+  t.is(await sign(bystander), "signed");
+  signal(child, "SIGKILL");
+});
