@@ -1,0 +1,149 @@
+import test from "ava";
+import { hostilePin } from "../../fixtures/hostile-module/index.ts";
+import type { Provider } from "./provider.ts";
+import type { ProviderRegistry } from "./registry.ts";
+import { prepareBeside } from "./test-bystander.ts";
+import { eventually, isLoaded, sign } from "./test-hostile.ts";
+import { makeRegistry, pinOf } from "./test-registry.ts";
+
+/** What becomes of loading a library and signing with it: "signed", or the code of the refusal. */
+async function use(registry: ProviderRegistry, path: string): Promise<string> {
+  let provider: Provider;
+  try {
+    provider = await registry.add(path, pinOf(""));
+  } catch (error) {
+    return error instanceof Error && "code" in error ? String(error.code) : String(error);
+  }
+  return sign(provider);
+}
+
+test("a library that prints in every call disturbs nobody", async (t) => {
+  const calls = [
+    "constructor",
+    "load",
+    "initialize",
+    "login",
+    "find",
+    "sign",
+    "finalize",
+    "atexit",
+  ];
+  const words = calls.map((call) => `print-${call}`);
+  const { module, registry, bystander } = await prepareBeside(t, ["login", ...words]);
+  const provider = await registry.add(module.path, pinOf(hostilePin));
+  t.is(await sign(provider), "signed");
+  t.is(await provider.state(), "ready");
+  t.is(await sign(bystander), "signed");
+  await registry.remove(module.path);
+  t.false(isLoaded(module.path));
+});
+
+test("half a message on the agent's descriptor holds up nothing but its own library", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 1500 } });
+  const provider = await registry.add(module.path, pinOf(""));
+  module.behave("write-sign=3", "write-bytes=\\x00\\x01\\x00\\x00\\x02");
+  const pending = sign(provider);
+  t.is(await sign(bystander), "signed");
+  t.is(await pending, "module-timeout");
+  module.behave();
+  t.is(await sign(provider), "signed");
+});
+
+for (const [range, whenLoaded, whenUsed] of [
+  ["0-2", "signed", "signed"],
+  ["3", "module-crashed", "module-crashed"],
+  ["4-30", "module-crashed", "module-crashed"],
+  ["0-100", "module-crashed", "module-crashed"],
+] as const) {
+  test(`a library that closes the descriptors ${range} costs itself alone`, async (t) => {
+    const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 5000 } });
+    for (const [call, expected] of [
+      ["initialize", whenLoaded],
+      ["find", whenLoaded],
+      ["sign", whenUsed],
+      ["finalize", "signed"],
+    ] as const) {
+      module.behave(`close-${call}=${range}`);
+      t.is(await use(registry, module.path), expected, call);
+      t.is(await sign(bystander), "signed");
+      if (registry.get(module.path) !== undefined) await registry.remove(module.path);
+      t.true(await eventually(() => !isLoaded(module.path)));
+    }
+    module.behave();
+    t.is(await use(registry, module.path), "signed");
+  });
+}
+
+test("a library whose threads are busy signs, and goes when it is unloaded", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, ["threads-initialize=3"]);
+  const provider = await registry.add(module.path, pinOf(""));
+  t.is(await sign(provider), "signed");
+  t.is(await provider.state(), "ready");
+  t.is(await sign(bystander), "signed");
+  await registry.remove(module.path);
+  t.false(isLoaded(module.path));
+});
+
+test("a library that handles signals is ended all the same", async (t) => {
+  const limits = { sign: 1500, close: 300 };
+  const own = "signals-initialize";
+  const { module, registry, bystander } = await prepareBeside(t, [own], { limits });
+  const provider = await registry.add(module.path, pinOf(""));
+  t.is(await sign(provider), "signed");
+  module.behave(own, "hang-sign");
+  t.is(await sign(provider), "module-timeout");
+  t.true(await eventually(() => !isLoaded(module.path)));
+  module.behave(own);
+  t.is(await sign(provider), "signed");
+  module.behave(own, "hang-finalize");
+  await registry.remove(module.path);
+  t.false(isLoaded(module.path));
+  t.is(await sign(bystander), "signed");
+});
+
+test("a library that changes folder, environment and umask signs, also when loaded again", async (t) => {
+  const words = ["wander-constructor", "wander-sign", "wander-finalize"];
+  const { module, registry, bystander } = await prepareBeside(t, words);
+  for (let at = 0; at < 2; at++) {
+    const provider = await registry.add(module.path, pinOf(""));
+    t.is(await sign(provider), "signed");
+    t.is(await sign(provider), "signed");
+  }
+  t.is(await sign(bystander), "signed");
+  t.not(process.cwd(), "/proc");
+});
+
+for (const [name, number, expected] of [
+  ["SIGHUP", 1, "module-crashed"],
+  ["SIGINT", 2, "module-crashed"],
+  ["SIGUSR1", 10, "signed"],
+  ["SIGUSR2", 12, "module-crashed"],
+  ["SIGPIPE", 13, "signed"],
+  ["SIGTERM", 15, "module-crashed"],
+  ["SIGCHLD", 17, "signed"],
+] as const) {
+  test(`a library that raises ${name} costs itself alone`, async (t) => {
+    const { module, registry, bystander } = await prepareBeside(t, []);
+    for (const call of ["constructor", "initialize", "sign"]) {
+      module.behave(`raise-${call}=${number}`);
+      t.is(await use(registry, module.path), expected, call);
+      t.is(await sign(bystander), "signed");
+    }
+    module.behave();
+    t.is(await use(registry, module.path), "signed");
+  });
+}
+
+test("a library that stops its process is ended when its time is over", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 1500 } });
+  const provider = await registry.add(module.path, pinOf(""));
+  module.behave("raise-sign=19"); // SIGSTOP
+  t.is(await sign(provider), "module-timeout");
+  t.is(await sign(bystander), "signed");
+  module.behave("raise-initialize=19");
+  const impatient = makeRegistry(t, { limits: { load: 700 } });
+  t.is(await use(impatient, module.path), "module-timeout");
+  t.true(await eventually(() => !isLoaded(module.path)));
+  module.behave();
+  t.is(await sign(provider), "signed");
+});
