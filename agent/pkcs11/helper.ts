@@ -148,7 +148,9 @@ export class Helper {
       try {
         for (const message of frames.push(chunk)) this.#take(decodeReply(message));
       } catch {
-        this.#kill(new Failure("internal", "The process of the library sent nonsense."));
+        // As a rule it is a library that writes to descriptors which are not its own.
+        const sentence = `The process of the library ${this.#path} sent nonsense.`;
+        this.#kill(new Failure("module-crashed", sentence));
       }
     });
     // A library that closes descriptors which are not its own takes its process with it.

@@ -3,7 +3,7 @@ import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import type { Provider } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 import { prepareBeside } from "./test-bystander.ts";
-import { eventually, isLoaded, sign } from "./test-hostile.ts";
+import { eventually, isLoaded, refused, sign } from "./test-hostile.ts";
 import { makeRegistry, pinOf } from "./test-registry.ts";
 
 /** What becomes of loading a library and signing with it: "signed", or the code of the refusal. */
@@ -36,6 +36,27 @@ test("a library that prints in every call disturbs nobody", async (t) => {
   t.is(await sign(bystander), "signed");
   await registry.remove(module.path);
   t.false(isLoaded(module.path));
+});
+
+test("a library that writes to all descriptors is refused for that", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, []);
+  for (const call of ["constructor", "initialize", "slots", "find"]) {
+    module.behave(`write-${call}`);
+    const failure = await refused(t, registry.add(module.path, pinOf("")));
+    t.is(failure.code, "module-crashed");
+    t.true(failure.message.includes(module.path));
+    t.true(await eventually(() => !isLoaded(module.path)));
+    t.is(await sign(bystander), "signed");
+  }
+  module.behave("write-sign");
+  t.is(await use(registry, module.path), "module-crashed");
+  t.is(await sign(bystander), "signed");
+  module.behave("write-finalize", "write-atexit", "write-destructor");
+  t.is(await use(registry, module.path), "signed");
+  await registry.remove(module.path);
+  t.is(await sign(bystander), "signed");
+  module.behave();
+  t.is(await use(registry, module.path), "signed");
 });
 
 test("half a message on the agent's descriptor holds up nothing but its own library", async (t) => {
