@@ -28,6 +28,7 @@ let underWay = 0;
 let finishing = false;
 
 function main(): void {
+  process.on("SIGUSR1", () => {}); // or else Node.js opens its debugger, to every user
   protectProcess();
   const socket = new Socket({ fd: agentDescriptor });
   const frames = new FrameReader();

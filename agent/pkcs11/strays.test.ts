@@ -1,9 +1,10 @@
+import { readdirSync, readlinkSync } from "node:fs";
 import test from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import type { Provider } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 import { prepareBeside } from "./test-bystander.ts";
-import { eventually, isLoaded, refused, sign } from "./test-hostile.ts";
+import { eventually, findProcess, isLoaded, readProc, refused, sign } from "./test-hostile.ts";
 import { makeRegistry, pinOf } from "./test-registry.ts";
 
 /** What becomes of loading a library and signing with it: "signed", or the code of the refusal. */
@@ -15,6 +16,13 @@ async function use(registry: ProviderRegistry, path: string): Promise<string> {
     return error instanceof Error && "code" in error ? String(error.code) : String(error);
   }
   return sign(provider);
+}
+
+/** The sockets of a process, as /proc/net/tcp numbers them. */
+function socketsOf(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap(
+    (name) => /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${name}`))?.[1] ?? [],
+  );
 }
 
 test("a library that prints in every call disturbs nobody", async (t) => {
@@ -167,4 +175,16 @@ test("a library that stops its process is ended when its time is over", async (t
   t.true(await eventually(() => !isLoaded(module.path)));
   module.behave();
   t.is(await sign(provider), "signed");
+});
+
+test("no signal opens a debugger in the library's process", async (t) => {
+  const { module, registry } = await prepareBeside(t, ["raise-initialize=10"]); // SIGUSR1
+  const provider = await registry.add(module.path, pinOf(""));
+  for (let at = 0; at < 10; at++) t.is(await sign(provider), "signed");
+  const pid = findProcess(module.path) ?? 0;
+  const tcp = readProc(pid, "net/tcp");
+  t.deepEqual(
+    socketsOf(pid).filter((socket) => tcp.includes(` ${socket} `)),
+    [],
+  );
 });
