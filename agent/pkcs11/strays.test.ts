@@ -1,22 +1,9 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import test from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
-import type { Provider } from "./provider.ts";
-import type { ProviderRegistry } from "./registry.ts";
-import { prepareBeside } from "./test-bystander.ts";
+import { prepareBeside, use } from "./test-bystander.ts";
 import { eventually, findProcess, isLoaded, readProc, refused, sign } from "./test-hostile.ts";
 import { makeRegistry, pinOf } from "./test-registry.ts";
-
-/** What becomes of loading a library and signing with it: "signed", or the code of the refusal. */
-async function use(registry: ProviderRegistry, path: string): Promise<string> {
-  let provider: Provider;
-  try {
-    provider = await registry.add(path, pinOf(""));
-  } catch (error) {
-    return error instanceof Error && "code" in error ? String(error.code) : String(error);
-  }
-  return sign(provider);
-}
 
 /** The sockets of a process, as /proc/net/tcp numbers them. */
 function socketsOf(pid: number): string[] {

@@ -2,6 +2,7 @@
 import type { ExecutionContext } from "ava";
 import { makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import type { Workspace } from "../../fixtures/workspace.ts";
+import { Failure } from "../../protocol/failure.ts";
 import type { Provider } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 import { prepare, sign } from "./test-hostile.ts";
@@ -42,4 +43,19 @@ export async function signsMeanwhile(
     t.is(await sign(bystander), "signed");
     t.true(isPending);
   }
+}
+
+/** What becomes of loading a library and signing with it: "signed", or the code of the refusal. */
+export async function use(
+  registry: ProviderRegistry,
+  path: string,
+): Promise<Awaited<ReturnType<typeof sign>>> {
+  let provider: Provider;
+  try {
+    provider = await registry.add(path, pinOf(""));
+  } catch (error) {
+    if (error instanceof Failure) return error.code;
+    throw error;
+  }
+  return sign(provider);
 }

@@ -1,0 +1,103 @@
+import test from "ava";
+import { prepareBeside, use } from "./test-bystander.ts";
+import { eventually, isLoaded, sign } from "./test-hostile.ts";
+import { makeRegistry, pinOf } from "./test-registry.ts";
+
+/** What a library is told, and what becomes of loading it and signing with it. */
+type Cases = readonly (readonly [words: string, outcome: Awaited<ReturnType<typeof use>>])[];
+
+const functions: Cases = [
+  ["no-functions", "not-a-pkcs11-module"],
+  ["null-list", "module-crashed"],
+  ["null-functions", "module-crashed"],
+];
+
+const counts: Cases = [
+  ["slot-count=0x1000000000000000", "module-crashed"],
+  ["slot-count=0xffffffffffffffff", "module-crashed"],
+  ["slot-count=300", "signed"],
+  ["slot-list=5", "signed"],
+  ["slot-list=0xffffffffffffffff", "no-token"],
+  ["objects=500", "signed"],
+  ["find-count=1000000", "module-crashed"],
+  ["find-count=0x80000001", "no-usable-key"],
+  ["find-count=0xffffffffffffffff", "no-usable-key"],
+];
+
+const [keyType, id, label, point] = ["0x100", "0x102", "3", "0x181"];
+
+const attributes: Cases = [
+  ["unavailable", "no-usable-key"],
+  ["unavailable=0x11", "no-usable-key"],
+  [`unavailable attribute-type=${keyType}`, "no-usable-key"],
+  [`unavailable attribute-type=${point}`, "no-usable-key"],
+  [`unavailable attribute-type=${id}`, "signed"],
+  [`unavailable attribute-type=${label}`, "signed"],
+  ["attribute-length=0", "no-usable-key"],
+  ["attribute-length=3", "no-usable-key"],
+  ["attribute-length=0x100000", "no-usable-key"],
+  ["attribute-length=0x7fffffffffffffff", "no-usable-key"],
+  [`attribute-length=0 attribute-type=${id}`, "signed"],
+  [`attribute-length=0x2000000 attribute-type=${label}`, "signed"],
+  [`attribute-length=66 attribute-type=${point}`, "no-usable-key"],
+  [`attribute-growth=0xffffffffffffff attribute-type=${label}`, "signed"],
+  ["garbage", "signed"],
+];
+
+const signatures: Cases = [
+  ["signature-length=0", "module-crashed"],
+  ["signature-length=1", "module-crashed"],
+  ["short-signature", "module-crashed"],
+  ["signature-length=65", "module-crashed"],
+  ["signature-length=1000", "module-crashed"],
+  ["signature-length=0xffffffffffffffff", "module-crashed"],
+];
+
+for (const [what, cases] of Object.entries({ functions, counts, attributes, signatures })) {
+  test(`${what} that are absurd cost the library alone`, async (t) => {
+    const { module, registry, bystander } = await prepareBeside(t, []);
+    for (const [words, outcome] of cases) {
+      module.behave(...words.split(" "));
+      t.is(await use(registry, module.path), outcome, words);
+      t.is(await sign(bystander), "signed");
+    }
+    module.behave();
+    t.is(await use(registry, module.path), "signed");
+  });
+}
+
+test("a value that grows between two calls costs the library alone", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, []);
+  for (const length of [4096, 0x100000, 0x80000000]) {
+    module.behave(`attribute-growth=${length}`, `attribute-type=${label}`);
+    // What lies behind the value is read, so this may end in a crash.
+    t.true(["signed", "module-crashed"].includes(await use(registry, module.path)));
+    t.is(await sign(bystander), "signed");
+  }
+  module.behave();
+  t.is(await use(registry, module.path), "signed");
+});
+
+test("more slots than can be asked take no longer than the library may", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, []);
+  const impatient = makeRegistry(t, { limits: { load: 700 } });
+  for (const words of ["slot-count=1000000", "slot-list=1000000"]) {
+    module.behave(words);
+    t.is(await use(impatient, module.path), "module-timeout");
+    t.true(await eventually(() => !isLoaded(module.path)));
+    t.is(await sign(bystander), "signed");
+  }
+  module.behave();
+  t.is(await use(registry, module.path), "signed");
+});
+
+test("a signature that is garbage is the client's to refuse, and the next one is good", async (t) => {
+  const { module, registry } = await prepareBeside(t, []);
+  const provider = await registry.add(module.path, pinOf(""));
+  for (const byte of [0, 0xa5, 0xff]) {
+    module.behave(`garbage-signature=${byte}`);
+    t.is(await sign(provider), "garbage");
+  }
+  module.behave();
+  t.is(await sign(provider), "signed");
+});
