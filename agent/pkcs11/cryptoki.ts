@@ -58,10 +58,11 @@ export function returnValue(error: unknown): string | undefined {
 
 /**
  * A failure for an error that says nothing to a person but its name. The code is module-crashed:
- * like a crash it is the library's own fault, and the advice is the same.
+ * like a crash it is the library's own fault, and the advice is the same. A failure stays what it is.
  * @param what the beginning of a sentence
  */
 export function libraryFailed(what: string, error: unknown): Failure {
+  if (error instanceof Failure) return error;
   const why = returnValue(error) ?? "an unknown error";
   const hint = "Try again; if it happens again, load the card again with: ssh-add -s LIB";
   return new Failure("module-crashed", `${what} (${why}).`, hint);

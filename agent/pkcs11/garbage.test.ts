@@ -19,6 +19,8 @@ const counts: Cases = [
   ["slot-list=5", "signed"],
   ["slot-list=0xffffffffffffffff", "no-token"],
   ["objects=500", "signed"],
+  ["endless-find", "module-crashed"],
+  ["find-count=33", "module-crashed"],
   ["find-count=1000000", "module-crashed"],
   ["find-count=0x80000001", "no-usable-key"],
   ["find-count=0xffffffffffffffff", "no-usable-key"],
@@ -89,6 +91,16 @@ test("more slots than can be asked take no longer than the library may", async (
   }
   module.behave();
   t.is(await use(registry, module.path), "signed");
+});
+
+test("objects without end, found when the keys are searched again, fail one signature", async (t) => {
+  const { module, registry } = await prepareBeside(t, []);
+  const provider = await registry.add(module.path, pinOf(""));
+  module.behave("epoch=2", "endless-find");
+  t.is(await sign(provider), "module-crashed");
+  module.behave("epoch=2");
+  t.is(await sign(provider), "signed");
+  t.is(module.calls().filter((call) => call === "initialize").length, 1);
 });
 
 test("a signature that is garbage is the client's to refuse, and the next one is good", async (t) => {

@@ -1,5 +1,6 @@
 /** The keys of a token, out of its objects (PKCS#11 v3.0, section 4). */
 import pkcs11js from "pkcs11js";
+import { Failure } from "../../protocol/failure.ts";
 import { encodePublicKey, type PublicKey } from "../../protocol/public-key.ts";
 import { trimZeros } from "../../protocol/wire.ts";
 import { type Cryptoki, edwardsKeyType, type Handle } from "./cryptoki.ts";
@@ -38,15 +39,15 @@ interface PrivateObject {
 
 /** How many objects are asked for at once. */
 const batch = 32;
-/** How many objects of a class are looked at: a library may never come to an end. */
-const mostObjects = 16_384;
+/** More of one class than a token has: whoever finds more than that finds them for ever. */
+const mostObjects = 65_536;
 const x509 = 0;
 
 /**
  * The keys of the token, each once, in the order of their CKA_ID: tokens list their objects in any
  * order, some in another one each time, and people look for a key where it was.
  * @param privateHidden whether private keys may be there that the session cannot see
- * @throws errors of the library, when it cannot search
+ * @throws errors of the library, when it cannot search; module-crashed, when it finds no end
  */
 export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boolean): TokenKey[] {
   const privates = findPrivateObjects(cryptoki, session);
@@ -179,12 +180,18 @@ function findObjects(cryptoki: Cryptoki, session: Handle, objectClass: number): 
     const handles: Handle[] = [];
     for (;;) {
       const some = cryptoki.C_FindObjects(session, batch);
+      if (some.length === 0) return handles;
+      if (some.length > batch || handles.length > mostObjects) throw tooManyObjects();
       handles.push(...some);
-      if (some.length === 0 || handles.length >= mostObjects) return handles;
     }
   } finally {
     cryptoki.C_FindObjectsFinal(session);
   }
+}
+
+function tooManyObjects(): Failure {
+  const hint = "Look for a newer version of the library.";
+  return new Failure("module-crashed", "The library finds more objects than a card has.", hint);
 }
 
 /** Reads an attribute of one object; undefined when the token does not give it. */
