@@ -63,9 +63,18 @@ export function returnValue(error: unknown): string | undefined {
  */
 export function libraryFailed(what: string, error: unknown): Failure {
   if (error instanceof Failure) return error;
-  const why = returnValue(error) ?? "an unknown error";
   const hint = "Try again; if it happens again, load the card again with: ssh-add -s LIB";
-  return new Failure("module-crashed", `${what} (${why}).`, hint);
+  return new Failure("module-crashed", `${what} (${valueText(error)}).`, hint);
+}
+
+/** The CKR_ value of an error by its name, or by its number, for those of the library's maker. */
+function valueText(error: unknown): string {
+  const value = returnValue(error);
+  if (value !== "CKR_VENDOR_DEFINED" || !(error instanceof Error)) {
+    return value ?? "an unknown error";
+  }
+  const code = "code" in error ? error.code : /:(\d+)$/.exec(error.message)?.[1];
+  return `error 0x${Number(code).toString(16)}`;
 }
 
 function notAModule(path: string, error: unknown): Failure {

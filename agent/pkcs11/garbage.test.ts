@@ -1,6 +1,6 @@
 import test from "ava";
 import { prepareBeside, use } from "./test-bystander.ts";
-import { eventually, isLoaded, sign } from "./test-hostile.ts";
+import { eventually, isLoaded, refused, sign } from "./test-hostile.ts";
 import { makeRegistry, pinOf } from "./test-registry.ts";
 
 /** What a library is told, and what becomes of loading it and signing with it. */
@@ -109,6 +109,32 @@ test("a signature that is garbage is the client's to refuse, and the next one is
   for (const byte of [0, 0xa5, 0xff]) {
     module.behave(`garbage-signature=${byte}`);
     t.is(await sign(provider), "garbage");
+  }
+  module.behave();
+  t.is(await sign(provider), "signed");
+});
+
+test("an error that has no name is told by its number", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, []);
+  for (const call of ["initialize", "slots", "open", "find-init", "find", "find-final"]) {
+    module.behave(`${call}-error=0xdeadbeef`);
+    const failure = await refused(t, registry.add(module.path, pinOf("")));
+    t.is(failure.code, "module-crashed", call);
+    t.regex(failure.message, /\(error 0xdeadbeef\)/, call);
+    t.is(await sign(bystander), "signed");
+  }
+  for (const call of ["close", "finalize", "slot-info", "session-info"]) {
+    module.behave(`${call}-error=0xffffffffffffffff`);
+    t.is(await use(registry, module.path), "signed", call);
+  }
+  module.behave("login", "login-error=0x80000009");
+  const failure = await refused(t, registry.add(module.path, pinOf("1234")));
+  t.regex(failure.message, /\(error 0x80000009\)/);
+  module.behave();
+  const provider = await registry.add(module.path, pinOf(""));
+  for (const call of ["sign-init", "sign"]) {
+    module.behave(`${call}-error=0x80000009`);
+    t.is(await sign(provider), "module-crashed");
   }
   module.behave();
   t.is(await sign(provider), "signed");
