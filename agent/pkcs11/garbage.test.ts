@@ -139,3 +139,40 @@ test("an error that has no name is told by its number", async (t) => {
   module.behave();
   t.is(await sign(provider), "signed");
 });
+
+test("labels of keys come as text that fits a line", async (t) => {
+  const { module, registry } = await prepareBeside(t, []);
+  for (const [words, comment] of [
+    ["label=\\x1b[31mred\\x0d\\x0assh-rsa AAAA", "\ufffd[31mred\ufffd\ufffdssh-rsa AAAA"],
+    ["label=\\xff\\xfeone\\xc3", "\ufffd\ufffdone\ufffd"],
+    ["label=caf\\xc3\\xa9 \\xf0\\x9f\\x94\\x91\\x00\\x00", "café 🔑"],
+    ["label=\\xc2\\x9b31m\\x7f", "\ufffd31m\ufffd"],
+    ["label-length=300000", "x".repeat(255)],
+  ] as const) {
+    module.behave(words);
+    const provider = await registry.add(module.path, pinOf(""));
+    t.is(provider.keys[0]?.comment, comment);
+    t.is(await sign(provider), "signed");
+  }
+  module.behave("label-length=200000", "keys=8");
+  t.is((await registry.add(module.path, pinOf(""))).keys.length, 8);
+});
+
+test("what a token says of itself comes as text that fits a line", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, []);
+  module.behave("token-label=\\x1b]0;title\\x07", "serial=\\xff1", "model=\\x9b\\x00rest");
+  const provider = await registry.add(module.path, pinOf(""));
+  t.like(provider.tokens[0], {
+    label: "\ufffd]0;title\ufffd",
+    manufacturer: "nobody",
+    model: "\ufffd",
+    serial: "\ufffd1",
+  });
+  t.is(await sign(provider), "signed");
+  t.is(await provider.state(), "ready");
+  module.behave("token-garbage");
+  const failure = await refused(t, makeRegistry(t).add(module.path, pinOf("1234")));
+  t.is(failure.code, "pin-locked"); // all its flags are set
+  t.is(await provider.state(), "card-absent");
+  t.is(await sign(bystander), "signed");
+});

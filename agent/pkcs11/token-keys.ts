@@ -5,6 +5,7 @@ import { encodePublicKey, type PublicKey } from "../../protocol/public-key.ts";
 import { trimZeros } from "../../protocol/wire.ts";
 import { type Cryptoki, edwardsKeyType, type Handle } from "./cryptoki.ts";
 import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./objects.ts";
+import { plainText } from "./text.ts";
 
 /** A key of which the token has, or seems to have, the private part. */
 export interface TokenKey {
@@ -209,8 +210,8 @@ function reader(cryptoki: Cryptoki, session: Handle, object: Handle): ReadAttrib
 }
 
 function readName(read: ReadAttribute): { id: Buffer; label: string } {
-  const label = read(pkcs11js.CKA_LABEL)?.toString("utf8") ?? "";
-  return { id: read(pkcs11js.CKA_ID) ?? Buffer.alloc(0), label: label.replace(/\0+$/, "") };
+  const label = read(pkcs11js.CKA_LABEL)?.toString("utf8").replace(/\0+$/, "") ?? "";
+  return { id: read(pkcs11js.CKA_ID) ?? Buffer.alloc(0), label: plainText(label) };
 }
 
 /** A CK_ULONG, in the machine's own order of bytes. */

@@ -7,6 +7,7 @@ import type { LoginKind } from "./inventory.ts";
 import type { Module } from "./module.ts";
 import { loginFailure, pinLocked } from "./refusals.ts";
 import { hasFlag, type SlotToken } from "./slot-token.ts";
+import { plainText } from "./text.ts";
 
 /** CKF_TOKEN_PRESENT, which the types of `pkcs11js` lack. */
 const tokenPresent = 1;
@@ -146,7 +147,7 @@ function isSame(one: TokenDescription, other: TokenDescription): boolean {
 /** PKCS#11 fills its texts with blanks; some libraries end them with a zero byte instead. */
 export function trimPadding(text: string): string {
   const end = text.indexOf("\0");
-  return (end < 0 ? text : text.slice(0, end)).trimEnd();
+  return plainText((end < 0 ? text : text.slice(0, end)).trimEnd());
 }
 
 /** Waits where this process may wait. @param ms milliseconds */
