@@ -115,7 +115,7 @@ test("a killed process is started again, once for all who wait", async (t) => {
 });
 
 test("a signature that hangs is given up, and the next one is made", async (t) => {
-  const { module, provider } = await loaded(t, [], { limits: { sign: 1500 } });
+  const { module, provider } = await loaded(t, [], { limits: { sign: 4000 } });
   module.behave("hang-sign");
   t.is(await sign(provider), "module-timeout");
   module.behave();

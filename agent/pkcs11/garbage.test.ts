@@ -1,7 +1,7 @@
 import test from "ava";
 import { prepareBeside, use } from "./test-bystander.ts";
 import { eventually, isLoaded, refused, sign } from "./test-hostile.ts";
-import { makeRegistry, pinOf } from "./test-registry.ts";
+import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
 /** What a library is told, and what becomes of loading it and signing with it. */
 type Cases = readonly (readonly [words: string, outcome: Awaited<ReturnType<typeof use>>])[];
@@ -103,12 +103,12 @@ test("objects without end, found when the keys are searched again, fail one sign
   t.is(module.calls().filter((call) => call === "initialize").length, 1);
 });
 
-test("a signature that is garbage is the client's to refuse, and the next one is good", async (t) => {
+test("a signature that is garbage is found out, and the next one is good", async (t) => {
   const { module, registry } = await prepareBeside(t, []);
   const provider = await registry.add(module.path, pinOf(""));
   for (const byte of [0, 0xa5, 0xff]) {
     module.behave(`garbage-signature=${byte}`);
-    t.is(await sign(provider), "garbage");
+    t.is(await sign(provider), "module-crashed");
   }
   module.behave();
   t.is(await sign(provider), "signed");
@@ -169,10 +169,10 @@ test("what a token says of itself comes as text that fits a line", async (t) => 
     serial: "\ufffd1",
   });
   t.is(await sign(provider), "signed");
-  t.is(await provider.state(), "ready");
+  t.is(await stateOf(provider), "ready");
   module.behave("token-garbage");
   const failure = await refused(t, makeRegistry(t).add(module.path, pinOf("1234")));
   t.is(failure.code, "pin-locked"); // all its flags are set
-  t.is(await provider.state(), "card-absent");
+  t.is(await stateOf(provider), "card-absent");
   t.is(await sign(bystander), "signed");
 });

@@ -2,7 +2,7 @@ import test from "ava";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { prepareBeside, signsMeanwhile } from "./test-bystander.ts";
 import { eventually, isLoaded, refused, sign } from "./test-hostile.ts";
-import { makeRegistry, pinOf } from "./test-registry.ts";
+import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
 /** Waits until the library hangs in a call. */
 function hangs(module: HostileModule, word: string): Promise<boolean> {
@@ -109,7 +109,7 @@ test("a library that hangs when it is asked for its state delays nobody else", a
   const provider = await registry.add(module.path, pinOf(hostilePin));
   for (const call of ["slot-info", "token", "session-info"]) {
     module.behave("login", `hang-${call}`);
-    const pending = provider.state();
+    const pending = stateOf(provider);
     t.true(await hangs(module, `hang-${call}`));
     await signsMeanwhile(t, bystander, pending);
     module.behave("login");

@@ -44,6 +44,8 @@ export function nativeLogin(path: string, cryptoki: Cryptoki): Login {
   const address: unknown = koffi.decode(list[0], offset, "void *");
   const number = koffi.types.ulong;
   const prototype = koffi.proto(number, [number, number, "const uint8_t *", number]);
+  if (address === null)
+    return () => Promise.reject(returnValueError(pkcs11js.CKR_FUNCTION_NOT_SUPPORTED));
   const login: KoffiFunc<(...values: unknown[]) => unknown> = koffi.decode(address, prototype);
   return async (session, user, pin) => {
     const handle: unknown = koffi.decode(session, number);

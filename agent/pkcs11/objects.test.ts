@@ -40,6 +40,28 @@ test("an EC point that is not on its curve, of another curve or compressed is pa
   t.is(ecPublicKey(Buffer.from("06052b8104000a", "hex"), point), undefined);
 });
 
+test("a curve is known by its parameters, where they stand in place of its name", (t) => {
+  for (const curve of curveNames) {
+    const { publicKey } = generateKeyPairSync("ec", {
+      namedCurve: curves[curve].jwk,
+      paramEncoding: "explicit",
+    });
+    const der = publicKey.export({ format: "der", type: "spki" });
+    const algorithm = der.indexOf(Buffer.from("06072a8648ce3d0201", "hex")) + 9;
+    const params = der.subarray(algorithm, algorithm + derLength(der.subarray(algorithm)));
+    const point = Buffer.concat([Buffer.of(4), jwkPart(publicKey, "x"), jwkPart(publicKey, "y")]);
+    t.deepEqual(ecPublicKey(params, point), { type: "ecdsa", curve, point });
+    t.is(ecPublicKey(params.subarray(0, 60), point), undefined);
+  }
+});
+
+/** How long the DER value at the beginning is, with its header. */
+function derLength(der: Buffer): number {
+  const short = der[1] ?? 0;
+  if (short < 0x80) return 2 + short;
+  return 2 + (short & 0x7f) + der.readUIntBE(2, short & 0x7f);
+}
+
 test("Ed25519 is known by its OID, its PKCS#11 name and the old OID of GnuPG", (t) => {
   const { publicKey } = generateKeyPairSync("ed25519");
   const raw = jwkPart(publicKey, "x");

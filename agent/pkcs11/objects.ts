@@ -44,12 +44,54 @@ export function ecPublicKey(
   point: Buffer | undefined,
 ): PublicKey | undefined {
   if (params === undefined || point === undefined) return undefined;
-  const curve = Object.values(curves).find(({ oid }) => oid.equals(params));
+  const curve =
+    Object.values(curves).find(({ oid }) => oid.equals(params)) ?? explicitCurve(params);
   if (curve === undefined) return edwardsPublicKey(params, point);
   const length = 1 + 2 * curve.bytes;
   const raw = point.length === length ? point : octets(point);
   if (raw === undefined || raw.length !== length || raw[0] !== 4) return undefined;
   return usable({ type: "ecdsa", curve: curve.name, point: raw });
+}
+
+/**
+ * The curve whose field and order stand in ECParameters (RFC 3279, section 2.3.5), which some
+ * libraries give in place of the curve's name.
+ */
+function explicitCurve(params: Buffer) {
+  if (params[0] !== 0x30) return undefined;
+  return Object.values(curves).find(({ name }) => {
+    const { prime, order } = fieldsAndOrders[name];
+    return [prime, order].every((number) => params.includes(derInteger(number)));
+  });
+}
+
+/** The prime of each curve's field and the order of its base point (FIPS 186-4, appendix D.1.2). */
+const fieldsAndOrders: Readonly<Record<CurveName, { prime: bigint; order: bigint }>> = {
+  nistp256: {
+    prime: 2n ** 256n - 2n ** 224n + 2n ** 192n + 2n ** 96n - 1n,
+    order: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+  },
+  nistp384: {
+    prime: 2n ** 384n - 2n ** 128n - 2n ** 96n + 2n ** 32n - 1n,
+    order:
+      0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+  },
+  nistp521: {
+    prime: 2n ** 521n - 1n,
+    order:
+      2n ** 521n -
+      2n ** 264n +
+      0xfa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n,
+  },
+};
+
+/** A positive INTEGER in DER, of less than 128 bytes. */
+function derInteger(number: bigint): Buffer {
+  const hex = number.toString(16);
+  const magnitude = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex");
+  const isSigned = (magnitude[0] ?? 0) >= 0x80;
+  const content = isSigned ? Buffer.concat([Buffer.of(0), magnitude]) : magnitude;
+  return Buffer.concat([Buffer.of(0x02, content.length), content]);
 }
 
 function edwardsPublicKey(params: Buffer, point: Buffer): PublicKey | undefined {

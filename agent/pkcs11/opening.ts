@@ -24,8 +24,9 @@ export interface Opening {
 
 /**
  * Opens every token that can be; if none can, the first one says why. The PIN is tried once with
- * each token that asks for one. Among several tokens, one that a wrong PIN would lock is left alone:
- * the PIN is not for all of them.
+ * each token that asks for one. It may not be for all of them, so those that have seen a wrong one
+ * come last, and are left alone when the PIN was another token's, or when a wrong one would lock
+ * them.
  * @param pin UTF-8, or empty
  * @throws {Failure} no-token, what `logIn` throws; pin-required and no-usable-key for tokens whose
  *   keys cannot be seen
@@ -36,19 +37,21 @@ export async function openTokens(
   pin: Buffer,
 ): Promise<Token[]> {
   const found = selection.tokens(opening.module, presentTokens(opening.module));
+  const isShared = found.length > 1 && pin.length > 0;
   const all = new Set<TokenAccess>();
-  const opened: Token[] = [];
-  const failures: unknown[] = [];
-  for (const token of found) {
+  const opened = new Map<SlotToken, Token>();
+  const failures = new Map<SlotToken, unknown>();
+  for (const token of isShared ? [...found].sort(byTries) : found) {
     try {
-      if (found.length > 1 && pin.length > 0) refuseLastTry(token);
-      opened.push(await openToken(opening, token, selection, pin, all));
+      if (isShared) spareTries(token, opened.size > 0);
+      opened.set(token, await openToken(opening, token, selection, pin, all));
     } catch (error) {
-      failures.push(error);
+      failures.set(token, error);
     }
   }
-  if (opened.length === 0) throw failures[0];
-  return opened;
+  const inOrder = found.flatMap((token) => opened.get(token) ?? []);
+  if (inOrder.length > 0) return inOrder;
+  throw found.map((token) => failures.get(token)).find((failure) => failure !== undefined);
 }
 
 /** The tokens and keys that another process has found, before anything is asked of the library. */
@@ -96,8 +99,23 @@ async function openToken(
   }
 }
 
-function refuseLastTry(token: SlotToken): void {
-  if (loginKind(token) !== "pin" || !hasFlag(token, pkcs11js.CKF_USER_PIN_FINAL_TRY)) return;
+/** Tokens that have seen a wrong PIN come last. */
+function byTries(one: SlotToken, other: SlotToken): number {
+  return Number(hasSeenWrongPin(one)) - Number(hasSeenWrongPin(other));
+}
+
+function hasSeenWrongPin(token: SlotToken): boolean {
+  return hasFlag(token, pkcs11js.CKF_USER_PIN_COUNT_LOW | pkcs11js.CKF_USER_PIN_FINAL_TRY);
+}
+
+/** @param isAnothers whether another token has taken the PIN */
+function spareTries(token: SlotToken, isAnothers: boolean): void {
+  if (loginKind(token) !== "pin") return;
+  if (isAnothers && hasSeenWrongPin(token)) {
+    const sentence = `The card ${tokenName(token.description)} was left alone: the PIN is another's.`;
+    throw new Failure("pin-required", sentence);
+  }
+  if (!hasFlag(token, pkcs11js.CKF_USER_PIN_FINAL_TRY)) return;
   throw new Failure(
     "pin-last-try",
     `The card ${tokenName(token.description)} has one try for its PIN left, and was left alone.`,

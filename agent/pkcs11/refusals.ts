@@ -38,6 +38,7 @@ const final: ReadonlySet<string | undefined> = new Set([
   "CKR_DATA_INVALID",
   "CKR_BUFFER_TOO_SMALL",
   "CKR_FUNCTION_NOT_SUPPORTED",
+  "CKR_PIN_LOCKED",
 ]);
 
 /** Whether an error tells that sessions are lost: they can be opened again. */
@@ -155,6 +156,8 @@ export function signFailure(
       return alwaysAuthenticate
         ? pinRequiredEachTime(description, token)
         : pinRequired(description, token);
+    case "CKR_PIN_LOCKED":
+      return pinLocked(token);
     case "CKR_FUNCTION_REJECTED":
     case "CKR_FUNCTION_CANCELED":
     case "CKR_CANCEL":

@@ -3,7 +3,7 @@ import test from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { prepareBeside, use } from "./test-bystander.ts";
 import { eventually, findProcess, isLoaded, readProc, refused, sign } from "./test-hostile.ts";
-import { makeRegistry, pinOf } from "./test-registry.ts";
+import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
 /** The sockets of a process, as /proc/net/tcp numbers them. */
 function socketsOf(pid: number): string[] {
@@ -27,7 +27,7 @@ test("a library that prints in every call disturbs nobody", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, ["login", ...words]);
   const provider = await registry.add(module.path, pinOf(hostilePin));
   t.is(await sign(provider), "signed");
-  t.is(await provider.state(), "ready");
+  t.is(await stateOf(provider), "ready");
   t.is(await sign(bystander), "signed");
   await registry.remove(module.path);
   t.false(isLoaded(module.path));
@@ -55,7 +55,7 @@ test("a library that writes to all descriptors is refused for that", async (t) =
 });
 
 test("half a message on the agent's descriptor holds up nothing but its own library", async (t) => {
-  const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 1500 } });
+  const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 4000 } });
   const provider = await registry.add(module.path, pinOf(""));
   module.behave("write-sign=3", "write-bytes=\\x00\\x01\\x00\\x00\\x02");
   const pending = sign(provider);
@@ -94,7 +94,7 @@ test("a library whose threads are busy signs, and goes when it is unloaded", asy
   const { module, registry, bystander } = await prepareBeside(t, ["threads-initialize=3"]);
   const provider = await registry.add(module.path, pinOf(""));
   t.is(await sign(provider), "signed");
-  t.is(await provider.state(), "ready");
+  t.is(await stateOf(provider), "ready");
   t.is(await sign(bystander), "signed");
   await registry.remove(module.path);
   t.false(isLoaded(module.path));
@@ -151,7 +151,7 @@ for (const [name, number, expected] of [
 }
 
 test("a library that stops its process is ended when its time is over", async (t) => {
-  const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 1500 } });
+  const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 4000 } });
   const provider = await registry.add(module.path, pinOf(""));
   module.behave("raise-sign=19"); // SIGSTOP
   t.is(await sign(provider), "module-timeout");

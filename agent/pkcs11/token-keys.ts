@@ -70,8 +70,8 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
     keys.set(name, {
       publicKey,
       keyBlob,
-      label: own?.label || label,
-      labels: own === undefined ? [label] : [own.label, label],
+      label: label || (own?.label ?? ""),
+      labels: own === undefined ? [label] : [label, own.label],
       id,
       handle: own?.handle,
       alwaysAuthenticate: own?.alwaysAuthenticate ?? false,

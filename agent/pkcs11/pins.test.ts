@@ -1,0 +1,284 @@
+import test, { type ExecutionContext } from "ava";
+import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
+import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
+import { Failure } from "../../protocol/failure.ts";
+import type { CardHolder } from "./provider.ts";
+import { killHelper, loaded, refused, sign } from "./test-hostile.ts";
+import { makeRegistry, nobody, pinOf, stateOf, type TestOptions } from "./test-registry.ts";
+
+/** Somebody who gives these answers, one after the other; the last one for all that follow. */
+function person(...answers: (string | undefined)[]) {
+  const asked: { token: TokenDescription; isLastTry: boolean }[] = [];
+  const given: Buffer[] = [];
+  const holder: CardHolder = {
+    ...nobody,
+    async askPin(token, isLastTry) {
+      asked.push({ token, isLastTry });
+      const answer = answers[Math.min(asked.length, answers.length) - 1];
+      if (answer === undefined) return undefined;
+      const pin = pinOf(answer);
+      given.push(pin);
+      return pin;
+    },
+  };
+  return { holder, asked, given };
+}
+
+/** How often the library was given a PIN. */
+function logins(module: HostileModule): number {
+  return module.calls().filter((call) => /^login.* with a PIN/.test(call)).length;
+}
+
+/** A card that was logged in to when it was loaded, and has forgotten that since. */
+async function forgetful(t: ExecutionContext, options: TestOptions = {}, ...words: string[]) {
+  const prepared = await loaded(t, ["login", ...words], options);
+  prepared.module.behave("login", "lose-login", ...words);
+  return prepared;
+}
+
+test("a card that has forgotten its login is asked for once, by its name", async (t) => {
+  const { module, provider } = await forgetful(t);
+  const { holder, asked, given } = person(hostilePin);
+  t.is(await sign(provider, holder), "signed");
+  t.is(await sign(provider, holder), "signed");
+  t.deepEqual(
+    asked.map(({ token, isLastTry }) => [token.label, isLastTry]),
+    [["hostile", false]],
+  );
+  t.is(logins(module), 2);
+  t.true(given.every((pin) => pin.every((byte) => byte === 0)));
+});
+
+test("whoever cannot be asked, or does not answer, is told that the PIN is missing", async (t) => {
+  const { module, provider } = await forgetful(t);
+  t.is(await sign(provider), "pin-required");
+  t.is(await stateOf(provider), "pin-needed");
+  const silent = person(undefined);
+  t.is(await sign(provider, silent.holder), "pin-required");
+  t.is(silent.asked.length, 1);
+  const error = await refused(t, provider.sign(...request(provider), nobody));
+  t.is(error.hint, `Load the card again with its PIN: ssh-add -s ${module.path}`);
+  t.is(logins(module), 1);
+});
+
+test("all who sign at once share one question", async (t) => {
+  const { module, provider } = await forgetful(t);
+  const { holder, asked } = person(hostilePin);
+  const results = await Promise.all(Array.from({ length: 8 }, () => sign(provider, holder)));
+  t.deepEqual(new Set(results), new Set(["signed"]));
+  t.is(asked.length, 1);
+  t.is(logins(module), 2);
+});
+
+test("a wrong PIN is tried once, for all who wait", async (t) => {
+  const { module, provider } = await forgetful(t, {}, "tries=3");
+  const { holder, asked } = person("0000");
+  const results = await Promise.all(Array.from({ length: 8 }, () => sign(provider, holder)));
+  t.deepEqual(new Set(results), new Set(["pin-incorrect"]));
+  t.is(asked.length, 1);
+  t.is(logins(module), 2);
+});
+
+test("before the last try the question says so, and a locked PIN is not asked for", async (t) => {
+  const { module, provider } = await forgetful(t, {}, "tries=3");
+  const wrong = person("0000", "1111", "2222", hostilePin);
+  t.is(await sign(provider, wrong.holder), "pin-incorrect");
+  t.is(await sign(provider, wrong.holder), "pin-last-try");
+  t.is(await sign(provider), "pin-last-try");
+  t.is(await sign(provider, wrong.holder), "pin-locked");
+  t.is(await sign(provider, wrong.holder), "pin-locked");
+  t.deepEqual(
+    wrong.asked.map(({ isLastTry }) => isLastTry),
+    [false, false, true],
+  );
+  t.is(logins(module), 4);
+});
+
+test("a process that has ended is started again, and the PIN asked for", async (t) => {
+  const { module, provider } = await loaded(t, ["login"]);
+  await killHelper(provider);
+  const { holder, asked } = person(hostilePin);
+  t.is(await sign(provider), "pin-required");
+  t.is(await sign(provider, holder), "signed");
+  t.is(await sign(provider), "signed");
+  t.is(asked.length, 1);
+  t.is(logins(module), 2);
+});
+
+test("a library that has lost the way to its cards is started again", async (t) => {
+  for (const how of ["0x30", "5", "6", "empty"]) {
+    const { module, provider } = await loaded(t, []);
+    module.behave(`needs-restart=${how}`);
+    t.is(await sign(provider), "signed", how);
+    t.is(await stateOf(provider), "ready", how);
+    module.behave(`needs-restart=${how},2`);
+    const many = await Promise.all(Array.from({ length: 8 }, () => sign(provider)));
+    t.deepEqual(new Set(many), new Set(["signed"]), how);
+  }
+});
+
+test("a library that was started again has its cards logged in to with the PIN that is kept", async (t) => {
+  const { module, provider } = await loaded(t, ["login"], { keepPin: 3600 });
+  module.behave("login", "needs-restart=0x30");
+  t.is(await sign(provider), "signed");
+  t.is(logins(module), 2);
+});
+
+test("with a PIN that is kept, a card that has forgotten its login is no matter", async (t) => {
+  const { module, provider } = await forgetful(t, { keepPin: 3600 });
+  t.is(await sign(provider), "signed");
+  module.behave("login", "absent");
+  t.is(await sign(provider), "token-removed");
+  module.behave("login", "epoch=2");
+  t.is(await stateOf(provider), "ready");
+  const many = await Promise.all(Array.from({ length: 8 }, () => sign(provider)));
+  t.deepEqual(new Set(many), new Set(["signed"]));
+  t.is(logins(module), 3);
+});
+
+test("whatever error a card without login gives, the PIN that is kept mends it", async (t) => {
+  for (const value of ["0x30", "5", "6"]) {
+    const { module, provider } = await loaded(t, ["login"], { keepPin: 3600 });
+    module.behave("login", "lose-login", `lose-login-error=${value}`);
+    t.is(await sign(provider), "signed", value);
+  }
+});
+
+test("a PIN that is kept is forgotten when it is told to, and asked for again", async (t) => {
+  const { module, provider, registry } = await loaded(t, ["login"], { keepPin: 3600 });
+  registry.forgetPins();
+  t.is(await sign(provider), "signed"); // the login holds
+  module.behave("login", "lose-login");
+  t.is(await sign(provider), "pin-required");
+  const { holder } = person(hostilePin);
+  t.is(await sign(provider, holder), "signed");
+  module.behave("login", "lose-login=2");
+  t.is(await sign(provider), "signed"); // it is kept again
+});
+
+test("a PIN that is kept is forgotten when another card is in its place", async (t) => {
+  const { module, provider } = await loaded(t, ["login"], { keepPin: 3600 });
+  module.behave("login", "serial=2", "epoch=2");
+  t.is(await sign(provider), "token-removed");
+  module.behave("login", "epoch=3");
+  t.is(await sign(provider), "pin-required");
+  t.is(logins(module), 1);
+});
+
+test("a PIN that is kept and refused is forgotten, and not tried again", async (t) => {
+  const { module, provider } = await loaded(t, ["login"], { keepPin: 3600 });
+  module.behave("login", "lose-login", "pin=9876");
+  t.is(await sign(provider), "pin-required");
+  t.is(await sign(provider), "pin-required");
+  t.is(logins(module), 2);
+  const { holder } = person("9876");
+  t.is(await sign(provider, holder), "signed");
+});
+
+test("a PIN that is kept is not tried when a wrong one would lock the card", async (t) => {
+  const { module, provider } = await loaded(t, ["login", "tries=3"], { keepPin: 3600 });
+  for (const code of ["pin-incorrect", "pin-last-try"] as const) {
+    t.is((await refused(t, makeRegistry(t).add(module.path, pinOf("0000")))).code, code);
+  }
+  module.behave("login", "tries=3", "lose-login");
+  t.is(await sign(provider), "pin-last-try");
+  t.is(logins(module), 3);
+  const { holder, asked } = person(hostilePin);
+  t.is(await sign(provider, holder), "signed");
+  t.deepEqual(
+    asked.map(({ isLastTry }) => isLastTry),
+    [true],
+  );
+});
+
+test("a key that wants its PIN each time asks each time", async (t) => {
+  const { module, provider } = await loaded(t, ["login", "always-authenticate"]);
+  t.is(await sign(provider), "pin-required");
+  const { holder, asked } = person(hostilePin);
+  const results = await Promise.all(Array.from({ length: 3 }, () => sign(provider, holder)));
+  t.deepEqual(new Set(results), new Set(["signed"]));
+  t.is(asked.length, 3);
+  t.is(logins(module), 4);
+  t.is(await sign(provider, person("0000").holder), "pin-incorrect");
+  t.is(logins(module), 5);
+});
+
+test("a key that wants its PIN each time gets the one that is kept", async (t) => {
+  const { module, provider } = await loaded(t, ["login", "always-authenticate"], { keepPin: 3600 });
+  for (let at = 0; at < 3; at++) t.is(await sign(provider), "signed");
+  module.behave("login", "always-authenticate", "lose-login");
+  t.is(await sign(provider), "signed");
+  module.behave("login", "always-authenticate", "pin=9876");
+  t.is(await sign(provider), "pin-incorrect");
+  t.is(await sign(provider), "pin-required");
+});
+
+test("a key that wants its PIN each time asks at the token's own pad", async (t) => {
+  const { module, provider } = await loaded(t, ["pad", "always-authenticate"]);
+  const { holder, asked } = person(hostilePin);
+  for (let at = 0; at < 3; at++) t.is(await sign(provider, holder), "signed");
+  module.behave("pad", "always-authenticate", "lose-login");
+  t.is(await sign(provider, holder), "signed");
+  t.is(asked.length, 0);
+  t.is(logins(module), 0);
+});
+
+test("only the token that needs its PIN is asked for, and gets it", async (t) => {
+  const words = ["tokens=2", "login", "pin-2=5678"];
+  const { module, provider } = await loaded(t, ["tokens=2", "login"]);
+  t.is(provider.tokens.length, 2);
+  module.behave(...words, "lose-login");
+  const { holder, asked } = person("5678");
+  const second = provider.keys.find(({ token }) => token.serial === provider.tokens[1]?.serial);
+  t.truthy(second);
+  await t.notThrowsAsync(
+    provider.sign(second?.keyBlob ?? Buffer.alloc(0), "ecdsa-sha2-nistp256", data, holder),
+  );
+  t.is(asked.length, 1);
+  t.is(asked[0]?.token.serial, provider.tokens[1]?.serial);
+  t.is(logins(module), 3);
+});
+
+test("what was removed while somebody looked for the PIN is not signed", async (t) => {
+  const { provider, registry, module } = await forgetful(t);
+  const gone: CardHolder = {
+    ...nobody,
+    async askPin() {
+      await registry.removeAll();
+      return pinOf(hostilePin);
+    },
+  };
+  t.is(await sign(provider, gone), "not-loaded");
+  t.is(logins(module), 1);
+  const failing: CardHolder = {
+    ...nobody,
+    askPin: () => Promise.reject(new Failure("locked", "The agent was locked meanwhile.")),
+  };
+  const again = await registry.add(module.path, pinOf(hostilePin));
+  module.behave("login", "lose-login=2");
+  t.is(await sign(again, failing), "locked");
+});
+
+test("a signature that takes its time is told of, until it is there", async (t) => {
+  const { module, provider } = await loaded(t, [], { limits: { notice: 50 } });
+  const notices: string[] = [];
+  const watching: CardHolder = {
+    ...nobody,
+    notify: ({ label }) => {
+      notices.push(`touch ${label}`);
+      module.behave();
+      return () => notices.push("done");
+    },
+  };
+  module.behave("hang-sign");
+  t.is(await sign(provider, watching), "signed");
+  t.deepEqual(notices, ["touch hostile", "done"]);
+});
+
+const data = Buffer.from("what is signed");
+
+/** The arguments of a signature with the only key. */
+function request(provider: Awaited<ReturnType<typeof loaded>>["provider"]) {
+  const keyBlob = provider.keys[0]?.keyBlob ?? Buffer.alloc(0);
+  return [keyBlob, "ecdsa-sha2-nistp256", data] as const;
+}
