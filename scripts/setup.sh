@@ -32,8 +32,26 @@ programs_of() {
     dropbear-bin) echo dbclient ;;
     gnome-keyring) echo gnome-keyring-daemon ;;
     dbus-daemon) echo dbus-daemon dbus-run-session ;;
+    tpm2-tools) echo tpm2 ;;
     *) echo "$1" ;;
   esac
+}
+
+# Those that have no program are known by a library.
+library_of() {
+  case $1 in
+    ykcs11) echo libykcs11.so ;;
+    vsmartcard-vpcd) echo pcsc/drivers/serial/libifdvpcd.so ;;
+    p11-kit-modules) echo p11-kit-proxy.so ;;
+    libtpm2-pkcs11-1) echo libtpm2_pkcs11.so.1 ;;
+  esac
+}
+
+has_library() {
+  for folder in /usr/lib /usr/lib64 /usr/lib/*-linux-gnu /usr/local/lib; do
+    if [ -e "$folder/$1" ]; then return 0; fi
+  done
+  return 1
 }
 
 # Programs for administrators are often not in the PATH of others.
@@ -47,7 +65,7 @@ has_python_module() {
 sys.exit(util.find_spec(sys.argv[1]) is None)' "$1" 2>/dev/null
 }
 
-# Of the Debian packages given, those that lack a program, or a module of Python.
+# Of the Debian packages given, those that lack a program, a library, or a module of Python.
 missing_of() {
   for package in "$@"; do
     case $package in
@@ -60,6 +78,11 @@ missing_of() {
         continue
         ;;
     esac
+    library=$(library_of "$package")
+    if [ -n "$library" ]; then
+      has_library "$library" || echo "$package"
+      continue
+    fi
     for program in $(programs_of "$package"); do
       if ! has_program "$program"; then
         echo "$package"
@@ -148,6 +171,13 @@ install_debian_packages() {
   # What was not started now would still be at the next boot.
   case " $* " in
     *' openssh-server '*) as_root systemctl --quiet disable ssh >/dev/null 2>&1 || : ;;
+  esac
+  case " $* " in
+    *' pcscd '*) as_root systemctl --quiet disable pcscd.socket pcscd.service >/dev/null 2>&1 || : ;;
+  esac
+  # Any pcscd of this system would have its reader listen on all interfaces.
+  case " $* " in
+    *' vsmartcard-vpcd '*) as_root sed -i 's/^[^#]/#&/' /etc/reader.conf.d/vpcd || : ;;
   esac
   for unit in $(user_units); do
     case " $units_before " in
