@@ -37,6 +37,13 @@ export type WhenLate = "kill" | "leave";
 
 const agentDescriptor = 3;
 
+/** The processes that run. They end with the agent by themselves, but their groups would not. */
+const running = new Set<Helper>();
+
+function endRunning(): void {
+  for (const helper of running) helper.kill();
+}
+
 /** A child process of a provider. */
 export class Helper {
   /** Resolves when the process has ended. */
@@ -63,9 +70,11 @@ export class Helper {
       detached: true,
       stdio: ["ignore", "ignore", stderr, "pipe"],
     });
+    if (running.size === 0) process.once("exit", endRunning);
+    running.add(this);
     this.ended = new Promise((resolve) => {
       this.#child.once("exit", (code, signal) => {
-        this.#killAll(); // what the library has started does not outlive it
+        this.kill(); // what the library has started does not outlive it
         this.#fail(this.#verdict ?? crashed(path, code, signal));
         resolve();
       });
@@ -124,11 +133,22 @@ export class Helper {
     if (this.#end === undefined) {
       this.#verdict ??= new Failure("not-loaded", `The library ${this.#path} was unloaded.`);
       this.#send({ type: "finish", id: 0 });
-      const timer = setTimeout(() => this.#killAll(), limit);
+      const timer = setTimeout(() => this.kill(), limit);
       await this.ended;
       clearTimeout(timer);
     }
     this.#socket.destroy();
+  }
+
+  /** Kills the process and all of its group, which it leads: no process of others is in it. */
+  kill(): void {
+    const { pid } = this.#child;
+    if (pid === undefined || this.#end !== undefined) return; // the number may be another's by now
+    try {
+      process.kill(-pid, "SIGKILL");
+    } catch {
+      // nobody is left
+    }
   }
 
   #send(request: HelperRequest): void {
@@ -154,8 +174,8 @@ export class Helper {
       }
     });
     // A library that closes descriptors which are not its own takes its process with it.
-    this.#socket.on("close", () => this.#killAll());
-    this.#socket.on("error", () => this.#killAll());
+    this.#socket.on("close", () => this.kill());
+    this.#socket.on("error", () => this.kill());
   }
 
   #take(reply: HelperReply): void {
@@ -178,22 +198,13 @@ export class Helper {
 
   #kill(verdict: Failure): void {
     this.#verdict ??= verdict;
-    this.#killAll();
-  }
-
-  /** Kills the process and all of its group, which it leads: no process of others is in it. */
-  #killAll(): void {
-    const { pid } = this.#child;
-    if (pid === undefined || this.#end !== undefined) return; // the number may be another's by now
-    try {
-      process.kill(-pid, "SIGKILL");
-    } catch {
-      // nobody is left
-    }
+    this.kill();
   }
 
   #fail(failure: Failure): void {
     this.#end ??= failure;
+    running.delete(this);
+    if (running.size === 0) process.off("exit", endRunning);
     for (const pending of this.#pending.values()) {
       clearTimeout(pending.timer);
       pending.reject(failure);
