@@ -18,28 +18,34 @@ function processesWith(path: string): number[] {
 }
 
 for (const call of ["constructor", "load", "initialize", "find", "sign"]) {
-  test(`a child that a library leaves behind in ${call} goes with its library`, async (t) => {
-    const { module, registry, bystander } = await prepareBeside(t, [`fork-${call}`]);
-    const provider = await registry.add(module.path, pinOf(""));
-    t.is(await sign(provider), "signed");
-    t.true(await eventually(() => module.children().some(isRunning)));
-    await registry.remove(module.path);
-    t.true(await childrenEnd(module));
-    t.is(await sign(bystander), "signed");
-  });
+  test.serial(
+    `a child that a library leaves behind in ${call} goes with its library`,
+    async (t) => {
+      const { module, registry, bystander } = await prepareBeside(t, [`fork-${call}`]);
+      const provider = await registry.add(module.path, pinOf(""));
+      t.is(await sign(provider), "signed");
+      t.true(await eventually(() => module.children().some(isRunning)));
+      await registry.remove(module.path);
+      t.true(await childrenEnd(module));
+      t.is(await sign(bystander), "signed");
+    },
+  );
 }
 
 for (const call of ["finalize", "atexit", "destructor"]) {
-  test(`a child that a library leaves behind at its end, in ${call}, goes as well`, async (t) => {
-    const { module, registry } = await prepareBeside(t, [`fork-${call}`]);
-    await registry.add(module.path, pinOf(""));
-    await registry.remove(module.path);
-    t.true(await childrenEnd(module));
-  });
+  test.serial(
+    `a child that a library leaves behind at its end, in ${call}, goes as well`,
+    async (t) => {
+      const { module, registry } = await prepareBeside(t, [`fork-${call}`]);
+      await registry.add(module.path, pinOf(""));
+      await registry.remove(module.path);
+      t.true(await childrenEnd(module));
+    },
+  );
 }
 
 test("a child that was left behind goes with a library that crashes, hangs or is killed", async (t) => {
-  const limits = { sign: 1500 };
+  const limits = { sign: 4000 };
   const { module, registry, bystander } = await prepareBeside(t, ["fork-initialize"], { limits });
   const provider = await registry.add(module.path, pinOf(""));
   await killHelper(provider);
@@ -71,7 +77,7 @@ test("a child that was left behind goes with an agent that ends by a signal", as
   t.true(await childrenEnd(module));
 });
 
-test("a child that leaves its group holds nobody up", async (t) => {
+test.serial("a child that leaves its group holds nobody up", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, ["fork-initialize=away"]);
   const provider = await registry.add(module.path, pinOf(""));
   t.is(await sign(provider), "signed");

@@ -10,7 +10,7 @@ function hangs(module: HostileModule, word: string): Promise<boolean> {
 }
 
 for (const way of ["hang", "spin"]) {
-  test(`while a library is loaded and ${way}s, in any call, others sign`, async (t) => {
+  test.serial(`while a library is loaded and ${way}s, in any call, others sign`, async (t) => {
     const { module, registry, bystander } = await prepareBeside(t, []);
     for (const call of ["constructor", "load", "initialize", "slots", "token", "open", "login"]) {
       module.behave("login", `${way}-${call}`);
@@ -22,7 +22,7 @@ for (const way of ["hang", "spin"]) {
     }
   });
 
-  test(`while a library finds its keys and ${way}s, in any call, others sign`, async (t) => {
+  test.serial(`while a library finds its keys and ${way}s, in any call, others sign`, async (t) => {
     const { module, registry, bystander } = await prepareBeside(t, []);
     for (const call of ["find-init", "find", "find-final", "attribute"]) {
       module.behave(`${way}-${call}`);
@@ -34,7 +34,7 @@ for (const way of ["hang", "spin"]) {
     }
   });
 
-  test(`while a library signs and ${way}s, others sign`, async (t) => {
+  test.serial(`while a library signs and ${way}s, others sign`, async (t) => {
     const { module, registry, bystander } = await prepareBeside(t, []);
     const provider = await registry.add(module.path, pinOf(""));
     for (const call of ["sign-init", "sign"]) {
@@ -48,7 +48,7 @@ for (const way of ["hang", "spin"]) {
     t.is(module.calls().filter((call) => call === "initialize").length, 1);
   });
 
-  test(`while a library is unloaded and ${way}s, in any call, others sign`, async (t) => {
+  test.serial(`while a library is unloaded and ${way}s, in any call, others sign`, async (t) => {
     const limits = { close: 20_000 };
     const { module, registry, bystander } = await prepareBeside(t, [], { limits });
     for (const call of ["finalize", "atexit", "destructor"]) {
@@ -66,7 +66,7 @@ for (const way of ["hang", "spin"]) {
 
 test("a library that hangs when it is loaded is ended when its time is over", async (t) => {
   const { module, bystander } = await prepareBeside(t, []);
-  const impatient = makeRegistry(t, { limits: { load: 700 } });
+  const impatient = makeRegistry(t, { limits: { load: 1500 } });
   for (const call of ["constructor", "token", "login", "find", "attribute"]) {
     module.behave("login", `hang-${call}`);
     const failure = await refused(t, impatient.add(module.path, pinOf(hostilePin)));
@@ -80,7 +80,7 @@ test("a library that hangs when it is loaded is ended when its time is over", as
 });
 
 test("a library that hangs when it begins to sign is ended when its time is over", async (t) => {
-  const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 1500 } });
+  const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 4000 } });
   const provider = await registry.add(module.path, pinOf(""));
   module.behave("hang-sign-init");
   const many = Array.from({ length: 3 }, () => sign(provider));
@@ -91,23 +91,26 @@ test("a library that hangs when it begins to sign is ended when its time is over
   t.is(await sign(provider), "signed");
 });
 
-test("a library that hangs when it is unloaded is ended when its time is over", async (t) => {
-  const { module, registry, bystander } = await prepareBeside(t, [], { limits: { close: 300 } });
-  for (const call of ["finalize", "atexit", "destructor"]) {
-    module.behave(`hang-${call}`);
-    await registry.add(module.path, pinOf(""));
-    await registry.remove(module.path);
-    t.false(isLoaded(module.path));
-    t.is(await sign(bystander), "signed");
-  }
-  module.behave();
-  t.is(await sign(await registry.add(module.path, pinOf(""))), "signed");
-});
+test.serial(
+  "a library that hangs when it is unloaded is ended when its time is over",
+  async (t) => {
+    const { module, registry, bystander } = await prepareBeside(t, [], { limits: { close: 300 } });
+    for (const call of ["finalize", "atexit", "destructor"]) {
+      module.behave(`hang-${call}`);
+      await registry.add(module.path, pinOf(""));
+      await registry.remove(module.path);
+      t.false(isLoaded(module.path));
+      t.is(await sign(bystander), "signed");
+    }
+    module.behave();
+    t.is(await sign(await registry.add(module.path, pinOf(""))), "signed");
+  },
+);
 
-test("a library that hangs when it is asked for its state delays nobody else", async (t) => {
+test.serial("a library that hangs when it is asked for its state delays nobody else", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, ["login"]);
   const provider = await registry.add(module.path, pinOf(hostilePin));
-  for (const call of ["slot-info", "token", "session-info"]) {
+  for (const call of ["slots", "token", "session-info"]) {
     module.behave("login", `hang-${call}`);
     const pending = stateOf(provider);
     t.true(await hangs(module, `hang-${call}`));
@@ -117,13 +120,16 @@ test("a library that hangs when it is asked for its state delays nobody else", a
   }
 });
 
-test("while a library that is loaded already hangs at its login, its keys sign", async (t) => {
-  const { module, registry } = await prepareBeside(t, ["login"]);
-  const provider = await registry.add(module.path, pinOf(hostilePin));
-  module.behave("login", "hang-login");
-  const pending = registry.add(module.path, pinOf(hostilePin));
-  t.true(await hangs(module, "hang-login"));
-  await signsMeanwhile(t, provider, pending);
-  module.behave("login");
-  t.not(await pending, provider);
-});
+test.serial(
+  "while a library that is loaded already hangs at its login, its keys sign",
+  async (t) => {
+    const { module, registry } = await prepareBeside(t, ["login"]);
+    const provider = await registry.add(module.path, pinOf(hostilePin));
+    module.behave("login", "hang-login");
+    const pending = registry.add(module.path, pinOf(hostilePin));
+    t.true(await hangs(module, "hang-login"));
+    await signsMeanwhile(t, provider, pending);
+    module.behave("login");
+    t.not(await pending, provider);
+  },
+);

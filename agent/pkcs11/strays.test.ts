@@ -12,7 +12,7 @@ function socketsOf(pid: number): string[] {
   );
 }
 
-test("a library that prints in every call disturbs nobody", async (t) => {
+test.serial("a library that prints in every call disturbs nobody", async (t) => {
   const calls = [
     "constructor",
     "load",
@@ -33,7 +33,7 @@ test("a library that prints in every call disturbs nobody", async (t) => {
   t.false(isLoaded(module.path));
 });
 
-test("a library that writes to all descriptors is refused for that", async (t) => {
+test.serial("a library that writes to all descriptors is refused for that", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, []);
   for (const call of ["constructor", "initialize", "slots", "find"]) {
     module.behave(`write-${call}`);
@@ -71,7 +71,7 @@ for (const [range, whenLoaded, whenUsed] of [
   ["4-30", "module-crashed", "module-crashed"],
   ["0-100", "module-crashed", "module-crashed"],
 ] as const) {
-  test(`a library that closes the descriptors ${range} costs itself alone`, async (t) => {
+  test.serial(`a library that closes the descriptors ${range} costs itself alone`, async (t) => {
     const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 5000 } });
     for (const [call, expected] of [
       ["initialize", whenLoaded],
@@ -90,7 +90,7 @@ for (const [range, whenLoaded, whenUsed] of [
   });
 }
 
-test("a library whose threads are busy signs, and goes when it is unloaded", async (t) => {
+test.serial("a library whose threads are busy signs, and goes when it is unloaded", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, ["threads-initialize=3"]);
   const provider = await registry.add(module.path, pinOf(""));
   t.is(await sign(provider), "signed");
@@ -101,7 +101,7 @@ test("a library whose threads are busy signs, and goes when it is unloaded", asy
 });
 
 test("a library that handles signals is ended all the same", async (t) => {
-  const limits = { sign: 1500, close: 300 };
+  const limits = { sign: 4000, close: 300 };
   const own = "signals-initialize";
   const { module, registry, bystander } = await prepareBeside(t, [own], { limits });
   const provider = await registry.add(module.path, pinOf(""));
@@ -117,17 +117,20 @@ test("a library that handles signals is ended all the same", async (t) => {
   t.is(await sign(bystander), "signed");
 });
 
-test("a library that changes folder, environment and umask signs, also when loaded again", async (t) => {
-  const words = ["wander-constructor", "wander-sign", "wander-finalize"];
-  const { module, registry, bystander } = await prepareBeside(t, words);
-  for (let at = 0; at < 2; at++) {
-    const provider = await registry.add(module.path, pinOf(""));
-    t.is(await sign(provider), "signed");
-    t.is(await sign(provider), "signed");
-  }
-  t.is(await sign(bystander), "signed");
-  t.not(process.cwd(), "/proc");
-});
+test.serial(
+  "a library that changes folder, environment and umask signs, also when loaded again",
+  async (t) => {
+    const words = ["wander-constructor", "wander-sign", "wander-finalize"];
+    const { module, registry, bystander } = await prepareBeside(t, words);
+    for (let at = 0; at < 2; at++) {
+      const provider = await registry.add(module.path, pinOf(""));
+      t.is(await sign(provider), "signed");
+      t.is(await sign(provider), "signed");
+    }
+    t.is(await sign(bystander), "signed");
+    t.not(process.cwd(), "/proc");
+  },
+);
 
 for (const [name, number, expected] of [
   ["SIGHUP", 1, "module-crashed"],
@@ -138,7 +141,7 @@ for (const [name, number, expected] of [
   ["SIGTERM", 15, "module-crashed"],
   ["SIGCHLD", 17, "signed"],
 ] as const) {
-  test(`a library that raises ${name} costs itself alone`, async (t) => {
+  test.serial(`a library that raises ${name} costs itself alone`, async (t) => {
     const { module, registry, bystander } = await prepareBeside(t, []);
     for (const call of ["constructor", "initialize", "sign"]) {
       module.behave(`raise-${call}=${number}`);
@@ -157,14 +160,14 @@ test("a library that stops its process is ended when its time is over", async (t
   t.is(await sign(provider), "module-timeout");
   t.is(await sign(bystander), "signed");
   module.behave("raise-initialize=19");
-  const impatient = makeRegistry(t, { limits: { load: 700 } });
+  const impatient = makeRegistry(t, { limits: { load: 1500 } });
   t.is(await use(impatient, module.path), "module-timeout");
   t.true(await eventually(() => !isLoaded(module.path)));
   module.behave();
   t.is(await sign(provider), "signed");
 });
 
-test("no signal opens a debugger in the library's process", async (t) => {
+test.serial("no signal opens a debugger in the library's process", async (t) => {
   const { module, registry } = await prepareBeside(t, ["raise-initialize=10"]); // SIGUSR1
   const provider = await registry.add(module.path, pinOf(""));
   for (let at = 0; at < 10; at++) t.is(await sign(provider), "signed");

@@ -9,9 +9,6 @@ import { loginFailure, pinLocked } from "./refusals.ts";
 import { hasFlag, type SlotToken } from "./slot-token.ts";
 import { plainText } from "./text.ts";
 
-/** CKF_TOKEN_PRESENT, which the types of `pkcs11js` lack. */
-const tokenPresent = 1;
-
 /** CKS_RO_USER_FUNCTIONS and CKS_RW_USER_FUNCTIONS. */
 const userStates: ReadonlySet<number> = new Set([1, 3]);
 
@@ -66,18 +63,26 @@ export interface Located {
   readonly isReplaced: boolean;
 }
 
-/** Looks for a token. @param slot where it was, if that is known */
+/**
+ * Looks for a token. The slots are listed each time: some libraries notice by nothing else that a
+ * card was pulled out.
+ * @param slot where it was, if that is known
+ */
 export function locateToken(
   { cryptoki, path }: Module,
   description: TokenDescription,
   slot: Handle | undefined,
 ): Located {
-  const same = (token: SlotToken) => isSame(token.description, description);
-  const there = slot && isPresent(cryptoki, slot) ? readToken(cryptoki, slot) : undefined;
-  if (there !== undefined && same(there)) return { token: there, isReplaced: false };
-  const token = slotsWithTokens(cryptoki, path)
+  const slots = slotsWithTokens(cryptoki, path);
+  const own = slots.find((candidate) => slot?.equals(candidate));
+  const there = own && readToken(cryptoki, own);
+  if (there !== undefined && isSame(there.description, description)) {
+    return { token: there, isReplaced: false };
+  }
+  const token = slots
+    .filter((candidate) => candidate !== own)
     .map((candidate) => readToken(cryptoki, candidate))
-    .find((candidate) => candidate !== undefined && same(candidate));
+    .find((candidate) => candidate !== undefined && isSame(candidate.description, description));
   return { token, isReplaced: token === undefined && there !== undefined };
 }
 
@@ -124,14 +129,6 @@ function slotsWithTokens(cryptoki: Cryptoki, path: string): Handle[] {
     return cryptoki.C_GetSlotList(true);
   } catch (error) {
     throw libraryFailed(`The library ${path} does not list its slots`, error);
-  }
-}
-
-function isPresent(cryptoki: Cryptoki, slot: Handle): boolean {
-  try {
-    return (cryptoki.C_GetSlotInfo(slot).flags & tokenPresent) !== 0;
-  } catch {
-    return false;
   }
 }
 
