@@ -56,7 +56,7 @@ const hints: Record<FailureCode, string> = {
   "pin-incorrect": "Try again with the right PIN; a card locks itself after a few wrong ones.",
   "pin-last-try": "The next wrong PIN locks the card. Be sure before you try again.",
   "pin-locked": "Unblock the PIN with the card's PUK and its maker's tool.",
-  "token-removed": "Insert the card, then load it again with: ssh-add -s LIB",
+  "token-removed": "Insert the card, then try again.",
   "not-loaded": "See what is loaded with: ssh-add --list-providers",
   "key-not-found": "See what the agent holds with: ssh-add -l",
   "no-matching-key":

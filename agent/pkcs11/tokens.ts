@@ -128,7 +128,8 @@ function slotsWithTokens(cryptoki: Cryptoki, path: string): Handle[] {
   try {
     return cryptoki.C_GetSlotList(true);
   } catch (error) {
-    throw libraryFailed(`The library ${path} does not list its slots`, error);
+    const { code, message } = libraryFailed(`The library ${path} does not list its slots`, error);
+    throw new Failure(code, message, "Check the reader and, for smart cards, whether pcscd runs.");
   }
 }
 
