@@ -106,7 +106,10 @@ test("providers, with the comments of their keys", (t) => {
     requested: "/usr/lib/link.so",
     state: "pin-needed",
   });
-  t.deepEqual(providers[0].tokens, [token]);
+  t.deepEqual(providers[0].tokens, [{ ...token, state: "pin-needed" }]);
+  const told = { ...provider, tokenStates: ["card-absent" as const] };
+  const [{ tokens }] = JSON.parse(providersAsJson([told], [], "sha256")).providers;
+  t.is(tokens[0].state, "card-absent");
   t.like(providers[0].identities[0], { type: "ED25519", comment: "mine", certificate: null });
   t.like(providers[0].identities[1], { type: "", algorithm: "", bits: 0, comment: "" });
 });

@@ -32,21 +32,24 @@ export function providersAsJson(
 ): string {
   return JSON.stringify({
     format,
-    providers: providers.map(({ path, requested, state, tokens, identities: blobs }) => ({
-      path,
-      requested,
-      state,
-      tokens: tokens.map(({ label, manufacturer, model, serial }) => ({
-        label,
-        manufacturer,
-        model,
-        serial,
-      })),
-      identities: blobs.map((keyBlob) => {
-        const comment = identities.find((known) => known.keyBlob.equals(keyBlob))?.comment ?? "";
-        return identityFields({ keyBlob, comment }, hash);
+    providers: providers.map(
+      ({ path, requested, state, tokens, tokenStates, identities: blobs }) => ({
+        path,
+        requested,
+        state,
+        tokens: tokens.map(({ label, manufacturer, model, serial }, at) => ({
+          label,
+          manufacturer,
+          model,
+          serial,
+          state: tokenStates?.[at] ?? state,
+        })),
+        identities: blobs.map((keyBlob) => {
+          const comment = identities.find((known) => known.keyBlob.equals(keyBlob))?.comment ?? "";
+          return identityFields({ keyBlob, comment }, hash);
+        }),
       }),
-    })),
+    ),
   });
 }
 

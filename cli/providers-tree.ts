@@ -37,14 +37,14 @@ function branchLines(nodes: readonly Node[], indent: string, colours: ChalkInsta
 }
 
 function providerNode(view: ProvidersView, provider: ProviderDescription, colours: ChalkInstance) {
-  const { path, state, tokens, identities } = provider;
+  const { path, state, tokens, tokenStates, identities } = provider;
   const paint = state === "ready" ? colours.green : colours.red;
-  const children: Node[] = tokens.map(({ label, manufacturer, model, serial }) => {
+  const children: Node[] = tokens.map(({ label, manufacturer, model, serial }, at) => {
     const maker = escapeControls(`${manufacturer} ${model}, serial ${serial}`);
-    return {
-      text: `token ${colours.bold(escapeControls(label))} ${colours.dim(maker)}`,
-      children: [],
-    };
+    const text = `token ${colours.bold(escapeControls(label))} ${colours.dim(maker)}`;
+    const own = tokenStates?.[at] ?? state;
+    // What is true of all of them stands in the provider's line.
+    return { text: own === state ? text : `${text} ${colours.red(states[own])}`, children: [] };
   });
   children.push(...keyNodes(view, identities, colours));
   return { text: `${colours.bold(escapeControls(path))} ${paint(states[state])}`, children };

@@ -46,6 +46,7 @@ async function prepare(t: ExecutionContext, delay = 0): Promise<Workspace> {
           state: "ready",
           tokens: [token],
           identities: [keyBlob],
+          tokenStates: ["pin-needed"],
         },
         { path: "/lib/b.so", requested: "b", state: "card-absent", tokens: [], identities: [] },
       ]);
@@ -72,7 +73,7 @@ test("providers are a tree, in colours unless NO_COLOR is set", async (t) => {
   const plain = await onTerminal(workspace, "--list-providers", { NO_COLOR: "1" });
   const lines = plain.trimEnd().split("\r\n");
   t.is(lines[0], "/lib/a.so ready");
-  t.is(lines[1], "├─ token c\\007ard maker model, serial 1");
+  t.is(lines[1], "├─ token c\\007ard maker model, serial 1 PIN needed");
   t.regex(lines[2] ?? "", /^└─ ED25519 256 SHA256:\S+ red \\033\[31m\\342\\200\\256$/);
   t.is(lines[3], "/lib/b.so card absent");
   t.is(lines.length, 4);

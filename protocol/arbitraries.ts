@@ -246,15 +246,21 @@ export const failureReason: fc.Arbitrary<FailureReason> = fc.record({
   hint: text,
 });
 
+const providerState = fc.constantFrom(...(Object.keys(providerStates) as ProviderState[]));
+
 export const providers: fc.Arbitrary<ProviderDescription[]> = fc.array(
-  fc.record({
-    path: text,
-    requested: text,
-    state: fc.constantFrom(...(Object.keys(providerStates) as ProviderState[])),
-    tokens: fc.array(fc.record({ label: text, manufacturer: text, model: text, serial: text }), {
-      maxLength: 3,
-    }),
-    identities: fc.array(bytes(), { maxLength: 3 }),
-  }),
+  fc.record(
+    {
+      path: text,
+      requested: text,
+      state: providerState,
+      tokens: fc.array(fc.record({ label: text, manufacturer: text, model: text, serial: text }), {
+        maxLength: 3,
+      }),
+      identities: fc.array(bytes(), { maxLength: 3 }),
+      tokenStates: fc.array(providerState, { maxLength: 3 }),
+    },
+    { requiredKeys: ["path", "requested", "state", "tokens", "identities"] },
+  ),
   { maxLength: 3 },
 );

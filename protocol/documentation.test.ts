@@ -87,6 +87,7 @@ test("the response to list-providers", (t) => {
     requested: "/usr/lib/libcard.so",
     state: "ready",
     tokens: [{ label: "PIV", manufacturer: "ACME", model: "Card 5", serial: "0042" }],
+    tokenStates: ["ready"],
   });
   t.deepEqual(
     identities.map((blob) => decodePublicKey(blob)?.type),
