@@ -67,6 +67,8 @@ export interface TestAgentOptions {
   readonly now?: bigint;
   /** What PKCS#11 libraries find in their environment. */
   readonly cardEnvironment?: Readonly<Record<string, string>>;
+  /** Seconds that PINs are kept. */
+  readonly keepPin?: number;
   /** The user at the other end of every connection. */
   readonly peerUid?: number;
 }
@@ -104,7 +106,10 @@ export async function startAgent(
       fingerprintHash: "sha256",
       ...options.settings,
     },
-    providers: makeRegistry(t, { env: options.cardEnvironment ?? {} }),
+    providers: makeRegistry(t, {
+      env: options.cardEnvironment ?? {},
+      keepPin: options.keepPin ?? 0,
+    }),
     authenticators: {
       askHelper: skHelper({ environment: process.env, limit: 60_000, showMessages: false }),
       ...nobody,

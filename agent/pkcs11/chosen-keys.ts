@@ -1,8 +1,8 @@
 /** What of the loaded providers a path or a PKCS#11 URI names. */
 import { matchesKey, matchesToken } from "../../protocol/pkcs11-match.ts";
-import { isPkcs11Uri, type Pkcs11Uri, parsePkcs11Uri } from "../../protocol/pkcs11-uri.ts";
+import { isPkcs11Uri, type Pkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import type { Provider } from "./provider.ts";
-import { canonicalPath, resolveRequest } from "./provider-request.ts";
+import { canonicalPath, readUri, resolveRequest } from "./provider-request.ts";
 import type { Chosen } from "./registry.ts";
 
 /**
@@ -17,13 +17,14 @@ export async function chosenKeys(
   const whole = (chosen: readonly Provider[]) =>
     chosen.map((provider) => ({ provider, keys: undefined }));
   if (!isPkcs11Uri(requested)) {
+    // The file may be gone: then a path means what it meant when the library was loaded.
     const path = await canonicalPath(requested).catch(() => requested);
-    const byPath = providers.filter(({ library }) => library === path);
+    const byPath = providers.filter(({ library }) => library === path || library === requested);
     if (byPath.length > 0) return whole(byPath);
     return whole(providers.filter((provider) => provider.requested === requested));
   }
-  const uri = parsePkcs11Uri(requested);
-  const same = whole(providers.filter((provider) => provider.requested === requested));
+  const uri = readUri(requested);
+  const same = whole(providers.filter((one) => [one.path, one.requested].includes(requested)));
   if (same.length > 0) return same;
   const isAnyLibrary = uri.modulePath === undefined && uri.moduleName === undefined;
   if (isAnyLibrary) return providers.flatMap((provider) => matching(provider, uri));

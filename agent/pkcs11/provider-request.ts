@@ -2,8 +2,16 @@
 import { realpath } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import { Failure } from "../../protocol/failure.ts";
-import { formatPkcs11Uri, isPkcs11Uri, parsePkcs11Uri } from "../../protocol/pkcs11-uri.ts";
+import {
+  formatPkcs11Uri,
+  isPkcs11Uri,
+  type Pkcs11Uri,
+  parsePkcs11Uri,
+} from "../../protocol/pkcs11-uri.ts";
 import { findModule } from "./module-path.ts";
+
+/** Characters: several times what a URI with all attributes of PKCS#11 takes. */
+const longestUri = 8192;
 
 /** A provider that is asked for. */
 export interface Wanted {
@@ -25,13 +33,19 @@ export async function resolveRequest(requested: string): Promise<Wanted> {
     const library = await canonicalPath(requested);
     return { requested, library, selection: "", name: library };
   }
-  const uri = parsePkcs11Uri(requested);
+  const uri = readUri(requested);
   const library = await canonicalPath(uri.modulePath ?? (await findModule(uri.moduleName)));
   const everything = formatPkcs11Uri(parsePkcs11Uri("pkcs11:"));
   const chosen = formatPkcs11Uri({ ...uri, moduleName: undefined, modulePath: undefined });
   if (chosen === everything) return { requested, library, selection: "", name: library };
   const name = formatPkcs11Uri({ ...uri, moduleName: undefined, modulePath: library });
   return { requested, library, selection: chosen, name };
+}
+
+/** Reads a URI, unless it is so long that this would hold up the agent. @throws {Failure} malformed */
+export function readUri(text: string): Pkcs11Uri {
+  if (text.length <= longestUri) return parsePkcs11Uri(text);
+  throw new Failure("malformed", `The PKCS#11 URI is longer than ${longestUri} characters.`);
 }
 
 /** The path of a file without symbolic links. @throws {Failure} no-such-file */

@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto";
-import { renameSync, symlinkSync, unlinkSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { renameSync, symlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { sshKeygen } from "../../fixtures/programs.ts";
 import {
   allKeyTypes,
@@ -244,71 +243,4 @@ test("a second load that fails leaves the first as it was", async (t) => {
   t.deepEqual(registry.list(), [second]);
   t.true(await signs(second, second.keys[0] as CardKey));
   t.is((await refused(t, signs(first, first.keys[0] as CardKey))).code, "not-loaded");
-});
-
-test("a library goes by any path to it, and by its old names when its file is gone", async (t) => {
-  const workspace = makeWorkspace(t);
-  const module = await makeHostileModule(workspace);
-  const link = workspace.path("link.so");
-  symlinkSync(module.path, link);
-  const registry = makeRegistry(t);
-  const first = await registry.add(link, pinOf(""));
-  t.is(first.path, module.path);
-  t.is(first.requested, link);
-  const winding = `${dirname(module.path)}/./home/../${basename(module.path)}`;
-  t.deepEqual(await registry.remove(winding), [first]);
-  t.is((await refused(t, registry.remove(winding))).code, "not-loaded");
-  for (const name of [module.path, link]) {
-    const { path } = await makeHostileModule(workspace);
-    const gone = await registry.add(path, pinOf(""));
-    unlinkSync(path);
-    t.deepEqual(await registry.remove(path), [gone]);
-    t.is((await refused(t, registry.remove(name))).code, "not-loaded");
-  }
-  const last = await registry.add(link, pinOf(""));
-  unlinkSync(module.path);
-  t.deepEqual(await registry.remove(link), [last]);
-});
-
-test("what is missing, forbidden or no library is refused with its own reason", async (t) => {
-  const workspace = makeWorkspace(t);
-  const module = await makeHostileModule(workspace);
-  const registry = makeRegistry(t, { allowed: `${workspace.root}/*,!*/forbidden/*` });
-  const code = async (path: string) => (await refused(t, registry.add(path, pinOf("")))).code;
-  t.is(await code(workspace.path("nothing.so")), "no-such-file");
-  t.is(await code("nothing.so"), "no-such-file");
-  t.is(await code(""), "no-such-file");
-  t.is(await code("/nul\0byte"), "no-such-file");
-  t.is(await code(`${module.path}/inside`), "no-such-file");
-  t.is(await code("/bin/sh"), "provider-not-allowed");
-  const hidden = workspace.write("forbidden/x.so", "");
-  symlinkSync(hidden, workspace.path("innocent.so"));
-  t.is(await code(workspace.path("innocent.so")), "provider-not-allowed");
-  const text = workspace.write("text.so", "not a library");
-  const failure = await refused(t, registry.add(text, pinOf("")));
-  t.is(failure.code, "not-a-pkcs11-module");
-  t.regex(failure.message, /text\.so cannot be loaded as a library: .+\.$/);
-  t.is(await code(workspace.home), "not-a-pkcs11-module");
-  const plain = workspace.write("plain.c", "int nothing;\n");
-  await workspace.expect("gcc", ["-shared", "-o", workspace.path("plain.so"), plain]);
-  const other = await refused(t, registry.add(workspace.path("plain.so"), pinOf("")));
-  t.is(other.code, "not-a-pkcs11-module");
-  t.regex(other.message, /has no C_GetFunctionList\.$/);
-});
-
-test("libraries are listed in the order of loading, and all go at once", async (t) => {
-  const workspace = makeWorkspace(t);
-  const [one, two] = [
-    await makeHostileModule(workspace),
-    await makeHostileModule(workspace, "login"),
-  ];
-  const registry = makeRegistry(t);
-  await registry.add(two.path, pinOf(hostilePin));
-  await registry.add(one.path, pinOf(""));
-  await registry.add(two.path, pinOf(hostilePin));
-  const paths = registry.list().map(({ path }) => path);
-  t.deepEqual(paths, [two.path, one.path]);
-  await registry.removeAll();
-  t.deepEqual(registry.list(), []);
-  for (const module of [one, two]) t.is(module.calls().at(-1), "finalize");
 });

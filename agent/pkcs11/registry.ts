@@ -96,12 +96,7 @@ export class ProviderRegistry {
    * @throws {Failure} malformed, not-loaded
    */
   async choose(requested: string): Promise<readonly Chosen[]> {
-    const providers = this.list();
-    const named = providers.filter(({ path }) => path === requested);
-    const chosen =
-      named.length > 0
-        ? named.map((provider) => ({ provider, keys: undefined }))
-        : await chosenKeys(providers, requested);
+    const chosen = await chosenKeys(this.list(), requested);
     if (chosen.length > 0) return chosen;
     throw new Failure("not-loaded", `The library ${requested} is not loaded.`);
   }

@@ -50,3 +50,19 @@ while :; do sleep 0.05; done
   const missing = { SSH_ASKPASS: workspace.path("nothing"), SSH_ASKPASS_REQUIRE: "force" };
   t.notThrows(notifier(missing)("Touch"));
 });
+
+test("a program of one's own shows notices, with or without a display", async (t) => {
+  const workspace = makeWorkspace(t);
+  const shown = workspace.path("shown");
+  const script = `#!/bin/sh
+printf '%s %s' "\${SSH_ASKPASS_PROMPT-unset}" "$1" >${shown}.new && mv ${shown}.new ${shown}
+exec sleep 30
+`;
+  const { SSH_ASKPASS_PROMPT: _, ...env } = process.env;
+  const SSH_NOTIFY = workspace.write("notify", script, 0o700);
+  const done = notifier({ ...env, SSH_NOTIFY, SSH_ASKPASS_REQUIRE: "never" })("Touch");
+  while (!existsSync(shown)) await sleep(10);
+  t.is(readFileSync(shown, "utf8"), "unset Touch");
+  done();
+  t.notThrows(notifier({ SSH_NOTIFY: workspace.path("nothing") })("Touch"));
+});

@@ -1,0 +1,146 @@
+import test from "ava";
+import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
+import type { Constraint } from "../../protocol/constraints.ts";
+import { decodePublicKey } from "../../protocol/public-key.ts";
+import { verifySignature } from "../../protocol/signature.ts";
+import { makeAuthority, TestClock } from "../test-agent.ts";
+import { blobs, data, load, noPin, prepare, refused, signs } from "./test-cards.ts";
+
+/** How often a library was asked to sign. */
+function signatures(module: HostileModule): number {
+  return module.calls().filter((call) => call === "sign").length;
+}
+
+test("a key that two libraries show is listed once, and both are said to serve it", async (t) => {
+  const { one, two, client } = await prepare(t);
+  await load(client, one, two);
+  const [blob, ...others] = await blobs(client);
+  t.deepEqual(others, []);
+  t.deepEqual(
+    (await client.listProviders()).map(({ path, identities }) => [path, identities]),
+    [
+      [one.path, [blob]],
+      [two.path, [blob]],
+    ],
+  );
+  t.true(await signs(client));
+  t.is(signatures(two), 0);
+});
+
+test("it is served by whichever card is there", async (t) => {
+  const { one, two, client } = await prepare(t);
+  await load(client, one, two);
+  one.behave("absent");
+  t.true(await signs(client));
+  two.behave("absent");
+  await t.throwsAsync(signs(client), refused);
+  t.is((await client.failureReason())?.code, "token-removed");
+  one.behave("epoch=2");
+  t.true(await signs(client));
+  t.is(signatures(two), 1);
+});
+
+test("it goes with the last library that shows it", async (t) => {
+  const { one, two, client } = await prepare(t);
+  await load(client, one, two);
+  await client.removeSmartcardKey(one.path);
+  t.is((await blobs(client)).length, 1);
+  t.true(await signs(client));
+  await load(client, one);
+  await client.removeSmartcardKey(two.path);
+  t.true(await signs(client));
+  await client.removeSmartcardKey(one.path);
+  t.deepEqual(await blobs(client), []);
+  t.deepEqual(await client.listProviders(), []);
+});
+
+test("whoever removes the key removes it from all libraries", async (t) => {
+  const { one, two, client } = await prepare(t);
+  await load(client, one, two);
+  await client.removeIdentity((await blobs(client))[0] ?? noPin);
+  t.deepEqual(await blobs(client), []);
+  t.deepEqual(await client.listProviders(), []);
+});
+
+test("the limits are those of the library that was first, and then of the next one", async (t) => {
+  const clock = new TestClock();
+  const questions: string[] = [];
+  const ask = (question: string) => {
+    questions.push(question);
+    return Promise.resolve(true);
+  };
+  const { one, two, client } = await prepare(t, [], { clock, ask });
+  const shortLived: Constraint[] = [{ type: "lifetime", seconds: 60 }];
+  await client.addSmartcardKey(one.path, noPin, shortLived);
+  await client.addSmartcardKey(two.path, noPin, [{ type: "confirm" }]);
+  t.true(await signs(client));
+  t.is(questions.length, 0);
+  clock.pass(60_000);
+  t.deepEqual(
+    (await client.listProviders()).map(({ path }) => path),
+    [two.path],
+  );
+  t.true(await signs(client));
+  t.is(questions.length, 1);
+});
+
+test("nobody is asked for a PIN while another library signs without", async (t) => {
+  const asked: string[] = [];
+  const askPin = (question: string) => {
+    asked.push(question);
+    return Promise.resolve(Buffer.from(hostilePin));
+  };
+  const { one, two, client } = await prepare(t, ["login"], { person: { askPin } });
+  await load(client, one, two);
+  one.behave("login", "lose-login");
+  t.true(await signs(client));
+  t.deepEqual(asked, []);
+  two.behave("login", "lose-login");
+  t.true(await signs(client));
+  t.is(asked.length, 1);
+  t.regex(asked[0] ?? "", /^Enter PIN for card hostile to use key one \(SHA256:\S+\): $/);
+});
+
+test("a certificate goes with the library that its key was listed for", async (t) => {
+  const { one, two, client } = await prepare(t);
+  await load(client, one, two);
+  const key = decodePublicKey((await blobs(client))[0] ?? noPin);
+  if (key === undefined) return t.fail();
+  const certificate = makeAuthority().certify(key);
+  await client.addCertificate({ certificate, comment: "", replace: false, constraints: [] });
+  one.behave("absent");
+  t.true(verifySignature(key, await client.sign(certificate, data), data));
+  await client.removeSmartcardKey(one.path);
+  t.is((await blobs(client)).length, 1);
+});
+
+test("locking the agent forgets the PINs that are kept", async (t) => {
+  const { one, client } = await prepare(t, ["login"], { keepPin: 3600 });
+  await load(client, one);
+  one.behave("login", "lose-login");
+  t.true(await signs(client));
+  await client.lock(Buffer.from("secret"));
+  await client.unlock(Buffer.from("secret"));
+  t.true(await signs(client)); // the login holds
+  one.behave("login", "lose-login=2");
+  await t.throwsAsync(signs(client), refused);
+  t.is((await client.failureReason())?.code, "pin-required");
+});
+
+test("a PIN that is given while the agent was locked is not used", async (t) => {
+  let locking: Promise<void> = Promise.resolve();
+  const askPin = async () => {
+    locking = client.lock(Buffer.from("secret"));
+    await locking;
+    return Buffer.from(hostilePin);
+  };
+  const { one, agent } = await prepare(t, ["login"], { person: { askPin } });
+  const client = await agent.connect();
+  await load(client, one);
+  const other = await agent.connect();
+  one.behave("login", "lose-login");
+  await t.throwsAsync(signs(other), refused);
+  await locking;
+  t.is((await other.failureReason())?.code, "locked");
+  t.is(one.calls().filter((call) => call === "login with a PIN").length, 1);
+});
