@@ -32,7 +32,6 @@ programs_of() {
     dropbear-bin) echo dbclient ;;
     gnome-keyring) echo gnome-keyring-daemon ;;
     dbus-daemon) echo dbus-daemon dbus-run-session ;;
-    tpm2-tools) echo tpm2 ;;
     *) echo "$1" ;;
   esac
 }

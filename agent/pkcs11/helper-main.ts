@@ -6,8 +6,9 @@
  * under way.
  */
 import { Socket } from "node:net";
-import { asFailure } from "../../protocol/failure.ts";
+import { asFailure, Failure } from "../../protocol/failure.ts";
 import { FrameReader, frame } from "../../protocol/framing.ts";
+import { longestFrame } from "../../protocol/numbers.ts";
 import { Library } from "./library.ts";
 import {
   decodeRequest,
@@ -32,7 +33,11 @@ function main(): void {
   protectProcess();
   const socket = new Socket({ fd: agentDescriptor });
   const frames = new FrameReader();
-  const send = (reply: HelperReply) => socket.write(frame(encodeReply(reply)));
+  const send = (reply: HelperReply) => {
+    const message = encodeReply(reply);
+    if (message.length > longestFrame) throw tooManyKeys();
+    socket.write(frame(message));
+  };
   socket.on("data", (chunk) => {
     const messages = frames.push(chunk);
     const alone = messages.length === 1 && underWay === 0;
@@ -103,6 +108,15 @@ async function reply(request: Question, alone: boolean): Promise<HelperReply> {
  */
 function lookOut(end: number): void {
   if (underWay === 0 && performance.now() < end) setImmediate(lookOut, end);
+}
+
+/** Only a list of keys is that long. */
+function tooManyKeys(): Failure {
+  return new Failure(
+    "too-large",
+    "The library shows more keys than the agent can list.",
+    "Choose one token or some keys, with a URI: ssh-add -s 'pkcs11:token=NAME?module-path=LIB'",
+  );
 }
 
 /** Nobody waits for what is under way, and some of it may never end, so the process does not wait. */

@@ -13,9 +13,6 @@ import type { Token } from "./token.ts";
 /** A request of one kind. */
 type Request<Type extends HelperRequest["type"]> = HelperRequest & { readonly type: Type };
 
-/** How many keys are offered: their list has to fit a message. */
-const mostKeys = 2000;
-
 /** A library, its tokens and their keys. */
 export class Library {
   #module: Module | undefined;
@@ -94,15 +91,7 @@ export class Library {
         keys.push({ ...key, token: place });
       }
     }
-    if (keys.length > mostKeys) throw tooManyKeys(keys.length);
     this.#places = places;
     return { tokens: this.#tokens.map(({ known }) => known), keys };
   }
-}
-
-function tooManyKeys(count: number): Failure {
-  const sentence = `The library shows ${count} keys, which is more than ${mostKeys}.`;
-  const hint =
-    "Choose one token or some keys, with a URI: ssh-add -s 'pkcs11:token=NAME?module-path=LIB'";
-  return new Failure("too-large", sentence, hint);
 }
