@@ -25,9 +25,9 @@ export class KeptPin {
     return this.#pin;
   }
 
-  /** Keeps a copy of a PIN that its token has accepted. */
+  /** Keeps a copy of a PIN that was given and that its token has accepted; not of an empty one. */
   keep(pin: Buffer): void {
-    if (this.#duration === 0 || pin === this.#pin || pin.length === 0) return;
+    if (this.#duration === 0 || pin.length === 0) return;
     this.forget();
     this.#pin = Buffer.allocUnsafeSlow(pin.length);
     this.#pin.set(pin);

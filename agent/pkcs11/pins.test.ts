@@ -144,6 +144,16 @@ test("whatever error a card without login gives, the PIN that is kept mends it",
   }
 });
 
+test("a PIN is not kept for longer because it is used", async (t) => {
+  const { module, provider } = await loaded(t, ["login"], { keepPin: 2 });
+  let result = await sign(provider);
+  for (let at = 1; result === "signed" && at < 1000; at++) {
+    module.behave("login", `lose-login=${at}`);
+    result = await sign(provider);
+  }
+  t.is(result, "pin-required");
+});
+
 test("a PIN that is kept is forgotten when it is told to, and asked for again", async (t) => {
   const { module, provider, registry } = await loaded(t, ["login"], { keepPin: 3600 });
   registry.forgetPins();

@@ -175,7 +175,7 @@ export class TokenAccess implements KnownToken {
     const pin = Buffer.from(this.#usablePin(found, given) ?? given);
     try {
       await logIn(this.#module, found, session, pin);
-      this.#kept.keep(pin);
+      this.#kept.keep(given);
     } catch (error) {
       this.#kept.forget();
       if (given.length === 0 && error instanceof Failure && pinRefusals.has(error.code)) {

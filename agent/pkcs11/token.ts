@@ -199,7 +199,7 @@ export class Token {
       const handle = this.#handleIn(pool, session, used);
       const context = used.key.alwaysAuthenticate ? this.#contextPin(job) : undefined;
       cryptoki.C_SignInit(session, used.mechanism, handle);
-      if (context !== undefined) await this.#logInForOne(session, context.pin);
+      if (context !== undefined) await this.#logInForOne(session, context.pin, job.pin);
       const raw = await this.#finish(session, job);
       this.#access.noteSigned(session);
       pool.release(session);
@@ -229,11 +229,14 @@ export class Token {
     return { pin: Buffer.from(pin) };
   }
 
-  /** C_Login for the operation under way, which a key with CKA_ALWAYS_AUTHENTICATE wants. */
-  async #logInForOne(session: Handle, pin: Buffer | null): Promise<void> {
+  /**
+   * C_Login for the operation under way, which a key with CKA_ALWAYS_AUTHENTICATE wants.
+   * @param given the PIN if it has just been given, for keeping it; else empty
+   */
+  async #logInForOne(session: Handle, pin: Buffer | null, given: Buffer): Promise<void> {
     try {
       await this.#module.login(session, pkcs11js.CKU_CONTEXT_SPECIFIC, pin);
-      if (pin !== null) this.#access.keep(pin);
+      this.#access.keep(given);
     } catch (error) {
       const { description } = this.#access;
       if (lacksLogin.has(returnValue(error))) throw userNotLoggedIn(); // the PIN was not looked at
