@@ -43,7 +43,9 @@ export class TokenAccess implements KnownToken {
   #renewing: Promise<void> | undefined;
   /** The card has refused for want of a login, whatever its library says. */
   #isLoginLost = false;
-  /** A key has signed, though nobody had logged in. */
+  /** A login was made, or seen, in these sessions. */
+  #hasLoggedIn = false;
+  /** A key has signed in these sessions, though nobody had logged in. */
   #signsWithoutLogin = false;
 
   constructor(module: Module, token: KnownToken, kept: KeptPin, all: Set<TokenAccess>) {
@@ -60,6 +62,7 @@ export class TokenAccess implements KnownToken {
     this.#slot = found.slot;
     this.#pool = new SessionPool(this.#module, found.slot, session);
     this.#kept.keep(pin);
+    this.#hasLoggedIn = pin.length > 0;
   }
 
   /** The token's sessions, unless they are known to be of no use. */
@@ -77,10 +80,9 @@ export class TokenAccess implements KnownToken {
     return given.length > 0 ? given : this.#kept.pin;
   }
 
-  /** Notes what a signature told of the login. */
-  noteSigned(session: Handle): void {
-    if (this.login !== "pin" || this.#signsWithoutLogin) return;
-    if (!isLoggedIn(this.#module, session)) this.#signsWithoutLogin = true;
+  /** Notes that a key has signed in the sessions there are. */
+  noteSigned(): void {
+    if (!this.#hasLoggedIn) this.#signsWithoutLogin = true;
   }
 
   /** Notes that the card wants a login. */
@@ -127,8 +129,9 @@ export class TokenAccess implements KnownToken {
 
   async #renew({ also, pin }: Renewal): Promise<void> {
     const { found, session } = await this.#reopen(also === "restart");
+    let hasLoggedIn: boolean;
     try {
-      await this.#logInAgain(found, session, also === "login", pin);
+      hasLoggedIn = await this.#logInAgain(found, session, also === "login", pin);
     } catch (error) {
       closeSession(this.#module.cryptoki, session);
       throw error;
@@ -136,6 +139,7 @@ export class TokenAccess implements KnownToken {
     this.#pool?.close();
     this.#slot = found.slot;
     this.#pool = new SessionPool(this.#module, found.slot, session);
+    this.#hasLoggedIn = hasLoggedIn;
     this.#signsWithoutLogin = false;
   }
 
@@ -152,22 +156,24 @@ export class TokenAccess implements KnownToken {
     }
   }
 
+  /** @returns whether the session is logged in */
   async #logInAgain(
     found: SlotToken,
     session: Handle,
     relogin: boolean,
     given: Buffer,
-  ): Promise<void> {
-    if (this.login === "none") return;
-    if (!relogin && isLoggedIn(this.#module, session)) return;
+  ): Promise<boolean> {
+    if (this.login === "none") return false;
+    if (!relogin && isLoggedIn(this.#module, session)) return true;
     if (this.login === "pin" && this.#usablePin(found, given) === undefined) {
       if (relogin) throw pinRequired(this.description, found);
-      return;
+      return false;
     }
     if (relogin) logOut(this.#module, session);
     if (this.login === "pad") await logIn(this.#module, found, session, null);
     else await this.#logInWithPin(found, session, given);
     this.#isLoginLost = false;
+    return true;
   }
 
   /** The bytes that the library gets are its own: what is kept may be overwritten at any time. */

@@ -201,7 +201,7 @@ export class Token {
       cryptoki.C_SignInit(session, used.mechanism, handle);
       if (context !== undefined) await this.#logInForOne(session, context.pin, job.pin);
       const raw = await this.#finish(session, job);
-      this.#access.noteSigned(session);
+      this.#access.noteSigned();
       pool.release(session);
       return raw;
     } catch (error) {
