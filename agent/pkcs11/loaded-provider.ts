@@ -14,6 +14,7 @@ import type {
   ProviderLimits,
   ProviderStatus,
 } from "./provider.ts";
+import { withName } from "./refusals.ts";
 
 /** What is needed to load a library. */
 export interface LoadOptions {
@@ -137,16 +138,9 @@ class LoadedProvider implements Provider {
     if (place === undefined) {
       throw new Failure("key-not-found", `The library ${this.library} has no such key.`);
     }
-    const job = { place, algorithm, data, holder };
-    try {
-      return await this.#signWith(job, noPin);
-    } catch (error) {
-      const isPinMissing = error instanceof Failure && pinCodes.has(error.code);
-      if (!isPinMissing || holder.askPin === undefined) throw withName(error, this.requested);
-      return this.#signWithQuestion(job, holder.askPin, error).catch((refusal: unknown) => {
-        throw withName(refusal, this.requested);
-      });
-    }
+    return this.#signOrAsk({ place, algorithm, data, holder }).catch((error: unknown) => {
+      throw withName(error, this.requested);
+    });
   }
 
   forgetPins(): void {
@@ -161,9 +155,21 @@ class LoadedProvider implements Provider {
     this.#options.log(`unloaded ${this.path}`);
   }
 
+  async #signOrAsk(job: Job): Promise<Buffer> {
+    const { askPin } = job.holder;
+    try {
+      return await this.#signWith(job, noPin);
+    } catch (error) {
+      const isPinMissing = error instanceof Failure && pinCodes.has(error.code);
+      if (!isPinMissing || askPin === undefined) throw error;
+      return this.#signWithQuestion(job, askPin, error);
+    }
+  }
+
   /**
    * Signs once the PIN was asked for. A key that wants it each time gets it with its signature;
-   * otherwise those who wait for the same token share one question and one login.
+   * otherwise those who wait for the same token share one question and one login. Whether a key
+   * wants it each time may be seen after the login only, so the first of them has it for its key.
    */
   async #signWithQuestion(
     job: Job,
@@ -172,11 +178,15 @@ class LoadedProvider implements Provider {
   ): Promise<Buffer> {
     const { token, key } = job.place;
     const ask = () => askPin(token, missing.code === "pin-last-try");
-    if (key.alwaysAuthenticate) {
-      return this.#questions.alone(key.token, missing, ask, (pin) => this.#signWith(job, pin));
-    }
-    await this.#questions.shared(key.token, missing, ask, (pin) => this.#logIn(key.token, pin));
-    return this.#signWith(job, noPin);
+    const signIt = (pin: Buffer) => this.#signWith(job, pin);
+    if (key.alwaysAuthenticate) return this.#questions.alone(key.token, missing, ask, signIt);
+    let own: Promise<Buffer> | undefined;
+    await this.#questions.shared(key.token, missing, ask, async (pin) => {
+      await this.#logIn(key.token, pin);
+      own = signIt(pin);
+      await own.catch(() => {}); // the others have their login, whatever becomes of this one
+    });
+    return own ?? this.#signOrAsk(job);
   }
 
   async #logIn(token: number, pin: Buffer): Promise<void> {
@@ -281,15 +291,6 @@ function isReply<Type extends HelperReply["type"]>(
   type: Type,
 ): reply is HelperReply & { type: Type } {
   return reply.type === type;
-}
-
-/** A failure whose hint names the library, or the URI, so that it can be typed as it stands. */
-function withName(error: unknown, requested: string): unknown {
-  if (!(error instanceof Failure) || !/-s LIB\b/.test(error.hint)) return error;
-  const name = /^[\w./+-]+$/.test(requested)
-    ? requested
-    : `'${requested.replaceAll("'", "'\\''")}'`;
-  return new Failure(error.code, error.message, error.hint.replace(/(-s) LIB\b/, `$1 ${name}`));
 }
 
 /** A key blob as a name in a map. */

@@ -56,6 +56,11 @@ export function isFinal(error: unknown): boolean {
   return final.has(returnValue(error));
 }
 
+/** Whether an error is for want of a login; a failure that is not final is. */
+export function wantsLogin(error: unknown): boolean {
+  return error instanceof Failure || returnValue(error) === "CKR_USER_NOT_LOGGED_IN";
+}
+
 /**
  * The failure of a key that cannot be used before its token's PIN is given.
  * @param now the token as it is now, where that is known
@@ -176,6 +181,13 @@ export function signFailure(
   }
 }
 
+/** The failure of a key that turns out to be for other things, once its private half is seen. */
+export function keyDoesNotSign(token: TokenDescription): Failure {
+  const sentence = `This key of the card ${tokenName(token)} is not for signatures.`;
+  const hint = "Use another key. With its PIN, the card shows only those that sign: ssh-add -s LIB";
+  return new Failure("unsupported", sentence, hint);
+}
+
 /** The failure of a token without a key of use. */
 export function noUsableKey(token: TokenDescription): Failure {
   return new Failure("no-usable-key", `The card ${tokenName(token)} has no key that signs.`);
@@ -194,4 +206,16 @@ function wrongPin(token: TokenDescription, now: SlotToken | undefined): Failure 
 /** The failure of a token that takes no PIN any more. */
 export function pinLocked({ description }: Pick<SlotToken, "description">): Failure {
   return new Failure("pin-locked", `The PIN of the card ${tokenName(description)} is locked.`);
+}
+
+/**
+ * A failure whose hint names the library, or the URI, so that it can be typed as it stands.
+ * @param requested what was given to load it
+ */
+export function withName(error: unknown, requested: string): unknown {
+  if (!(error instanceof Failure) || !/-s LIB\b/.test(error.hint)) return error;
+  const name = /^[\w./+-]+$/.test(requested)
+    ? requested
+    : `'${requested.replaceAll("'", "'\\''")}'`;
+  return new Failure(error.code, error.message, error.hint.replace(/(-s) LIB\b/, `$1 ${name}`));
 }

@@ -28,14 +28,19 @@ interface PublicObject {
   readonly label: string;
 }
 
-interface PrivateObject {
+/** A private key, as a session sees it. */
+export interface PrivateKey {
   readonly handle: Handle;
+  /** CKA_SIGN. */
+  readonly signs: boolean;
+  readonly alwaysAuthenticate: boolean;
+}
+
+interface PrivateObject extends PrivateKey {
   readonly id: Buffer;
   readonly label: string;
   readonly keyType: number | undefined;
   readonly modulus: Buffer | undefined;
-  readonly signs: boolean;
-  readonly alwaysAuthenticate: boolean;
 }
 
 /** How many objects are asked for at once. */
@@ -85,15 +90,18 @@ function compareIds(one: Buffer, other: Buffer): number {
   return one.length - other.length || Buffer.compare(one, other);
 }
 
-/** The private key of a public one, or undefined when the session cannot see it. */
+/**
+ * The private key of a public one, or undefined when the session cannot see it: one that signs, if
+ * there is one.
+ */
 export function findPrivateKey(
   cryptoki: Cryptoki,
   session: Handle,
   key: TokenKey,
-): Handle | undefined {
-  return findPrivateObjects(cryptoki, session).find(
-    (object) => object.signs && isPair(object, key.publicKey, key.id),
-  )?.handle;
+): PrivateKey | undefined {
+  const objects = findPrivateObjects(cryptoki, session);
+  const candidates = objects.filter((object) => isPair(object, key.publicKey, key.id));
+  return candidates.find(({ signs }) => signs) ?? candidates[0];
 }
 
 function isPair(object: PrivateObject, publicKey: PublicKey, id: Buffer): boolean {

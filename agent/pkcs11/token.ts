@@ -9,8 +9,8 @@ import {
 } from "../../protocol/signature.ts";
 import { type Handle, returnValue, userNotLoggedIn } from "./cryptoki.ts";
 import type { KnownToken } from "./inventory.ts";
+import { KeyInUse } from "./key-in-use.ts";
 import type { Module } from "./module.ts";
-import { Pace } from "./pace.ts";
 import {
   foreignSignature,
   isFinal,
@@ -22,25 +22,14 @@ import {
   pinRequiredEachTime,
   signFailure,
   tokenRemoved,
+  wantsLogin,
 } from "./refusals.ts";
 import type { SessionPool } from "./session-pool.ts";
-import { checkSignature, signatureInput, signatureLength, signatureMechanism } from "./signing.ts";
+import { checkSignature, signatureInput, signatureLength } from "./signing.ts";
 import { type SlotToken, tokenName } from "./slot-token.ts";
 import type { Renewal, TokenAccess } from "./token-access.ts";
-import { findPrivateKey, type TokenKey } from "./token-keys.ts";
+import type { TokenKey } from "./token-keys.ts";
 import { isLoggedIn, locateToken } from "./tokens.ts";
-
-/** What is known of a key besides what the token says. */
-interface KeyInUse {
-  readonly key: TokenKey;
-  readonly mechanism: { readonly mechanism: number };
-  readonly pace: Pace;
-  /** The private key, in these sessions. */
-  handle: Handle | undefined;
-  pool: SessionPool | undefined;
-  /** Whether a signature made in these sessions was seen to be the key's. */
-  isProven: boolean;
-}
 
 /** A signature that is wanted. */
 interface Job {
@@ -73,14 +62,7 @@ export class Token {
   constructor(module: Module, access: TokenAccess, keys: readonly TokenKey[]) {
     this.#module = module;
     this.#access = access;
-    this.#keys = keys.map((key) => ({
-      key,
-      mechanism: { mechanism: signatureMechanism(key.publicKey) },
-      pace: new Pace(),
-      handle: key.handle,
-      pool: access.pool,
-      isProven: false,
-    }));
+    this.#keys = keys.map((key) => new KeyInUse(key, access.pool));
   }
 
   /** What the token is. */
@@ -196,8 +178,9 @@ export class Token {
     const taken = pool.take();
     const session = taken instanceof Promise ? await taken : taken;
     try {
-      const handle = this.#handleIn(pool, session, used);
-      const context = used.key.alwaysAuthenticate ? this.#contextPin(job) : undefined;
+      const handle = used.handleIn(cryptoki, pool, session, this.#access.description);
+      if (handle === undefined) throw this.#unseen(session);
+      const context = used.alwaysAuthenticate ? this.#contextPin(job) : undefined;
       cryptoki.C_SignInit(session, used.mechanism, handle);
       if (context !== undefined) await this.#logInForOne(session, context.pin, job.pin);
       const raw = await this.#finish(session, job);
@@ -208,17 +191,6 @@ export class Token {
       pool.replace(session);
       throw error;
     }
-  }
-
-  #handleIn(pool: SessionPool, session: Handle, used: KeyInUse): Handle {
-    if (used.pool !== pool) {
-      used.handle = undefined;
-      used.isProven = false;
-      used.pool = pool;
-    }
-    used.handle ??= findPrivateKey(this.#module.cryptoki, session, used.key);
-    if (used.handle === undefined) throw this.#unseen(session);
-    return used.handle;
   }
 
   /** The PIN for one signature, or null when the token asks for it itself. */
@@ -299,11 +271,6 @@ export class Token {
     if (token === undefined) return tokenRemoved(description);
     if (job.hasWaited && !isFinal(error)) return notTouched(description);
     if (wantsLogin(error)) this.#access.noteLoginLost();
-    return signFailure(token, job.used.key.alwaysAuthenticate, error);
+    return signFailure(token, job.used.alwaysAuthenticate, error);
   }
-}
-
-/** Whether an error is for want of a login; a failure that is not final is. */
-function wantsLogin(error: unknown): boolean {
-  return error instanceof Failure || returnValue(error) === "CKR_USER_NOT_LOGGED_IN";
 }
