@@ -6,7 +6,7 @@ import { type Handle, libraryFailed } from "./cryptoki.ts";
 import type { Inventory, KnownToken } from "./inventory.ts";
 import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
-import { noUsableKey, pinRequired } from "./refusals.ts";
+import { noKeyMatches, noUsableKey, pinRequired } from "./refusals.ts";
 import type { Selection } from "./selection.ts";
 import { closeSession } from "./session-pool.ts";
 import { hasFlag, type SlotToken, tokenName } from "./slot-token.ts";
@@ -86,10 +86,9 @@ async function openToken(
     const isLogin = known.login === "pad" || (known.login === "pin" && pin.length > 0);
     if (isLogin) await logIn(module, found, session, known.login === "pad" ? null : pin);
     const isHidden = known.login !== "none" && !isLogin;
-    const keys = selection.keys(searchKeys(module, found, session, isHidden));
-    if (keys.length === 0) {
-      throw isHidden ? pinRequired(found.description, found) : noUsableKey(found.description);
-    }
+    const seen = searchKeys(module, found, session, isHidden);
+    const keys = selection.keys(seen);
+    if (keys.length === 0) throw whyNone(found, seen, isHidden);
     const access = new TokenAccess(module, known, makeKeptPin(), all);
     access.begin({ found, session }, isLogin ? pin : Buffer.alloc(0));
     return new Token(module, access, keys);
@@ -97,6 +96,12 @@ async function openToken(
     closeSession(module.cryptoki, session);
     throw error;
   }
+}
+
+/** @param seen the token's keys, none of which is wanted */
+function whyNone(token: SlotToken, seen: readonly TokenKey[], isHidden: boolean): Failure {
+  if (isHidden) return pinRequired(token.description, token);
+  return seen.length > 0 ? noKeyMatches(token.description) : noUsableKey(token.description);
 }
 
 /** Tokens that have seen a wrong PIN come last. */

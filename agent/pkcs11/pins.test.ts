@@ -84,7 +84,9 @@ test("before the last try the question says so, and a locked PIN is not asked fo
   const wrong = person("0000", "1111", "2222", hostilePin);
   t.is(await sign(provider, wrong.holder), "pin-incorrect");
   t.is(await sign(provider, wrong.holder), "pin-last-try");
-  t.is(await sign(provider), "pin-last-try");
+  const untold = await refused(t, provider.sign(...request(provider), nobody));
+  t.is(untold.code, "pin-last-try");
+  t.regex(untold.hint, new RegExp(`^The next wrong PIN locks .* ssh-add -s ${module.path}$`));
   t.is(await sign(provider, wrong.holder), "pin-locked");
   t.is(await sign(provider, wrong.holder), "pin-locked");
   t.deepEqual(

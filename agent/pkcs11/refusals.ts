@@ -41,6 +41,9 @@ const final: ReadonlySet<string | undefined> = new Set([
   "CKR_PIN_LOCKED",
 ]);
 
+const again = "Try again, and look at the card or its reader.";
+const otherKey = "Use another key.";
+
 /** Whether an error tells that sessions are lost: they can be opened again. */
 export function isLost(error: unknown): boolean {
   return lost.has(returnValue(error));
@@ -83,7 +86,9 @@ function asksForPin(now: SlotToken | undefined, what: string): Failure {
   if (now === undefined || !hasFlag(now, pkcs11js.CKF_USER_PIN_FINAL_TRY)) {
     return new Failure("pin-required", `${what}.`);
   }
-  return new Failure("pin-last-try", `${what}, and one try is left.`);
+  const hint =
+    "The next wrong PIN locks the card. Be sure before you load it again with: ssh-add -s LIB";
+  return new Failure("pin-last-try", `${what}, and one try is left.`, hint);
 }
 
 /** The failure of a key whose token is not there. */
@@ -133,7 +138,7 @@ export function loginFailure(
     case "CKR_FUNCTION_CANCELED":
     case "CKR_FUNCTION_REJECTED":
     case "CKR_CANCEL":
-      return new Failure("user-refused", `The PIN of the card ${name} was not entered.`);
+      return new Failure("user-refused", `The PIN of the card ${name} was not entered.`, again);
     case "CKR_TOKEN_NOT_PRESENT":
     case "CKR_DEVICE_REMOVED":
       return tokenRemoved(token);
@@ -166,7 +171,7 @@ export function signFailure(
     case "CKR_FUNCTION_REJECTED":
     case "CKR_FUNCTION_CANCELED":
     case "CKR_CANCEL":
-      return new Failure("user-refused", `The signature was refused at the card ${name}.`);
+      return new Failure("user-refused", `The signature was refused at the card ${name}.`, again);
     case "CKR_MECHANISM_INVALID":
     case "CKR_MECHANISM_PARAM_INVALID":
     case "CKR_KEY_TYPE_INCONSISTENT":
@@ -175,7 +180,7 @@ export function signFailure(
     case "CKR_DATA_LEN_RANGE":
     case "CKR_DATA_INVALID":
     case "CKR_FUNCTION_NOT_SUPPORTED":
-      return new Failure("unsupported", `The card ${name} does not sign like this.`);
+      return new Failure("unsupported", `The card ${name} does not sign like this.`, otherKey);
     default:
       return libraryFailed(`The card ${name} failed to sign`, error);
   }
@@ -186,6 +191,13 @@ export function keyDoesNotSign(token: TokenDescription): Failure {
   const sentence = `This key of the card ${tokenName(token)} is not for signatures.`;
   const hint = "Use another key. With its PIN, the card shows only those that sign: ssh-add -s LIB";
   return new Failure("unsupported", sentence, hint);
+}
+
+/** The failure of a token whose keys are not those that a PKCS#11 URI names. */
+export function noKeyMatches(token: TokenDescription): Failure {
+  const sentence = `The card ${tokenName(token)} has no signing key that the PKCS#11 URI matches.`;
+  const hint = "Leave out object and id to load all of its keys, and compare with: ssh-add -l";
+  return new Failure("no-usable-key", sentence, hint);
 }
 
 /** The failure of a token without a key of use. */

@@ -1,5 +1,6 @@
 /** The PKCS#11 providers that the agent has loaded. */
 import { Failure } from "../../protocol/failure.ts";
+import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import type { AllowedProviders } from "../policy/allowed-providers.ts";
 import { chosenKeys } from "./chosen-keys.ts";
 import { loadProvider } from "./loaded-provider.ts";
@@ -98,7 +99,10 @@ export class ProviderRegistry {
   async choose(requested: string): Promise<readonly Chosen[]> {
     const chosen = await chosenKeys(this.list(), requested);
     if (chosen.length > 0) return chosen;
-    throw new Failure("not-loaded", `The library ${requested} is not loaded.`);
+    const sentence = isPkcs11Uri(requested)
+      ? `Nothing is loaded that ${requested} matches.`
+      : `The library ${requested} is not loaded.`;
+    throw new Failure("not-loaded", sentence);
   }
 
   /**

@@ -4,9 +4,12 @@ import { matchesKey, matchesToken, type TokenPlace } from "../../protocol/pkcs11
 import { type Pkcs11Uri, parsePkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import type { Handle } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
-import type { SlotToken } from "./slot-token.ts";
+import { type SlotToken, tokenName } from "./slot-token.ts";
 import type { TokenKey } from "./token-keys.ts";
 import { trimPadding } from "./tokens.ts";
+
+/** How many tokens are named when none of them is wanted. */
+const mostNames = 8;
 
 /** A choice among tokens and keys. */
 export interface Selection {
@@ -37,7 +40,9 @@ function selectTokens(
   );
   if (wanted.length > 0) return wanted;
   const sentence = `The library ${module.path} sees no card that the PKCS#11 URI matches.`;
-  throw new Failure("no-token", sentence, "Compare it with: ssh-add --list-providers");
+  const names = found.slice(0, mostNames).map(({ description }) => tokenName(description));
+  const more = found.length > mostNames ? " and more" : "";
+  throw new Failure("no-token", sentence, `The cards that it sees are ${names.join(", ")}${more}.`);
 }
 
 /** One of the objects that make a key has to match; their labels are often different. */

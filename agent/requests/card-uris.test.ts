@@ -43,7 +43,25 @@ test("a URI removes what it matches, from whatever was loaded", async (t) => {
   await client.removeSmartcardKey("pkcs11:token=second");
   t.deepEqual(await client.listProviders(), []);
   await t.throwsAsync(client.removeSmartcardKey("pkcs11:token=second"), refused);
-  t.is((await client.failureReason())?.code, "not-loaded");
+  const reason = await client.failureReason();
+  t.is(reason?.code, "not-loaded");
+  t.is(reason?.sentence, "Nothing is loaded that pkcs11:token=second matches.");
+});
+
+test("a URI that matches nothing is told what there is to match", async (t) => {
+  const { one, client } = await prepare(t);
+  one.behave("tokens=2", "token-label=first", "token-label-2=second");
+  const why = async (choice: string) => {
+    const uri = `pkcs11:${choice}?module-path=${one.path}`;
+    await t.throwsAsync(client.addSmartcardKey(uri, noPin), refused);
+    return client.failureReason();
+  };
+  const { sentence, hint } = (await why("token=third")) ?? {};
+  t.regex(sentence ?? "", /sees no card that the PKCS#11 URI matches\.$/);
+  t.is(hint, 'The cards that it sees are "first", "second".');
+  const { sentence: other, hint: next } = (await why("token=first;object=none")) ?? {};
+  t.is(other, 'The card "first" has no signing key that the PKCS#11 URI matches.');
+  t.regex(next ?? "", /^Leave out object and id /);
 });
 
 test("a URI that matches nothing, or holds a PIN, is refused with its reason", async (t) => {
