@@ -19,9 +19,6 @@ import { createAgentServer } from "./server.ts";
 /** As OpenSSH's agent ends by a signal. */
 const endedBySignal = 2;
 
-/** Keeps a helper's memory small: what it makes is short-lived and little. */
-const smallHeap = ["--max-semi-space-size=1"];
-
 /** Milliseconds that a signature of a FIDO authenticator may take: somebody has to touch it. */
 const touchLimit = 120_000;
 
@@ -100,7 +97,8 @@ function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
     },
     providers: new ProviderRegistry({
       allowed: parseAllowedProviders(options.allowedProviders),
-      helper: { file: process.execPath, args: [...smallHeap, helperPath()] },
+      // No options: see plain-node.ts.
+      helper: { file: process.execPath, args: [helperPath()] },
       limits: limitsOf(options),
       keepPin: options.keepPin,
       log,

@@ -8,6 +8,7 @@ import { createServer } from "node:net";
 import { descriptorOf } from "./host/descriptor.ts";
 import { detectShell, type Shell, setVariable } from "./host/environment.ts";
 import { inheritedDescriptors, inheritedFileLimit } from "./host/inheritance.ts";
+import { plainNode } from "./host/plain-node.ts";
 import { programPath } from "./host/program.ts";
 import { listenAt, removeSocket, type SocketPlace } from "./host/socket-path.ts";
 import { type AgentOptions, servingArguments } from "./options.ts";
@@ -74,7 +75,7 @@ function launch(
   const ownsFolder = place.ownFolder !== undefined;
   const serving = { descriptor: socketDescriptor, parent, ownsFolder };
   const args = [programPath(), ...servingArguments(serving, place.path, options)];
-  const { NODE_OPTIONS: _, ...env } = process.env;
+  const env = plainNode(process.env);
   const stdio = ["ignore", "ignore", "ignore", descriptor] as const;
   const child = spawn(process.execPath, args, { detached: true, stdio: [...stdio], env });
   // Told of below, by the missing pid.

@@ -1,13 +1,15 @@
 /**
  * The agent's end of a provider's child process: starts it, asks it, ends it.
  *
- * The child has the agent's environment, no terminal of its own, and one descriptor: a Unix socket
- * pair. What a library prints goes nowhere, unless somebody looks for its faults.
+ * The child has the agent's environment but for what is set for Node.js, no terminal of its own, and
+ * one descriptor: a Unix socket pair. What a library prints goes nowhere, unless somebody looks for
+ * its faults.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Duplex } from "node:stream";
 import { Failure } from "../../protocol/failure.ts";
 import { FrameReader, frame } from "../../protocol/framing.ts";
+import { plainNode } from "../host/plain-node.ts";
 import {
   decodeReply,
   encodeRequest,
@@ -68,6 +70,7 @@ export class Helper {
     this.#child = spawn(command.file, command.args, {
       // A Control-C at the agent's terminal is not for the card, and this group can be killed whole.
       detached: true,
+      env: plainNode(process.env),
       stdio: ["ignore", "ignore", stderr, "pipe"],
     });
     if (running.size === 0) process.once("exit", endRunning);
