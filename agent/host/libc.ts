@@ -3,7 +3,7 @@
  *
  * Loading it takes a few milliseconds, so this module is imported only where it is needed.
  */
-import koffi from "koffi";
+import { loadKoffi } from "./add-ons.ts";
 import type { FileLimit } from "./inheritance.ts";
 import { darwinKernel, linuxKernel } from "./kernel.ts";
 
@@ -39,6 +39,7 @@ const fSetfd = 2;
 
 /** Loads the C library. @throws when there is none of a known name */
 export function loadLibc(): Libc {
+  const koffi = loadKoffi();
   const isMac = process.platform === "darwin";
   const library = koffi.load(isMac ? "libSystem.dylib" : "libc.so.6");
   const kernel = isMac ? darwinKernel(library) : linuxKernel(library);

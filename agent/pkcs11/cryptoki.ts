@@ -1,12 +1,8 @@
 /** The PKCS#11 library as the child process sees it: loading it, and what its errors are called. */
-import pkcs11js from "pkcs11js";
 import { Failure } from "../../protocol/failure.ts";
+import { type Cryptoki, type Handle, pkcs11js } from "./add-on.ts";
 
-/** The functions of PKCS#11, as `pkcs11js` has them. */
-export type Cryptoki = InstanceType<typeof pkcs11js.PKCS11>;
-
-/** A slot, session or object: a CK_ULONG in the machine's own order of bytes. */
-export type Handle = Buffer;
+export type { Cryptoki, Handle };
 
 /** Loads a library. @param path where it is @throws {Failure} not-a-pkcs11-module */
 export function loadCryptoki(path: string): Cryptoki {

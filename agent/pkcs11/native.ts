@@ -2,8 +2,9 @@
  * What the child process needs of C and `pkcs11js` does not give: a login with bytes in place of a
  * string, and protection of a process that is logged in to a card.
  */
-import koffi, { type KoffiFunc } from "koffi";
-import pkcs11js from "pkcs11js";
+import type { KoffiFunc } from "koffi";
+import { loadKoffi } from "../host/add-ons.ts";
+import { pkcs11js } from "./add-on.ts";
 import { type Cryptoki, type Handle, returnValueError } from "./cryptoki.ts";
 
 /** C_Login's place in CK_FUNCTION_LIST (PKCS#11 v3.0, section 5.1): behind 18 other functions. */
@@ -14,6 +15,7 @@ const sigkill = 9;
 
 /** The stack of a call on another thread, in bytes: libraries keep whole messages on it. */
 const stackSize = 1024 * 1024;
+const koffi = loadKoffi();
 koffi.config({ async_stack_size: stackSize });
 
 /**

@@ -1,7 +1,7 @@
 /** Opening the tokens of a library for the first time, and finding their keys. */
-import pkcs11js from "pkcs11js";
 import { Failure } from "../../protocol/failure.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
+import { pkcs11js } from "./add-on.ts";
 import { type Handle, libraryFailed } from "./cryptoki.ts";
 import type { Inventory, KnownToken } from "./inventory.ts";
 import type { KeptPin } from "./kept-pin.ts";

@@ -1,7 +1,7 @@
 /** Refusals of tokens, in words. None of them holds a PIN. */
-import pkcs11js from "pkcs11js";
 import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
+import { pkcs11js } from "./add-on.ts";
 import { libraryFailed, returnValue } from "./cryptoki.ts";
 import { hasFlag, type SlotToken, tokenName } from "./slot-token.ts";
 

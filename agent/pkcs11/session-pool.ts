@@ -1,5 +1,5 @@
 /** Sessions with one token, so that several signatures are made at once. */
-import pkcs11js from "pkcs11js";
+import { pkcs11js } from "./add-on.ts";
 import type { Cryptoki, Handle } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
 

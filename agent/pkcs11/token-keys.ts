@@ -1,8 +1,8 @@
 /** The keys of a token, out of its objects (PKCS#11 v3.0, section 4). */
-import pkcs11js from "pkcs11js";
 import { Failure } from "../../protocol/failure.ts";
 import { encodePublicKey, type PublicKey } from "../../protocol/public-key.ts";
 import { trimZeros } from "../../protocol/wire.ts";
+import { pkcs11js } from "./add-on.ts";
 import { type Cryptoki, edwardsKeyType, type Handle } from "./cryptoki.ts";
 import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./objects.ts";
 import { plainText } from "./text.ts";

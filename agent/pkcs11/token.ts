@@ -1,5 +1,4 @@
 /** A token in use: its keys, and signatures with them, whatever has become of it meanwhile. */
-import pkcs11js from "pkcs11js";
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
 import {
@@ -7,6 +6,7 @@ import {
   type SignatureAlgorithm,
   verifySignature,
 } from "../../protocol/signature.ts";
+import { pkcs11js } from "./add-on.ts";
 import { type Handle, returnValue, userNotLoggedIn } from "./cryptoki.ts";
 import type { KnownToken } from "./inventory.ts";
 import { KeyInUse } from "./key-in-use.ts";
@@ -227,22 +227,22 @@ export class Token {
     const output = Buffer.allocUnsafe(signatureLength(key.publicKey) + 64);
     const begun = performance.now();
     if (pace.atOnce(alone)) {
-      const raw = cryptoki.C_Sign(session, input, output);
+      const length = cryptoki.C_Sign(session, input, output);
       pace.noteAtOnce((performance.now() - begun) * 1000);
-      return raw;
+      return output.subarray(0, length);
     }
     return this.#module.elsewhere(
       () =>
         new Promise((resolve, reject) => {
-          const done = (_held: Buffer, error: Error | null, raw: Buffer) => {
+          const done = (_held: Buffer, error: Error | null, length: number) => {
             const took = performance.now() - begun;
             pace.noteElsewhere(took * 1000);
             job.hasWaited = took > touchWait;
-            if (error === null) resolve(raw);
+            if (error === null) resolve(output.subarray(0, length));
             else reject(error);
           };
           // The library reads `input` on another thread, and only this binding keeps it in memory.
-          cryptoki.C_Sign(session, input, output, done.bind(undefined, input));
+          cryptoki.C_SignCallback(session, input, output, done.bind(undefined, input));
         }),
     );
   }

@@ -1,7 +1,7 @@
 /** The tokens in a library's slots, and logging in to one. */
-import pkcs11js from "pkcs11js";
 import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
+import { pkcs11js } from "./add-on.ts";
 import { type Cryptoki, type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
 import type { LoginKind } from "./inventory.ts";
 import type { Module } from "./module.ts";
