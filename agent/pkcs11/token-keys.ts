@@ -40,7 +40,9 @@ interface PrivateObject extends PrivateKey {
   readonly id: Buffer;
   readonly label: string;
   readonly keyType: number | undefined;
+  /** Of an RSA key, where the token tells them. */
   readonly modulus: Buffer | undefined;
+  readonly exponent: Buffer | undefined;
 }
 
 /** How many objects are asked for at once. */
@@ -48,6 +50,21 @@ const batch = 32;
 /** More of one class than a token has: whoever finds more than that finds them for ever. */
 const mostObjects = 65_536;
 const x509 = 0;
+
+const nameAttributes = [pkcs11js.CKA_ID, pkcs11js.CKA_LABEL] as const;
+const publicAttributes = [pkcs11js.CKA_KEY_TYPE, ...nameAttributes] as const;
+const privateAttributes = [
+  ...publicAttributes,
+  pkcs11js.CKA_SIGN,
+  pkcs11js.CKA_ALWAYS_AUTHENTICATE,
+] as const;
+const certificateAttributes = [
+  pkcs11js.CKA_CERTIFICATE_TYPE,
+  pkcs11js.CKA_VALUE,
+  ...nameAttributes,
+] as const;
+const rsaAttributes = [pkcs11js.CKA_MODULUS, pkcs11js.CKA_PUBLIC_EXPONENT] as const;
+const ecAttributes = [pkcs11js.CKA_EC_PARAMS, pkcs11js.CKA_EC_POINT] as const;
 
 /**
  * The keys of the token, each once, in the order of their CKA_ID: tokens list their objects in any
@@ -58,7 +75,7 @@ const x509 = 0;
 export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boolean): TokenKey[] {
   const privates = findPrivateObjects(cryptoki, session);
   const seen = [...findPublicKeys(cryptoki, session), ...findCertificates(cryptoki, session)];
-  const found = [...seen, ...findRsaPairs(cryptoki, session, privates)];
+  const found = [...seen, ...rsaPairs(privates)];
   const keys = new Map<string, TokenKey>();
   for (const { publicKey, id, label } of found) {
     const keyBlob = encodePublicKey(publicKey);
@@ -126,14 +143,17 @@ function keyTypes(key: PublicKey): readonly number[] {
 
 function findPrivateObjects(cryptoki: Cryptoki, session: Handle): PrivateObject[] {
   return findObjects(cryptoki, session, pkcs11js.CKO_PRIVATE_KEY).map((handle) => {
-    const read = reader(cryptoki, session, handle);
+    const readAll = reader(cryptoki, session, handle);
+    const read = readAll(privateAttributes);
     const type = readNumber(read(pkcs11js.CKA_KEY_TYPE));
-    const modulus = type === pkcs11js.CKK_RSA ? read(pkcs11js.CKA_MODULUS) : undefined;
+    const numbers = type === pkcs11js.CKK_RSA ? readAll(rsaAttributes) : undefined;
+    const modulus = numbers?.(pkcs11js.CKA_MODULUS);
     return {
       handle,
       ...readName(read),
       keyType: type,
       modulus: modulus?.length === 0 ? undefined : modulus,
+      exponent: numbers?.(pkcs11js.CKA_PUBLIC_EXPONENT),
       signs: read(pkcs11js.CKA_SIGN)?.[0] !== 0,
       alwaysAuthenticate: read(pkcs11js.CKA_ALWAYS_AUTHENTICATE)?.[0] === 1,
     };
@@ -142,19 +162,24 @@ function findPrivateObjects(cryptoki: Cryptoki, session: Handle): PrivateObject[
 
 function findPublicKeys(cryptoki: Cryptoki, session: Handle): PublicObject[] {
   return findObjects(cryptoki, session, pkcs11js.CKO_PUBLIC_KEY).flatMap((handle) => {
-    const read = reader(cryptoki, session, handle);
-    const publicKey = readPublicKey(read);
+    const readAll = reader(cryptoki, session, handle);
+    const read = readAll(publicAttributes);
+    const publicKey = readPublicKey(readNumber(read(pkcs11js.CKA_KEY_TYPE)), readAll);
     return publicKey === undefined ? [] : [{ publicKey, ...readName(read) }];
   });
 }
 
-function readPublicKey(read: ReadAttribute): PublicKey | undefined {
-  switch (readNumber(read(pkcs11js.CKA_KEY_TYPE))) {
-    case pkcs11js.CKK_RSA:
+function readPublicKey(type: number | undefined, readAll: ReadAttributes): PublicKey | undefined {
+  switch (type) {
+    case pkcs11js.CKK_RSA: {
+      const read = readAll(rsaAttributes);
       return rsaPublicKey(read(pkcs11js.CKA_MODULUS), read(pkcs11js.CKA_PUBLIC_EXPONENT));
+    }
     case pkcs11js.CKK_EC:
-    case edwardsKeyType:
+    case edwardsKeyType: {
+      const read = readAll(ecAttributes);
       return ecPublicKey(read(pkcs11js.CKA_EC_PARAMS), read(pkcs11js.CKA_EC_POINT));
+    }
     default:
       return undefined;
   }
@@ -162,7 +187,7 @@ function readPublicKey(read: ReadAttribute): PublicKey | undefined {
 
 function findCertificates(cryptoki: Cryptoki, session: Handle): PublicObject[] {
   return findObjects(cryptoki, session, pkcs11js.CKO_CERTIFICATE).flatMap((handle) => {
-    const read = reader(cryptoki, session, handle);
+    const read = reader(cryptoki, session, handle)(certificateAttributes);
     if ((readNumber(read(pkcs11js.CKA_CERTIFICATE_TYPE)) ?? x509) !== x509) return [];
     const publicKey = certifiedPublicKey(read(pkcs11js.CKA_VALUE));
     return publicKey === undefined ? [] : [{ publicKey, ...readName(read) }];
@@ -170,14 +195,8 @@ function findCertificates(cryptoki: Cryptoki, session: Handle): PublicObject[] {
 }
 
 /** RSA private keys tell their public key themselves, should no other object do. */
-function findRsaPairs(
-  cryptoki: Cryptoki,
-  session: Handle,
-  privates: readonly PrivateObject[],
-): PublicObject[] {
-  return privates.flatMap(({ handle, id, label, modulus }) => {
-    if (modulus === undefined) return [];
-    const exponent = reader(cryptoki, session, handle)(pkcs11js.CKA_PUBLIC_EXPONENT);
+function rsaPairs(privates: readonly PrivateObject[]): PublicObject[] {
+  return privates.flatMap(({ id, label, modulus, exponent }) => {
     const publicKey = rsaPublicKey(modulus, exponent);
     return publicKey === undefined ? [] : [{ publicKey, id, label }];
   });
@@ -203,21 +222,33 @@ function tooManyObjects(): Failure {
   return new Failure("module-crashed", "The library finds more objects than a card has.", hint);
 }
 
-/** Reads an attribute of one object; undefined when the token does not give it. */
-type ReadAttribute = (type: number) => Buffer | undefined;
+/** An attribute of one object; undefined when the token does not give it. */
+type Attributes = (type: number) => Buffer | undefined;
 
-function reader(cryptoki: Cryptoki, session: Handle, object: Handle): ReadAttribute {
-  return (type) => {
+/** Reads attributes of one object. */
+type ReadAttributes = (types: readonly number[]) => Attributes;
+
+/** Reads attributes at once, or one by one where the token lacks some and so refuses them all. */
+function reader(cryptoki: Cryptoki, session: Handle, object: Handle): ReadAttributes {
+  const values = new Map<number, Buffer>();
+  const succeeds = (types: readonly number[]) => {
+    const template = types.map((type) => ({ type }));
     try {
-      const value = cryptoki.C_GetAttributeValue(session, object, [{ type }])[0]?.value;
-      return Buffer.isBuffer(value) ? value : undefined;
+      for (const { type, value } of cryptoki.C_GetAttributeValue(session, object, template)) {
+        if (Buffer.isBuffer(value)) values.set(type, value);
+      }
+      return true;
     } catch {
-      return undefined;
+      return false;
     }
+  };
+  return (types) => {
+    if (!succeeds(types)) for (const type of types) succeeds([type]);
+    return (type) => values.get(type);
   };
 }
 
-function readName(read: ReadAttribute): { id: Buffer; label: string } {
+function readName(read: Attributes): { id: Buffer; label: string } {
   const label = read(pkcs11js.CKA_LABEL)?.toString("utf8").replace(/\0+$/, "") ?? "";
   return { id: read(pkcs11js.CKA_ID) ?? Buffer.alloc(0), label: plainText(label) };
 }
