@@ -30,7 +30,12 @@ const common = {
 };
 
 /** CommonJS starts a few milliseconds sooner than an ES module does. */
-const program = { ...common, format: "cjs", minifySyntax: true };
+const program = {
+  ...common,
+  format: "cjs",
+  minifySyntax: true,
+  define: { ...common.define, "import.meta.url": "__filename" },
+};
 const hashbang = { banner: { js: "#!/usr/bin/env node" } };
 
 try {

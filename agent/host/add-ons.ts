@@ -16,7 +16,7 @@ export type Koffi = Pick<
   "config" | "decode" | "errno" | "load" | "proto" | "sizeof" | "types"
 >;
 
-const requireFromHere = createRequire(process.argv[1] ?? process.execPath);
+const requireFromHere = createRequire(import.meta.url);
 
 /**
  * Loads an add-on, or whatever a package exports.

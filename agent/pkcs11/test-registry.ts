@@ -63,6 +63,7 @@ function makeBundle(): string {
     platform: "node",
     format: "cjs",
     packages: "external",
+    define: { "import.meta.url": "__filename" },
     logLevel: "error",
   });
   return outfile;
