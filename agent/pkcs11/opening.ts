@@ -9,7 +9,7 @@ import type { Module } from "./module.ts";
 import { noKeyMatches, noUsableKey, pinRequired } from "./refusals.ts";
 import type { Selection } from "./selection.ts";
 import { closeSession } from "./session-pool.ts";
-import { hasFlag, type SlotToken, tokenName } from "./slot-token.ts";
+import { hasFlag, hasSeenWrongPin, type SlotToken, tokenName } from "./slot-token.ts";
 import { Token } from "./token.ts";
 import { openFirst, TokenAccess } from "./token-access.ts";
 import { findKeys, type TokenKey } from "./token-keys.ts";
@@ -107,10 +107,6 @@ function whyNone(token: SlotToken, seen: readonly TokenKey[], isHidden: boolean)
 /** Tokens that have seen a wrong PIN come last. */
 function byTries(one: SlotToken, other: SlotToken): number {
   return Number(hasSeenWrongPin(one)) - Number(hasSeenWrongPin(other));
-}
-
-function hasSeenWrongPin(token: SlotToken): boolean {
-  return hasFlag(token, pkcs11js.CKF_USER_PIN_COUNT_LOW | pkcs11js.CKF_USER_PIN_FINAL_TRY);
 }
 
 /** @param isAnothers whether another token has taken the PIN */

@@ -1,4 +1,5 @@
 /** A token as it was found in a slot. */
+import pkcs11js from "pkcs11js";
 import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import type { Handle } from "./cryptoki.ts";
 
@@ -12,6 +13,12 @@ export interface SlotToken {
 /** Whether a token has a CKF_ flag. */
 export function hasFlag(token: Pick<SlotToken, "flags">, flag: number): boolean {
   return (token.flags & flag) !== 0;
+}
+
+/** Whether a token was given a wrong PIN since the last right one, as far as it says so. */
+export function hasSeenWrongPin(token: Pick<SlotToken, "flags">): boolean {
+  const { CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED } = pkcs11js;
+  return hasFlag(token, CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED);
 }
 
 /** A token as sentences name it: its label, or its serial number. */

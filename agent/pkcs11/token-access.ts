@@ -8,7 +8,7 @@ import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
 import { pinRequired, tokenRemoved } from "./refusals.ts";
 import { closeSession, openSession, SessionPool } from "./session-pool.ts";
-import { hasFlag, type SlotToken, tokenName } from "./slot-token.ts";
+import { hasSeenWrongPin, type SlotToken, tokenName } from "./slot-token.ts";
 import { isLoggedIn, locateToken, logIn } from "./tokens.ts";
 
 /** How a token's sessions are had again. */
@@ -29,6 +29,8 @@ interface Opened {
   readonly found: SlotToken;
   readonly session: Handle;
 }
+
+const nothing = Buffer.alloc(0);
 
 /** The way to one token. */
 export class TokenAccess implements KnownToken {
@@ -106,7 +108,7 @@ export class TokenAccess implements KnownToken {
     const now = await this.#locate();
     if (now === undefined) return "card-absent";
     if (this.login !== "pin" || this.#signsWithoutLogin) return "ready";
-    if (this.#kept.pin !== undefined) return "ready";
+    if (this.#usablePin(now, nothing) !== undefined) return "ready";
     const session = this.pool?.idle;
     if (session === undefined || this.#isLoginLost) return "pin-needed";
     return isLoggedIn(this.#module, session) ? "ready" : "pin-needed";
@@ -193,10 +195,10 @@ export class TokenAccess implements KnownToken {
     }
   }
 
-  /** A PIN that is kept is not tried when a wrong one would lock the card. */
+  /** A PIN that is kept is not tried once the card has seen a wrong one: it may be that. */
   #usablePin(found: SlotToken, given: Buffer): Buffer | undefined {
     if (given.length > 0) return given;
-    return hasFlag(found, pkcs11js.CKF_USER_PIN_FINAL_TRY) ? undefined : this.#kept.pin;
+    return hasSeenWrongPin(found) ? undefined : this.#kept.pin;
   }
 
   /** The token where it is now. A library that does not see it may have to be started again. */

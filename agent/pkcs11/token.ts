@@ -26,7 +26,7 @@ import {
 } from "./refusals.ts";
 import type { SessionPool } from "./session-pool.ts";
 import { checkSignature, signatureInput, signatureLength } from "./signing.ts";
-import { type SlotToken, tokenName } from "./slot-token.ts";
+import { hasSeenWrongPin, type SlotToken, tokenName } from "./slot-token.ts";
 import type { Renewal, TokenAccess } from "./token-access.ts";
 import type { TokenKey } from "./token-keys.ts";
 import { isLoggedIn, locateToken } from "./tokens.ts";
@@ -41,6 +41,8 @@ interface Job {
   readonly pin: Buffer;
   /** Whether the token took so long to refuse that it may have waited for a touch. */
   hasWaited: boolean;
+  /** Whether the library had trouble with the way to the card. */
+  hadTrouble: boolean;
 }
 
 /** What libraries say to a login for one operation before the token's user is logged in. */
@@ -117,6 +119,7 @@ export class Token {
       alone,
       pin,
       hasWaited: false,
+      hadTrouble: false,
     };
     const raw = await this.#signOrMend(job);
     const signature = encodeSignature(algorithm, checkSignature(publicKey, raw));
@@ -131,6 +134,11 @@ export class Token {
   /** The token as it is now. */
   #look(): SlotToken | undefined {
     return locateToken(this.#module, this.#access.description, undefined).token;
+  }
+
+  #hasSeenWrongPin(): boolean {
+    const token = this.#look();
+    return token !== undefined && hasSeenWrongPin(token);
   }
 
   /**
@@ -162,7 +170,10 @@ export class Token {
     tried: Renewal["also"] | undefined,
   ): Renewal["also"] | undefined {
     if (!this.#isCurable(job, error) || tried === "restart") return undefined;
+    job.hadTrouble ||= isTroubleOfDevice(error);
     if (wantsLogin(error)) {
+      // libykcs11, whose own PIN was refused when the card was reset, then holds the card for itself.
+      if (job.hadTrouble && this.#hasSeenWrongPin()) return "restart";
       if (this.#access.canLogIn(job.pin) && tried !== "login") return "login";
       return tried === undefined ? "nothing" : undefined;
     }

@@ -1,0 +1,68 @@
+/** A card whose PIN another program has changed, while libraries know the old one. */
+import test, { type ExecutionContext } from "ava";
+import { openscLibrary, ykcs11Library, yubicoPivTool } from "../../fixtures/programs.ts";
+import { makeYubiKey, startCardReader } from "../../fixtures/virtual-yubikey/index.ts";
+import { makeWorkspace } from "../../fixtures/workspace.ts";
+import type { CardHolder } from "./provider.ts";
+import { sign } from "./test-hostile.ts";
+import { makeRegistry, nobody, pinOf, stateOf } from "./test-registry.ts";
+
+/** A card that has signed, and then got another PIN from another program. */
+async function changed(t: ExecutionContext, library: string, keepPin = 0) {
+  const workspace = makeWorkspace(t);
+  const card = await makeYubiKey({ keys: [{ slot: "9a", type: "p256" }] });
+  const { env } = await startCardReader(workspace, { cards: [card] });
+  const provider = await makeRegistry(t, { env, keepPin }).add(library, pinOf("123456"));
+  t.is(await sign(provider), "signed");
+  const tool = (args: string, ...lines: string[]) =>
+    workspace.run(yubicoPivTool(), ["--stdin-input", ...args.split(" ")], {
+      env,
+      input: `${lines.join("\n")}\n`,
+      timeoutMs: 20_000,
+    });
+  t.is((await tool("-a change-pin", "123456", "654321", "654321")).status, 0);
+  const asked: boolean[] = [];
+  const holder: CardHolder = {
+    ...nobody,
+    async askPin(_token, isLastTry) {
+      asked.push(isLastTry);
+      return pinOf("654321");
+    },
+  };
+  return { card, provider, tool, holder, asked };
+}
+
+for (const [name, library, withKeptPin] of [
+  ["libykcs11", ykcs11Library, "pin-required"],
+  // It does not tell that it has given the card a wrong PIN, so the one that is kept follows.
+  ["opensc-pkcs11", openscLibrary, "pin-last-try"],
+] as const) {
+  test.serial(`${name} leaves the card to other programs`, async (t) => {
+    const { provider, tool, holder, card } = await changed(t, library());
+    t.is(await sign(provider), "pin-required");
+    t.is((await tool("-a status")).status, 0);
+    t.is(card.pinTriesLeft, 2);
+    t.is(await sign(provider, holder), "signed");
+    t.is((await tool("-a status")).status, 0);
+    t.is(card.pinTriesLeft, 3);
+  });
+
+  test.serial(`${name} with the old PIN kept asks for the new one`, async (t) => {
+    const { provider, holder, asked, card } = await changed(t, library(), 3600);
+    t.is(await sign(provider), withKeptPin);
+    t.is(await stateOf(provider), "pin-needed");
+    t.true(card.pinTriesLeft > 0);
+    t.is(await sign(provider, holder), "signed");
+    t.is(asked.length, 1);
+    card.powerOff();
+    t.is(await sign(provider), "signed");
+  });
+
+  test.serial(`${name} leaves a card to other programs that is locked`, async (t) => {
+    const { provider, tool, card } = await changed(t, library());
+    for (let tries = 3; tries > 0; tries--) await tool("-a verify-pin", "000000");
+    t.is(card.pinTriesLeft, 0);
+    t.is(await sign(provider), "pin-locked");
+    t.is((await tool("-a unblock-pin", "12345678", "111222", "111222")).status, 0);
+  });
+}
