@@ -1,7 +1,7 @@
 import test from "ava";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { prepareBeside, signsMeanwhile } from "./test-bystander.ts";
-import { eventually, isLoaded, refused, sign } from "./test-hostile.ts";
+import { eventually, isLoaded, loaded, refused, sign } from "./test-hostile.ts";
 import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
 /** Waits until the library hangs in a call. */
@@ -133,3 +133,12 @@ test.serial(
     t.not(await pending, provider);
   },
 );
+
+test.serial("a card that gives up waiting is told as such, however quick it was", async (t) => {
+  const { module, provider } = await loaded(t, ["login"]);
+  for (let at = 0; at < 8; at++) t.is(await sign(provider), "signed");
+  module.behave("login", "slow-sign=3100", "sign-error=0x101");
+  t.is(await sign(provider), "user-refused");
+  module.behave("login");
+  t.is(await sign(provider), "signed");
+});

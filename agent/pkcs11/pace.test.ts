@@ -44,3 +44,14 @@ test("a key that failed three trials is tried no more", (t) => {
   }
   t.false(pace.atOnce(true));
 });
+
+test("what fails is no proof of speed", (t) => {
+  const pace = new Pace();
+  pace.noteElsewhere(2000);
+  for (let at = 0; at < 3; at++) {
+    t.true(pace.atOnce(true));
+    pace.noteFailure();
+  }
+  t.false(pace.atOnce(true));
+  t.false(pace.isQuick);
+});

@@ -32,6 +32,11 @@ export class Pace {
     else this.#trials--;
   }
 
+  /** Takes note that a signature failed at once; for how long that took tells nothing of others. */
+  noteFailure(): void {
+    this.noteAtOnce(Number.POSITIVE_INFINITY);
+  }
+
   /** Takes note of the microseconds of a signature that was made on another thread. */
   noteElsewhere(micros: number): void {
     if (micros <= whenAlone) this.#worthATrial = true;

@@ -238,19 +238,25 @@ export class Token {
     const output = Buffer.allocUnsafe(signatureLength(key.publicKey) + 64);
     const begun = performance.now();
     if (pace.atOnce(alone)) {
-      const length = cryptoki.C_Sign(session, input, output);
-      pace.noteAtOnce((performance.now() - begun) * 1000);
-      return output.subarray(0, length);
+      try {
+        const length = cryptoki.C_Sign(session, input, output);
+        pace.noteAtOnce((performance.now() - begun) * 1000);
+        return output.subarray(0, length);
+      } catch (error) {
+        pace.noteFailure();
+        job.hasWaited = performance.now() - begun > touchWait;
+        throw error;
+      }
     }
     return this.#module.elsewhere(
       () =>
         new Promise((resolve, reject) => {
           const done = (_held: Buffer, error: Error | null, length: number) => {
             const took = performance.now() - begun;
-            pace.noteElsewhere(took * 1000);
             job.hasWaited = took > touchWait;
-            if (error === null) resolve(output.subarray(0, length));
-            else reject(error);
+            if (error !== null) return reject(error);
+            pace.noteElsewhere(took * 1000);
+            resolve(output.subarray(0, length));
           };
           // The library reads `input` on another thread, and only this binding keeps it in memory.
           cryptoki.C_SignCallback(session, input, output, done.bind(undefined, input));
