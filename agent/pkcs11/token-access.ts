@@ -1,7 +1,6 @@
 /** The way to a token: where it is, its sessions, its login, and how they are had again. */
 import type { ProviderState, TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
-import { pkcs11js } from "./add-on.ts";
 import { type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
 import type { KnownToken, LoginKind } from "./inventory.ts";
 import type { KeptPin } from "./kept-pin.ts";
