@@ -46,6 +46,11 @@ export function userNotLoggedIn(): Error {
   return returnValueError(pkcs11js.CKR_USER_NOT_LOGGED_IN);
 }
 
+/** The error that a library gives for a session that it does not know any more. */
+export function sessionLost(): Error {
+  return returnValueError(pkcs11js.CKR_SESSION_HANDLE_INVALID);
+}
+
 /** The name of the CKR_ value that a call of the library ended with, or undefined. */
 export function returnValue(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;

@@ -11,7 +11,7 @@ export class Module {
   /** Whether it did not start again: it knows of no token then. */
   isDown = false;
   readonly #nativeLogin: Login;
-  #calls = 0;
+  #uses = 0;
   #whenQuiet: (() => void) | undefined;
   #restart: Promise<void> | undefined;
 
@@ -23,29 +23,33 @@ export class Module {
     this.#nativeLogin = nativeLogin(path, this.cryptoki);
   }
 
-  /** The restart that is under way; nothing may be asked of the library before it has ended. */
-  get restarting(): Promise<void> | undefined {
-    return this.#restart;
+  /** Whether a restart would keep nobody from anything. */
+  get isQuiet(): boolean {
+    return this.#uses === 0;
   }
 
   /** C_Login, which may take as long as a person takes to type a PIN at the token's own pad. */
-  login: Login = (session, user, pin) =>
-    this.elsewhere(() => this.#nativeLogin(session, user, pin));
+  login: Login = (session, user, pin) => this.#nativeLogin(session, user, pin);
 
-  /** Makes a call that runs on another thread. */
-  async elsewhere<Result>(call: () => Promise<Result>): Promise<Result> {
-    this.#calls++;
+  /**
+   * Does something for which the sessions and handles that it has must stay what they are: a restart
+   * waits for its end, and it waits for the end of a restart. It must not itself start the library
+   * again, or wait for somebody who does.
+   */
+  async use<Result>(work: () => Result | Promise<Result>): Promise<Result> {
+    while (this.#restart !== undefined) await this.#restart.catch(() => {});
+    this.#uses++;
     try {
-      return await call();
+      return await work();
     } finally {
-      this.#calls--;
-      if (this.#calls === 0) this.#whenQuiet?.();
+      this.#uses--;
+      if (this.#uses === 0) this.#whenQuiet?.();
     }
   }
 
   /**
-   * C_Finalize and C_Initialize, as soon as no call is under way on another thread: what helps a
-   * library that has lost the service by which it reaches its cards.
+   * C_Finalize and C_Initialize, as soon as nobody uses the library: what helps one that has lost
+   * the service by which it reaches its cards.
    * @throws {Failure} module-crashed, when it does not start again
    */
   restart(): Promise<void> {
@@ -73,7 +77,7 @@ export class Module {
   }
 
   #quiet(): Promise<void> {
-    if (this.#calls === 0) return Promise.resolve();
+    if (this.#uses === 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.#whenQuiet = () => {
         this.#whenQuiet = undefined;

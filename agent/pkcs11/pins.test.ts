@@ -1,28 +1,10 @@
 import test, { type ExecutionContext } from "ava";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
-import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
 import type { CardHolder } from "./provider.ts";
 import { killHelper, loaded, refused, sign } from "./test-hostile.ts";
+import { person } from "./test-person.ts";
 import { makeRegistry, nobody, pinOf, stateOf, type TestOptions } from "./test-registry.ts";
-
-/** Somebody who gives these answers, one after the other; the last one for all that follow. */
-function person(...answers: (string | undefined)[]) {
-  const asked: { token: TokenDescription; isLastTry: boolean }[] = [];
-  const given: Buffer[] = [];
-  const holder: CardHolder = {
-    ...nobody,
-    async askPin(token, isLastTry) {
-      asked.push({ token, isLastTry });
-      const answer = answers[Math.min(asked.length, answers.length) - 1];
-      if (answer === undefined) return undefined;
-      const pin = pinOf(answer);
-      given.push(pin);
-      return pin;
-    },
-  };
-  return { holder, asked, given };
-}
 
 /** How often the library was given a PIN. */
 function logins(module: HostileModule): number {

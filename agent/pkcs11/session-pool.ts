@@ -17,22 +17,30 @@ const most = 4;
  */
 export class SessionPool {
   /** The generation of the library that the sessions are of. */
-  readonly generation: number;
+  readonly #generation: number;
   readonly #module: Module;
   readonly #slot: Handle;
+  /** Whether the token is a card in a reader. */
+  readonly isCard: boolean;
   readonly #idle: Handle[];
   readonly #waiting: ((session: Handle) => void)[] = [];
   #open = 1;
-  #most = most;
+  #most: number;
   #closed = false;
 
   /** @param first an open session of the token in `slot` */
   constructor(module: Module, slot: Handle, first: Handle) {
     this.#module = module;
-    if (isRemovable(module.cryptoki, slot)) this.#most = 1;
-    this.generation = module.generation;
+    this.isCard = isRemovable(module.cryptoki, slot);
+    this.#most = this.isCard ? 1 : most;
+    this.#generation = module.generation;
     this.#slot = slot;
     this.#idle = [first];
+  }
+
+  /** After the library was started again, the same numbers may stand for sessions of others. */
+  get isCurrent(): boolean {
+    return this.#generation === this.#module.generation;
   }
 
   /** Whether a signature is being made. */
@@ -86,17 +94,12 @@ export class SessionPool {
     return session;
   }
 
-  /** After the library was started again, the same numbers may stand for sessions of others. */
-  get #isCurrent(): boolean {
-    return this.generation === this.#module.generation;
-  }
-
   #close(session: Handle): void {
-    if (this.#isCurrent) closeSession(this.#module.cryptoki, session);
+    if (this.isCurrent) closeSession(this.#module.cryptoki, session);
   }
 
   #tryOpen(): Handle | undefined {
-    if (!this.#isCurrent) return undefined;
+    if (!this.isCurrent) return undefined;
     try {
       return openSession(this.#module.cryptoki, this.#slot);
     } catch {

@@ -29,13 +29,22 @@ export async function loaded(t: ExecutionContext, faults: string[], options: Tes
   return { ...prepared, provider };
 }
 
-/** "signed", or the code of the refusal. */
-export async function sign(
+/** "signed", or the code of the refusal, for the first key. */
+export function sign(provider: Provider, holder: CardHolder = nobody): Promise<Outcome> {
+  return signOnce(provider, 0, holder);
+}
+
+/** What came of a signature. */
+export type Outcome = FailureCode | "signed" | "garbage";
+
+/** The same, for the key at a place in the provider's list. */
+export async function signOnce(
   provider: Provider,
+  at: number,
   holder: CardHolder = nobody,
-): Promise<FailureCode | "signed" | "garbage"> {
-  const [key] = provider.keys;
-  if (key === undefined) throw new Error("the provider has no key");
+): Promise<Outcome> {
+  const key = provider.keys[at];
+  if (key === undefined) throw new Error("the provider has no such key");
   try {
     const signature = await provider.sign(key.keyBlob, algorithm, data, holder);
     const publicKey = decodePublicKey(key.keyBlob);

@@ -61,6 +61,8 @@ export interface Located {
   readonly token: SlotToken | undefined;
   /** Whether another token is where it was. */
   readonly isReplaced: boolean;
+  /** Whether the library sees no token at all. */
+  readonly isBlind: boolean;
 }
 
 /**
@@ -77,13 +79,15 @@ export function locateToken(
   const own = slots.find((candidate) => slot?.equals(candidate));
   const there = own && readToken(cryptoki, own);
   if (there !== undefined && isSame(there.description, description)) {
-    return { token: there, isReplaced: false };
+    return { token: there, isReplaced: false, isBlind: false };
   }
-  const token = slots
+  const others = slots
     .filter((candidate) => candidate !== own)
     .map((candidate) => readToken(cryptoki, candidate))
-    .find((candidate) => candidate !== undefined && isSame(candidate.description, description));
-  return { token, isReplaced: token === undefined && there !== undefined };
+    .filter((candidate) => candidate !== undefined);
+  const token = others.find((candidate) => isSame(candidate.description, description));
+  const isReplaced = token === undefined && there !== undefined;
+  return { token, isReplaced, isBlind: others.length === 0 && there === undefined };
 }
 
 /** How a token lets its keys be used. */

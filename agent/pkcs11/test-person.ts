@@ -1,0 +1,30 @@
+/** For tests: somebody who sits before the cards, and answers. */
+import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
+import type { CardHolder } from "./provider.ts";
+import { nobody, pinOf } from "./test-registry.ts";
+
+/** Somebody, and what they were asked. */
+export interface Person {
+  readonly holder: CardHolder;
+  readonly asked: readonly { readonly token: TokenDescription; readonly isLastTry: boolean }[];
+  /** The PINs that were given, in the buffers in which they were. */
+  readonly given: readonly Buffer[];
+}
+
+/** Somebody who gives these answers, one after the other; the last one for all that follow. */
+export function person(...answers: (string | undefined)[]): Person {
+  const asked: { token: TokenDescription; isLastTry: boolean }[] = [];
+  const given: Buffer[] = [];
+  const holder: CardHolder = {
+    ...nobody,
+    async askPin(token, isLastTry) {
+      asked.push({ token, isLastTry });
+      const answer = answers[Math.min(asked.length, answers.length) - 1];
+      if (answer === undefined) return undefined;
+      const pin = pinOf(answer);
+      given.push(pin);
+      return pin;
+    },
+  };
+  return { holder, asked, given };
+}

@@ -1,0 +1,101 @@
+/** What the tests with YubiKeys share: a card in a reader of its own, and the library that uses it. */
+import type { ExecutionContext } from "ava";
+import { openscLibrary, ykcs11Library } from "../../fixtures/programs.ts";
+import {
+  type CardReader,
+  makeYubiKey,
+  startCardReader,
+  type VirtualYubiKey,
+  type YubiKeyOptions,
+} from "../../fixtures/virtual-yubikey/index.ts";
+import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
+import { Failure, type FailureCode } from "../../protocol/failure.ts";
+import { decodePublicKey } from "../../protocol/public-key.ts";
+import { signatureAlgorithm, verifySignature } from "../../protocol/signature.ts";
+import type { CardHolder, CardKey, Provider } from "./provider.ts";
+import type { ProviderRegistry } from "./registry.ts";
+import { makeRegistry, nobody, pinOf, type TestOptions } from "./test-registry.ts";
+
+/** The libraries that know YubiKeys. */
+export type LibraryName = "ykcs11" | "opensc";
+
+const libraries = { ykcs11: ykcs11Library, opensc: openscLibrary } as const;
+
+/** Both of them, for tests that hold for each. */
+export const libraryNames: readonly LibraryName[] = ["ykcs11", "opensc"];
+
+/** The PIN that a YubiKey has unless a test says otherwise. */
+export const cardPin = "123456";
+
+/** What a test begins with. */
+export interface CardOptions extends TestOptions {
+  readonly card?: YubiKeyOptions;
+  /** The PIN that the library is loaded with; empty for none. */
+  readonly pin?: string;
+}
+
+/** A card in the first slot of a reader, and the library that was loaded for it. */
+export interface CardInUse {
+  readonly workspace: Workspace;
+  readonly card: VirtualYubiKey;
+  readonly reader: CardReader;
+  readonly registry: ProviderRegistry;
+  readonly library: string;
+  readonly provider: Provider;
+}
+
+/** A card in a reader of its own, before its library is loaded. */
+export async function insertedCard(t: ExecutionContext, name: LibraryName, options: CardOptions) {
+  const workspace = makeWorkspace(t);
+  const card = await makeYubiKey(options.card ?? { keys: [{ slot: "9a", type: "p256" }] });
+  const reader = await startCardReader(workspace, { cards: [card] });
+  const registry = makeRegistry(t, { ...options, env: { ...reader.env, ...options.env } });
+  return { workspace, card, reader, registry, library: libraries[name]() };
+}
+
+/** The same with the library loaded; without other options the card has a key in slot 9a. */
+export async function cardInUse(
+  t: ExecutionContext,
+  name: LibraryName,
+  options: CardOptions = {},
+): Promise<CardInUse> {
+  const inserted = await insertedCard(t, name, options);
+  const { library, registry } = inserted;
+  const provider = await registry.add(library, pinOf(options.pin ?? cardPin));
+  return { ...inserted, provider };
+}
+
+/** The provider's key that is in a slot of a card. */
+export function keyIn(provider: Provider, card: VirtualYubiKey, slot: string): CardKey {
+  const blob = Buffer.from(card.publicKey(slot).split(" ")[1] ?? "", "base64");
+  const key = provider.keys.find(({ keyBlob }) => keyBlob.equals(blob));
+  if (key === undefined) throw new Error(`the library shows no key of slot ${slot}`);
+  return key;
+}
+
+let signed = 0;
+
+/** "signed", or the code of the refusal. Each time other data is signed. */
+export async function signWith(
+  { provider, card }: Pick<CardInUse, "card" | "provider">,
+  slot = "9a",
+  holder: CardHolder = nobody,
+): Promise<FailureCode | "signed" | "garbage"> {
+  const { keyBlob } = keyIn(provider, card, slot);
+  const publicKey = decodePublicKey(keyBlob);
+  if (publicKey === undefined) throw new Error("a key blob cannot be read");
+  const data = Buffer.from(`what is signed, ${++signed}`);
+  const algorithm = signatureAlgorithm(publicKey, 2);
+  try {
+    const signature = await provider.sign(keyBlob, algorithm, data, holder);
+    return verifySignature(publicKey, signature, data) ? "signed" : "garbage";
+  } catch (error) {
+    if (error instanceof Failure) return error.code;
+    throw error;
+  }
+}
+
+/** The commands to a card that use a key, or give it a PIN to check. */
+export function secretCommands({ commands }: VirtualYubiKey): string[] {
+  return commands.filter((name) => /^(GENERAL AUTHENTICATE|VERIFY)/.test(name));
+}

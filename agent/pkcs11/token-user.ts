@@ -1,0 +1,145 @@
+/** A token's user (CKU_USER): whether they are logged in, and their PIN as far as that is kept. */
+import { Failure } from "../../protocol/failure.ts";
+import type { Handle } from "./cryptoki.ts";
+import type { KnownToken } from "./inventory.ts";
+import type { KeptPin } from "./kept-pin.ts";
+import type { Module } from "./module.ts";
+import { pinRequired } from "./refusals.ts";
+import { hasSeenWrongPin, type SlotToken } from "./slot-token.ts";
+import { isLoggedIn, logIn, readToken } from "./tokens.ts";
+
+const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try"]);
+
+const nothing = Buffer.alloc(0);
+
+/** The user of one token. */
+export class TokenUser {
+  readonly #module: Module;
+  readonly #token: KnownToken;
+  readonly #kept: KeptPin;
+  /** The card has refused for want of a login, whatever its library says. */
+  #isLoginLost = false;
+  /** A login was made, or seen, in the sessions there are. */
+  #hasLoggedIn = false;
+  /** A key has signed in these sessions, though nobody had logged in. */
+  #signsWithoutLogin = false;
+
+  constructor(module: Module, token: KnownToken, kept: KeptPin) {
+    this.#module = module;
+    this.#token = token;
+    this.#kept = kept;
+  }
+
+  /** Whether a login can be made without asking anybody but the token. @param pin or empty */
+  canLogIn(pin: Buffer): boolean {
+    const { login } = this.#token;
+    return login === "pad" || (login === "pin" && (pin.length > 0 || this.#kept.pin !== undefined));
+  }
+
+  /**
+   * Whether the token signs, as far as its login goes.
+   * @param now the token as it is now
+   * @param session with the token, if there is any
+   */
+  isReady(now: SlotToken, session: Handle | undefined): boolean {
+    if (this.#token.login !== "pin" || this.#signsWithoutLogin) return true;
+    if (this.#usablePin(now, nothing) !== undefined) return true;
+    return session !== undefined && !this.#isLoginLost && isLoggedIn(this.#module, session);
+  }
+
+  /** Whether they would have to be asked for the PIN, were the login lost. */
+  get isAskedAnew(): boolean {
+    return this.#token.login !== "none" && this.#kept.pin === undefined;
+  }
+
+  /** The PIN that is kept. It is not the caller's to change. */
+  get keptPin(): Buffer | undefined {
+    return this.#kept.pin;
+  }
+
+  /** Notes the first login, which was made when the token was found. @param pin or empty */
+  noteFirstLogin(pin: Buffer): void {
+    this.#hasLoggedIn = pin.length > 0;
+    this.#kept.keep(pin);
+  }
+
+  /** Notes that a key has signed in the sessions there are. */
+  noteSigned(): void {
+    if (!this.#hasLoggedIn) this.#signsWithoutLogin = true;
+  }
+
+  /** Notes that the card wants a login. */
+  noteLoginLost(): void {
+    this.#isLoginLost = true;
+  }
+
+  /** Keeps a PIN that the token has accepted, if PINs are kept. */
+  keep(pin: Buffer): void {
+    this.#kept.keep(pin);
+  }
+
+  /** Overwrites the PIN that is kept. */
+  forget(): void {
+    this.#kept.forget();
+  }
+
+  /**
+   * Logs in a new session, where that goes without asking for a PIN.
+   * @param found the token as it is now
+   * @param relogin whether to log in also when the library says that this was done
+   * @param given the PIN, or empty
+   * @throws {Failure} pin-required (with `relogin` only), what `logIn` throws
+   */
+  async logInAgain(
+    found: SlotToken,
+    session: Handle,
+    relogin: boolean,
+    given: Buffer,
+  ): Promise<void> {
+    const { login, description } = this.#token;
+    this.#signsWithoutLogin = false;
+    this.#hasLoggedIn = login !== "none" && !relogin && isLoggedIn(this.#module, session);
+    if (login === "none" || this.#hasLoggedIn) return;
+    if (login === "pin" && this.#usablePin(found, given) === undefined) {
+      if (relogin) throw pinRequired(description, found);
+      return;
+    }
+    if (relogin) logOut(this.#module, session);
+    if (login === "pad") await logIn(this.#module, found, session, null);
+    else await this.#logInWithPin(found, session, given);
+    this.#hasLoggedIn = true;
+    this.#isLoginLost = false;
+  }
+
+  /** The bytes that the library gets are its own: what is kept may be overwritten at any time. */
+  async #logInWithPin(found: SlotToken, session: Handle, given: Buffer): Promise<void> {
+    const pin = Buffer.from(this.#usablePin(found, given) ?? given);
+    try {
+      await logIn(this.#module, found, session, pin);
+      this.#kept.keep(given);
+    } catch (error) {
+      this.#kept.forget();
+      if (given.length === 0 && error instanceof Failure && pinRefusals.has(error.code)) {
+        const now = readToken(this.#module.cryptoki, found.slot);
+        throw pinRequired(found.description, now); // nobody has just typed a wrong one
+      }
+      throw error;
+    } finally {
+      pin.fill(0);
+    }
+  }
+
+  /** A PIN that is kept is not tried once the card has seen a wrong one: it may be that. */
+  #usablePin(found: SlotToken, given: Buffer): Buffer | undefined {
+    if (given.length > 0) return given;
+    return hasSeenWrongPin(found) ? undefined : this.#kept.pin;
+  }
+}
+
+function logOut({ cryptoki }: Module, session: Handle): void {
+  try {
+    cryptoki.C_Logout(session);
+  } catch {
+    // it was not logged in, then
+  }
+}
