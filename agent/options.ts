@@ -1,8 +1,12 @@
 /** The command line of `ssh-agent`, as OpenSSH has it. */
 import { type FingerprintHash, fingerprintHashes } from "../protocol/public-key.ts";
+import { type CardTimeout, cardTimeoutOf, keepPinOf } from "./card-options.ts";
 import { parseDuration } from "./host/duration.ts";
 import { readOptions } from "./host/getopt.ts";
 import { defaultAllowedProviders } from "./policy/allowed-providers.ts";
+import { UsageError } from "./usage-error.ts";
+
+export { UsageError };
 
 /** What a command line asks for. */
 export interface AgentOptions {
@@ -41,12 +45,6 @@ export interface AgentOptions {
   readonly command: readonly string[];
 }
 
-/** How long a card may take, in seconds. */
-export interface CardTimeout {
-  readonly sign: number;
-  readonly load: number;
-}
-
 /** What a background agent is told by the program that started it. */
 export interface ServingOptions {
   /** The descriptor of a socket that is listening already. */
@@ -55,22 +53,6 @@ export interface ServingOptions {
   readonly parent: number;
   /** Whether the socket's folder goes with the agent. */
   readonly ownsFolder: boolean;
-}
-
-/** A command line that cannot be followed. */
-export class UsageError extends Error {
-  readonly status: number;
-  /** Whether the usage is shown after the message. */
-  readonly showsUsage: boolean;
-  /** Whether OpenSSH writes the message as a line of its log, which ends in CR LF. */
-  readonly isLogged: boolean;
-
-  constructor(message: string, status: number, showsUsage: boolean, isLogged = true) {
-    super(message);
-    this.status = status;
-    this.showsUsage = showsUsage;
-    this.isLogged = isLogged;
-  }
 }
 
 export const usage = `usage: ssh-agent [-c | -s] [-DdTU] [-a bind_address] [-E fingerprint_hash]
@@ -91,8 +73,6 @@ const noWebsafe = "no-restrict-websafe";
 const websafePrefix = "websafe-allow=";
 const pinCachePrefix = "pin-cache=";
 const cardTimeoutPrefix = "card-timeout=";
-/** Seconds that a timer can wait. */
-const longestTimeout = 86_400;
 /** What the first argument begins with when the program starts itself. */
 export const servingPrefix = "--serve=";
 
@@ -201,26 +181,6 @@ function checkFeature(feature: string, before: readonly string[]): void {
 /** What follows a prefix in the feature that has it. */
 function featureValue(features: readonly string[], prefix: string): string | undefined {
   return features.find((feature) => feature.startsWith(prefix))?.slice(prefix.length);
-}
-
-function keepPinOf(text: string | undefined): number {
-  if (text === undefined || text === "none") return 0;
-  return parseDuration(text) ?? badFeature(`Invalid pin-cache "${text}": use none, or a time`);
-}
-
-/** `TIME`, or `TIME,TIME`: for a signature, and for loading. */
-function cardTimeoutOf(text: string | undefined): CardTimeout | undefined {
-  if (text === undefined) return undefined;
-  const times = text.split(",").map((time) => parseDuration(time) ?? 0);
-  const [sign = 0, load = sign] = times;
-  if (times.length <= 2 && times.every((time) => time > 0 && time <= longestTimeout)) {
-    return { sign, load };
-  }
-  return badFeature(`Invalid card-timeout "${text}": use a time up to a day, or two`);
-}
-
-function badFeature(message: string): never {
-  throw new UsageError(message, 255, false);
 }
 
 function websafeOf(features: readonly string[]): string | undefined {

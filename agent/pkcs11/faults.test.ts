@@ -1,6 +1,5 @@
 import test from "ava";
 import { isRunning, signal } from "../../fixtures/processes.ts";
-import type { Workspace } from "../../fixtures/workspace.ts";
 import { ProviderRegistry } from "./registry.ts";
 import {
   eventually,
@@ -11,6 +10,7 @@ import {
   prepare,
   refused,
   sign,
+  startLoader,
 } from "./test-hostile.ts";
 import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
@@ -217,7 +217,7 @@ test("a child process ends when its agent does, even within a call that hangs", 
   const { workspace, module } = await prepare(t, []);
   for (const faults of [[], ["hang-slots"]]) {
     module.behave(...faults);
-    const agent = startAgent(workspace, module.path);
+    const agent = startLoader(workspace, module.path);
     await eventually(() => isLoaded(module.path));
     const child = findProcess(module.path) ?? 0;
     t.true(isRunning(child));
@@ -225,18 +225,3 @@ test("a child process ends when its agent does, even within a call that hangs", 
     t.true(await eventually(() => !isRunning(child)));
   }
 });
-
-/** A process that loads a library and lives on. */
-
-function startAgent(workspace: Workspace, path: string): number {
-  const registry = new URL("test-registry.ts", import.meta.url).href;
-  const program = `
-    import { makeRegistry } from ${JSON.stringify(registry)};
-    const registry = makeRegistry({ teardown() {} });
-    await registry.add(${JSON.stringify(path)}, Buffer.alloc(0));
-    setInterval(() => {}, 1000);`;
-  const args = ["--import=tsx", "--input-type=module", "-e", program];
-  const { pid } = workspace.spawn(process.execPath, args, { cwd: process.cwd() });
-  if (pid === undefined) throw new Error("the agent did not start");
-  return pid;
-}

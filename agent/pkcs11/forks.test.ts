@@ -1,9 +1,9 @@
 import test from "ava";
 import { type HostileModule, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { isRunning, listProcesses, signal } from "../../fixtures/processes.ts";
-import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
+import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { prepareBeside } from "./test-bystander.ts";
-import { eventually, killHelper, readProc, refused, sign } from "./test-hostile.ts";
+import { eventually, killHelper, readProc, refused, sign, startLoader } from "./test-hostile.ts";
 import { pinOf } from "./test-registry.ts";
 
 /** Whether every process that the library has left behind has ended. */
@@ -69,7 +69,7 @@ test("a child that was left behind goes with a library that crashes, hangs or is
 test("a child that was left behind goes with an agent that ends by a signal", async (t) => {
   const workspace = makeWorkspace(t);
   const module = await makeHostileModule(workspace, "fork-initialize");
-  const agent = startAgent(workspace, module.path);
+  const agent = startLoader(workspace, module.path);
   t.true(await eventually(() => module.calls().includes("open")));
   t.true(await eventually(() => module.children().some(isRunning)));
   signal(agent, "SIGTERM");
@@ -91,18 +91,3 @@ test.serial("a child that leaves its group holds nobody up", async (t) => {
   t.is(await sign(bystander), "signed");
   signal(child, "SIGKILL");
 });
-
-/** A process that loads a library, and exits at SIGTERM as the agent does: at once. */
-function startAgent(workspace: Workspace, path: string): number {
-  const registry = new URL("test-registry.ts", import.meta.url).href;
-  const program = `
-    import { makeRegistry } from ${JSON.stringify(registry)};
-    process.on("SIGTERM", () => process.exit(2));
-    const registry = makeRegistry({ teardown() {} });
-    await registry.add(${JSON.stringify(path)}, Buffer.alloc(0));
-    setInterval(() => {}, 1000);`;
-  const args = ["--import=tsx", "--input-type=module", "-e", program];
-  const { pid } = workspace.spawn(process.execPath, args, { cwd: process.cwd() });
-  if (pid === undefined) throw new Error("the agent did not start");
-  return pid;
-}

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { ExecutionContext } from "ava";
 import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { listProcesses, signal } from "../../fixtures/processes.ts";
-import { makeWorkspace } from "../../fixtures/workspace.ts";
+import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { Failure, type FailureCode } from "../../protocol/failure.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/signature.ts";
@@ -92,4 +92,19 @@ export async function eventually(holds: () => boolean | Promise<boolean>): Promi
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
   return false;
+}
+
+/** A process that loads a library, and exits at SIGTERM as the agent does: at once. @returns its number */
+export function startLoader(workspace: Workspace, path: string): number {
+  const registry = new URL("test-registry.ts", import.meta.url).href;
+  const program = `
+    import { makeRegistry } from ${JSON.stringify(registry)};
+    process.on("SIGTERM", () => process.exit(2));
+    const registry = makeRegistry({ teardown() {} });
+    await registry.add(${JSON.stringify(path)}, Buffer.alloc(0));
+    setInterval(() => {}, 1000);`;
+  const args = ["--import=tsx", "--input-type=module", "-e", program];
+  const { pid } = workspace.spawn(process.execPath, args, { cwd: process.cwd() });
+  if (pid === undefined) throw new Error("the agent did not start");
+  return pid;
 }
