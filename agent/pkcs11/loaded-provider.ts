@@ -1,38 +1,12 @@
 /** A provider whose library is loaded in a child process, and loaded again after a crash. */
 import type { ProviderState, TokenDescription } from "../../protocol/extensions/list-providers.ts";
-import { asFailure, Failure } from "../../protocol/failure.ts";
+import { Failure } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
-import { Helper } from "./helper.ts";
-import type { Inventory, KnownKey } from "./inventory.ts";
-import type { HelperReply } from "./messages.ts";
+import type { KnownKey } from "./inventory.ts";
+import { type LibraryProcess, type LoadOptions, loadLibrary } from "./library-process.ts";
 import { PinQuestions } from "./pin-questions.ts";
-import type {
-  CardHolder,
-  CardKey,
-  HelperCommand,
-  Provider,
-  ProviderLimits,
-  ProviderStatus,
-} from "./provider.ts";
+import type { CardHolder, CardKey, Provider, ProviderStatus } from "./provider.ts";
 import { withName } from "./refusals.ts";
-
-/** What is needed to load a library. */
-export interface LoadOptions {
-  /** What the provider goes by. */
-  readonly path: string;
-  /** The path or the URI as it was given. */
-  readonly requested: string;
-  /** The canonical path of the library. */
-  readonly library: string;
-  /** A PKCS#11 URI that chooses tokens and keys; empty for all. */
-  readonly selection: string;
-  /** Seconds that a PIN is kept for reconnecting; 0 for not at all. */
-  readonly keepPin: number;
-  readonly helper: HelperCommand;
-  readonly limits: ProviderLimits;
-  readonly log: (line: string) => void;
-  readonly showModuleMessages: boolean;
-}
 
 /** A key, and its place in the inventory. */
 interface Place {
@@ -60,16 +34,10 @@ const pinCodes: ReadonlySet<string> = new Set(["pin-required", "pin-last-try"]);
  * @throws {Failure} as `ProviderRegistry.add`
  */
 export async function loadProvider(options: LoadOptions, pin: Buffer): Promise<Provider> {
-  const helper = start(options);
-  const { library: path, selection, keepPin, limits, log } = options;
   try {
-    const question = { type: "load", path, selection, keepPin, pin } as const;
-    const { inventory } = expected(await helper.ask(question, limits.load, "kill"), "loaded");
-    log(`loaded ${path}: ${inventory.tokens.length} tokens, ${inventory.keys.length} keys`);
-    return new LoadedProvider(options, helper, inventory);
+    const process = await loadLibrary(options, pin);
+    return new LoadedProvider(options, process);
   } catch (error) {
-    log(`loading ${path} failed: ${asFailure(error).code}`);
-    await helper.close(limits.close);
     throw withName(error, options.requested);
   }
 }
@@ -81,18 +49,13 @@ class LoadedProvider implements Provider {
   readonly tokens: readonly TokenDescription[];
   readonly keys: readonly CardKey[];
   readonly #options: LoadOptions;
-  readonly #inventory: Inventory;
+  readonly #process: LibraryProcess;
   /** The keys by their blobs, one character for each byte. */
   readonly #places: ReadonlyMap<string, Place>;
   readonly #questions = new PinQuestions();
-  #helper: Helper;
-  /** The library is being loaded again, in this process. */
-  #again: { readonly helper: Helper; readonly restored: Promise<Helper> } | undefined;
-  /** Loading it again failed. */
-  #failed = false;
-  #closed = false;
 
-  constructor(options: LoadOptions, helper: Helper, inventory: Inventory) {
+  constructor(options: LoadOptions, process: LibraryProcess) {
+    const { inventory } = process;
     this.#options = options;
     this.path = options.path;
     this.requested = options.requested;
@@ -107,8 +70,7 @@ class LoadedProvider implements Provider {
       token,
     }));
     this.#places = new Map(places.map((place) => [nameOf(place.key.keyBlob), place]));
-    this.#inventory = inventory;
-    this.#helper = helper;
+    this.#process = process;
   }
 
   has(keyBlob: Buffer): boolean {
@@ -116,16 +78,8 @@ class LoadedProvider implements Provider {
   }
 
   async status(): Promise<ProviderStatus> {
-    const helper = this.#helper;
-    if (!helper.running) return this.#statusWithoutHelper();
-    try {
-      const reply = await helper.ask({ type: "state" }, this.#options.limits.status, "leave");
-      const { tokens } = expected(reply, "state");
-      return { state: bestOf(tokens), tokens };
-    } catch {
-      // A library may be held up by a token that is waited for.
-      return this.#all(helper.isSigning ? "ready" : "module-failed");
-    }
+    const tokens = await this.#process.states();
+    return { state: bestOf(tokens), tokens };
   }
 
   async sign(
@@ -144,14 +98,11 @@ class LoadedProvider implements Provider {
   }
 
   forgetPins(): void {
-    this.#helper.tell({ type: "forget" });
-    this.#again?.helper.tell({ type: "forget" });
+    this.#process.forgetPins();
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    const { close } = this.#options.limits;
-    await Promise.all([this.#again?.helper.close(close), this.#helper.close(close)]);
+    await this.#process.close();
     this.#options.log(`unloaded ${this.path}`);
   }
 
@@ -190,72 +141,22 @@ class LoadedProvider implements Provider {
   }
 
   async #logIn(token: number, pin: Buffer): Promise<void> {
-    const helper = await this.#running();
-    const question = { type: "login", token, pin } as const;
-    expected(await helper.ask(question, this.#options.limits.sign, "kill"), "done");
+    await this.#process.ask({ type: "login", token, pin }, "done");
   }
 
   async #signWith({ place, algorithm, data, holder }: Job, pin: Buffer): Promise<Buffer> {
-    const helper = this.#helper.running ? this.#helper : await this.#running();
-    const { limits } = this.#options;
-    const question = { type: "sign", key: place.index, algorithm, data, pin } as const;
+    await this.#process.ready();
     let done: (() => void) | undefined;
     const timer = setTimeout(() => {
       done = holder.notify(place.token);
-    }, limits.notice);
+    }, this.#options.limits.notice);
     try {
-      return expected(await helper.ask(question, limits.sign, "kill"), "signed").signature;
+      const question = { type: "sign", key: place.index, algorithm, data, pin } as const;
+      return (await this.#process.ask(question, "signed")).signature;
     } finally {
       clearTimeout(timer);
       done?.();
     }
-  }
-
-  /** The process of the library: a new one, when the last one has ended. */
-  async #running(): Promise<Helper> {
-    if (this.#helper.running) return this.#helper;
-    if (this.#closed) throw new Failure("not-loaded", `The library ${this.path} was unloaded.`);
-    this.#again ??= this.#restore();
-    try {
-      this.#helper = await this.#again.restored;
-      this.#failed = false;
-      return this.#helper;
-    } catch (error) {
-      this.#failed = true;
-      throw error;
-    }
-  }
-
-  #restore(): { readonly helper: Helper; readonly restored: Promise<Helper> } {
-    const helper = start(this.#options);
-    const { library: path, keepPin, limits } = this.#options;
-    const question = { type: "restore", path, keepPin, inventory: this.#inventory } as const;
-    const restored = helper
-      .ask(question, limits.load, "kill")
-      .then((reply) => {
-        expected(reply, "done");
-        return helper;
-      })
-      .catch(async (error: unknown) => {
-        await helper.close(limits.close);
-        throw error;
-      })
-      .finally(() => {
-        this.#again = undefined;
-      });
-    return { helper, restored };
-  }
-
-  #statusWithoutHelper(): ProviderStatus {
-    if (this.#failed || this.#closed) return this.#all("module-failed");
-    const tokens = this.#inventory.tokens.map(({ login }) =>
-      login === "pin" ? "pin-needed" : "module-failed",
-    );
-    return { state: bestOf(tokens), tokens };
-  }
-
-  #all(state: ProviderState): ProviderStatus {
-    return { state, tokens: this.tokens.map(() => state) };
   }
 
   #tokenOf({ token }: KnownKey): TokenDescription {
@@ -269,28 +170,6 @@ class LoadedProvider implements Provider {
 function bestOf(tokens: readonly ProviderState[]): ProviderState {
   const order: ProviderState[] = ["ready", "pin-needed", "card-absent"];
   return order.find((candidate) => tokens.includes(candidate)) ?? "module-failed";
-}
-
-function start({ helper: command, library, showModuleMessages, log }: LoadOptions): Helper {
-  const helper = new Helper(command, library, showModuleMessages);
-  log(`loading ${library} in process ${helper.pid}`);
-  void helper.ended.then(() => log(`process ${helper.pid} of ${library} has ended`));
-  return helper;
-}
-
-function expected<Type extends HelperReply["type"]>(
-  reply: HelperReply,
-  type: Type,
-): HelperReply & { type: Type } {
-  if (isReply(reply, type)) return reply;
-  throw new Failure("internal", "The process of the library gave another answer than asked for.");
-}
-
-function isReply<Type extends HelperReply["type"]>(
-  reply: HelperReply,
-  type: Type,
-): reply is HelperReply & { type: Type } {
-  return reply.type === type;
 }
 
 /** A key blob as a name in a map. */

@@ -1,0 +1,176 @@
+/** The process in which a library is loaded, and the one that takes over when that has ended. */
+import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
+import { asFailure, Failure } from "../../protocol/failure.ts";
+import { Helper, type Question } from "./helper.ts";
+import type { Inventory } from "./inventory.ts";
+import type { HelperReply } from "./messages.ts";
+import type { HelperCommand, ProviderLimits } from "./provider.ts";
+
+/** What is needed to load a library. */
+export interface LoadOptions {
+  /** What the provider goes by. */
+  readonly path: string;
+  /** The path or the URI as it was given. */
+  readonly requested: string;
+  /** The canonical path of the library. */
+  readonly library: string;
+  /** A PKCS#11 URI that chooses tokens and keys; empty for all. */
+  readonly selection: string;
+  /** Seconds that a PIN is kept for reconnecting; 0 for not at all. */
+  readonly keepPin: number;
+  readonly helper: HelperCommand;
+  readonly limits: ProviderLimits;
+  readonly log: (line: string) => void;
+  readonly showModuleMessages: boolean;
+}
+
+/**
+ * Loads a library in a new process.
+ * @param pin UTF-8, empty for none; the caller overwrites it
+ * @throws {Failure} as `ProviderRegistry.add`
+ */
+export async function loadLibrary(options: LoadOptions, pin: Buffer): Promise<LibraryProcess> {
+  const helper = start(options);
+  const { library: path, selection, keepPin, limits, log } = options;
+  try {
+    const question = { type: "load", path, selection, keepPin, pin } as const;
+    const { inventory } = expected(await helper.ask(question, limits.load, "kill"), "loaded");
+    log(`loaded ${path}: ${inventory.tokens.length} tokens, ${inventory.keys.length} keys`);
+    return new LibraryProcess(options, helper, inventory);
+  } catch (error) {
+    log(`loading ${path} failed: ${asFailure(error).code}`);
+    await helper.close(limits.close);
+    throw error;
+  }
+}
+
+/** A loaded library. When its process has ended, the next question starts another one. */
+export class LibraryProcess {
+  /** What was found when the library was loaded. */
+  readonly inventory: Inventory;
+  readonly #options: LoadOptions;
+  #helper: Helper;
+  /** The library is being loaded again, in this process. */
+  #again: { readonly helper: Helper; readonly restored: Promise<Helper> } | undefined;
+  /** Loading it again failed. */
+  #failed = false;
+  #closed = false;
+
+  constructor(options: LoadOptions, helper: Helper, inventory: Inventory) {
+    this.#options = options;
+    this.#helper = helper;
+    this.inventory = inventory;
+  }
+
+  /** Sees to it that there is a process to ask. @throws {Failure} not-loaded, or why there is none */
+  async ready(): Promise<void> {
+    if (!this.#helper.running) await this.#running();
+  }
+
+  /**
+   * Asks for a signature or a login.
+   * @param type of the answer
+   * @throws {Failure} the library's own, module-crashed, module-timeout, not-loaded
+   */
+  async ask<Type extends HelperReply["type"]>(
+    question: Question,
+    type: Type,
+  ): Promise<HelperReply & { readonly type: Type }> {
+    const helper = this.#helper.running ? this.#helper : await this.#running();
+    return expected(await helper.ask(question, this.#options.limits.sign, "kill"), type);
+  }
+
+  /** What each of the tokens can do now. It asks the library, with a short limit. */
+  async states(): Promise<readonly ProviderState[]> {
+    const helper = this.#helper;
+    if (!helper.running) return this.#statesWithoutHelper();
+    try {
+      const reply = await helper.ask({ type: "state" }, this.#options.limits.status, "leave");
+      return expected(reply, "state").tokens;
+    } catch {
+      // A library may be held up by a token that is waited for.
+      return this.#all(helper.isSigning ? "ready" : "module-failed");
+    }
+  }
+
+  /** Overwrites the PINs that are kept. */
+  forgetPins(): void {
+    this.#helper.tell({ type: "forget" });
+    this.#again?.helper.tell({ type: "forget" });
+  }
+
+  /** Ends the process: with C_Finalize if that takes a moment, else without. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const { close } = this.#options.limits;
+    await Promise.all([this.#again?.helper.close(close), this.#helper.close(close)]);
+  }
+
+  async #running(): Promise<Helper> {
+    if (this.#closed) {
+      throw new Failure("not-loaded", `The library ${this.#options.path} was unloaded.`);
+    }
+    this.#again ??= this.#restore();
+    try {
+      this.#helper = await this.#again.restored;
+      this.#failed = false;
+      return this.#helper;
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  #restore(): { readonly helper: Helper; readonly restored: Promise<Helper> } {
+    const helper = start(this.#options);
+    const { library: path, keepPin, limits } = this.#options;
+    const question = { type: "restore", path, keepPin, inventory: this.inventory } as const;
+    const restored = helper
+      .ask(question, limits.load, "kill")
+      .then((reply) => {
+        expected(reply, "done");
+        return helper;
+      })
+      .catch(async (error: unknown) => {
+        await helper.close(limits.close);
+        throw error;
+      })
+      .finally(() => {
+        this.#again = undefined;
+      });
+    return { helper, restored };
+  }
+
+  #statesWithoutHelper(): readonly ProviderState[] {
+    if (this.#failed || this.#closed) return this.#all("module-failed");
+    return this.inventory.tokens.map(({ login }) =>
+      login === "pin" ? "pin-needed" : "module-failed",
+    );
+  }
+
+  #all(state: ProviderState): readonly ProviderState[] {
+    return this.inventory.tokens.map(() => state);
+  }
+}
+
+function start({ helper: command, library, showModuleMessages, log }: LoadOptions): Helper {
+  const helper = new Helper(command, library, showModuleMessages);
+  log(`loading ${library} in process ${helper.pid}`);
+  void helper.ended.then(() => log(`process ${helper.pid} of ${library} has ended`));
+  return helper;
+}
+
+function expected<Type extends HelperReply["type"]>(
+  reply: HelperReply,
+  type: Type,
+): HelperReply & { type: Type } {
+  if (isReply(reply, type)) return reply;
+  throw new Failure("internal", "The process of the library gave another answer than asked for.");
+}
+
+function isReply<Type extends HelperReply["type"]>(
+  reply: HelperReply,
+  type: Type,
+): reply is HelperReply & { type: Type } {
+  return reply.type === type;
+}
