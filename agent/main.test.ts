@@ -205,3 +205,7 @@ test("an agent without a home says so", async (t) => {
   t.regex(stderr, /^Cannot make a folder for the agent's socket: /);
   t.is(status, 1);
 });
+
+test("the agent's program has nothing in it that speaks PKCS#11", (t) => {
+  t.false(readFileSync(sshAgent, "utf8").includes("pkcs11.node"));
+});

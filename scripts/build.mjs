@@ -54,7 +54,7 @@ try {
     }),
     build({
       ...program,
-      entryPoints: ["agent/pkcs11/helper-main.ts"],
+      entryPoints: ["agent/pkcs11/helper/main.ts"],
       outfile: join(staging, "lib/pkcs11-helper.js"),
     }),
     build({

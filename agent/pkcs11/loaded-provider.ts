@@ -6,7 +6,6 @@ import type { KnownKey } from "./inventory.ts";
 import { type LibraryProcess, type LoadOptions, loadLibrary } from "./library-process.ts";
 import { PinQuestions } from "./pin-questions.ts";
 import type { CardHolder, CardKey, Provider, ProviderStatus } from "./provider.ts";
-import { withName } from "./refusals.ts";
 
 /** A key, and its place in the inventory. */
 interface Place {
@@ -170,6 +169,18 @@ class LoadedProvider implements Provider {
 function bestOf(tokens: readonly ProviderState[]): ProviderState {
   const order: ProviderState[] = ["ready", "pin-needed", "card-absent"];
   return order.find((candidate) => tokens.includes(candidate)) ?? "module-failed";
+}
+
+/**
+ * A failure whose hint names the library, or the URI, so that it can be typed as it stands.
+ * @param requested what was given to load it
+ */
+function withName(error: unknown, requested: string): unknown {
+  if (!(error instanceof Failure) || !/-s LIB\b/.test(error.hint)) return error;
+  const name = /^[\w./+-]+$/.test(requested)
+    ? requested
+    : `'${requested.replaceAll("'", "'\\''")}'`;
+  return new Failure(error.code, error.message, error.hint.replace(/(-s) LIB\b/, `$1 ${name}`));
 }
 
 /** A key blob as a name in a map. */

@@ -57,7 +57,7 @@ function makeBundle(): string {
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const outfile = join(folder, "pkcs11-helper.js");
   buildSync({
-    entryPoints: [fileURLToPath(new URL("helper-main.ts", import.meta.url))],
+    entryPoints: [fileURLToPath(new URL("./helper/main.ts", import.meta.url))],
     outfile,
     bundle: true,
     platform: "node",

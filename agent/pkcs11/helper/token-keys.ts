@@ -1,7 +1,7 @@
 /** The keys of a token, out of its objects (PKCS#11 v3.0, section 4). */
-import { Failure } from "../../protocol/failure.ts";
-import { encodePublicKey, type PublicKey } from "../../protocol/public-key.ts";
-import { trimZeros } from "../../protocol/wire.ts";
+import { Failure } from "../../../protocol/failure.ts";
+import { encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
+import { trimZeros } from "../../../protocol/wire.ts";
 import { pkcs11js } from "./add-on.ts";
 import { type Cryptoki, edwardsKeyType, type Handle } from "./cryptoki.ts";
 import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./objects.ts";

@@ -1,6 +1,6 @@
 /** One attempt at a signature, in one of a token's sessions. */
-import { Failure } from "../../protocol/failure.ts";
-import type { SignatureAlgorithm } from "../../protocol/signature.ts";
+import { Failure } from "../../../protocol/failure.ts";
+import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
 import { pkcs11js } from "./add-on.ts";
 import { type Handle, returnValue, sessionLost, userNotLoggedIn } from "./cryptoki.ts";
 import type { KeyInUse } from "./key-in-use.ts";

@@ -1,6 +1,6 @@
 /** A PIN that is kept for reconnecting to its token, if the agent was started to do so. */
 
-import type { Clock } from "../host/clock.ts";
+import type { Clock } from "../../host/clock.ts";
 
 /** Timers stand still while a machine sleeps, so that none is set for longer than this. */
 const longestWait = 60_000;

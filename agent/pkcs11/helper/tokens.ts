@@ -1,9 +1,9 @@
 /** The tokens in a library's slots, and logging in to one. */
-import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
-import { Failure } from "../../protocol/failure.ts";
+import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
+import { Failure } from "../../../protocol/failure.ts";
+import type { LoginKind } from "../inventory.ts";
 import { pkcs11js } from "./add-on.ts";
 import { type Cryptoki, type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
-import type { LoginKind } from "./inventory.ts";
 import type { Module } from "./module.ts";
 import { loginFailure, pinLocked } from "./refusals.ts";
 import { hasFlag, type SlotToken } from "./slot-token.ts";

@@ -1,14 +1,14 @@
 /** A token in use: its keys, and signatures with them, whatever has become of it meanwhile. */
-import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
-import { Failure } from "../../protocol/failure.ts";
+import type { ProviderState } from "../../../protocol/extensions/list-providers.ts";
+import { Failure } from "../../../protocol/failure.ts";
 import {
   encodeSignature,
   type SignatureAlgorithm,
   verifySignature,
-} from "../../protocol/signature.ts";
+} from "../../../protocol/signature.ts";
+import type { KnownToken } from "../inventory.ts";
 import { Attempts, type Job } from "./attempt.ts";
 import { returnValue, sessionLost } from "./cryptoki.ts";
-import type { KnownToken } from "./inventory.ts";
 import { KeyInUse } from "./key-in-use.ts";
 import type { Module } from "./module.ts";
 import {

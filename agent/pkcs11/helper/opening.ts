@@ -1,9 +1,9 @@
 /** Opening the tokens of a library for the first time, and finding their keys. */
-import { Failure } from "../../protocol/failure.ts";
-import { decodePublicKey } from "../../protocol/public-key.ts";
+import { Failure } from "../../../protocol/failure.ts";
+import { decodePublicKey } from "../../../protocol/public-key.ts";
+import type { Inventory, KnownToken } from "../inventory.ts";
 import { pkcs11js } from "./add-on.ts";
 import { type Handle, libraryFailed } from "./cryptoki.ts";
-import type { Inventory, KnownToken } from "./inventory.ts";
 import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
 import { noKeyMatches, noUsableKey, pinRequired } from "./refusals.ts";

@@ -1,5 +1,5 @@
 /** A key of a token in use: where its private half is, and what signatures have told of it. */
-import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
+import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import type { Cryptoki, Handle } from "./cryptoki.ts";
 import { Pace } from "./pace.ts";
 import { keyDoesNotSign } from "./refusals.ts";

@@ -1,7 +1,7 @@
 /** A token's user (CKU_USER): whether they are logged in, and their PIN as far as that is kept. */
-import { Failure } from "../../protocol/failure.ts";
+import { Failure } from "../../../protocol/failure.ts";
+import type { KnownToken } from "../inventory.ts";
 import type { Handle } from "./cryptoki.ts";
-import type { KnownToken } from "./inventory.ts";
 import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
 import { pinRequired } from "./refusals.ts";

@@ -11,8 +11,8 @@ import {
   keyBits,
   type PublicKey,
   toKeyObject,
-} from "../../protocol/public-key.ts";
-import { trimZeros } from "../../protocol/wire.ts";
+} from "../../../protocol/public-key.ts";
+import { trimZeros } from "../../../protocol/wire.ts";
 
 /** RSA keys that are shorter are of no use: OpenSSH refuses their signatures. */
 const shortestRsaBits = 1024;

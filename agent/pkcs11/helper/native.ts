@@ -3,7 +3,7 @@
  * string, and protection of a process that is logged in to a card.
  */
 import type { KoffiFunc } from "koffi";
-import { loadKoffi } from "../host/add-ons.ts";
+import { loadKoffi } from "../../host/add-ons.ts";
 import { pkcs11js } from "./add-on.ts";
 import { type Cryptoki, type Handle, returnValueError } from "./cryptoki.ts";
 

@@ -1,8 +1,11 @@
 /** The way to a token: where it is, its sessions, and how they are had again. */
-import type { ProviderState, TokenDescription } from "../../protocol/extensions/list-providers.ts";
-import { asFailure, Failure } from "../../protocol/failure.ts";
+import type {
+  ProviderState,
+  TokenDescription,
+} from "../../../protocol/extensions/list-providers.ts";
+import { asFailure, Failure } from "../../../protocol/failure.ts";
+import type { KnownToken, LoginKind } from "../inventory.ts";
 import { type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
-import type { KnownToken, LoginKind } from "./inventory.ts";
 import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
 import { tokenRemoved } from "./refusals.ts";

@@ -1,5 +1,5 @@
 /** The PKCS#11 library as the child process sees it: loading it, and what its errors are called. */
-import { Failure } from "../../protocol/failure.ts";
+import { Failure } from "../../../protocol/failure.ts";
 import { type Cryptoki, type Handle, pkcs11js } from "./add-on.ts";
 
 export type { Cryptoki, Handle };

@@ -1,8 +1,8 @@
 /** What a token is given to sign, and what it must give back. */
 import { hash } from "node:crypto";
-import { Failure } from "../../protocol/failure.ts";
-import { curves, type PublicKey } from "../../protocol/public-key.ts";
-import { type SignatureAlgorithm, signatureHash } from "../../protocol/signature.ts";
+import { Failure } from "../../../protocol/failure.ts";
+import { curves, type PublicKey } from "../../../protocol/public-key.ts";
+import { type SignatureAlgorithm, signatureHash } from "../../../protocol/signature.ts";
 import { pkcs11js } from "./add-on.ts";
 import { eddsaMechanism } from "./cryptoki.ts";
 

@@ -1,6 +1,6 @@
 /** Refusals of tokens, in words. None of them holds a PIN. */
-import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
-import { Failure } from "../../protocol/failure.ts";
+import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
+import { Failure } from "../../../protocol/failure.ts";
 import { pkcs11js } from "./add-on.ts";
 import { libraryFailed, returnValue } from "./cryptoki.ts";
 import { hasFlag, type SlotToken, tokenName } from "./slot-token.ts";
@@ -218,16 +218,4 @@ function wrongPin(token: TokenDescription, now: SlotToken | undefined): Failure 
 /** The failure of a token that takes no PIN any more. */
 export function pinLocked({ description }: Pick<SlotToken, "description">): Failure {
   return new Failure("pin-locked", `The PIN of the card ${tokenName(description)} is locked.`);
-}
-
-/**
- * A failure whose hint names the library, or the URI, so that it can be typed as it stands.
- * @param requested what was given to load it
- */
-export function withName(error: unknown, requested: string): unknown {
-  if (!(error instanceof Failure) || !/-s LIB\b/.test(error.hint)) return error;
-  const name = /^[\w./+-]+$/.test(requested)
-    ? requested
-    : `'${requested.replaceAll("'", "'\\''")}'`;
-  return new Failure(error.code, error.message, error.hint.replace(/(-s) LIB\b/, `$1 ${name}`));
 }

@@ -6,17 +6,17 @@
  * under way.
  */
 import { Socket } from "node:net";
-import { asFailure, Failure } from "../../protocol/failure.ts";
-import { FrameReader, frame } from "../../protocol/framing.ts";
-import { longestFrame } from "../../protocol/numbers.ts";
-import { Library } from "./library.ts";
+import { asFailure, Failure } from "../../../protocol/failure.ts";
+import { FrameReader, frame } from "../../../protocol/framing.ts";
+import { longestFrame } from "../../../protocol/numbers.ts";
 import {
   decodeRequest,
   encodeReply,
   type HelperReply,
   type HelperRequest,
   secretOf,
-} from "./messages.ts";
+} from "../messages.ts";
+import { Library } from "./library.ts";
 import { protectProcess } from "./native.ts";
 
 const agentDescriptor = 3;

@@ -1,6 +1,6 @@
 /** The add-on of `pkcs11js`, without what the package puts around it. */
 import type * as pkcs11jsPackage from "pkcs11js";
-import { tryAddOn } from "../host/add-ons.ts";
+import { tryAddOn } from "../../host/add-ons.ts";
 
 type Wrapped = InstanceType<typeof pkcs11jsPackage.PKCS11>;
 

@@ -1,7 +1,7 @@
 import test from "ava";
-import { TestClock } from "../test-agent.ts";
+import { TestClock } from "../../test-agent.ts";
+import { pinOf } from "../test-registry.ts";
 import { KeptPin } from "./kept-pin.ts";
-import { pinOf } from "./test-registry.ts";
 
 test("a PIN is kept for its time and overwritten then", (t) => {
   const clock = new TestClock();

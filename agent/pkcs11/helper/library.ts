@@ -1,10 +1,10 @@
 /** The library of this process with its tokens: what the agent's requests are carried out by. */
-import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
-import { Failure } from "../../protocol/failure.ts";
-import { systemClock } from "../host/clock.ts";
-import type { Inventory, KnownKey } from "./inventory.ts";
+import type { ProviderState } from "../../../protocol/extensions/list-providers.ts";
+import { Failure } from "../../../protocol/failure.ts";
+import { systemClock } from "../../host/clock.ts";
+import type { Inventory, KnownKey } from "../inventory.ts";
+import type { HelperRequest } from "../messages.ts";
 import { KeptPin } from "./kept-pin.ts";
-import type { HelperRequest } from "./messages.ts";
 import { Module } from "./module.ts";
 import { type Opening, openTokens, restoreTokens } from "./opening.ts";
 import { parseSelection } from "./selection.ts";
