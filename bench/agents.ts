@@ -1,6 +1,5 @@
 /** The agents that are compared: this project's, and the system's. */
 import type { ChildProcess } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AgentClient } from "../protocol/client.ts";
@@ -65,11 +64,4 @@ export async function forEachSide<Value>(
   action: (side: Side) => Promise<Value>,
 ): Promise<Pair<Value>> {
   return { cardagent: await action("cardagent"), system: await action("system") };
-}
-
-/** Resident memory of a process in bytes, as Linux tells it. */
-export function residentMemory(pid: number | undefined): number {
-  const status = readFileSync(`/proc/${pid}/status`, "latin1");
-  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(status) ?? [];
-  return Number(kilobytes) * 1024;
 }

@@ -7,11 +7,17 @@
 import type { PrivateKey } from "../protocol/private-key.ts";
 import { decodePublicKey, encodePublicKey, keyTypeName } from "../protocol/public-key.ts";
 import { endAgent, forEachSide, type Pair, type RunningAgent, startAgent } from "./agents.ts";
-import { makeEcdsaKey, makeEd25519Key, makeRsaKey, makeToken } from "./keys.ts";
-import { measureMemory } from "./memory.ts";
+import { makeEcdsaKey, makeEd25519Key, makeRsaKey, makeToken, type Token } from "./keys.ts";
+import { measureCardMemory, measureMemory } from "./memory.ts";
 import { type BenchOptions, parseOptions, type Subject, usage } from "./options.ts";
 import { makePlace, type Place } from "./place.ts";
-import { measureFirstAnswer, measureList, measureStart, type ProcessResult } from "./processes.ts";
+import {
+  measureCardLoad,
+  measureFirstAnswer,
+  measureList,
+  measureStart,
+  type ProcessResult,
+} from "./processes.ts";
 import { describeResults, type Results, writeResults } from "./report.ts";
 import { makeLoadProgram, measureSigning, type SigningResult } from "./signing.ts";
 
@@ -54,8 +60,8 @@ async function measureAll(place: Place, options: BenchOptions): Promise<Results>
   if (wants("rsa", "ecdsa", "ed25519")) {
     results.signing.push(...(await measureFileKeys(place, options)));
   }
-  if (wants("card-rsa", "card-ecdsa")) {
-    results.signing.push(...(await measureCardKeys(place, options)));
+  if (wants("card-rsa", "card-ecdsa", "card-load", "card-memory")) {
+    await measureCard(place, options, results);
   }
   if (wants("list")) results.processes.push(await measureListing(place, options));
   if (wants("start")) {
@@ -86,9 +92,29 @@ async function measureFileKeys(place: Place, options: BenchOptions): Promise<Sig
   });
 }
 
-async function measureCardKeys(place: Place, options: BenchOptions): Promise<SigningResult[]> {
+async function measureCard(place: Place, options: BenchOptions, results: Results): Promise<void> {
+  const token = makeToken(place);
+  if (cardKeys.some(({ subject }) => options.subjects.has(subject))) {
+    results.signing.push(...(await measureCardKeys(place, token, options)));
+  }
+  if (options.subjects.has("card-load")) {
+    note("ssh-add -s");
+    const load = (agents: Pair<RunningAgent>) =>
+      measureCardLoad(place, agents, token, options.runs);
+    results.processes.push(await withAgents(place, load));
+  }
+  if (options.subjects.has("card-memory")) {
+    note("memory of a card's process");
+    results.memory.push(...(await measureCardMemory(place, token)));
+  }
+}
+
+async function measureCardKeys(
+  place: Place,
+  { library, pin }: Token,
+  options: BenchOptions,
+): Promise<SigningResult[]> {
   const load = await makeLoadProgram(place);
-  const { library, pin } = makeToken(place);
   return withAgents(place, async (agents) => {
     await forEachSide((side) => agents[side].client.addSmartcardKey(library, Buffer.from(pin)));
     const results: SigningResult[] = [];

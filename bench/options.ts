@@ -8,6 +8,8 @@ export const subjects = [
   "ed25519",
   "card-rsa",
   "card-ecdsa",
+  "card-load",
+  "card-memory",
   "list",
   "start",
   "memory",

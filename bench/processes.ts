@@ -1,10 +1,13 @@
 /** Whole programs: how long they take from their start to their end. */
 import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { frame } from "../protocol/framing.ts";
 import { encodeRequest } from "../protocol/requests.ts";
 import { type Pair, programs, type RunningAgent, type Side } from "./agents.ts";
+import type { Token } from "./keys.ts";
 import type { Place } from "./place.ts";
 import { median } from "./statistics.ts";
 
@@ -14,6 +17,8 @@ export interface ProcessResult {
   readonly figures: Pair<number>;
   /** What Node.js needs to start and do nothing: `node -e 0`. */
   readonly bareNode: number;
+  /** What cardagent should not exceed; undefined where nothing is set. */
+  readonly budget?: number;
 }
 
 type Contestant = Side | "bareNode";
@@ -31,6 +36,29 @@ export function measureList(
     return elapsed;
   };
   return measure("ssh-add -l", place, runs, list);
+}
+
+/**
+ * `ssh-add -s`, each with the agent of its own side, which has not loaded the token. It should take
+ * as long as the system's and two starts of Node.js: that of `ssh-add`, and that of the process
+ * which loads the library.
+ */
+export async function measureCardLoad(
+  place: Place,
+  agents: Pair<RunningAgent>,
+  { library, pin }: Token,
+  runs: number,
+): Promise<ProcessResult> {
+  const askpass = join(place.folder, "askpass");
+  writeFileSync(askpass, `#!/bin/sh\necho ${pin}\n`, { mode: 0o700 });
+  const asking = { ...place.env, SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
+  const result = await measure("ssh-add -s", place, runs, async (side) => {
+    const env = { ...asking, SSH_AUTH_SOCK: agents[side].socket };
+    const { elapsed } = run(programs[side].add, ["-s", library], env);
+    run(programs[side].add, ["-e", library], env);
+    return elapsed;
+  });
+  return { ...result, budget: result.figures.system + 2 * result.bareNode };
 }
 
 /** `ssh-agent`, until it has printed what a shell evaluates. */
@@ -81,14 +109,14 @@ function run(
   env: Record<string, string>,
 ): { readonly elapsed: number; readonly stdout: string } {
   const begun = performance.now();
-  const { status, stdout, error } = spawnSync(command, args, {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
     env,
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", "pipe"],
     encoding: "utf8",
   });
   const elapsed = performance.now() - begun;
   if (error !== undefined) throw error;
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${status}.`);
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${status}: ${stderr}`);
   return { elapsed, stdout };
 }
 

@@ -38,7 +38,14 @@ export function describeResults({ signing, processes, memory }: Results): string
       ["whole program, ms", "cardagent", "system", "ratio", "node -e 0", "ratio"],
       processes.map(processRow),
     ),
-    table(["resident memory, MB", "cardagent", "system", "ratio"], memory.map(memoryRow)),
+    table(
+      ["with a budget, ms", "cardagent", "system + 2 node", "ratio"],
+      processes.flatMap(budgetRows),
+    ),
+    table(
+      ["resident memory, MB", "cardagent", "system", "ratio", "idle node", "ratio"],
+      memory.map(memoryRow),
+    ),
   ]
     .filter((lines) => lines !== "")
     .join("\n");
@@ -64,10 +71,15 @@ function processRow({ name, figures, bareNode }: ProcessResult): Row {
   return [name, ...times, bareNode.toFixed(1), ratio(cardagent, bareNode)];
 }
 
-function memoryRow({ keys, figures }: MemoryResult): Row {
-  const { cardagent, system } = figures;
-  const megabytes = [cardagent, system].map((bytes) => (bytes / 1e6).toFixed(1));
-  return [`${keys} Ed25519 keys`, ...megabytes, ratio(cardagent, system)];
+function budgetRows({ name, figures: { cardagent }, budget }: ProcessResult): Row[] {
+  if (budget === undefined) return [];
+  return [[name, cardagent.toFixed(1), budget.toFixed(1), ratio(cardagent, budget)]];
+}
+
+function memoryRow({ name, figures: { cardagent, system }, bareNode }: MemoryResult): Row {
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+  const beside = [megabytes(cardagent), megabytes(system), ratio(cardagent, system)];
+  return [name, ...beside, megabytes(bareNode), ratio(cardagent, bareNode)];
 }
 
 /** How many times the second the first is. */
