@@ -77,7 +77,7 @@ export class Attempts {
     const { description, user } = this.#access;
     const { cryptoki } = this.#module;
     const handle = used.handleIn(cryptoki, pool, session, description);
-    if (handle === undefined) throw this.#unseen(session);
+    if (handle === undefined) throw this.#unseen(session, job.pin);
     const context = used.alwaysAuthenticate ? { pin: this.#contextPin(job) } : undefined;
     cryptoki.C_SignInit(session, used.mechanism, handle);
     if (context !== undefined) await this.#logInForOne(session, job, context.pin);
@@ -92,7 +92,7 @@ export class Attempts {
     if (login === "pad") return null;
     if (given.length > 0) return Buffer.from(given);
     const now = this.#find();
-    const kept = user.keptPin;
+    const kept = user.keptPinFor(now);
     if (kept === undefined) throw pinRequiredEachTime(description, now);
     return Buffer.from(kept);
   }
@@ -163,11 +163,11 @@ export class Attempts {
     });
   }
 
-  /** Why a session does not see a private key that the token had. */
-  #unseen(session: Handle): Failure {
-    const { description, login } = this.#access;
+  /** Why a session does not see a private key that the token had. @param pin or empty */
+  #unseen(session: Handle, pin: Buffer): Error {
+    const { description, login, user } = this.#access;
     if (login !== "none" && !isLoggedIn(this.#module, session)) {
-      return pinRequired(description, this.#find());
+      return user.canLogIn(pin) ? userNotLoggedIn() : pinRequired(description, this.#find());
     }
     return new Failure("key-not-found", `The card ${tokenName(description)} has this key no more.`);
   }

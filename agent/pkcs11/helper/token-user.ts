@@ -10,8 +10,6 @@ import { isLoggedIn, logIn, readToken } from "./tokens.ts";
 
 const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try"]);
 
-const nothing = Buffer.alloc(0);
-
 /** The user of one token. */
 export class TokenUser {
   readonly #module: Module;
@@ -43,7 +41,7 @@ export class TokenUser {
    */
   isReady(now: SlotToken, session: Handle | undefined): boolean {
     if (this.#token.login !== "pin" || this.#signsWithoutLogin) return true;
-    if (this.#usablePin(now, nothing) !== undefined) return true;
+    if (this.keptPinFor(now) !== undefined) return true;
     return session !== undefined && !this.#isLoginLost && isLoggedIn(this.#module, session);
   }
 
@@ -52,9 +50,13 @@ export class TokenUser {
     return this.#token.login !== "none" && this.#kept.pin === undefined;
   }
 
-  /** The PIN that is kept. It is not the caller's to change. */
-  get keptPin(): Buffer | undefined {
-    return this.#kept.pin;
+  /**
+   * The PIN that is kept, which is not the caller's to change. A card that has seen a wrong one is
+   * not given it: it may be what was wrong, for some libraries keep it and try it by themselves.
+   * @param now the token as it is now
+   */
+  keptPinFor(now: SlotToken): Buffer | undefined {
+    return hasSeenWrongPin(now) ? undefined : this.#kept.pin;
   }
 
   /** Notes the first login, which was made when the token was found. @param pin or empty */
@@ -129,10 +131,8 @@ export class TokenUser {
     }
   }
 
-  /** A PIN that is kept is not tried once the card has seen a wrong one: it may be that. */
   #usablePin(found: SlotToken, given: Buffer): Buffer | undefined {
-    if (given.length > 0) return given;
-    return hasSeenWrongPin(found) ? undefined : this.#kept.pin;
+    return given.length > 0 ? given : this.keptPinFor(found);
   }
 }
 

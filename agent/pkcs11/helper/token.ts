@@ -129,7 +129,7 @@ export class Token {
     error: unknown,
     tried: Renewal["also"] | undefined,
   ): Renewal["also"] | undefined {
-    if (!this.#isCurable(job, error) || tried === "restart") return undefined;
+    if (!isCurable(job, error) || tried === "restart") return undefined;
     job.hadTrouble ||= isTroubleOfDevice(error);
     if (wantsLogin(error)) {
       // libykcs11, whose own PIN was refused when the card was reset, then holds the card for itself.
@@ -140,14 +140,6 @@ export class Token {
     // A library that has taken the PIN for nothing is not given it more often than is of use.
     if (tried === undefined) return job.isPinInDoubt && !isLost(error) ? "restart" : "nothing";
     return isTroubleOfDevice(error) ? "restart" : undefined;
-  }
-
-  /** Whether new sessions, or a login, may help. */
-  #isCurable(job: Job, error: unknown): boolean {
-    if (error instanceof Failure) {
-      return error.code === "pin-required" && this.#access.user.canLogIn(job.pin);
-    }
-    return !isFinal(error) && (!job.hasWaited || isLost(error));
   }
 
   #hasSeenWrongPin(): boolean {
@@ -166,7 +158,12 @@ export class Token {
   }
 }
 
-/** Whether an error is for want of a login; a failure that is not final is. */
+/** Whether new sessions, or a login, may help; a failure is final. */
+function isCurable(job: Job, error: unknown): boolean {
+  if (error instanceof Failure) return false;
+  return !isFinal(error) && (!job.hasWaited || isLost(error));
+}
+
 function wantsLogin(error: unknown): boolean {
-  return error instanceof Failure || returnValue(error) === "CKR_USER_NOT_LOGGED_IN";
+  return returnValue(error) === "CKR_USER_NOT_LOGGED_IN";
 }

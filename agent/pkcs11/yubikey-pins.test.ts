@@ -1,0 +1,148 @@
+import test from "ava";
+import { resetByAnotherProgram } from "../../fixtures/virtual-yubikey/index.ts";
+import { refused } from "./test-hostile.ts";
+import { person } from "./test-person.ts";
+import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
+import { cardInUse, cardPin, insertedCard, libraryNames, signWith } from "./test-yubikey.ts";
+
+// Each of these tests has a pcscd of its own: one after another, so that none waits for long.
+
+const card = { keys: ["9a", "9c"].map((slot) => ({ slot, type: "p256" }) as const) };
+const wrongPin = "000000";
+const newPin = "654321";
+
+for (const name of libraryNames) {
+  test.serial(
+    `${name}: a wrong PIN costs one try, and the last one and the end are told`,
+    async (t) => {
+      const { card: yubiKey, library, registry } = await insertedCard(t, name, { card });
+      for (const [code, left] of [
+        ["pin-incorrect", 2],
+        ["pin-last-try", 1],
+        ["pin-locked", 0],
+      ] as const) {
+        t.is((await refused(t, registry.add(library, pinOf(wrongPin)))).code, code);
+        t.is(yubiKey.pinTriesLeft, left);
+      }
+      const { given } = yubiKey.verifications;
+      t.is((await refused(t, registry.add(library, pinOf(cardPin)))).code, "pin-locked");
+      t.is(yubiKey.verifications.given, given);
+    },
+  );
+
+  for (const slot of ["9a", "9c"]) {
+    test.serial(
+      `${name}: a question for ${slot} costs one try, and tells of the last one`,
+      async (t) => {
+        const used = await cardInUse(t, name, { card });
+        const { asked, holder } = person(wrongPin, wrongPin, cardPin, wrongPin, wrongPin, wrongPin);
+        const outcomes = [
+          ["pin-incorrect", 2],
+          ["pin-last-try", 1],
+          ["signed", 3],
+          ["pin-incorrect", 2],
+          ["pin-last-try", 1],
+          ["pin-locked", 0],
+          ["pin-locked", 0],
+        ] as const;
+        for (const [at, [outcome, left]] of outcomes.entries()) {
+          if (slot === "9a" && at % 3 === 0) await used.reader.insert(used.card);
+          t.is(await signWith(used, slot, holder), outcome, String(at));
+          t.is(used.card.pinTriesLeft, left);
+        }
+        // OpenSC does not ask a card for the tries that are left while its PIN is verified.
+        const isStale = name === "opensc" && slot === "9c";
+        const isLast = [false, false, true, isStale, false, true];
+        t.deepEqual(
+          asked.map(({ isLastTry }) => isLastTry),
+          isLast,
+        );
+        t.is(used.card.verifications.failed, 5);
+      },
+    );
+  }
+
+  test.serial(`${name}: a PIN that is kept and was changed is tried once`, async (t) => {
+    for (const slot of ["9a", "9c"]) {
+      const used = await cardInUse(t, name, { card, keepPin: 3600 });
+      t.is(await signWith(used, slot), "signed");
+      used.card.changePin(newPin);
+      await used.reader.insert(used.card);
+      for (let at = 0; at < 3; at++) {
+        t.regex(await signWith(used, slot), /^pin-(required|incorrect)$/);
+        t.is(used.card.verifications.failed, 1, slot);
+      }
+      const { asked, holder } = person(newPin);
+      t.is(await signWith(used, slot, holder), "signed");
+      t.is(asked.length, 1);
+      await used.reader.insert(used.card);
+      t.is(await signWith(used, slot), "signed");
+    }
+  });
+
+  test.serial(`${name}: a key that asks each time gets no wrong PIN for a right one`, async (t) => {
+    const used = await cardInUse(t, name, { card });
+    const { asked, holder } = person(wrongPin, cardPin);
+    t.is(await signWith(used, "9c", holder), "pin-incorrect");
+    t.is(await signWith(used, "9a", holder), "signed");
+    t.is(await signWith(used, "9a", holder), "signed");
+    t.is(asked.length, 2);
+    t.is(await signWith(used, "9c", holder), "signed");
+    t.is(asked.length, 3);
+    t.is(used.card.verifications.failed, 1);
+    t.is(await stateOf(used.provider), "ready");
+  });
+
+  test.serial(`${name}: all who sign at once after a wrong PIN share it`, async (t) => {
+    const used = await cardInUse(t, name, { card });
+    await used.reader.insert(used.card);
+    const { asked, holder } = person(wrongPin);
+    const many = await Promise.all(Array.from({ length: 6 }, () => signWith(used, "9a", holder)));
+    t.deepEqual(new Set(many), new Set(["pin-incorrect"]));
+    t.is(asked.length, 1);
+    t.is(used.card.verifications.failed, 1);
+  });
+
+  test.serial(`${name}: a PIN that is kept is not tried for the last time`, async (t) => {
+    for (const slot of ["9a", "9c"]) {
+      const used = await cardInUse(t, name, { card, keepPin: 3600 });
+      const other = makeRegistry(t, { env: used.reader.env });
+      used.card.changePin(newPin);
+      for (let at = 0; at < 2; at++) await refused(t, other.add(used.library, pinOf(wrongPin)));
+      await used.reader.insert(used.card);
+      t.is(await signWith(used, slot), "pin-last-try", slot);
+      t.is(used.card.pinTriesLeft, 1);
+      const { asked, holder } = person(newPin);
+      t.is(await signWith(used, slot, holder), "signed");
+      t.deepEqual(
+        asked.map(({ isLastTry }) => isLastTry),
+        [true],
+      );
+    }
+  });
+
+  test.serial(`${name}: a PIN that the library has tried in vain is not tried again`, async (t) => {
+    const used = await cardInUse(t, name, { card, keepPin: 3600 });
+    used.card.changePin(newPin);
+    await resetByAnotherProgram(used.workspace, used.reader);
+    t.is(await signWith(used, "9a"), "pin-required");
+    t.is(used.card.verifications.failed, 1);
+    t.is(await signWith(used, "9a", person(newPin).holder), "signed");
+  });
+}
+
+test.serial("opensc: a PIN that it has tried without a word leaves the last try", async (t) => {
+  // Without a key that asks each time it keeps the PIN itself, and tells of no try but the last.
+  const keys = card.keys.slice(0, 1);
+  const used = await cardInUse(t, "opensc", { card: { keys }, keepPin: 3600 });
+  used.card.changePin(newPin);
+  await resetByAnotherProgram(used.workspace, used.reader);
+  for (let at = 0; at < 3; at++) t.is(await signWith(used, "9a"), "pin-last-try");
+  t.is(used.card.pinTriesLeft, 1);
+  const { asked, holder } = person(newPin);
+  t.is(await signWith(used, "9a", holder), "signed");
+  t.deepEqual(
+    asked.map(({ isLastTry }) => isLastTry),
+    [true],
+  );
+});
