@@ -241,6 +241,7 @@ test("query names the extensions; an unknown one is a plain failure", async (t) 
   t.deepEqual(await client.query(), [
     "session-bind@openssh.com",
     "list-providers@cardagent.alt",
+    "prepare-provider@cardagent.alt",
     "remove-all-providers@cardagent.alt",
     "add-certificate@cardagent.alt",
     "failure-reason@cardagent.alt",

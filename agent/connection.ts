@@ -25,6 +25,7 @@ export function serveConnection(
   const connection = new Connection(agent, socket, peer);
   socket.on("data", (chunk) => connection.receive(chunk));
   socket.on("end", () => connection.finish());
+  socket.on("close", () => connection.close());
   socket.on("drain", () => connection.resume());
   socket.on("error", (error) => agent.log(`connection lost: ${error.message}`));
 }
@@ -41,7 +42,8 @@ class Connection {
   constructor(agent: Agent, socket: Socket, peer: PeerCredentials | undefined) {
     this.#agent = agent;
     this.#socket = socket;
-    this.#state = { peer, bindings: new SessionBindings(), lastFailure: undefined };
+    const bindings = new SessionBindings();
+    this.#state = { peer, bindings, lastFailure: undefined, prepared: undefined };
   }
 
   /** Takes bytes from the client. A stream that lies about a length ends the connection. */
@@ -65,6 +67,11 @@ class Connection {
     }
     this.#isFinished = true;
     this.#work();
+  }
+
+  /** Nothing comes or goes any more. */
+  close(): void {
+    void this.#state.prepared?.close(0);
   }
 
   /** The client has taken what was sent to it. */

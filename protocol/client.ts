@@ -166,6 +166,11 @@ export class AgentClient {
     return decodeListProvidersReply(await this.extension(extensionNames.listProviders));
   }
 
+  /** Tells that a PKCS#11 provider is about to be added (`prepare-provider@cardagent.alt`). */
+  async prepareProvider(): Promise<void> {
+    await this.#extend(extensionNames.prepareProvider);
+  }
+
   /** Unloads all PKCS#11 providers and keeps file keys (`remove-all-providers@cardagent.alt`). */
   async removeAllProviders(): Promise<void> {
     await this.#extend(extensionNames.removeAllProviders);

@@ -56,6 +56,7 @@ test("each example is tested here", (t) => {
     "failure-reason response",
     "list-providers request",
     "list-providers response",
+    "prepare-provider request",
     "remove-all-providers request",
     "success",
   ]);
@@ -64,6 +65,7 @@ test("each example is tested here", (t) => {
 test("requests without a body", (t) => {
   for (const [name, extension] of [
     ["list-providers request", extensionNames.listProviders],
+    ["prepare-provider request", extensionNames.prepareProvider],
     ["remove-all-providers request", extensionNames.removeAllProviders],
     ["failure-reason request", extensionNames.failureReason],
   ] as const) {

@@ -6,6 +6,7 @@ import type { Agent, ConnectionState } from "../agent.ts";
 import { addCertificate } from "./add-certificate.ts";
 import { failureReason } from "./failure-reason.ts";
 import { listProviders } from "./list-providers.ts";
+import { prepareProvider } from "./prepare-provider.ts";
 import { removeAllProviders } from "./remove-all-providers.ts";
 import { sessionBind } from "./session-bind.ts";
 
@@ -24,6 +25,7 @@ export const extensionHandlers: ReadonlyMap<string, ExtensionHandler> = new Map<
   [extensionNames.query, query],
   [extensionNames.sessionBind, sessionBind],
   [extensionNames.listProviders, listProviders],
+  [extensionNames.prepareProvider, prepareProvider],
   [extensionNames.removeAllProviders, removeAllProviders],
   [extensionNames.addCertificate, addCertificate],
   [extensionNames.failureReason, failureReason],

@@ -52,7 +52,7 @@ export class Helper {
   readonly ended: Promise<void>;
   readonly #child: ChildProcess;
   readonly #socket: Duplex;
-  readonly #path: string;
+  #path = "";
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
   #end: Failure | undefined;
@@ -60,12 +60,10 @@ export class Helper {
   #verdict: Failure | undefined;
 
   /**
-   * Starts a child process.
-   * @param path the library that it is for
+   * Starts a child process. It loads no library before it is asked to.
    * @param showModuleMessages whether the library's error output goes to the agent's
    */
-  constructor(command: HelperCommand, path: string, showModuleMessages: boolean) {
-    this.#path = path;
+  constructor(command: HelperCommand, showModuleMessages: boolean) {
     const stderr = showModuleMessages ? "inherit" : "ignore";
     this.#child = spawn(command.file, command.args, {
       // A Control-C at the agent's terminal is not for the card, and this group can be killed whole.
@@ -78,7 +76,7 @@ export class Helper {
     this.ended = new Promise((resolve) => {
       this.#child.once("exit", (code, signal) => {
         this.kill(); // what the library has started does not outlive it
-        this.#fail(this.#verdict ?? crashed(path, code, signal));
+        this.#fail(this.#verdict ?? crashed(this.#path, code, signal));
         resolve();
       });
       this.#child.once("error", () => {
@@ -93,6 +91,11 @@ export class Helper {
   /** The number of the process, for the log. */
   get pid(): number | undefined {
     return this.#child.pid;
+  }
+
+  /** Names the library that it is for, in what is said of it. @param path the library's path */
+  serve(path: string): void {
+    this.#path = path;
   }
 
   /** Whether it can be asked. */
@@ -215,6 +218,22 @@ export class Helper {
     this.#pending.clear();
     this.#socket?.destroy();
   }
+}
+
+/** A reply of one type. @throws {Failure} internal, when it is of another */
+export function expected<Type extends HelperReply["type"]>(
+  reply: HelperReply,
+  type: Type,
+): HelperReply & { type: Type } {
+  if (isReply(reply, type)) return reply;
+  throw new Failure("internal", "The process of the library gave another answer than asked for.");
+}
+
+function isReply<Type extends HelperReply["type"]>(
+  reply: HelperReply,
+  type: Type,
+): reply is HelperReply & { type: Type } {
+  return reply.type === type;
 }
 
 function crashed(path: string, code: number | null, signal: NodeJS.Signals | null): Failure {

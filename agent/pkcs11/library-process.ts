@@ -1,7 +1,7 @@
 /** The process in which a library is loaded, and the one that takes over when that has ended. */
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
 import { asFailure, Failure } from "../../protocol/failure.ts";
-import { Helper, type Question } from "./helper.ts";
+import { expected, Helper, type Question } from "./helper.ts";
 import type { Inventory } from "./inventory.ts";
 import type { HelperReply } from "./messages.ts";
 import type { HelperCommand, ProviderLimits } from "./provider.ts";
@@ -25,12 +25,17 @@ export interface LoadOptions {
 }
 
 /**
- * Loads a library in a new process.
+ * Loads a library in a process of its own.
  * @param pin UTF-8, empty for none; the caller overwrites it
+ * @param prepared a process that has loaded none yet
  * @throws {Failure} as `ProviderRegistry.add`
  */
-export async function loadLibrary(options: LoadOptions, pin: Buffer): Promise<LibraryProcess> {
-  const helper = start(options);
+export async function loadLibrary(
+  options: LoadOptions,
+  pin: Buffer,
+  prepared: Helper | undefined,
+): Promise<LibraryProcess> {
+  const helper = start(options, prepared);
   const { library: path, selection, keepPin, limits, log } = options;
   try {
     const question = { type: "load", path, selection, keepPin, pin } as const;
@@ -153,24 +158,12 @@ export class LibraryProcess {
   }
 }
 
-function start({ helper: command, library, showModuleMessages, log }: LoadOptions): Helper {
-  const helper = new Helper(command, library, showModuleMessages);
+/** @param prepared a process that has loaded no library yet */
+function start(options: LoadOptions, prepared?: Helper): Helper {
+  const { helper: command, library, showModuleMessages, log } = options;
+  const helper = prepared?.running === true ? prepared : new Helper(command, showModuleMessages);
+  helper.serve(library);
   log(`loading ${library} in process ${helper.pid}`);
   void helper.ended.then(() => log(`process ${helper.pid} of ${library} has ended`));
   return helper;
-}
-
-function expected<Type extends HelperReply["type"]>(
-  reply: HelperReply,
-  type: Type,
-): HelperReply & { type: Type } {
-  if (isReply(reply, type)) return reply;
-  throw new Failure("internal", "The process of the library gave another answer than asked for.");
-}
-
-function isReply<Type extends HelperReply["type"]>(
-  reply: HelperReply,
-  type: Type,
-): reply is HelperReply & { type: Type } {
-  return reply.type === type;
 }

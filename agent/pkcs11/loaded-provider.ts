@@ -2,6 +2,7 @@
 import type { ProviderState, TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
+import type { Helper } from "./helper.ts";
 import type { KnownKey } from "./inventory.ts";
 import { type LibraryProcess, type LoadOptions, loadLibrary } from "./library-process.ts";
 import { PinQuestions } from "./pin-questions.ts";
@@ -28,13 +29,18 @@ const noPin = Buffer.alloc(0);
 const pinCodes: ReadonlySet<string> = new Set(["pin-required", "pin-last-try"]);
 
 /**
- * Loads a library in a new process.
+ * Loads a library in a process of its own.
  * @param pin UTF-8, empty for none; the caller overwrites it
+ * @param prepared a process that has loaded none yet
  * @throws {Failure} as `ProviderRegistry.add`
  */
-export async function loadProvider(options: LoadOptions, pin: Buffer): Promise<Provider> {
+export async function loadProvider(
+  options: LoadOptions,
+  pin: Buffer,
+  prepared: Helper | undefined,
+): Promise<Provider> {
   try {
-    const process = await loadLibrary(options, pin);
+    const process = await loadLibrary(options, pin, prepared);
     return new LoadedProvider(options, process);
   } catch (error) {
     throw withName(error, options.requested);

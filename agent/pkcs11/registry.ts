@@ -3,6 +3,7 @@ import { Failure } from "../../protocol/failure.ts";
 import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import type { AllowedProviders } from "../policy/allowed-providers.ts";
 import { chosenKeys } from "./chosen-keys.ts";
+import { Helper } from "./helper.ts";
 import { loadProvider } from "./loaded-provider.ts";
 import {
   type CardKey,
@@ -51,21 +52,32 @@ export class ProviderRegistry {
     this.#log = options.log ?? (() => {});
   }
 
+  /** Starts a process for a library that is about to be added. */
+  prepare(): Helper {
+    const { helper, showModuleMessages = false } = this.#options;
+    return new Helper(helper, showModuleMessages);
+  }
+
   /**
    * Loads a library in a new process and finds its keys. A library that is loaded already stays as
    * it is until the new process has succeeded, and keeps its place in the list.
    * @param requested the library's path, or a PKCS#11 URI
    * @param pin UTF-8, empty for none; it is overwritten before this returns
+   * @param takePrepared gives a process of `prepare`, if there is one; called when it is needed
    * @throws {Failure} malformed, no-such-file, provider-not-allowed, not-a-pkcs11-module, no-token,
    *   no-usable-key, pin-required, pin-incorrect, pin-last-try, pin-locked, module-crashed,
    *   module-timeout, not-loaded (when everything was unloaded meanwhile)
    */
-  async add(requested: string, pin: Buffer): Promise<Provider> {
+  async add(
+    requested: string,
+    pin: Buffer,
+    takePrepared: () => Helper | undefined = () => undefined,
+  ): Promise<Provider> {
     const clearances = this.#clearances;
     try {
       const wanted = await resolveRequest(requested);
       if (!this.#options.allowed.allows(wanted.library)) throw notAllowed(wanted.library);
-      const provider = await this.#load(wanted, pin);
+      const provider = await this.#load(wanted, pin, takePrepared());
       if (clearances !== this.#clearances) {
         await provider.close();
         throw new Failure("not-loaded", "All cards were removed while this one was loaded.");
@@ -145,10 +157,12 @@ export class ProviderRegistry {
     await Promise.all(providers.map((provider) => provider.close()));
   }
 
-  #load({ name, library, selection, requested }: Wanted, pin: Buffer): Promise<Provider> {
+  #load(wanted: Wanted, pin: Buffer, prepared: Helper | undefined): Promise<Provider> {
+    const { name, library, selection, requested } = wanted;
     const { helper, keepPin = 0, showModuleMessages = false } = this.#options;
     const process = { helper, limits: this.#limits, log: this.#log, showModuleMessages };
-    return loadProvider({ path: name, requested, library, selection, keepPin, ...process }, pin);
+    const options = { path: name, requested, library, selection, keepPin, ...process };
+    return loadProvider(options, pin, prepared);
   }
 }
 

@@ -18,7 +18,12 @@ export async function addSmartcardKey(
   refuseRemote(agent, connection);
   const constraints = limitsOf(agent, request.constraints, "card");
   const certificates = readCertificates(constraints);
-  const provider = await agent.providers.add(request.provider, request.pin);
+  const takePrepared = () => {
+    const { prepared } = connection;
+    connection.prepared = undefined;
+    return prepared;
+  };
+  const provider = await agent.providers.add(request.provider, request.pin, takePrepared);
   const earlier = agent.keyring.removeProvider(provider.path);
   const added = identitiesOf(agent, provider, constraints, certificates);
   const kept = keptCertificates(earlier, added, provider);

@@ -13,12 +13,14 @@ import { Waiting } from "../waiting.ts";
 
 /** Asks for the PIN and loads the provider. Certificates are read before the PIN is asked for. */
 export async function addCard(context: Context): Promise<number> {
-  const { console, options, prompter } = context;
+  const { client, console, options, prompter } = context;
   const certificates = cardCertificates(context, [
     ...options.operands,
     ...options.cardCertificates,
   ]);
   if (certificates === undefined) return 1;
+  // The agent gets ready while the PIN is asked for. One that does not know of this refuses.
+  void client.prepareProvider().catch(() => {});
   const constraints = await constraintsFor(context, options.lifetime);
   const pin = await prompter.ask("Enter passphrase for PKCS#11: ");
   const waiting = new Waiting(console, "Loading card…");
@@ -31,7 +33,7 @@ export async function addCard(context: Context): Promise<number> {
   } catch (error) {
     waiting.end();
     console.note(`Could not add card "${options.provider}": ${refusalText(error)}`);
-    if (!(await explainRefusal(context.client, console, error))) guess(context, error);
+    if (!(await explainRefusal(client, console, error))) guess(context, error);
     return 1;
   } finally {
     pin.fill(0);

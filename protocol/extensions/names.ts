@@ -5,6 +5,7 @@ export const extensionNames = {
   /** OpenSSH's PROTOCOL.agent, section 1. */
   sessionBind: "session-bind@openssh.com",
   listProviders: "list-providers@cardagent.alt",
+  prepareProvider: "prepare-provider@cardagent.alt",
   removeAllProviders: "remove-all-providers@cardagent.alt",
   addCertificate: "add-certificate@cardagent.alt",
   failureReason: "failure-reason@cardagent.alt",

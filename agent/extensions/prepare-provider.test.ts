@@ -1,0 +1,97 @@
+import test from "ava";
+import { listProcesses, signal } from "../../fixtures/processes.ts";
+import { keysOf, makeToken } from "../../fixtures/softhsm.ts";
+import { makeWorkspace } from "../../fixtures/workspace.ts";
+import { AgentRefusal } from "../../protocol/client.ts";
+import { extensionNames } from "../../protocol/extensions/names.ts";
+import { eventually, readProc } from "../pkcs11/test-hostile.ts";
+import { startAgent, type TestAgentOptions } from "../test-agent.ts";
+
+/** The processes for libraries that the agents of this file have started. */
+function helpers(): number[] {
+  return listProcesses()
+    .filter(({ parent, ended }) => parent === process.pid && !ended)
+    .map(({ pid }) => pid)
+    .filter((pid) => readProc(pid, "cmdline").includes("pkcs11-helper"));
+}
+
+const noneIsLeft = () => eventually(() => helpers().length === 0);
+
+async function withCard(t: Parameters<typeof startAgent>[0], options: TestAgentOptions = {}) {
+  const token = await makeToken(makeWorkspace(t), { keys: keysOf(["p256"]) });
+  const agent = await startAgent(t, { ...options, cardEnvironment: token.env });
+  const client = await agent.connect();
+  const load = () => client.addSmartcardKey(token.library, Buffer.from(token.pin));
+  return { agent, client, load };
+}
+
+// One after another, because they look at the processes that there are.
+test.serial("the process that was prepared loads the provider", async (t) => {
+  const { agent, client, load } = await withCard(t);
+  await client.prepareProvider();
+  await client.prepareProvider();
+  const prepared = helpers();
+  t.is(prepared.length, 1);
+  await load();
+  t.deepEqual(helpers(), prepared);
+  const [identity] = await client.identities();
+  t.truthy(identity && (await client.sign(identity.keyBlob, Buffer.from("data"))));
+  client.close();
+  t.is((await (await agent.connect()).identities()).length, 1);
+  await agent.agent.removeEverything();
+  t.true(await noneIsLeft());
+});
+
+test.serial("it is used once, and the next provider has a process of its own", async (t) => {
+  const { agent, client, load } = await withCard(t);
+  await client.prepareProvider();
+  await load();
+  const first = helpers();
+  await load();
+  t.true(await eventually(() => helpers().length === 1));
+  t.notDeepEqual(helpers(), first);
+  await agent.agent.removeEverything();
+  t.true(await noneIsLeft());
+});
+
+test.serial("a process that was prepared in vain ends with its connection", async (t) => {
+  const { client } = await withCard(t);
+  await client.prepareProvider();
+  t.is(helpers().length, 1);
+  client.close();
+  t.true(await noneIsLeft());
+});
+
+test.serial("a path that is refused leaves it for the right one", async (t) => {
+  const { agent, client, load } = await withCard(t);
+  await client.prepareProvider();
+  const prepared = helpers();
+  await t.throwsAsync(client.addSmartcardKey("/nowhere.so", Buffer.alloc(0)));
+  await load();
+  t.deepEqual(helpers(), prepared);
+  await agent.agent.removeEverything();
+  t.true(await noneIsLeft());
+});
+
+test.serial("another process takes the place of one that was killed", async (t) => {
+  const { agent, client, load } = await withCard(t);
+  await client.prepareProvider();
+  for (const pid of helpers()) signal(pid, "SIGKILL");
+  t.true(await noneIsLeft());
+  await load();
+  t.is(helpers().length, 1);
+  await agent.agent.removeEverything();
+  t.true(await noneIsLeft());
+});
+
+test.serial("nothing is prepared for a locked agent, nor for bytes behind the name", async (t) => {
+  const { client } = await withCard(t);
+  const refusal = { instanceOf: AgentRefusal };
+  const { prepareProvider } = extensionNames;
+  await t.throwsAsync(client.extension(prepareProvider, Buffer.of(0)), refusal);
+  t.is((await client.failureReason())?.code, "malformed");
+  await client.lock(Buffer.from("secret"));
+  await t.throwsAsync(client.prepareProvider(), refusal);
+  t.is((await client.failureReason())?.code, "locked");
+  t.deepEqual(helpers(), []);
+});
