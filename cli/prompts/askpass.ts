@@ -21,21 +21,33 @@ export function askAskpass(
   return new Promise((resolve) => {
     const child = spawn(program, [prompt], { stdio: ["inherit", "pipe", "inherit"] });
     const line = new SecretLine();
-    let complete = false;
+    let isComplete = false;
+    let status: number | null | undefined;
+    // Not when all is closed, which takes Node.js some milliseconds more.
+    const settle = () => {
+      if (!isComplete || status === undefined) return;
+      if (status !== 0) line.eraseAll();
+      resolve(line.finish());
+    };
     child.stdout.on("data", (chunk: Buffer) => {
       for (const byte of chunk) {
-        complete ||= byte === newline || byte === carriageReturn;
-        if (!complete) line.add(byte);
+        isComplete ||= byte === newline || byte === carriageReturn;
+        if (!isComplete) line.add(byte);
       }
       chunk.fill(0);
+      settle();
+    });
+    child.stdout.on("end", () => {
+      isComplete = true;
+      settle();
+    });
+    child.on("exit", (code) => {
+      status = code;
+      settle();
     });
     child.on("error", (error) => {
       console.log(`ssh_askpass: exec(${program}): ${systemErrorText(error)}`);
       resolve(Buffer.alloc(0));
-    });
-    child.on("close", (status) => {
-      if (status !== 0) line.eraseAll();
-      resolve(line.finish());
     });
   });
 }
