@@ -92,6 +92,9 @@ async function measureFileKeys(place: Place, options: BenchOptions): Promise<Sig
   });
 }
 
+/** Seconds that a PIN takes to be typed, by somebody who is quick. */
+const typingTime = 0.5;
+
 async function measureCard(place: Place, options: BenchOptions, results: Results): Promise<void> {
   const token = makeToken(place);
   if (cardKeys.some(({ subject }) => options.subjects.has(subject))) {
@@ -99,9 +102,11 @@ async function measureCard(place: Place, options: BenchOptions, results: Results
   }
   if (options.subjects.has("card-load")) {
     note("ssh-add -s");
-    const load = (agents: Pair<RunningAgent>) =>
-      measureCardLoad(place, agents, token, options.runs);
-    results.processes.push(await withAgents(place, load));
+    for (const typing of [0, typingTime]) {
+      const load = (agents: Pair<RunningAgent>) =>
+        measureCardLoad(place, agents, token, options.runs, typing);
+      results.processes.push(await withAgents(place, load));
+    }
   }
   if (options.subjects.has("card-memory")) {
     note("memory of a card's process");

@@ -42,21 +42,24 @@ export function measureList(
  * `ssh-add -s`, each with the agent of its own side, which has not loaded the token. It should take
  * as long as the system's and two starts of Node.js: that of `ssh-add`, and that of the process
  * which loads the library.
+ * @param typing seconds that somebody takes to type the PIN, which are taken off again
  */
 export async function measureCardLoad(
   place: Place,
   agents: Pair<RunningAgent>,
   { library, pin }: Token,
   runs: number,
+  typing: number,
 ): Promise<ProcessResult> {
-  const askpass = join(place.folder, "askpass");
-  writeFileSync(askpass, `#!/bin/sh\necho ${pin}\n`, { mode: 0o700 });
+  const askpass = join(place.folder, `askpass-${typing}`);
+  writeFileSync(askpass, `#!/bin/sh\nsleep ${typing}\necho ${pin}\n`, { mode: 0o700 });
   const asking = { ...place.env, SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
-  const result = await measure("ssh-add -s", place, runs, async (side) => {
+  const name = typing === 0 ? "ssh-add -s, PIN from a program" : "ssh-add -s, PIN typed";
+  const result = await measure(name, place, runs, async (side) => {
     const env = { ...asking, SSH_AUTH_SOCK: agents[side].socket };
     const { elapsed } = run(programs[side].add, ["-s", library], env);
     run(programs[side].add, ["-e", library], env);
-    return elapsed;
+    return elapsed - typing * 1000;
   });
   return { ...result, budget: result.figures.system + 2 * result.bareNode };
 }

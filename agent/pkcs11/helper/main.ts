@@ -18,6 +18,7 @@ import {
 } from "../messages.ts";
 import { Library } from "./library.ts";
 import { protectProcess } from "./native.ts";
+import { getReadyForKeys } from "./objects.ts";
 
 const agentDescriptor = 3;
 
@@ -45,6 +46,16 @@ function main(): void {
   });
   socket.on("error", agentGone);
   socket.on("close", agentGone);
+  setImmediate(getReady);
+}
+
+/**
+ * Does what the first request would have to wait for, unless that is here already: a process is
+ * often started while somebody types a PIN. Node.js takes milliseconds to load its part of OpenSSL,
+ * and that to find what reads a key.
+ */
+function getReady(): void {
+  if (underWay === 0) getReadyForKeys();
 }
 
 type Send = (reply: HelperReply) => void;

@@ -26,6 +26,11 @@ const ed25519Params = [
   "06092b06010401da470f01",
 ] as const;
 
+/** Does beforehand what the first key would have to wait for. */
+export function getReadyForKeys(): void {
+  usable({ type: "ed25519", publicKey: Buffer.alloc(32) });
+}
+
 /** An RSA key from CKA_MODULUS and CKA_PUBLIC_EXPONENT: magnitudes, most significant byte first. */
 export function rsaPublicKey(
   modulus: Buffer | undefined,
