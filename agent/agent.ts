@@ -6,7 +6,7 @@ import type { Clock, WallClock } from "./host/clock.ts";
 import type { PeerCredentials } from "./host/libc.ts";
 import { Keyring, type KeyringIdentity } from "./keyring.ts";
 import { AgentLock } from "./lock.ts";
-import type { Helper } from "./pkcs11/helper.ts";
+import type { PreparedProvider } from "./pkcs11/prepared-provider.ts";
 import type { ProviderRegistry } from "./pkcs11/registry.ts";
 import type { Ask } from "./policy/confirm.ts";
 import type { Person } from "./policy/notice.ts";
@@ -88,8 +88,10 @@ export interface ConnectionState {
   readonly bindings: SessionBindings;
   /** Why the last request that failed did. */
   lastFailure: FailureReason | undefined;
-  /** The process for a provider that is about to be added. */
-  prepared: Helper | undefined;
+  /** What was prepared for a provider that is about to be added. */
+  prepared: PreparedProvider | undefined;
+  /** Whether the client is gone. */
+  isClosed: boolean;
 }
 
 /** An identity as the log names it. */

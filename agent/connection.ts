@@ -11,6 +11,7 @@ import { encodeReply, type Reply } from "../protocol/replies.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
 import { dispatch } from "./dispatch.ts";
 import type { PeerCredentials } from "./host/libc.ts";
+import { abandon } from "./pkcs11/prepared-provider.ts";
 import { SessionBindings } from "./policy/session.ts";
 
 /** Requests that wait on one connection before its client is made to wait. */
@@ -43,7 +44,7 @@ class Connection {
     this.#agent = agent;
     this.#socket = socket;
     const bindings = new SessionBindings();
-    this.#state = { peer, bindings, lastFailure: undefined, prepared: undefined };
+    this.#state = { peer, bindings, lastFailure: undefined, prepared: undefined, isClosed: false };
   }
 
   /** Takes bytes from the client. A stream that lies about a length ends the connection. */
@@ -71,7 +72,8 @@ class Connection {
 
   /** Nothing comes or goes any more. */
   close(): void {
-    void this.#state.prepared?.close(0);
+    this.#state.isClosed = true;
+    abandon(this.#state.prepared);
   }
 
   /** The client has taken what was sent to it. */

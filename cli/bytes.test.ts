@@ -6,6 +6,7 @@ import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { extensionNames } from "../protocol/extensions/names.ts";
 import type { Reply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
+import { Writer } from "../protocol/wire.ts";
 import { certify, makeKey, runOurs, runSystem, startRecorder } from "./test-agent.ts";
 
 const success: Reply = { type: "success" };
@@ -35,7 +36,7 @@ const listing = "0b";
 const preparing = encodeRequest({
   type: "extension",
   name: extensionNames.prepareProvider,
-  body: Buffer.alloc(0),
+  body: new Writer().text("LIB").finish(),
 }).toString("hex");
 
 async function compare(

@@ -18,6 +18,7 @@ import { longestFrame } from "./numbers.ts";
 import type { PrivateKey } from "./private-key.ts";
 import { decodeReply, type Identity, type Reply } from "./replies.ts";
 import { encodeRequest, type Request, requestNumber } from "./requests.ts";
+import { Writer } from "./wire.ts";
 
 /** An agent's answer 5 (FAILURE) or 28 (EXTENSION_FAILURE): it refused and did not say why. */
 export class AgentRefusal extends Error {
@@ -167,8 +168,9 @@ export class AgentClient {
   }
 
   /** Tells that a PKCS#11 provider is about to be added (`prepare-provider@cardagent.alt`). */
-  async prepareProvider(): Promise<void> {
-    await this.#extend(extensionNames.prepareProvider);
+  async prepareProvider(provider: string): Promise<void> {
+    const body = new Writer().text(provider).finish();
+    await this.#extend(extensionNames.prepareProvider, body);
   }
 
   /** Unloads all PKCS#11 providers and keeps file keys (`remove-all-providers@cardagent.alt`). */

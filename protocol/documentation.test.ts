@@ -10,6 +10,7 @@ import { FrameReader, frame } from "./framing.ts";
 import { decodePublicKey } from "./public-key.ts";
 import { decodeReply, encodeReply } from "./replies.ts";
 import { decodeRequest, encodeRequest } from "./requests.ts";
+import { Writer } from "./wire.ts";
 
 const page = readFileSync(new URL("../docs/PROTOCOL.md", import.meta.url), "utf8");
 
@@ -65,12 +66,16 @@ test("each example is tested here", (t) => {
 test("requests without a body", (t) => {
   for (const [name, extension] of [
     ["list-providers request", extensionNames.listProviders],
-    ["prepare-provider request", extensionNames.prepareProvider],
     ["remove-all-providers request", extensionNames.removeAllProviders],
     ["failure-reason request", extensionNames.failureReason],
   ] as const) {
     t.is(requestBody(name, extension).length, 0, name);
   }
+});
+
+test("the request prepare-provider", (t) => {
+  const body = requestBody("prepare-provider request", extensionNames.prepareProvider);
+  t.deepEqual(body, new Writer().text("/usr/lib/libcard.so").finish());
 });
 
 test("replies without a body", (t) => {

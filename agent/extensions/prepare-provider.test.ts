@@ -1,6 +1,9 @@
 import test from "ava";
+import { makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { listProcesses, signal } from "../../fixtures/processes.ts";
+import { ykcs11Library } from "../../fixtures/programs.ts";
 import { keysOf, makeToken } from "../../fixtures/softhsm.ts";
+import { makeYubiKey, startCardReader } from "../../fixtures/virtual-yubikey/index.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { AgentRefusal } from "../../protocol/client.ts";
 import { extensionNames } from "../../protocol/extensions/names.ts";
@@ -22,14 +25,15 @@ async function withCard(t: Parameters<typeof startAgent>[0], options: TestAgentO
   const agent = await startAgent(t, { ...options, cardEnvironment: token.env });
   const client = await agent.connect();
   const load = () => client.addSmartcardKey(token.library, Buffer.from(token.pin));
-  return { agent, client, load };
+  const prepare = () => client.prepareProvider(token.library);
+  return { agent, client, load, prepare };
 }
 
 // One after another, because they look at the processes that there are.
 test.serial("the process that was prepared loads the provider", async (t) => {
-  const { agent, client, load } = await withCard(t);
-  await client.prepareProvider();
-  await client.prepareProvider();
+  const { agent, client, load, prepare } = await withCard(t);
+  await prepare();
+  await prepare();
   const prepared = helpers();
   t.is(prepared.length, 1);
   await load();
@@ -43,8 +47,8 @@ test.serial("the process that was prepared loads the provider", async (t) => {
 });
 
 test.serial("it is used once, and the next provider has a process of its own", async (t) => {
-  const { agent, client, load } = await withCard(t);
-  await client.prepareProvider();
+  const { agent, load, prepare } = await withCard(t);
+  await prepare();
   await load();
   const first = helpers();
   await load();
@@ -55,16 +59,16 @@ test.serial("it is used once, and the next provider has a process of its own", a
 });
 
 test.serial("a process that was prepared in vain ends with its connection", async (t) => {
-  const { client } = await withCard(t);
-  await client.prepareProvider();
+  const { client, prepare } = await withCard(t);
+  await prepare();
   t.is(helpers().length, 1);
   client.close();
   t.true(await noneIsLeft());
 });
 
 test.serial("a path that is refused leaves it for the right one", async (t) => {
-  const { agent, client, load } = await withCard(t);
-  await client.prepareProvider();
+  const { agent, client, load, prepare } = await withCard(t);
+  await prepare();
   const prepared = helpers();
   await t.throwsAsync(client.addSmartcardKey("/nowhere.so", Buffer.alloc(0)));
   await load();
@@ -74,8 +78,8 @@ test.serial("a path that is refused leaves it for the right one", async (t) => {
 });
 
 test.serial("another process takes the place of one that was killed", async (t) => {
-  const { agent, client, load } = await withCard(t);
-  await client.prepareProvider();
+  const { agent, load, prepare } = await withCard(t);
+  await prepare();
   for (const pid of helpers()) signal(pid, "SIGKILL");
   t.true(await noneIsLeft());
   await load();
@@ -85,13 +89,63 @@ test.serial("another process takes the place of one that was killed", async (t) 
 });
 
 test.serial("nothing is prepared for a locked agent, nor for bytes behind the name", async (t) => {
-  const { client } = await withCard(t);
+  const { client, prepare } = await withCard(t);
   const refusal = { instanceOf: AgentRefusal };
   const { prepareProvider } = extensionNames;
   await t.throwsAsync(client.extension(prepareProvider, Buffer.of(0)), refusal);
   t.is((await client.failureReason())?.code, "malformed");
   await client.lock(Buffer.from("secret"));
-  await t.throwsAsync(client.prepareProvider(), refusal);
+  await t.throwsAsync(prepare(), refusal);
   t.is((await client.failureReason())?.code, "locked");
   t.deepEqual(helpers(), []);
+});
+
+test.serial(
+  "nothing is prepared for a library that may not be loaded, or is not there",
+  async (t) => {
+    const { client } = await withCard(t);
+    const refusal = { instanceOf: AgentRefusal };
+    for (const [provider, code] of [
+      ["/nowhere.so", "no-such-file"],
+      ["pkcs11:?pin-value=1234", "malformed"],
+    ] as const) {
+      await t.throwsAsync(client.prepareProvider(provider), refusal);
+      t.is((await client.failureReason())?.code, code);
+    }
+    t.deepEqual(helpers(), []);
+  },
+);
+
+test.serial(
+  "a library that crashes while it is prepared is told of when it is added",
+  async (t) => {
+    const module = await makeHostileModule(makeWorkspace(t), "crash-slots");
+    const { agent, client } = await withCard(t);
+    await client.prepareProvider(module.path);
+    t.true(await noneIsLeft());
+    await t.throwsAsync(client.addSmartcardKey(module.path, Buffer.alloc(0)));
+    t.is((await client.failureReason())?.code, "module-crashed");
+    module.behave("absent");
+    await client.prepareProvider(module.path);
+    module.behave(); // the card is inserted while somebody looks for the PIN
+    await client.addSmartcardKey(module.path, Buffer.alloc(0));
+    t.is((await client.identities()).length, 1);
+    t.is(module.calls().filter((call) => call === "initialize").length, 3);
+    await agent.agent.removeEverything();
+    t.true(await noneIsLeft());
+  },
+);
+
+test.serial("what a library reads of a card is read before its PIN is there", async (t) => {
+  const workspace = makeWorkspace(t);
+  const card = await makeYubiKey({ keys: [{ slot: "9a", type: "p256" }] });
+  const reader = await startCardReader(workspace, { cards: [card] });
+  const agent = await startAgent(t, { cardEnvironment: reader.env });
+  const client = await agent.connect();
+  await client.prepareProvider(ykcs11Library());
+  t.true(await eventually(() => card.commands.filter((name) => name === "GET DATA").length > 20));
+  t.is(card.verifications.given, 0);
+  await client.addSmartcardKey(ykcs11Library(), Buffer.from("123456"));
+  t.is((await client.identities()).length, 1);
+  t.is(card.verifications.given, 1);
 });

@@ -2,15 +2,25 @@
 import type { Reply } from "../../protocol/replies.ts";
 import { Reader } from "../../protocol/wire.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
+import { abandon } from "../pkcs11/prepared-provider.ts";
 import { refuseRemote } from "../requests/smartcard.ts";
 
 /**
- * Starts the process that will load the provider, while its PIN is asked for. The process loads
- * nothing before it is told what; it ends with the connection if it is not.
+ * Starts the process that will load the provider, and the library in it, while its PIN is asked for.
+ * The process ends with the connection if the provider is not added. One is prepared at a time.
  */
-export function prepareProvider(agent: Agent, connection: ConnectionState, body: Buffer): Reply {
-  new Reader(body).end();
+export async function prepareProvider(
+  agent: Agent,
+  connection: ConnectionState,
+  body: Buffer,
+): Promise<Reply> {
+  const reader = new Reader(body);
+  const requested = reader.text();
+  reader.end();
   refuseRemote(agent, connection);
-  if (connection.prepared?.running !== true) connection.prepared = agent.providers.prepare();
+  if (connection.prepared?.helper.running !== true) {
+    connection.prepared = await agent.providers.prepare(requested);
+    if (connection.isClosed) abandon(connection.prepared);
+  }
   return { type: "success" };
 }

@@ -46,6 +46,7 @@ const state = fc.constantFrom(
 );
 
 const request: fc.Arbitrary<HelperRequest> = fc.oneof(
+  fc.record({ type: fc.constant("open" as const), id, path: text }),
   fc.record({
     type: fc.constant("load" as const),
     id,

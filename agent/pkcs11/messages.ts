@@ -13,8 +13,10 @@ import { type Inventory, readInventory, writeInventory } from "./inventory.ts";
 
 /** From the agent. A PIN is UTF-8, and empty for none. */
 export type HelperRequest =
+  /** Get ready to load the library at `path`: start it, and have it read what it reads of cards. */
+  | { readonly type: "open"; readonly id: number; readonly path: string }
   /**
-   * The first one: load the library at `path` and log in with `pin`. What does not match the
+   * The first one, or after `open`: load the library at `path` and log in with `pin`. What does not match the
    * PKCS#11 URI `selection` is left alone; an empty one matches all. PINs are kept for `keepPin`
    * seconds; 0 for not at all.
    */
@@ -63,7 +65,7 @@ export type HelperReply =
   | { readonly type: "signed"; readonly id: number; readonly signature: Buffer }
   /** What each token of the inventory can do. */
   | { readonly type: "state"; readonly id: number; readonly tokens: readonly ProviderState[] }
-  /** The token was logged in to, or the library restored. */
+  /** The token was logged in to, or the library opened or restored. */
   | { readonly type: "done"; readonly id: number }
   | { readonly type: "failed"; readonly id: number; readonly failure: Failure };
 
@@ -75,6 +77,7 @@ const requestTypes = {
   restore: 5,
   login: 6,
   forget: 7,
+  open: 8,
 } as const;
 const replyTypes = { loaded: 1, signed: 2, state: 3, failed: 4, done: 5 } as const;
 
@@ -100,6 +103,8 @@ export function encodeRequest(request: HelperRequest): Buffer {
   const { id } = request;
   const type = requestTypes[request.type];
   switch (request.type) {
+    case "open":
+      return begin(type, id).text(request.path).finish();
     case "load": {
       const texts = 3 * (request.path.length + request.selection.length);
       return begin(type, id, 64 + texts + request.pin.length)
@@ -138,6 +143,8 @@ export function decodeRequest(bytes: Buffer): HelperRequest {
   const type = reader.byte();
   const id = reader.uint32();
   switch (type) {
+    case requestTypes.open:
+      return ended(reader, { type: "open", id, path: reader.text() });
     case requestTypes.load: {
       const [path, selection] = [reader.text(), reader.text()];
       const keepPin = reader.uint32();

@@ -5,6 +5,7 @@ import type { AllowedProviders } from "../policy/allowed-providers.ts";
 import { chosenKeys } from "./chosen-keys.ts";
 import { Helper } from "./helper.ts";
 import { loadProvider } from "./loaded-provider.ts";
+import type { PreparedProvider } from "./prepared-provider.ts";
 import {
   type CardKey,
   defaultLimits,
@@ -52,10 +53,18 @@ export class ProviderRegistry {
     this.#log = options.log ?? (() => {});
   }
 
-  /** Starts a process for a library that is about to be added. */
-  prepare(): Helper {
-    const { helper, showModuleMessages = false } = this.#options;
-    return new Helper(helper, showModuleMessages);
+  /**
+   * Starts a process for a library that is about to be added, and the library in it. What goes wrong
+   * there is found again, and told, when it is added.
+   * @throws {Failure} malformed, no-such-file, provider-not-allowed
+   */
+  async prepare(requested: string): Promise<PreparedProvider> {
+    const { library } = await this.#resolve(requested);
+    const { helper: command, showModuleMessages = false } = this.#options;
+    const helper = new Helper(command, showModuleMessages);
+    helper.serve(library);
+    helper.ask({ type: "open", path: library }, this.#limits.load, "kill").catch(() => {});
+    return { library, helper };
   }
 
   /**
@@ -63,7 +72,7 @@ export class ProviderRegistry {
    * it is until the new process has succeeded, and keeps its place in the list.
    * @param requested the library's path, or a PKCS#11 URI
    * @param pin UTF-8, empty for none; it is overwritten before this returns
-   * @param takePrepared gives a process of `prepare`, if there is one; called when it is needed
+   * @param takePrepared gives what was prepared for a library, if anything was
    * @throws {Failure} malformed, no-such-file, provider-not-allowed, not-a-pkcs11-module, no-token,
    *   no-usable-key, pin-required, pin-incorrect, pin-last-try, pin-locked, module-crashed,
    *   module-timeout, not-loaded (when everything was unloaded meanwhile)
@@ -71,13 +80,12 @@ export class ProviderRegistry {
   async add(
     requested: string,
     pin: Buffer,
-    takePrepared: () => Helper | undefined = () => undefined,
+    takePrepared: (library: string) => Helper | undefined = () => undefined,
   ): Promise<Provider> {
     const clearances = this.#clearances;
     try {
-      const wanted = await resolveRequest(requested);
-      if (!this.#options.allowed.allows(wanted.library)) throw notAllowed(wanted.library);
-      const provider = await this.#load(wanted, pin, takePrepared());
+      const wanted = await this.#resolve(requested);
+      const provider = await this.#load(wanted, pin, takePrepared(wanted.library));
       if (clearances !== this.#clearances) {
         await provider.close();
         throw new Failure("not-loaded", "All cards were removed while this one was loaded.");
@@ -155,6 +163,12 @@ export class ProviderRegistry {
     const providers = this.list();
     this.#providers.clear();
     await Promise.all(providers.map((provider) => provider.close()));
+  }
+
+  async #resolve(requested: string): Promise<Wanted> {
+    const wanted = await resolveRequest(requested);
+    if (!this.#options.allowed.allows(wanted.library)) throw notAllowed(wanted.library);
+    return wanted;
   }
 
   #load(wanted: Wanted, pin: Buffer, prepared: Helper | undefined): Promise<Provider> {

@@ -18,10 +18,11 @@ export async function addSmartcardKey(
   refuseRemote(agent, connection);
   const constraints = limitsOf(agent, request.constraints, "card");
   const certificates = readCertificates(constraints);
-  const takePrepared = () => {
+  const takePrepared = (library: string) => {
     const { prepared } = connection;
+    if (prepared?.library !== library) return undefined;
     connection.prepared = undefined;
-    return prepared;
+    return prepared.helper;
   };
   const provider = await agent.providers.add(request.provider, request.pin, takePrepared);
   const earlier = agent.keyring.removeProvider(provider.path);

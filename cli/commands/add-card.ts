@@ -20,7 +20,7 @@ export async function addCard(context: Context): Promise<number> {
   ]);
   if (certificates === undefined) return 1;
   // The agent gets ready while the PIN is asked for. One that does not know of this refuses.
-  void client.prepareProvider().catch(() => {});
+  void client.prepareProvider(providerPath(options.provider)).catch(() => {});
   const constraints = await constraintsFor(context, options.lifetime);
   const pin = await prompter.ask("Enter passphrase for PKCS#11: ");
   const waiting = new Waiting(console, "Loading card…");

@@ -6,7 +6,7 @@ import type { Inventory, KnownKey } from "../inventory.ts";
 import type { HelperRequest } from "../messages.ts";
 import { KeptPin } from "./kept-pin.ts";
 import { Module } from "./module.ts";
-import { type Opening, openTokens, restoreTokens } from "./opening.ts";
+import { type Opening, openEarly, openTokens, restoreTokens } from "./opening.ts";
 import { parseSelection } from "./selection.ts";
 import type { Token } from "./token.ts";
 
@@ -19,6 +19,11 @@ export class Library {
   #tokens: readonly Token[] = [];
   /** The keys of all tokens, in the order in which the agent was told of them. */
   #places: readonly { readonly token: Token; readonly index: number }[] = [];
+
+  /** Starts the library, and has it read of its cards what it reads first. @throws {Failure} */
+  open({ path }: Request<"open">): void {
+    openEarly(this.#start(path));
+  }
 
   /** Loads the library and finds its keys. @throws {Failure} */
   async load({ path, selection, keepPin, pin }: Request<"load">): Promise<Inventory> {
@@ -73,9 +78,13 @@ export class Library {
   }
 
   #begin(path: string, keepPin: number): Opening {
-    const module = new Module(path);
-    this.#module = module;
+    const module = this.#start(path);
     return { module, makeKeptPin: () => new KeptPin(systemClock, keepPin) };
+  }
+
+  #start(path: string): Module {
+    this.#module ??= new Module(path);
+    return this.#module;
   }
 
   #takeInventory(): Inventory {

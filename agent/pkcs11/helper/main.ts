@@ -63,6 +63,7 @@ type Send = (reply: HelperReply) => void;
 /** @param alone whether nothing else was asked for at the same time */
 function answer(request: HelperRequest, alone: boolean, send: Send): void {
   switch (request.type) {
+    case "open":
     case "load":
     case "restore":
     case "sign":
@@ -98,6 +99,9 @@ async function carryOut(request: Question, alone: boolean, send: Send): Promise<
 async function reply(request: Question, alone: boolean): Promise<HelperReply> {
   const { id } = request;
   switch (request.type) {
+    case "open":
+      library.open(request);
+      return { type: "done", id };
     case "load":
       return { type: "loaded", id, inventory: await library.load(request) };
     case "restore":

@@ -1,5 +1,5 @@
 /** A library that is loaded in this process, and initialized. */
-import { type Cryptoki, loadCryptoki, startCryptoki } from "./cryptoki.ts";
+import { type Cryptoki, type Handle, loadCryptoki, startCryptoki } from "./cryptoki.ts";
 import { type Login, nativeLogin } from "./native.ts";
 
 /** The library of this process. */
@@ -8,6 +8,8 @@ export class Module {
   readonly cryptoki: Cryptoki;
   /** Sessions and objects of an earlier generation mean nothing any more. */
   generation = 1;
+  /** Sessions that were opened before anything was asked of their tokens. */
+  readonly earlySessions: Handle[] = [];
   /** Whether it did not start again: it knows of no token then. */
   isDown = false;
   readonly #nativeLogin: Login;

@@ -23,6 +23,20 @@ export interface Opening {
 }
 
 /**
+ * Opens a session with each token, before anybody has said what for. Some libraries read a whole card
+ * then, in seconds, and a PIN may be typed meanwhile. They stay open until the tokens are opened.
+ */
+export function openEarly(module: Module): void {
+  for (const token of presentTokens(module)) {
+    try {
+      module.earlySessions.push(openFirst(module, token));
+    } catch {
+      // whoever opens it in earnest is told why that does not go
+    }
+  }
+}
+
+/**
  * Opens every token that can be; if none can, the first one says why. The PIN is tried once with
  * each token that asks for one. It may not be for all of them, so those that have seen a wrong one
  * come last, and are left alone when the PIN was another token's, or when a wrong one would lock
@@ -36,7 +50,8 @@ export async function openTokens(
   selection: Selection,
   pin: Buffer,
 ): Promise<Token[]> {
-  const found = selection.tokens(opening.module, presentTokens(opening.module));
+  const { module } = opening;
+  const found = selection.tokens(module, presentTokens(module));
   const isShared = found.length > 1 && pin.length > 0;
   const all = new Set<TokenAccess>();
   const opened = new Map<SlotToken, Token>();
@@ -49,6 +64,7 @@ export async function openTokens(
       failures.set(token, error);
     }
   }
+  for (const session of module.earlySessions.splice(0)) closeSession(module.cryptoki, session);
   const inOrder = found.flatMap((token) => opened.get(token) ?? []);
   if (inOrder.length > 0) return inOrder;
   throw found.map((token) => failures.get(token)).find((failure) => failure !== undefined);
