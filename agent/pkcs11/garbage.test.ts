@@ -16,6 +16,8 @@ const counts: Cases = [
   ["slot-count=0x1000000000000000", "module-crashed"],
   ["slot-count=0xffffffffffffffff", "module-crashed"],
   ["slot-count=300", "signed"],
+  ["tokens=2 slots-late=3", "signed"],
+  ["tokens=2 slots-late=1000", "module-crashed"],
   ["slot-list=5", "signed"],
   ["slot-list=0xffffffffffffffff", "no-token"],
   ["objects=500", "signed"],

@@ -128,10 +128,14 @@ export function isLoggedIn({ cryptoki }: Module, session: Handle): boolean {
   }
 }
 
-function slotsWithTokens(cryptoki: Cryptoki, path: string): Handle[] {
+/** They are counted, then listed; when a card is put in between, that is done anew. */
+function slotsWithTokens(cryptoki: Cryptoki, path: string, tries = 10): Handle[] {
   try {
     return cryptoki.C_GetSlotList(true);
   } catch (error) {
+    if (returnValue(error) === "CKR_BUFFER_TOO_SMALL" && tries > 1) {
+      return slotsWithTokens(cryptoki, path, tries - 1);
+    }
     const { code, message } = libraryFailed(`The library ${path} does not list its slots`, error);
     throw new Failure(code, message, "Check the reader and, for smart cards, whether pcscd runs.");
   }
