@@ -96,6 +96,15 @@ test("no card and an empty card are told apart", async (t) => {
   t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "no-usable-key");
 });
 
+test("a card that the library fails to read is not called missing", async (t) => {
+  const { module, registry } = await prepare(t, ["token-error=0x30"]);
+  const unread = await refused(t, registry.add(module.path, pinOf("")));
+  t.is(unread.code, "module-crashed");
+  t.regex(unread.message, /CKR_DEVICE_ERROR/);
+  module.behave("token-error=0xe1");
+  t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "no-token");
+});
+
 test("after a crash in a signature the library is loaded again", async (t) => {
   const { module, provider } = await loaded(t, []);
   module.behave("crash-sign");

@@ -22,22 +22,36 @@ const absent: ReadonlySet<string | undefined> = new Set([
 
 /** The initialized tokens in the library's slots. @throws {Failure} no-token, module-crashed */
 export function presentTokens({ cryptoki, path }: Module): SlotToken[] {
-  const tokens = slotsWithTokens(cryptoki, path)
-    .map((slot) => readToken(cryptoki, slot))
-    .filter((token) => token !== undefined);
-  if (tokens.length === 0) throw new Failure("no-token", `The library ${path} sees no card.`);
+  const slots = slotsWithTokens(cryptoki, path).map((slot) => lookInto(cryptoki, slot));
+  const tokens = slots.map(({ token }) => token).filter((token) => token !== undefined);
+  if (tokens.length === 0) {
+    const unread = slots.find(({ error }) => error !== undefined);
+    if (unread === undefined) throw new Failure("no-token", `The library ${path} sees no card.`);
+    throw libraryFailed(`The library ${path} sees a card and fails to read it`, unread.error);
+  }
   const initialized = tokens.filter((token) => hasFlag(token, pkcs11js.CKF_TOKEN_INITIALIZED));
   if (initialized.length > 0) return initialized;
   const hint = "Initialize the card with its maker's tool.";
   throw new Failure("no-token", `The library ${path} sees no card that is initialized.`, hint);
 }
 
-/**
- * The token that a slot holds now, or undefined. A library may fail for a moment at this, as when
- * another program writes to the token, so it is asked again before a token counts as gone.
- */
+/** The token that a slot holds now; undefined when it has none, or when that cannot be read. */
 export function readToken(cryptoki: Cryptoki, slot: Handle): SlotToken | undefined {
-  for (let attempt = 0; attempt < 3; attempt++) {
+  return lookInto(cryptoki, slot).token;
+}
+
+/** What a slot holds: a token, nothing, or what ends in an error. */
+interface SlotContent {
+  readonly token?: SlotToken;
+  readonly error?: unknown;
+}
+
+/**
+ * Reads the token in a slot. A library may fail for a moment at this, as when another program writes
+ * to the token, so it is asked again before it is believed.
+ */
+function lookInto(cryptoki: Cryptoki, slot: Handle): SlotContent {
+  for (let attempt = 1; ; attempt++) {
     try {
       const { flags, label, manufacturerID, model, serialNumber } = cryptoki.C_GetTokenInfo(slot);
       const description = {
@@ -46,13 +60,13 @@ export function readToken(cryptoki: Cryptoki, slot: Handle): SlotToken | undefin
         model: trimPadding(model),
         serial: trimPadding(serialNumber),
       };
-      return { slot, flags, description };
+      return { token: { slot, flags, description } };
     } catch (error) {
-      if (absent.has(returnValue(error))) return undefined;
+      if (absent.has(returnValue(error))) return {};
+      if (attempt === 3) return { error };
       pause(20);
     }
   }
-  return undefined;
 }
 
 /** What was found where a token used to be, or elsewhere. */
