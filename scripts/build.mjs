@@ -36,6 +36,17 @@ const program = {
   minifySyntax: true,
   define: { ...common.define, "import.meta.url": "__filename" },
 };
+
+/** For a program that loads of packages their add-ons only, and those by agent/host/add-ons.ts. */
+const lean = {
+  name: "lean",
+  setup({ onResolve }) {
+    onResolve({ filter: /^[^.]/ }, ({ path, kind, importer }) => {
+      if (kind === "entry-point" || path.startsWith("node:")) return undefined;
+      return { errors: [{ text: `${path} is loaded as a whole, by ${importer}` }] };
+    });
+  },
+};
 const hashbang = { banner: { js: "#!/usr/bin/env node" } };
 
 try {
@@ -49,11 +60,13 @@ try {
     build({
       ...program,
       ...hashbang,
+      plugins: [lean],
       entryPoints: ["agent/main.ts"],
       outfile: join(staging, "bin/ssh-agent"),
     }),
     build({
       ...program,
+      plugins: [lean],
       entryPoints: ["agent/pkcs11/helper/main.ts"],
       outfile: join(staging, "lib/pkcs11-helper.js"),
     }),

@@ -1,6 +1,7 @@
 /** A token as it was found in a slot. */
-import pkcs11js from "pkcs11js";
+
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
+import { pkcs11js } from "./add-on.ts";
 import type { Handle } from "./cryptoki.ts";
 
 /** A token in a slot, and the CKF_ flags that it had when it was read. */
