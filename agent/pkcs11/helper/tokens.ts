@@ -27,7 +27,9 @@ export function presentTokens({ cryptoki, path }: Module): SlotToken[] {
   if (tokens.length === 0) {
     const unread = slots.find(({ error }) => error !== undefined);
     if (unread === undefined) throw new Failure("no-token", `The library ${path} sees no card.`);
-    throw libraryFailed(`The library ${path} sees a card and fails to read it`, unread.error);
+    const sentence = `The library ${path} sees a card and fails to read it`;
+    const { code, message } = libraryFailed(sentence, unread.error);
+    throw new Failure(code, message, "Pull the card out, put it in, and try again.");
   }
   const initialized = tokens.filter((token) => hasFlag(token, pkcs11js.CKF_TOKEN_INITIALIZED));
   if (initialized.length > 0) return initialized;
