@@ -108,7 +108,8 @@ export class Keyring {
   }
 
   /**
-   * Puts a certificate before another identity, in the place of those that it replaces. Clients
+   * Puts a certificate before another identity, in the place of those that it replaces, also of
+   * what other providers have under their blobs. Clients
    * offer identities in this order, and a certificate is what a server rather wants.
    */
   addCertificate(
@@ -126,6 +127,7 @@ export class Keyring {
       if (!gone.has(other)) reordered.set(otherName, other);
     }
     this.#identities = reordered;
+    for (const other of this.#others.keys()) if (!reordered.has(other)) this.#others.delete(other);
     this.#schedule();
   }
 

@@ -12,6 +12,8 @@ const passedOn: ReadonlySet<string> = new Set([
   "key-not-found",
   "module-crashed",
   "module-timeout",
+  "pin-locked",
+  "unsupported",
 ]);
 
 /** Refusals for want of a PIN. */

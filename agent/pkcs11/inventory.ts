@@ -70,7 +70,9 @@ export function readInventory(reader: Reader): Inventory {
     const label = reader.text();
     const id = reader.string();
     const alwaysAuthenticate = reader.bool();
-    keys.push({ keyBlob, label, id, alwaysAuthenticate, token: reader.uint32() });
+    const token = reader.uint32();
+    if (token >= tokens.length) throw malformed("A key is on no token.");
+    keys.push({ keyBlob, label, id, alwaysAuthenticate, token });
   }
   return { tokens, keys };
 }

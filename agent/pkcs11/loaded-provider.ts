@@ -133,15 +133,25 @@ class LoadedProvider implements Provider {
     missing: Failure,
   ): Promise<Buffer> {
     const { token, key } = job.place;
-    const ask = () => askPin(token, missing.code === "pin-last-try");
+    let isAsked = false;
+    const ask = () => {
+      isAsked = true;
+      return askPin(token, missing.code === "pin-last-try");
+    };
     const signIt = (pin: Buffer) => this.#signWith(job, pin);
     if (key.alwaysAuthenticate) return this.#questions.alone(key.token, missing, ask, signIt);
     let own: Promise<Buffer> | undefined;
-    await this.#questions.shared(key.token, missing, ask, async (pin) => {
-      await this.#logIn(key.token, pin);
-      own = signIt(pin);
-      await own.catch(() => {}); // the others have their login, whatever becomes of this one
-    });
+    try {
+      await this.#questions.shared(key.token, missing, ask, async (pin) => {
+        await this.#logIn(key.token, pin);
+        own = signIt(pin);
+        await own.catch(() => {}); // the others have their login, whatever becomes of this one
+      });
+    } catch (error) {
+      // The key that the question was for has gone, which says nothing of this one.
+      const isOfOther = !isAsked && error instanceof Failure && error.code === "key-not-found";
+      if (!isOfOther) throw error;
+    }
     return own ?? this.#signOrAsk(job);
   }
 
@@ -186,7 +196,11 @@ function withName(error: unknown, requested: string): unknown {
   const name = /^[\w./+-]+$/.test(requested)
     ? requested
     : `'${requested.replaceAll("'", "'\\''")}'`;
-  return new Failure(error.code, error.message, error.hint.replace(/(-s) LIB\b/, `$1 ${name}`));
+  return new Failure(
+    error.code,
+    error.message,
+    error.hint.replace(/-s LIB\b/, () => `-s ${name}`),
+  );
 }
 
 /** A key blob as a name in a map. */

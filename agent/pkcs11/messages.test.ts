@@ -34,10 +34,12 @@ const key = fc.record({
   alwaysAuthenticate: fc.boolean(),
   token: id,
 });
-const inventory = fc.record({
-  tokens: fc.array(known, { maxLength: 4 }),
-  keys: fc.array(key, { maxLength: 4 }),
-});
+const inventory = fc
+  .record({ tokens: fc.array(known, { maxLength: 4 }), keys: fc.array(key, { maxLength: 4 }) })
+  .map(({ tokens, keys }) => ({
+    tokens,
+    keys: tokens.length > 0 ? keys.map((it) => ({ ...it, token: it.token % tokens.length })) : [],
+  }));
 const state = fc.constantFrom(
   "ready" as const,
   "card-absent" as const,
@@ -98,6 +100,13 @@ test("every failure arrives with its code, its sentence and its hint", (t) => {
     t.is(decoded.failure.hint, failure.hint);
   }
   t.pass();
+});
+
+test("a key on a token that is not there is malformed", (t) => {
+  const keyBlob = Buffer.from("key");
+  const key = { keyBlob, label: "", id: keyBlob, alwaysAuthenticate: false, token: 0 };
+  const loaded = encodeReply({ type: "loaded", id: 1, inventory: { tokens: [], keys: [key] } });
+  t.throws(() => decodeReply(loaded), { instanceOf: Failure, code: "malformed" });
 });
 
 test("any other bytes are malformed, and nothing worse", (t) => {

@@ -4,7 +4,7 @@ import test from "ava";
 import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { refused } from "./test-hostile.ts";
-import { makeRegistry, pinOf } from "./test-registry.ts";
+import { makeRegistry, nobody, pinOf } from "./test-registry.ts";
 
 test("a library goes by any path to it, and by its old names when its file is gone", async (t) => {
   const workspace = makeWorkspace(t);
@@ -28,6 +28,18 @@ test("a library goes by any path to it, and by its old names when its file is go
   const last = await registry.add(link, pinOf(""));
   unlinkSync(module.path);
   t.deepEqual(await registry.remove(link), [last]);
+});
+
+test("a hint holds the URI as it was given, whatever is in it", async (t) => {
+  const workspace = makeWorkspace(t);
+  const module = await makeHostileModule(workspace, "login", "token-label=a$$b$&c");
+  const registry = makeRegistry(t);
+  const uri = `pkcs11:token=a$$b$%26c?module-path=${module.path}`;
+  const provider = await registry.add(uri, pinOf(hostilePin));
+  module.behave("login", "token-label=a$$b$&c", "lose-login");
+  const [{ keyBlob } = { keyBlob: Buffer.alloc(0) }] = provider.keys;
+  const signing = provider.sign(keyBlob, "ecdsa-sha2-nistp256", Buffer.from("data"), nobody);
+  t.true((await refused(t, signing)).hint.endsWith(`ssh-add -s '${uri}'`));
 });
 
 test("what is missing, forbidden or no library is refused with its own reason", async (t) => {

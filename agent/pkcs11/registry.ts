@@ -46,6 +46,8 @@ export class ProviderRegistry {
   readonly #providers = new Map<string, Provider>();
   /** How often everything was unloaded. */
   #clearances = 0;
+  /** How often all PINs were forgotten. */
+  #forgettings = 0;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
@@ -73,6 +75,8 @@ export class ProviderRegistry {
    * @param requested the library's path, or a PKCS#11 URI
    * @param pin UTF-8, empty for none; it is overwritten before this returns
    * @param takePrepared gives what was prepared for a library, if anything was
+   * @param adopt gets the provider just before it takes the place of an older one; when it throws,
+   *   the older one stays
    * @throws {Failure} malformed, no-such-file, provider-not-allowed, not-a-pkcs11-module, no-token,
    *   no-usable-key, pin-required, pin-incorrect, pin-last-try, pin-locked, module-crashed,
    *   module-timeout, not-loaded (when everything was unloaded meanwhile)
@@ -81,14 +85,19 @@ export class ProviderRegistry {
     requested: string,
     pin: Buffer,
     takePrepared: (library: string) => Helper | undefined = () => undefined,
+    adopt: (provider: Provider) => void = () => {},
   ): Promise<Provider> {
-    const clearances = this.#clearances;
+    const [clearances, forgettings] = [this.#clearances, this.#forgettings];
     try {
       const wanted = await this.#resolve(requested);
       const provider = await this.#load(wanted, pin, takePrepared(wanted.library));
-      if (clearances !== this.#clearances) {
+      if (forgettings !== this.#forgettings) provider.forgetPins();
+      try {
+        if (clearances !== this.#clearances) throw allRemoved();
+        adopt(provider);
+      } catch (error) {
         await provider.close();
-        throw new Failure("not-loaded", "All cards were removed while this one was loaded.");
+        throw error;
       }
       const old = this.#providers.get(provider.path);
       this.#providers.set(provider.path, provider);
@@ -154,6 +163,7 @@ export class ProviderRegistry {
 
   /** Overwrites all PINs that are kept. */
   forgetPins(): void {
+    this.#forgettings++;
     for (const provider of this.#providers.values()) provider.forgetPins();
   }
 
@@ -178,6 +188,10 @@ export class ProviderRegistry {
     const options = { path: name, requested, library, selection, keepPin, ...process };
     return loadProvider(options, pin, prepared);
   }
+}
+
+function allRemoved(): Failure {
+  return new Failure("not-loaded", "All cards were removed while this one was loaded.");
 }
 
 function notAllowed(path: string): Failure {

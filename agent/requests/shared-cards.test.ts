@@ -1,8 +1,10 @@
+import { setTimeout } from "node:timers/promises";
 import test from "ava";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/signature.ts";
+import { eventually } from "../pkcs11/test-hostile.ts";
 import { makeAuthority, TestClock } from "../test-agent.ts";
 import { blobs, data, load, noPin, prepare, refused, signs } from "./test-cards.ts";
 
@@ -99,6 +101,37 @@ test("nobody is asked for a PIN while another library signs without", async (t) 
   t.true(await signs(client));
   t.is(asked.length, 1);
   t.regex(asked[0] ?? "", /^Enter PIN for card hostile to use key one \(SHA256:\S+\): $/);
+});
+
+for (const words of ["lose-login locked", "lose-login no-sign", "sign-init-error=0x70"]) {
+  test(`a library that can not sign leaves it to the other one (${words})`, async (t) => {
+    const { one, two, client } = await prepare(t, ["login"]);
+    await load(client, one, two);
+    one.behave("login", ...words.split(" "));
+    t.true(await signs(client));
+    t.is(signatures(two), 1);
+  });
+}
+
+test("whoever waits for another key's question is not refused for that key", async (t) => {
+  const questions: ((pin: Buffer) => void)[] = [];
+  const askPin = () => new Promise<Buffer>((resolve) => questions.push(resolve));
+  const { one, agent, client } = await prepare(t, ["login", "keys=2"], { person: { askPin } });
+  await load(client, one);
+  one.behave("login", "keys=2", "lose-login");
+  const [asking, waiting] = [await agent.connect(), await agent.connect()];
+  const [first = noPin, second = noPin] = await blobs(client);
+  const refusal = t.throwsAsync(asking.sign(first, data), refused);
+  t.true(await eventually(() => questions.length === 1));
+  const signature = t.notThrowsAsync(waiting.sign(second, data));
+  t.true(await eventually(() => signatures(one) === 2));
+  await setTimeout(200); // by then the second one waits for the question of the first
+  await client.removeIdentity(first);
+  questions[0]?.(Buffer.from(hostilePin));
+  await refusal;
+  t.true(await eventually(() => questions.length === 2));
+  questions[1]?.(Buffer.from(hostilePin));
+  await signature;
 });
 
 test("a certificate goes with the library that its key was listed for", async (t) => {

@@ -4,10 +4,10 @@ import { Failure, malformed } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
-import { type KeyringIdentity, nameOf } from "../keyring.ts";
+import { type KeyringIdentity, type Limits, nameOf } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import type { Provider } from "../pkcs11/provider.ts";
-import { type Constraints, limitsOf } from "./limits.ts";
+import { type Constraints, limitsOf, narrow } from "./limits.ts";
 
 /** Loads a provider and adds its keys, each with the certificates that came for it. */
 export async function addSmartcardKey(
@@ -24,19 +24,15 @@ export async function addSmartcardKey(
     connection.prepared = undefined;
     return prepared.helper;
   };
-  const provider = await agent.providers.add(request.provider, request.pin, takePrepared);
-  const earlier = agent.keyring.removeProvider(provider.path);
-  const added = identitiesOf(agent, provider, constraints, certificates);
-  const kept = keptCertificates(earlier, added, provider);
-  for (const identity of [...kept, ...added]) agent.keyring.addFromProvider(identity);
-  agent.log(`added ${added.length} identities of ${provider.path}`);
-  if (kept.length + added.length > 0) return { type: "success" };
-  await agent.providers.unload(provider);
-  throw new Failure(
-    "no-matching-key",
-    "No key of this card is certified by a certificate that is given and current.",
-    "Give a certificate for a key of this card, or leave out -C.",
-  );
+  await agent.providers.add(request.provider, request.pin, takePrepared, (provider) => {
+    const added = identitiesOf(agent, provider, constraints, certificates);
+    if (added.length === 0) throw noneCertified();
+    const earlier = agent.keyring.removeProvider(provider.path);
+    const kept = keptCertificates(earlier, added, provider, constraints.limits);
+    for (const identity of [...kept, ...added]) agent.keyring.addFromProvider(identity);
+    agent.log(`added ${added.length} identities of ${provider.path}`);
+  });
+  return { type: "success" };
 }
 
 /** Unloads what the request names: a library, or the keys that a PKCS#11 URI matches. */
@@ -107,16 +103,36 @@ function identitiesOf(
   });
 }
 
-/** Certificates that were attached to this provider's keys stay when it is loaded again. */
+/**
+ * Certificates that were attached to this provider's keys stay when it is loaded again, within their
+ * own limits and the new ones. One that is left with no destination goes.
+ */
 function keptCertificates(
   earlier: readonly KeyringIdentity[],
   added: readonly KeyringIdentity[],
   provider: Provider,
+  limits: Limits,
 ): KeyringIdentity[] {
-  return earlier.filter(
-    (identity) =>
-      identity.certificate !== undefined &&
-      provider.keys.some(({ keyBlob }) => keyBlob.equals(identity.keyBlob)) &&
-      !added.some(({ blob }) => blob.equals(identity.blob)),
+  return earlier
+    .filter(
+      (identity) =>
+        identity.certificate !== undefined &&
+        provider.keys.some(({ keyBlob }) => keyBlob.equals(identity.keyBlob)) &&
+        !added.some(({ blob }) => blob.equals(identity.blob)),
+    )
+    .flatMap((identity) => {
+      try {
+        return [{ ...identity, limits: narrow(identity.limits, limits) }];
+      } catch {
+        return [];
+      }
+    });
+}
+
+function noneCertified(): Failure {
+  return new Failure(
+    "no-matching-key",
+    "No key of this card is certified by a certificate that is given and current.",
+    "Give a certificate for a key of this card, or leave out -C.",
   );
 }

@@ -79,8 +79,12 @@ export class Attempts {
     const handle = used.handleIn(cryptoki, pool, session, description);
     if (handle === undefined) throw this.#unseen(session, job.pin);
     const context = used.alwaysAuthenticate ? { pin: this.#contextPin(job) } : undefined;
-    cryptoki.C_SignInit(session, used.mechanism, handle);
-    if (context !== undefined) await this.#logInForOne(session, job, context.pin);
+    try {
+      cryptoki.C_SignInit(session, used.mechanism, handle);
+      if (context !== undefined) await this.#logInForOne(session, job, context.pin);
+    } finally {
+      context?.pin?.fill(0);
+    }
     const raw = await this.#finish(session, job);
     user.noteSigned();
     return raw;
@@ -115,9 +119,10 @@ export class Attempts {
   /** C_Login for the operation under way, which a key with CKA_ALWAYS_AUTHENTICATE wants. */
   async #logInForOne(session: Handle, job: Job, pin: Buffer | null): Promise<void> {
     const { description, user } = this.#access;
+    const keep = user.beforeLogin();
     try {
       await this.#module.login(session, pkcs11js.CKU_CONTEXT_SPECIFIC, pin);
-      user.keep(job.pin);
+      keep(job.pin);
     } catch (error) {
       if (lacksLogin.has(returnValue(error))) throw userNotLoggedIn(); // the PIN was not looked at
       const now = this.#lookOnce();
@@ -127,8 +132,6 @@ export class Attempts {
       }
       user.forget();
       throw loginFailure(description, now, error);
-    } finally {
-      pin?.fill(0);
     }
   }
 

@@ -75,9 +75,9 @@ export class TokenUser {
     this.#isLoginLost = true;
   }
 
-  /** Keeps a PIN that the token has accepted, if PINs are kept. */
-  keep(pin: Buffer): void {
-    this.#kept.keep(pin);
+  /** As `KeptPin.beforeLogin`. */
+  beforeLogin(): (pin: Buffer) => void {
+    return this.#kept.beforeLogin();
   }
 
   /** Overwrites the PIN that is kept. */
@@ -116,11 +116,13 @@ export class TokenUser {
   /** The bytes that the library gets are its own: what is kept may be overwritten at any time. */
   async #logInWithPin(found: SlotToken, session: Handle, given: Buffer): Promise<void> {
     const pin = Buffer.from(this.#usablePin(found, given) ?? given);
+    const keep = this.#kept.beforeLogin();
     try {
       await logIn(this.#module, found, session, pin);
-      this.#kept.keep(given);
+      keep(given);
     } catch (error) {
-      this.#kept.forget();
+      // A card that was pulled out has refused nothing.
+      if (!isTokenRemoved(error)) this.#kept.forget();
       if (given.length === 0 && error instanceof Failure && pinRefusals.has(error.code)) {
         const now = readToken(this.#module.cryptoki, found.slot);
         throw pinRequired(found.description, now); // nobody has just typed a wrong one
@@ -134,6 +136,10 @@ export class TokenUser {
   #usablePin(found: SlotToken, given: Buffer): Buffer | undefined {
     return given.length > 0 ? given : this.keptPinFor(found);
   }
+}
+
+function isTokenRemoved(error: unknown): boolean {
+  return error instanceof Failure && error.code === "token-removed";
 }
 
 function logOut({ cryptoki }: Module, session: Handle): void {

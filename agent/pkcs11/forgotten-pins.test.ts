@@ -1,0 +1,78 @@
+/** PINs that are forgotten, or kept, at an awkward moment. */
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import test from "ava";
+import { hostilePin } from "../../fixtures/hostile-module/index.ts";
+import { eventually, findProcess, loaded, prepare, sign } from "./test-hostile.ts";
+import { person } from "./test-person.ts";
+import { pinOf } from "./test-registry.ts";
+
+test("a PIN that is to be forgotten while its card is loaded is not kept", async (t) => {
+  const faults = ["login", "slow-login=1000"];
+  const { module, registry } = await prepare(t, faults, { keepPin: 3600 });
+  const adding = registry.add(module.path, pinOf(hostilePin));
+  t.true(await eventually(() => module.calls().some((call) => call.startsWith("login"))));
+  registry.forgetPins();
+  const provider = await adding;
+  module.behave("login", "lose-login");
+  t.is(await sign(provider), "pin-required");
+});
+
+for (const [kind, again] of [
+  ["lose-login", "lose-login=2"],
+  ["always-authenticate", "always-authenticate"],
+] as const) {
+  test(`a PIN that is to be forgotten while it is tried is not kept (${kind})`, async (t) => {
+    const faults = again === kind ? ["login", kind] : ["login"];
+    const { module, registry, provider } = await loaded(t, faults, { keepPin: 3600 });
+    registry.forgetPins();
+    module.behave("login", kind, "slow-login=1000");
+    const before = module.calls().length;
+    const signing = sign(provider, person(hostilePin).holder);
+    const since = () => module.calls().slice(before);
+    t.true(await eventually(() => since().some((call) => call.startsWith("login"))));
+    registry.forgetPins();
+    t.is(await signing, "signed");
+    module.behave("login", again);
+    t.is(await sign(provider), "pin-required");
+  });
+}
+
+test("a card that is pulled out while the kept PIN is tried gets it when it is back", async (t) => {
+  const { module, provider } = await loaded(t, ["login"], { keepPin: 3600 });
+  module.behave("login", "lose-login", "login-error=0x32");
+  t.is(await sign(provider), "token-removed");
+  module.behave("login", "lose-login");
+  t.is(await sign(provider), "signed");
+});
+
+// Only root may look into the memory of a process that holds PINs.
+const testAsRoot = process.getuid?.() === 0 ? test : test.skip;
+
+for (const error of ["0x30", "0x5"]) {
+  testAsRoot(`no PIN stays in memory when a signature fails with ${error}`, async (t) => {
+    const pin = "q7Zp-distinct-pin-51";
+    const { module, provider } = await loaded(t, ["login", "always-authenticate"]);
+    module.behave("login", "always-authenticate", `sign-init-error=${error}`);
+    t.not(await sign(provider, person(pin).holder), "signed");
+    t.is(occurrences(findProcess(provider.path) ?? 0, pin), 0);
+  });
+}
+
+/** How often a text stands in the memory that a process may write. */
+function occurrences(pid: number, text: string): number {
+  const memory = openSync(`/proc/${pid}/mem`, "r");
+  const maps = readFileSync(`/proc/${pid}/maps`, "latin1");
+  let count = 0;
+  for (const [, from = "", to = ""] of maps.matchAll(/^([0-9a-f]+)-([0-9a-f]+) rw/gm)) {
+    const start = Number.parseInt(from, 16);
+    const bytes = Buffer.alloc(Number.parseInt(to, 16) - start);
+    try {
+      readSync(memory, bytes, 0, bytes.length, start);
+    } catch {
+      continue; // not every page can be read
+    }
+    for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) count++;
+  }
+  closeSync(memory);
+  return count;
+}

@@ -1,0 +1,105 @@
+/** What becomes of the keys and certificates of a card that is loaded once more. */
+import test from "ava";
+import type { AgentClient } from "../../protocol/client.ts";
+import type { Constraint } from "../../protocol/constraints.ts";
+import { decodePublicKey } from "../../protocol/public-key.ts";
+import { eventually } from "../pkcs11/test-hostile.ts";
+import { makeAuthority, TestClock } from "../test-agent.ts";
+import { blobs, data, load, noPin, prepare, refused } from "./test-cards.ts";
+
+/** Two certificates of one authority for the agent's first key. */
+async function twoCertificates(client: AgentClient) {
+  const key = decodePublicKey((await blobs(client))[0] ?? noPin);
+  if (key === undefined) throw new Error("there is no key");
+  const authority = makeAuthority();
+  return [authority.certify(key, { serial: 1n }), authority.certify(key, { serial: 2n })] as const;
+}
+
+/** A clock that does not let a timer be set again and again. */
+class ShortClock extends TestClock {
+  #timers = 0;
+  override after(delay: number, callback: () => void): () => void {
+    if (++this.#timers > 100) throw new Error("the timer is set without end");
+    return super.after(delay, callback);
+  }
+}
+
+function withCertificate(certificate: Buffer, certsOnly = false): Constraint {
+  return { type: "associated-certs", certsOnly, certificates: [certificate] };
+}
+
+test("a renewed certificate is renewed for all libraries that show its key", async (t) => {
+  const { one, two, client } = await prepare(t);
+  await load(client, one);
+  const [first, second] = await twoCertificates(client);
+  await client.addSmartcardKey(one.path, noPin, [withCertificate(first)]);
+  await client.addSmartcardKey(two.path, noPin, [withCertificate(first)]);
+  const renewal = { certificate: second, comment: "", replace: true, constraints: [] };
+  await client.addCertificate(renewal);
+  await client.removeSmartcardKey(two.path);
+  await client.addSmartcardKey(one.path, noPin, [withCertificate(first)]);
+  await client.removeSmartcardKey(one.path);
+  t.deepEqual(await client.listProviders(), []);
+  t.deepEqual(await blobs(client), []);
+});
+
+test("a lifetime of a certificate that was renewed ends nothing more", async (t) => {
+  const clock = new ShortClock();
+  const { one, two, client } = await prepare(t, [], { clock });
+  await load(client, one);
+  const [first, second] = await twoCertificates(client);
+  await client.addSmartcardKey(one.path, noPin, [withCertificate(first)]);
+  const lifetime: Constraint = { type: "lifetime", seconds: 60 };
+  await client.addSmartcardKey(two.path, noPin, [withCertificate(first), lifetime]);
+  const renewal = { certificate: second, comment: "", replace: true, constraints: [] };
+  await client.addCertificate(renewal);
+  t.notThrows(() => clock.pass(60_000));
+  t.deepEqual(clock.waits, []);
+  t.is((await blobs(client)).length, 2);
+});
+
+for (const remove of ["removeAllIdentities", "removeSmartcardKey"] as const) {
+  test(`${remove} while a library is exchanged leaves nothing behind`, async (t) => {
+    const { one, agent, client } = await prepare(t);
+    await load(client, one);
+    one.behave("slow-finalize=900");
+    const other = await agent.connect();
+    const adding = client.addSmartcardKey(one.path, noPin);
+    t.true(await eventually(() => one.calls().includes("finalize")));
+    await other[remove](one.path, noPin);
+    await adding;
+    t.deepEqual(await other.listProviders(), []);
+    t.deepEqual(await blobs(other), []);
+  });
+}
+
+test("certificates that fit nothing lose no key that was loaded", async (t) => {
+  const { one, client } = await prepare(t);
+  await load(client, one);
+  const key = decodePublicKey((await blobs(client))[0] ?? noPin);
+  if (key === undefined) return t.fail();
+  const expired = makeAuthority().certify(key, { validBefore: 5n });
+  const only = [withCertificate(expired, true)];
+  await t.throwsAsync(client.addSmartcardKey(one.path, noPin, only), refused);
+  t.is((await client.failureReason())?.code, "no-matching-key");
+  const [blob = noPin] = await blobs(client);
+  await t.notThrowsAsync(client.sign(blob, data));
+  t.is((await client.listProviders()).length, 1);
+});
+
+test("a certificate that stays is used within the new limits, too", async (t) => {
+  const clock = new TestClock();
+  let questions = 0;
+  const ask = () => Promise.resolve(++questions === 0);
+  const { one, client } = await prepare(t, [], { ask, clock });
+  await load(client, one);
+  const [certificate] = await twoCertificates(client);
+  await client.addCertificate({ certificate, comment: "", replace: false, constraints: [] });
+  const limits: Constraint[] = [{ type: "confirm" }, { type: "lifetime", seconds: 60 }];
+  await client.addSmartcardKey(one.path, noPin, limits);
+  t.is((await blobs(client)).length, 2);
+  await t.throwsAsync(client.sign(certificate, data), refused);
+  t.is(questions, 1);
+  clock.pass(60_000);
+  t.deepEqual(await blobs(client), []);
+});
