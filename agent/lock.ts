@@ -41,7 +41,7 @@ export class AgentLock {
    */
   lock(passphrase: Buffer): Promise<void> {
     return this.#inTurn(async () => {
-      if (passphrase.length === 0) throw new Failure("malformed", "A lock needs a passphrase.");
+      if (passphrase.length === 0) throw needsPassphrase();
       if (this.isLocked) throw new Failure("locked", "The agent is locked already.");
       const salt = randomBytes(16);
       this.#secret = { salt, hash: await derive(passphrase, salt) };
@@ -97,4 +97,8 @@ function derive(passphrase: Buffer, salt: Buffer): Promise<Buffer> {
       else resolve(hash);
     });
   });
+}
+
+function needsPassphrase(): Failure {
+  return new Failure("malformed", "A lock needs a passphrase.", "Try again, and type one.");
 }

@@ -137,13 +137,20 @@ export class Helper {
    */
   async close(limit: number): Promise<void> {
     if (this.#end === undefined) {
-      this.#verdict ??= new Failure("not-loaded", `The library ${this.#path} was unloaded.`);
+      this.#verdict ??= unloaded(this.#path);
       this.#send({ type: "finish", id: 0 });
       const timer = setTimeout(() => this.kill(), limit);
       await this.ended;
       clearTimeout(timer);
     }
     this.#socket.destroy();
+  }
+
+  /** Ends the process at once. Requests that still wait then fail with not-loaded. */
+  async abort(): Promise<void> {
+    if (this.#end !== undefined) return;
+    this.#kill(unloaded(this.#path));
+    await this.ended;
   }
 
   /** Kills the process and all of its group, which it leads: no process of others is in it. */
@@ -234,6 +241,10 @@ function isReply<Type extends HelperReply["type"]>(
   type: Type,
 ): reply is HelperReply & { type: Type } {
   return reply.type === type;
+}
+
+function unloaded(path: string): Failure {
+  return new Failure("not-loaded", `The library ${path} was unloaded.`);
 }
 
 function crashed(path: string, code: number | null, signal: NodeJS.Signals | null): Failure {

@@ -111,6 +111,12 @@ export class LibraryProcess {
     await Promise.all([this.#again?.helper.close(close), this.#helper.close(close)]);
   }
 
+  /** Ends the process without C_Finalize. */
+  async giveWay(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([this.#again?.helper.abort(), this.#helper.abort()]);
+  }
+
   async #running(): Promise<Helper> {
     if (this.#closed) {
       throw new Failure("not-loaded", `The library ${this.#options.path} was unloaded.`);

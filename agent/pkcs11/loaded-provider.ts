@@ -106,6 +106,11 @@ class LoadedProvider implements Provider {
     this.#process.forgetPins();
   }
 
+  async giveWay(): Promise<void> {
+    await this.#process.giveWay();
+    this.#options.log(`exchanged ${this.path}`);
+  }
+
   async close(): Promise<void> {
     await this.#process.close();
     this.#options.log(`unloaded ${this.path}`);
@@ -113,12 +118,13 @@ class LoadedProvider implements Provider {
 
   async #signOrAsk(job: Job): Promise<Buffer> {
     const { askPin } = job.holder;
+    const since = this.#questions.ended(job.place.key.token);
     try {
       return await this.#signWith(job, noPin);
     } catch (error) {
       const isPinMissing = error instanceof Failure && pinCodes.has(error.code);
       if (!isPinMissing || askPin === undefined) throw error;
-      return this.#signWithQuestion(job, askPin, error);
+      return this.#signWithQuestion(job, askPin, error, since);
     }
   }
 
@@ -131,6 +137,7 @@ class LoadedProvider implements Provider {
     job: Job,
     askPin: NonNullable<CardHolder["askPin"]>,
     missing: Failure,
+    since: number,
   ): Promise<Buffer> {
     const { token, key } = job.place;
     let isAsked = false;
@@ -142,7 +149,7 @@ class LoadedProvider implements Provider {
     if (key.alwaysAuthenticate) return this.#questions.alone(key.token, missing, ask, signIt);
     let own: Promise<Buffer> | undefined;
     try {
-      await this.#questions.shared(key.token, missing, ask, async (pin) => {
+      await this.#questions.shared(key.token, since, missing, ask, async (pin) => {
         await this.#logIn(key.token, pin);
         own = signIt(pin);
         await own.catch(() => {}); // the others have their login, whatever becomes of this one

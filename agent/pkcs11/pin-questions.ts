@@ -8,21 +8,36 @@ type Ask = () => Promise<Buffer | undefined>;
 export class PinQuestions {
   readonly #logins = new Map<number, Promise<void>>();
   readonly #last = new Map<number, Promise<unknown>>();
+  /** For each token, how many logins have ended, and the last of them. */
+  readonly #ended = new Map<number, { readonly count: number; readonly login: Promise<void> }>();
+
+  /** How many logins with a token have ended. */
+  ended(token: number): number {
+    return this.#ended.get(token)?.count ?? 0;
+  }
 
   /**
-   * Asks and uses the answer once, for all who call this for the token before that is done.
+   * Asks and uses the answer once, for all who call this for the token before that is done, and for
+   * those who would have, had they learned earlier that they need it.
+   * @param since how many logins had ended when the caller had not learned it yet
    * @param missing why the PIN is asked for: thrown when there is no answer
    * @throws {Failure} `missing`, or what `ask` and `use` throw
    */
   shared(
     token: number,
+    since: number,
     missing: Failure,
     ask: Ask,
     use: (pin: Buffer) => Promise<void>,
   ): Promise<void> {
     const known = this.#logins.get(token);
     if (known !== undefined) return known;
-    const login = this.alone(token, missing, ask, use).finally(() => this.#logins.delete(token));
+    const last = this.#ended.get(token);
+    if (last !== undefined && last.count > since) return last.login;
+    const login = this.alone(token, missing, ask, use).finally(() => {
+      this.#logins.delete(token);
+      this.#ended.set(token, { count: this.ended(token) + 1, login });
+    });
     this.#logins.set(token, login);
     return login;
   }

@@ -80,6 +80,12 @@ export interface Provider {
 
   /** Ends the library's process: with C_Finalize if that takes a moment, else without. */
   close(): Promise<void>;
+
+  /**
+   * Ends the library's process without C_Finalize, with which some libraries reset the card: the
+   * process that takes its place has logged in to that by now.
+   */
+  giveWay(): Promise<void>;
 }
 
 /** How the child process of a provider is started. */

@@ -101,7 +101,7 @@ export class ProviderRegistry {
       }
       const old = this.#providers.get(provider.path);
       this.#providers.set(provider.path, provider);
-      await old?.close();
+      await old?.giveWay();
       return provider;
     } finally {
       pin.fill(0);

@@ -160,6 +160,25 @@ test("locking the agent forgets the PINs that are kept", async (t) => {
   t.is((await client.failureReason())?.code, "pin-required");
 });
 
+test("what was under way when the agent was locked is refused", async (t) => {
+  const { one, two, agent, client } = await prepare(t);
+  await load(client, one);
+  const [blob = noPin] = await blobs(client);
+  one.behave("hang-sign");
+  two.behave("hang-slots");
+  const [signing, loading] = [await agent.connect(), await agent.connect()];
+  const signature = t.throwsAsync(signing.sign(blob, data), refused);
+  const added = t.throwsAsync(loading.addSmartcardKey(two.path, noPin), refused);
+  t.true(await eventually(() => signatures(one) > 0 && two.calls().includes("slots")));
+  await client.lock(Buffer.from("lock"));
+  one.behave();
+  two.behave();
+  await Promise.all([signature, added]);
+  t.is((await signing.failureReason())?.code, "locked");
+  await client.unlock(Buffer.from("lock"));
+  t.is((await client.listProviders()).length, 1);
+});
+
 test("a PIN that is given while the agent was locked is not used", async (t) => {
   let locking: Promise<void> = Promise.resolve();
   const askPin = async () => {

@@ -67,7 +67,10 @@ function signWith(
       ? signer.sign(algorithm, request.data, holderFor(agent, identity))
       : signer.sign(algorithm, request.data);
   if (Buffer.isBuffer(signature)) return { type: "signature", signature };
-  return signature.then((bytes) => ({ type: "signature", signature: bytes }));
+  return signature.then((bytes) => {
+    checkStillThere(agent, identity);
+    return { type: "signature", signature: bytes };
+  });
 }
 
 /** Whoever sits before the card of an identity. */

@@ -29,6 +29,8 @@ export interface Job {
   isPinInDoubt: boolean;
   /** Whether the library had trouble with the way to the card. */
   hadTrouble: boolean;
+  /** Whether the card wants a login although it had one. */
+  hasLostLogin: boolean;
 }
 
 /** What libraries say to a login for one operation before the token's user is logged in. */
@@ -77,7 +79,7 @@ export class Attempts {
     const { description, user } = this.#access;
     const { cryptoki } = this.#module;
     const handle = used.handleIn(cryptoki, pool, session, description);
-    if (handle === undefined) throw this.#unseen(session, job.pin);
+    if (handle === undefined) throw this.#unseen(session, job);
     const context = used.alwaysAuthenticate ? { pin: this.#contextPin(job) } : undefined;
     try {
       cryptoki.C_SignInit(session, used.mechanism, handle);
@@ -86,7 +88,7 @@ export class Attempts {
       context?.pin?.fill(0);
     }
     const raw = await this.#finish(session, job);
-    user.noteSigned();
+    user.noteSigned(used.key);
     return raw;
   }
 
@@ -166,11 +168,13 @@ export class Attempts {
     });
   }
 
-  /** Why a session does not see a private key that the token had. @param pin or empty */
-  #unseen(session: Handle, pin: Buffer): Error {
+  /** Why a session does not see a private key that the token had. */
+  #unseen(session: Handle, { pin, used }: Job): Error {
     const { description, login, user } = this.#access;
     if (login !== "none" && !isLoggedIn(this.#module, session)) {
-      return user.canLogIn(pin) ? userNotLoggedIn() : pinRequired(description, this.#find());
+      if (user.canLogIn(pin)) return userNotLoggedIn();
+      const missing = used.alwaysAuthenticate ? pinRequiredEachTime : pinRequired;
+      return missing(description, this.#find());
     }
     return new Failure("key-not-found", `The card ${tokenName(description)} has this key no more.`);
   }

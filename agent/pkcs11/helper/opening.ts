@@ -67,7 +67,9 @@ export async function openTokens(
   for (const session of module.earlySessions.splice(0)) closeSession(module.cryptoki, session);
   const inOrder = found.flatMap((token) => opened.get(token) ?? []);
   if (inOrder.length > 0) return inOrder;
-  throw found.map((token) => failures.get(token)).find((failure) => failure !== undefined);
+  const reasons = found.map((token) => failures.get(token)).filter((it) => it !== undefined);
+  // The PIN was right for a token that has no such key: that another one refused it is no news.
+  throw reasons.find(isNoUsableKey) ?? reasons[0];
 }
 
 /** The tokens and keys that another process has found, before anything is asked of the library. */
@@ -120,6 +122,10 @@ function whyNone(token: SlotToken, seen: readonly TokenKey[], isHidden: boolean)
   return seen.length > 0 ? noKeyMatches(token.description) : noUsableKey(token.description);
 }
 
+function isNoUsableKey(error: unknown): boolean {
+  return error instanceof Failure && error.code === "no-usable-key";
+}
+
 /** Tokens that have seen a wrong PIN come last. */
 function byTries(one: SlotToken, other: SlotToken): number {
   return Number(hasSeenWrongPin(one)) - Number(hasSeenWrongPin(other));
@@ -136,7 +142,7 @@ function spareTries(token: SlotToken, isAnothers: boolean): void {
   throw new Failure(
     "pin-last-try",
     `The card ${tokenName(token.description)} has one try for its PIN left, and was left alone.`,
-    "Load it by itself, with its name in a URI: ssh-add -s 'pkcs11:token=NAME?module-path=LIB'",
+    `Load it by itself, with its serial number in a URI: ssh-add -s 'pkcs11:serial=${encodeURIComponent(token.description.serial)}?module-path=LIB'`,
   );
 }
 

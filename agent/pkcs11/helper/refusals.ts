@@ -24,14 +24,16 @@ const trouble: ReadonlySet<string | undefined> = new Set([
   "CKR_FUNCTION_FAILED",
 ]);
 
-/** What a library says when trying again would change nothing. */
+/**
+ * What a library says when trying again would change nothing. CKR_KEY_TYPE_INCONSISTENT is not among
+ * them: OpenSC's says so while it reads a card that was just put in.
+ */
 const final: ReadonlySet<string | undefined> = new Set([
   "CKR_FUNCTION_REJECTED",
   "CKR_FUNCTION_CANCELED",
   "CKR_CANCEL",
   "CKR_MECHANISM_INVALID",
   "CKR_MECHANISM_PARAM_INVALID",
-  "CKR_KEY_TYPE_INCONSISTENT",
   "CKR_KEY_FUNCTION_NOT_PERMITTED",
   "CKR_KEY_SIZE_RANGE",
   "CKR_DATA_LEN_RANGE",
@@ -77,7 +79,7 @@ export function pinRequiredEachTime(token: TokenDescription, now: SlotToken | un
   const what = `The card ${tokenName(token)} asks for its PIN at each signature with this key`;
   const { code, message } = asksForPin(now, what);
   const hint =
-    "Start ssh-agent with SSH_ASKPASS and DISPLAY set, so that it can ask for the PIN, or with: -O pin-cache=TIME";
+    "Answer the agent's question for the PIN. It asks if it was started with SSH_ASKPASS and DISPLAY; to be asked less, start it with: -O pin-cache=TIME";
   return new Failure(code, message, hint);
 }
 

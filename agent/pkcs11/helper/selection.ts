@@ -40,7 +40,9 @@ function selectTokens(
   );
   if (wanted.length > 0) return wanted;
   const sentence = `The library ${module.path} sees no card that the PKCS#11 URI matches.`;
-  const names = found.slice(0, mostNames).map(({ description }) => tokenName(description));
+  const names = found.slice(0, mostNames).map(({ description }) => {
+    return `${tokenName(description)} (serial ${description.serial})`;
+  });
   const more = found.length > mostNames ? " and more" : "";
   throw new Failure("no-token", sentence, `The cards that it sees are ${names.join(", ")}${more}.`);
 }

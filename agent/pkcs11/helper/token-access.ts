@@ -68,6 +68,17 @@ export class TokenAccess implements KnownToken {
     return this.#pool?.isCurrent ? this.#pool : undefined;
   }
 
+  /**
+   * Notes that the card wants a login. When it had one, wrong PINs may have ended that, of which some
+   * libraries know only once they are started again, and whoever is asked for the PIN should.
+   */
+  async noteLoginLost(hadOne: boolean): Promise<void> {
+    this.user.noteLoginLost();
+    if (hadOne && this.#pool?.isCard && this.#mayRestart()) {
+      await this.#module.restart().catch(() => {});
+    }
+  }
+
   /** What the token can do now. It asks the library unless that is busy with the token. */
   async state(): Promise<ProviderState> {
     if (this.#renewing !== undefined || this.pool?.busy) return "ready";
@@ -93,7 +104,8 @@ export class TokenAccess implements KnownToken {
 
   async #renew(renewal: Renewal): Promise<void> {
     const reopen = () => this.#module.use(() => this.#reopen(renewal));
-    const isRestarted = renewal.also === "restart" && this.#mayRestart();
+    const isWanted = renewal.also === "restart" || this.#isInPlaceOfOther();
+    const isRestarted = isWanted && this.#mayRestart();
     if (isRestarted) await this.#module.restart();
     let failure = await reopen();
     if (failure !== undefined && !isRestarted && this.#isRestartWorth()) {
@@ -159,6 +171,21 @@ export class TokenAccess implements KnownToken {
     if (located.isReplaced) this.user.forget();
     this.#isBlind = located.isBlind;
     return located.token;
+  }
+
+  /** Some libraries go on seeing the keys of the token that was in a slot before. */
+  #isInPlaceOfOther(): boolean {
+    const slot = this.#lookOnce()?.slot;
+    if (slot === undefined || this.#slot?.equals(slot)) return false;
+    return [...this.#all].some((other) => other.#slot?.equals(slot));
+  }
+
+  #lookOnce(): SlotToken | undefined {
+    try {
+      return this.look();
+    } catch {
+      return undefined;
+    }
   }
 
   /** A library that sees other tokens has the way to them: they are not to be disturbed for this. */

@@ -6,6 +6,7 @@ import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
 import { pinRequired } from "./refusals.ts";
 import { hasSeenWrongPin, type SlotToken } from "./slot-token.ts";
+import type { TokenKey } from "./token-keys.ts";
 import { isLoggedIn, logIn, readToken } from "./tokens.ts";
 
 const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try"]);
@@ -19,8 +20,9 @@ export class TokenUser {
   #isLoginLost = false;
   /** A login was made, or seen, in the sessions there are. */
   #hasLoggedIn = false;
-  /** A key has signed in these sessions, though nobody had logged in. */
-  #signsWithoutLogin = false;
+  /** The keys that have signed in these sessions, though nobody had logged in. */
+  readonly #signWithoutLogin = new Set<TokenKey>();
+  #keys = Number.POSITIVE_INFINITY;
 
   constructor(module: Module, token: KnownToken, kept: KeptPin) {
     this.#module = module;
@@ -40,7 +42,7 @@ export class TokenUser {
    * @param session with the token, if there is any
    */
   isReady(now: SlotToken, session: Handle | undefined): boolean {
-    if (this.#token.login !== "pin" || this.#signsWithoutLogin) return true;
+    if (this.#token.login !== "pin" || this.#signWithoutLogin.size >= this.#keys) return true;
     if (this.keptPinFor(now) !== undefined) return true;
     return session !== undefined && !this.#isLoginLost && isLoggedIn(this.#module, session);
   }
@@ -65,9 +67,19 @@ export class TokenUser {
     this.#kept.keep(pin);
   }
 
+  /** Notes how many keys the token has. */
+  noteKeys(count: number): void {
+    this.#keys = count;
+  }
+
   /** Notes that a key has signed in the sessions there are. */
-  noteSigned(): void {
-    if (!this.#hasLoggedIn) this.#signsWithoutLogin = true;
+  noteSigned(key: TokenKey): void {
+    if (!this.#hasLoggedIn) this.#signWithoutLogin.add(key);
+  }
+
+  /** Whether they are logged in, as far as is known. */
+  get isLoggedIn(): boolean {
+    return this.#hasLoggedIn && !this.#isLoginLost;
   }
 
   /** Notes that the card wants a login. */
@@ -99,7 +111,7 @@ export class TokenUser {
     given: Buffer,
   ): Promise<void> {
     const { login, description } = this.#token;
-    this.#signsWithoutLogin = false;
+    this.#signWithoutLogin.clear();
     this.#hasLoggedIn = login !== "none" && !relogin && isLoggedIn(this.#module, session);
     if (login === "none" || this.#hasLoggedIn) return;
     if (login === "pin" && this.#usablePin(found, given) === undefined) {

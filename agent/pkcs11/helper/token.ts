@@ -17,6 +17,7 @@ import {
   isLost,
   isTroubleOfDevice,
   notTouched,
+  pinRequired,
   signFailure,
   tokenRemoved,
 } from "./refusals.ts";
@@ -38,6 +39,7 @@ export class Token {
   constructor(module: Module, access: TokenAccess, keys: readonly TokenKey[]) {
     this.#access = access;
     this.#attempts = new Attempts(module, access);
+    access.user.noteKeys(keys.length);
     this.#keys = keys.map((key) => new KeyInUse(key, access.pool));
   }
 
@@ -88,7 +90,12 @@ export class Token {
     if (used === undefined) throw new Failure("key-not-found", "The card has no such key.");
     const { publicKey } = used.key;
     const input = signatureInput(publicKey, algorithm, data);
-    const state = { hasWaited: false, isPinInDoubt: false, hadTrouble: false };
+    const state = {
+      hasWaited: false,
+      isPinInDoubt: false,
+      hadTrouble: false,
+      hasLostLogin: false,
+    };
     const job = { used, algorithm, data, input, alone, pin, ...state };
     const raw = await this.#signOrMend(job);
     const signature = encodeSignature(algorithm, checkSignature(publicKey, raw));
@@ -116,7 +123,7 @@ export class Token {
         // Sessions that ended because the library was started again for another token tell nothing.
         if (pool?.isCurrent || renewals > mostRenewals) {
           tried = this.#remedy(job, error, tried);
-          if (tried === undefined) throw this.#failure(job, error);
+          if (tried === undefined) throw await this.#failure(job, error);
         }
       }
       await access.renew({ failed: pool, also: tried ?? "nothing", pin: job.pin });
@@ -132,6 +139,7 @@ export class Token {
     if (!isCurable(job, error) || tried === "restart") return undefined;
     job.hadTrouble ||= isTroubleOfDevice(error);
     if (wantsLogin(error)) {
+      job.hasLostLogin ||= this.#access.user.isLoggedIn;
       // libykcs11, whose own PIN was refused when the card was reset, then holds the card for itself.
       if (job.hadTrouble && this.#hasSeenWrongPin()) return "restart";
       if (this.#access.user.canLogIn(job.pin) && tried !== "login") return "login";
@@ -147,13 +155,15 @@ export class Token {
     return token !== undefined && hasSeenWrongPin(token);
   }
 
-  #failure(job: Job, error: unknown): Failure {
-    if (error instanceof Failure) return error;
+  async #failure(job: Job, error: unknown): Promise<Failure> {
+    if (error instanceof Failure && !(job.hasLostLogin && error.code === "pin-required"))
+      return error;
     const { description } = this.#access;
+    if (wantsLogin(error) || job.hasLostLogin) await this.#access.noteLoginLost(job.hasLostLogin);
     const token = this.#access.look();
     if (token === undefined) return tokenRemoved(description);
+    if (error instanceof Failure) return pinRequired(description, token);
     if (job.hasWaited && !isFinal(error)) return notTouched(description);
-    if (wantsLogin(error)) this.#access.user.noteLoginLost();
     return signFailure(token, job.used.alwaysAuthenticate, error);
   }
 }

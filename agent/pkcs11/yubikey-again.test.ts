@@ -1,0 +1,66 @@
+/** A YubiKey whose library is loaded again, or whose PIN others have tried meanwhile. */
+import test from "ava";
+import { makeYubiKey } from "../../fixtures/virtual-yubikey/index.ts";
+import { refused } from "./test-hostile.ts";
+import { person } from "./test-person.ts";
+import { makeRegistry, nobody, pinOf, stateOf } from "./test-registry.ts";
+import { cardInUse, cardPin, insertedCard, libraryNames, signWith } from "./test-yubikey.ts";
+
+const slots = ["9a", "9c", "9e"];
+const card = { keys: slots.map((slot) => ({ slot, type: "p256" }) as const) };
+
+for (const name of libraryNames) {
+  test.serial(`${name}: a library that is loaded again has its login`, async (t) => {
+    const used = await cardInUse(t, name, { card });
+    for (let at = 0; at < 2; at++) {
+      const provider = await used.registry.add(used.library, pinOf(cardPin));
+      if (at > 0) t.is(await signWith({ ...used, provider }, "9c"), "pin-required");
+      t.is(await stateOf(provider), "ready");
+      t.is(await signWith({ ...used, provider }, "9a", nobody), "signed");
+    }
+    t.is(used.card.verifications.failed, 0);
+  });
+
+  test.serial(`${name}: a card in the place of another one signs`, async (t) => {
+    const used = await insertedCard(t, name, { card });
+    const other = await makeYubiKey({ serial: 12345678, keys: [{ slot: "9a", type: "p384" }] });
+    await used.reader.insert(other, 1);
+    const provider = await used.registry.add(used.library, pinOf(cardPin));
+    await used.reader.eject(1);
+    await used.reader.eject(0);
+    await used.reader.insert(used.card, 1);
+    const { asked, holder } = person(cardPin);
+    for (const slot of ["9a", "9a"]) {
+      t.is(await signWith({ provider, card: used.card }, slot, holder), "signed");
+    }
+    t.is(asked.length, 1);
+    await used.reader.insert(other, 0);
+    t.is(await signWith({ provider, card: other }, "9a", holder), "signed");
+  });
+}
+
+test.serial("opensc: a key that wants no PIN does not speak for the others", async (t) => {
+  const used = await cardInUse(t, "opensc", { card });
+  await used.reader.insert(used.card);
+  t.is(await signWith(used, "9e"), "signed");
+  t.is(await stateOf(used.provider), "pin-needed");
+  t.is(await signWith(used, "9a"), "pin-required");
+});
+
+test.serial("opensc: what others did to the PIN is told before it is asked for", async (t) => {
+  const used = await cardInUse(t, "opensc", { card });
+  const other = makeRegistry(t, { env: used.reader.env });
+  for (let at = 0; at < 2; at++) await refused(t, other.add(used.library, pinOf("000000")));
+  t.is(used.card.pinTriesLeft, 1);
+  t.is(await signWith(used, "9a"), "pin-last-try");
+  t.is(await stateOf(used.provider), "pin-needed");
+  const { asked, holder } = person(undefined);
+  t.is(await signWith(used, "9a", holder), "pin-last-try");
+  t.deepEqual(
+    asked.map(({ isLastTry }) => isLastTry),
+    [true],
+  );
+  await refused(t, other.add(used.library, pinOf("000000")));
+  t.is(await signWith(used, "9a", holder), "pin-locked");
+  t.is(asked.length, 1);
+});
