@@ -51,6 +51,17 @@ while :; do sleep 0.05; done
   t.notThrows(notifier(missing)("Touch"));
 });
 
+test.serial("a notice that cannot be shown ends no other process", async (t) => {
+  const workspace = makeWorkspace(t);
+  let signals = 0;
+  const count = () => signals++;
+  process.on("SIGTERM", count);
+  notifier({ SSH_NOTIFY: workspace.path("nothing") })("Touch")();
+  await sleep(100);
+  process.off("SIGTERM", count);
+  t.is(signals, 0);
+});
+
 test("a program of one's own shows notices, with or without a display", async (t) => {
   const workspace = makeWorkspace(t);
   const shown = workspace.path("shown");

@@ -36,7 +36,10 @@ export function notifier(environment: NodeJS.ProcessEnv): (text: string) => () =
 function show(program: string, text: string, env: NodeJS.ProcessEnv): () => void {
   const child = spawn(program, [text], { env, stdio: "ignore" });
   child.on("error", () => {}); // no notice, then; the card blinks all the same
-  return () => child.kill();
+  return () => {
+    // Without a number, the signal would go to the agent's own process group.
+    if (child.pid !== undefined) child.kill();
+  };
 }
 
 /**
