@@ -51,15 +51,15 @@ while :; do sleep 0.05; done
   t.notThrows(notifier(missing)("Touch"));
 });
 
-test.serial("a notice that cannot be shown ends no other process", async (t) => {
+test("a notice that cannot be shown ends no other process", async (t) => {
   const workspace = makeWorkspace(t);
-  let signals = 0;
-  const count = () => signals++;
-  process.on("SIGTERM", count);
-  notifier({ SSH_NOTIFY: workspace.path("nothing") })("Touch")();
-  await sleep(100);
-  process.off("SIGTERM", count);
-  t.is(signals, 0);
+  const program = `
+    import { notifier } from ${JSON.stringify(new URL("notice.ts", import.meta.url).href)};
+    notifier({ SSH_NOTIFY: ${JSON.stringify(workspace.path("nothing"))} })("Touch")();`;
+  const args = ["--import=tsx", "--input-type=module", "-e", program];
+  const shell = ["-c", '"$0" "$@"; exit $?', process.execPath, ...args];
+  const { status, signal } = await workspace.run("sh", shell, { cwd: process.cwd() });
+  t.deepEqual({ status, signal }, { status: 0, signal: null });
 });
 
 test("a program of one's own shows notices, with or without a display", async (t) => {
