@@ -35,13 +35,20 @@ export class AgentLock {
     return this.#secret !== undefined;
   }
 
+  /** For what was waited for, which a lock may have overtaken. @throws {Failure} locked */
+  refuseOvertaken(): void {
+    if (this.isLocked) throw new Failure("locked", "The agent was locked meanwhile.");
+  }
+
   /**
    * Locks. The passphrase is the caller's to overwrite once this has settled.
    * @throws {Failure} locked, when it is already; malformed, for an empty passphrase
    */
   lock(passphrase: Buffer): Promise<void> {
     return this.#inTurn(async () => {
-      if (passphrase.length === 0) throw needsPassphrase();
+      if (passphrase.length === 0) {
+        throw new Failure("malformed", "A lock needs a passphrase.", "Try again, and type one.");
+      }
       if (this.isLocked) throw new Failure("locked", "The agent is locked already.");
       const salt = randomBytes(16);
       this.#secret = { salt, hash: await derive(passphrase, salt) };
@@ -97,8 +104,4 @@ function derive(passphrase: Buffer, salt: Buffer): Promise<Buffer> {
       else resolve(hash);
     });
   });
-}
-
-function needsPassphrase(): Failure {
-  return new Failure("malformed", "A lock needs a passphrase.", "Try again, and type one.");
 }

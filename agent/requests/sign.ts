@@ -128,7 +128,7 @@ async function confirmUse(
 
 /** A person was waited for: the agent may be locked, and the identity gone, by now. */
 function checkStillThere(agent: Agent, identity: KeyringIdentity): void {
-  if (agent.lock.isLocked) throw new Failure("locked", "The agent was locked meanwhile.");
+  agent.lock.refuseOvertaken();
   if (agent.keyring.find(identity.blob) === undefined) {
     throw new Failure("key-not-found", "The key was removed meanwhile.");
   }

@@ -25,7 +25,7 @@ export async function addSmartcardKey(
     return prepared.helper;
   };
   await agent.providers.add(request.provider, request.pin, takePrepared, (provider) => {
-    if (agent.lock.isLocked) throw new Failure("locked", "The agent was locked meanwhile.");
+    agent.lock.refuseOvertaken();
     const added = identitiesOf(agent, provider, constraints, certificates);
     if (added.length === 0) throw noneCertified();
     const earlier = agent.keyring.removeProvider(provider.path);

@@ -105,17 +105,9 @@ export class Attempts {
 
   /** The token as it is now, or else it is to be looked for in all ways there are. */
   #find(): SlotToken {
-    const now = this.#lookOnce();
+    const now = this.#access.tryLook();
     if (now === undefined) throw sessionLost();
     return now;
-  }
-
-  #lookOnce(): SlotToken | undefined {
-    try {
-      return this.#access.look();
-    } catch {
-      return undefined;
-    }
   }
 
   /** C_Login for the operation under way, which a key with CKA_ALWAYS_AUTHENTICATE wants. */
@@ -127,7 +119,7 @@ export class Attempts {
       keep(job.pin);
     } catch (error) {
       if (lacksLogin.has(returnValue(error))) throw userNotLoggedIn(); // the PIN was not looked at
-      const now = this.#lookOnce();
+      const now = this.#access.tryLook();
       if (isTroubleOfDevice(error) && (now === undefined || !hasSeenWrongPin(now))) {
         job.isPinInDoubt = true;
         throw error;

@@ -175,12 +175,14 @@ export class TokenAccess implements KnownToken {
 
   /** Some libraries go on seeing the keys of the token that was in a slot before. */
   #isInPlaceOfOther(): boolean {
-    const slot = this.#lookOnce()?.slot;
+    if (this.#all.size < 2) return false;
+    const slot = this.tryLook()?.slot;
     if (slot === undefined || this.#slot?.equals(slot)) return false;
     return [...this.#all].some((other) => other.#slot?.equals(slot));
   }
 
-  #lookOnce(): SlotToken | undefined {
+  /** As `look`; undefined also when the library does not list its slots. */
+  tryLook(): SlotToken | undefined {
     try {
       return this.look();
     } catch {
