@@ -5,7 +5,7 @@ import { FrameReader, frame } from "../protocol/framing.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { decodeReply, type Reply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
-import { verifySignature } from "../protocol/signature.ts";
+import { verifySignature } from "../protocol/verification.ts";
 import { generateKey, keyTypes, makeAuthority, startAgent, TestClock } from "./test-agent.ts";
 
 const refused = { instanceOf: AgentRefusal };

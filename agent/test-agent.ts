@@ -1,4 +1,5 @@
 /** For tests: an agent in this process on a socket of its own, and keys and certificates for it. */
+
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -9,7 +10,8 @@ import { type Certificate, encodeCertificate, signedPart } from "../protocol/cer
 import { AgentClient } from "../protocol/client.ts";
 import type { PrivateKey, SecretFields } from "../protocol/private-key.ts";
 import { encodePublicKey, type PublicKey } from "../protocol/public-key.ts";
-import { type SignatureAlgorithm, signatureAlgorithm, signNow } from "../protocol/signature.ts";
+import { type SignatureAlgorithm, signatureAlgorithm } from "../protocol/signature.ts";
+import { signNow } from "../protocol/signing.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
 import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import { skHelper } from "./fido/helper.ts";

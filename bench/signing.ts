@@ -1,4 +1,5 @@
 /** Signatures: how many in a second, and how long one takes. */
+
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -9,7 +10,7 @@ import { signatureFlags } from "../protocol/numbers.ts";
 import { decodePublicKey, type PublicKey } from "../protocol/public-key.ts";
 import { decodeReply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
-import { verifySignature } from "../protocol/signature.ts";
+import { verifySignature } from "../protocol/verification.ts";
 import { forEachSide, type Pair, type RunningAgent, type Side, sides } from "./agents.ts";
 import type { LoadJob, LoadResult } from "./load.ts";
 import type { BenchOptions } from "./options.ts";

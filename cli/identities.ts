@@ -1,9 +1,10 @@
 /** Key blobs as lines and fields for people. */
+
 import { type Certificate, identify } from "../protocol/certificate.ts";
+import { fingerprint } from "../protocol/fingerprint.ts";
 import {
   blobAlgorithm,
   type FingerprintHash,
-  fingerprint,
   keyBits,
   keyTypeName,
 } from "../protocol/public-key.ts";

@@ -1,7 +1,9 @@
 /** The answers as JSON: one document on one line, of the shape that docs/JSON.md promises. */
+
 import type { Certificate } from "../protocol/certificate.ts";
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
-import { type FingerprintHash, fingerprint } from "../protocol/public-key.ts";
+import { fingerprint } from "../protocol/fingerprint.ts";
+import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
 import { describe } from "./identities.ts";
 

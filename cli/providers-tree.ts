@@ -1,7 +1,8 @@
 /** Providers as a tree for people: provider, tokens, keys, and under each key its certificates. */
+
 import { Chalk, type ChalkInstance } from "chalk";
 import type { ProviderDescription, ProviderState } from "../protocol/extensions/list-providers.ts";
-import { fingerprint } from "../protocol/public-key.ts";
+import { fingerprint } from "../protocol/fingerprint.ts";
 import { escapeControls } from "./console.ts";
 import { type Description, describe } from "./identities.ts";
 import { commentOf, type ProvidersView } from "./providers-plain.ts";

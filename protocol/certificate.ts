@@ -1,4 +1,4 @@
-/** Certificates of OpenSSH (PROTOCOL.certkeys), decoded whole, and their CA signature verified. */
+/** Certificates of OpenSSH (PROTOCOL.certkeys), decoded whole. */
 import { malformed } from "./failure.ts";
 import {
   algorithmName,
@@ -8,7 +8,6 @@ import {
   readKeyFields,
   writeKeyFields,
 } from "./public-key.ts";
-import { verifySignature } from "./signature.ts";
 import { decodeText } from "./text.ts";
 import { Reader, readStrings, Writer } from "./wire.ts";
 
@@ -108,20 +107,6 @@ export function decodeCertificate(blob: Uint8Array): Certificate | undefined {
 /** Encodes a certificate blob; inverts `decodeCertificate`. */
 export function encodeCertificate(certificate: Certificate): Buffer {
   return writeSigned(certificate).string(certificate.signature).finish();
-}
-
-/**
- * Whether the CA's signature in a certificate blob is the CA key's over this certificate. It says
- * nothing of the certificate's time or of trust in the CA.
- * @throws {Failure} malformed
- */
-export function verifyCertificate(blob: Uint8Array): boolean {
-  const certificate = decodeCertificate(blob);
-  if (certificate === undefined) return false;
-  const caKey = decodePublicKey(certificate.caKey);
-  if (caKey === undefined) return false;
-  const signed = blob.subarray(0, blob.length - 4 - certificate.signature.length);
-  return verifySignature(caKey, certificate.signature, signed);
 }
 
 /** The bytes that a CA signs, for making certificates: everything before the signature. */

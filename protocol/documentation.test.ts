@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import test from "ava";
-import { verifyCertificate } from "./certificate.ts";
 import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
 import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
@@ -10,6 +9,7 @@ import { FrameReader, frame } from "./framing.ts";
 import { decodePublicKey } from "./public-key.ts";
 import { decodeReply, encodeReply } from "./replies.ts";
 import { decodeRequest, encodeRequest } from "./requests.ts";
+import { verifyCertificate } from "./verification.ts";
 import { Writer } from "./wire.ts";
 
 const page = readFileSync(new URL("../docs/PROTOCOL.md", import.meta.url), "utf8");

@@ -2,7 +2,6 @@
  * DSA keys (RFC 4253, section 6.6), old as they are: OpenSSH before 10 still makes and uses them.
  * `node:crypto` takes their numbers in DER only (RFC 3279, section 2.3.2).
  */
-import { createPublicKey, type KeyObject } from "node:crypto";
 import { derInteger, derSequence, derTagged } from "./der.ts";
 import { malformed } from "./failure.ts";
 import type { DsaPublicKey } from "./public-key.ts";
@@ -23,11 +22,10 @@ export function readDsa(reader: Reader): DsaPublicKey {
   return { type: "dsa", p, q, g, y };
 }
 
-/** SubjectPublicKeyInfo as a `KeyObject`. */
-export function dsaKeyObject(key: DsaPublicKey): KeyObject {
+/** SubjectPublicKeyInfo. */
+export function dsaPublicDer(key: DsaPublicKey): Buffer {
   const y = Buffer.concat([Buffer.of(0), derInteger(key.y)]);
-  const der = derSequence([algorithmIdentifier(key), derTagged(0x03, y)]);
-  return createPublicKey({ key: der, format: "der", type: "spki" });
+  return derSequence([algorithmIdentifier(key), derTagged(0x03, y)]);
 }
 
 /** PrivateKeyInfo (PKCS#8); the caller overwrites it. */

@@ -12,6 +12,8 @@ export type {
 export { extensionNames } from "./extensions/names.ts";
 export type { SessionBind } from "./extensions/session-bind.ts";
 export * from "./failure.ts";
+export * from "./fingerprint.ts";
+export * from "./key-object.ts";
 export { signatureFlags } from "./numbers.ts";
 export * from "./pkcs11-match.ts";
 export * from "./pkcs11-uri.ts";
@@ -20,3 +22,5 @@ export * from "./public-key.ts";
 export type { Identity, Reply } from "./replies.ts";
 export type { Request } from "./requests.ts";
 export * from "./signature.ts";
+export * from "./signing.ts";
+export { verifyCertificate, verifySignature } from "./verification.ts";

@@ -8,18 +8,18 @@ import {
   encodeCertificate,
   forever,
   identify,
-  verifyCertificate,
 } from "./certificate.ts";
+import { fingerprint } from "./fingerprint.ts";
 import {
   decodePublicKey,
   encodePublicKey,
   type FingerprintHash,
-  fingerprint,
   keyBits,
   keyTypeName,
   type PublicKey,
 } from "./public-key.ts";
 import { decodeSignature } from "./signature.ts";
+import { verifyCertificate } from "./verification.ts";
 import { Reader } from "./wire.ts";
 
 const keys = publicKeys();

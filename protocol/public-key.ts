@@ -3,8 +3,7 @@
  *
  * A key blob is what names an identity everywhere in the agent protocol.
  */
-import { createHash, createPublicKey, type KeyObject } from "node:crypto";
-import { dsaKeyObject, readDsa } from "./dsa.ts";
+import { readDsa } from "./dsa.ts";
 import { malformed } from "./failure.ts";
 import { Reader, Writer } from "./wire.ts";
 
@@ -233,46 +232,6 @@ export function keyTypeName(key: PublicKey): string {
 /** The hashes of fingerprints. OpenSSH documents the first two and takes them all. */
 export const fingerprintHashes = ["sha256", "md5", "sha1", "sha384", "sha512"] as const;
 export type FingerprintHash = (typeof fingerprintHashes)[number];
-
-/**
- * The fingerprint of a plain key's blob as OpenSSH prints it: `SHA256:` and base64 without padding
- * (likewise for the other SHA hashes), or `MD5:` and hexadecimal pairs. A certificate's fingerprint is that of its plain key.
- */
-export function fingerprint(keyBlob: Uint8Array, hash: FingerprintHash = "sha256"): string {
-  const digest = createHash(hash).update(keyBlob).digest();
-  if (hash === "md5") return `MD5:${digest.toString("hex").replace(/..(?=.)/g, "$&:")}`;
-  return `${hash.toUpperCase()}:${digest.toString("base64").replace(/=+$/, "")}`;
-}
-
-/**
- * A public key as a `KeyObject`, to verify with.
- * @throws {Failure} malformed, when the numbers make no key, as a point that is not on its curve
- */
-export function toKeyObject(key: PublicKey): KeyObject {
-  try {
-    if (key.type === "dsa") return dsaKeyObject(key);
-    return createPublicKey({ format: "jwk", key: toJwk(key) });
-  } catch {
-    throw malformed("The numbers of a public key make no key.");
-  }
-}
-
-function toJwk(key: Exclude<PublicKey, DsaPublicKey>): Record<string, string> {
-  switch (key.type) {
-    case "rsa":
-      return { kty: "RSA", n: key.n.toString("base64url"), e: key.e.toString("base64url") };
-    case "ecdsa":
-    case "sk-ecdsa": {
-      const { jwk, bytes } = curves[key.curve];
-      const x = key.point.subarray(1, 1 + bytes).toString("base64url");
-      const y = key.point.subarray(1 + bytes).toString("base64url");
-      return { kty: "EC", crv: jwk, x, y };
-    }
-    case "ed25519":
-    case "sk-ed25519":
-      return { kty: "OKP", crv: "Ed25519", x: key.publicKey.toString("base64url") };
-  }
-}
 
 function bitLength(magnitude: Buffer): number {
   return magnitude.length * 8 - Math.clz32(magnitude[0] as number) + 24;

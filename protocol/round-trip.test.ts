@@ -1,26 +1,18 @@
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import * as random from "./arbitraries.ts";
-import {
-  decodeCertificate,
-  encodeCertificate,
-  identify,
-  verifyCertificate,
-} from "./certificate.ts";
+import { decodeCertificate, encodeCertificate, identify } from "./certificate.ts";
 import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
 import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
 import { decodeQueryReply, encodeQueryReply } from "./extensions/query.ts";
-import {
-  decodeSessionBind,
-  encodeSessionBind,
-  verifySessionBind,
-} from "./extensions/session-bind.ts";
+import { decodeSessionBind, encodeSessionBind } from "./extensions/session-bind.ts";
 import { Failure } from "./failure.ts";
 import { decodePublicKey, encodePublicKey } from "./public-key.ts";
 import { decodeReply, encodeReply } from "./replies.ts";
 import { decodeRequest, encodeRequest } from "./requests.ts";
 import { decodeSignature } from "./signature.ts";
+import { verifyCertificate, verifySessionBind } from "./verification.ts";
 
 /** Decoding inverts encoding. */
 function roundTrips<Value>(

@@ -14,10 +14,9 @@ import {
   encodeSignature,
   type SignatureAlgorithm,
   signatureAlgorithm,
-  signLater,
-  signNow,
-  verifySignature,
 } from "./signature.ts";
+import { signLater, signNow } from "./signing.ts";
+import { verifySignature } from "./verification.ts";
 import { Reader, Writer } from "./wire.ts";
 
 interface Pair {

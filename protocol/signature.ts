@@ -1,15 +1,13 @@
 /**
- * Signatures: made with a `KeyObject`, encoded as signature blobs, verified.
+ * Signatures as signature blobs, and their algorithms.
  *
  * RSA: RFC 4253 section 6.6 (SHA-1) and RFC 8332 (SHA-2); ECDSA: RFC 5656 section 3.1.2;
  * Ed25519: RFC 8709; DSA: RFC 4253 section 6.6.
  */
-import { type KeyObject, sign, verify } from "node:crypto";
 import { dsaHalf } from "./dsa.ts";
 import { Failure, malformed } from "./failure.ts";
 import { signatureFlags } from "./numbers.ts";
-import { type CurveName, curves, type PublicKey, toKeyObject } from "./public-key.ts";
-import { padLeft, readPair, verifySkSignature } from "./sk-signature.ts";
+import { type CurveName, curves, type PublicKey } from "./public-key.ts";
 import { Reader, Writer } from "./wire.ts";
 
 /** The signature algorithms that keys of this project sign with. */
@@ -66,29 +64,6 @@ export function signatureAlgorithm(key: PublicKey, flags: number): SignatureAlgo
 }
 
 /**
- * Signs at once and returns the signature blob. For key types that take microseconds.
- * @param key the private key
- */
-export function signNow(key: KeyObject, algorithm: SignatureAlgorithm, data: Uint8Array): Buffer {
-  const raw = sign(hashes[algorithm], data, { key, dsaEncoding: "ieee-p1363" });
-  return encodeSignature(algorithm, raw);
-}
-
-/** Signs on another thread and resolves with the signature blob. `data` must not change meanwhile. */
-export function signLater(
-  key: KeyObject,
-  algorithm: SignatureAlgorithm,
-  data: Uint8Array,
-): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    sign(hashes[algorithm], data, { key, dsaEncoding: "ieee-p1363" }, (error, raw) => {
-      if (error) reject(error);
-      else resolve(encodeSignature(algorithm, raw));
-    });
-  });
-}
-
-/**
  * A signature blob from what the algorithm itself yields.
  * @param raw RSA: the signature, as long as the modulus; ECDSA: r and s, each as long as a
  *   coordinate (PKCS#11 and IEEE P1363 have it so); Ed25519: 64 bytes; DSA: r and s, 40 bytes
@@ -140,22 +115,24 @@ export function decodeSignature(blob: Uint8Array): Signature {
 }
 
 /**
- * Whether `blob` is a signature by `key` over `data`. A blob that is no signature, an algorithm that
- * is not the key's and a wrong signature are all just false.
+ * r and s of an ECDSA signature (RFC 5656, section 3.1.2), each `width` bytes long.
+ * @throws {Failure} malformed
  */
-export function verifySignature(key: PublicKey, blob: Uint8Array, data: Uint8Array): boolean {
-  try {
-    if (key.type === "sk-ecdsa" || key.type === "sk-ed25519") {
-      return verifySkSignature(key, blob, data);
-    }
-    const { algorithm, raw } = decodeSignature(blob);
-    if (!belongs(key, algorithm)) return false;
-    const padded = key.type === "rsa" ? padLeft(raw, key.n.length) : raw;
-    const verifier = { key: toKeyObject(key), dsaEncoding: "ieee-p1363" } as const;
-    return verify(hashes[algorithm], data, verifier, padded);
-  } catch {
-    return false;
-  }
+export function readPair(bytes: Uint8Array, width: number): Buffer {
+  const reader = new Reader(bytes);
+  const r = reader.mpint();
+  const s = reader.mpint();
+  reader.end();
+  return Buffer.concat([padLeft(r, width), padLeft(s, width)]);
+}
+
+/** A magnitude with zeros in front, `width` bytes long. @throws {Failure} malformed */
+export function padLeft(bytes: Buffer, width: number): Buffer {
+  if (bytes.length === width) return bytes;
+  if (bytes.length > width) throw malformed("A signature is longer than its key.");
+  const padded = Buffer.alloc(width);
+  padded.set(bytes, width - bytes.length);
+  return padded;
 }
 
 function isSignatureAlgorithm(name: string): name is SignatureAlgorithm {
@@ -164,20 +141,4 @@ function isSignatureAlgorithm(name: string): name is SignatureAlgorithm {
 
 function curveWidth(algorithm: `ecdsa-sha2-${CurveName}`): number {
   return curves[algorithm.slice("ecdsa-sha2-".length) as CurveName].bytes;
-}
-
-function belongs(key: PublicKey, algorithm: SignatureAlgorithm): boolean {
-  switch (key.type) {
-    case "rsa":
-      return algorithm === "ssh-rsa" || algorithm.startsWith("rsa-sha2-");
-    case "ecdsa":
-      return algorithm === `ecdsa-sha2-${key.curve}`;
-    case "ed25519":
-      return algorithm === "ssh-ed25519";
-    case "dsa":
-      return algorithm === "ssh-dss";
-    case "sk-ecdsa":
-    case "sk-ed25519":
-      return false;
-  }
 }

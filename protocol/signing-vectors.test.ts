@@ -5,10 +5,10 @@ import {
   decodeSessionBind,
   encodeSessionBind,
   type SessionBind,
-  verifySessionBind,
 } from "./extensions/session-bind.ts";
 import { recorded, recordedReply } from "./recorded.ts";
-import { decodeSignature, signatureAlgorithm, verifySignature } from "./signature.ts";
+import { decodeSignature, signatureAlgorithm } from "./signature.ts";
+import { verifySessionBind, verifySignature } from "./verification.ts";
 import { Reader } from "./wire.ts";
 
 const signed = recorded("sign");

@@ -2,7 +2,7 @@ import test from "ava";
 import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
 import type { AddCertificate } from "../../protocol/extensions/add-certificate.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
-import { verifySignature } from "../../protocol/signature.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import { generateKey, makeAuthority, startAgent, TestClock } from "../test-agent.ts";
 
 const refused = { instanceOf: AgentRefusal };

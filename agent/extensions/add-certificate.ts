@@ -1,13 +1,10 @@
 /** `add-certificate@cardagent.alt`: a certificate for a private key that the agent holds. */
-import {
-  type Certificate,
-  forever,
-  identify,
-  verifyCertificate,
-} from "../../protocol/certificate.ts";
+
+import { type Certificate, forever, identify } from "../../protocol/certificate.ts";
 import { decodeAddCertificate } from "../../protocol/extensions/add-certificate.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
+import { verifyCertificate } from "../../protocol/verification.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
 import type { Keyring, KeyringIdentity } from "../keyring.ts";
 import { isPermitted } from "../policy/destinations.ts";

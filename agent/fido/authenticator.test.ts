@@ -2,6 +2,7 @@
  * Keys on FIDO authenticators, signing through OpenSSH's ssh-sk-helper with the software
  * authenticator of OpenSSH's own tests; a stand-in for the helper does what that one cannot.
  */
+
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +13,7 @@ import type { AgentClient } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { type PrivateKey, readPrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
-import { verifySignature } from "../../protocol/signature.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import { Reader, Writer } from "../../protocol/wire.ts";
 import { makeAuthority, startAgent, type TestAgentOptions } from "../test-agent.ts";
 import { skHelper } from "./helper.ts";

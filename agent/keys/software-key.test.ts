@@ -1,7 +1,8 @@
 import test from "ava";
 import { Failure } from "../../protocol/failure.ts";
 import type { PrivateKey, SecretFields } from "../../protocol/private-key.ts";
-import { signatureAlgorithm, verifySignature } from "../../protocol/signature.ts";
+import { signatureAlgorithm } from "../../protocol/signature.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import { generateKey, keyTypes } from "../test-agent.ts";
 import { softwareSigner } from "./software-key.ts";
 

@@ -2,6 +2,7 @@
  * Private keys that the agent holds itself: their numbers become a `KeyObject` at once, and every
  * buffer that carried them on the way is overwritten.
  */
+
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";
 import { dsaPrivateDer } from "../../protocol/dsa.ts";
@@ -14,13 +15,9 @@ import {
   type PublicKey,
   type RsaPublicKey,
 } from "../../protocol/public-key.ts";
-import {
-  type SignatureAlgorithm,
-  signatureAlgorithm,
-  signLater,
-  signNow,
-  verifySignature,
-} from "../../protocol/signature.ts";
+import { type SignatureAlgorithm, signatureAlgorithm } from "../../protocol/signature.ts";
+import { signLater, signNow } from "../../protocol/signing.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import { minusOne, modulo } from "./modulo.ts";
 
 /** What signs for an identity: a key in memory, or one on a card. */

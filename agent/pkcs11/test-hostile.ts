@@ -1,4 +1,5 @@
 /** What the tests with the hostile module share. */
+
 import { readFileSync } from "node:fs";
 import type { ExecutionContext } from "ava";
 import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
@@ -6,7 +7,7 @@ import { listProcesses, signal } from "../../fixtures/processes.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { Failure, type FailureCode } from "../../protocol/failure.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
-import { verifySignature } from "../../protocol/signature.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import type { CardHolder, Provider } from "./provider.ts";
 import { makeRegistry, nobody, pinOf, stateOf, type TestOptions } from "./test-registry.ts";
 

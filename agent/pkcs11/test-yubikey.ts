@@ -1,4 +1,5 @@
 /** What the tests with YubiKeys share: a card in a reader of its own, and the library that uses it. */
+
 import type { ExecutionContext } from "ava";
 import { openscLibrary, ykcs11Library } from "../../fixtures/programs.ts";
 import {
@@ -11,7 +12,8 @@ import {
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { Failure, type FailureCode } from "../../protocol/failure.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
-import { signatureAlgorithm, verifySignature } from "../../protocol/signature.ts";
+import { signatureAlgorithm } from "../../protocol/signature.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import type { CardHolder, CardKey, Provider } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 import { makeRegistry, nobody, pinOf, type TestOptions } from "./test-registry.ts";

@@ -1,9 +1,11 @@
 /** Requests 17 and 25: a private key, alone or with its certificate (RFC 9987, section 3.2). */
-import { identify, verifyCertificate } from "../../protocol/certificate.ts";
+
+import { identify } from "../../protocol/certificate.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";
 import { identityBlob, type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
+import { verifyCertificate } from "../../protocol/verification.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
 import { Authenticator } from "../fido/authenticator.ts";
 import type { KeyringIdentity } from "../keyring.ts";

@@ -1,6 +1,6 @@
 import test from "ava";
 import { encodePublicKey } from "../../protocol/public-key.ts";
-import { verifySignature } from "../../protocol/signature.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import { generateKey, keyTypes, makeAuthority, startAgent } from "../test-agent.ts";
 
 const data = Buffer.from("data");

@@ -1,7 +1,8 @@
 /** Request 13: a signature (RFC 9987, section 3.6). */
+
 import { identify } from "../../protocol/certificate.ts";
 import { Failure } from "../../protocol/failure.ts";
-import { fingerprint } from "../../protocol/public-key.ts";
+import { fingerprint } from "../../protocol/fingerprint.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";

@@ -4,7 +4,7 @@ import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { decodePublicKey, type PublicKey } from "../../protocol/public-key.ts";
-import { verifySignature } from "../../protocol/signature.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import {
   generateKey,
   makeAuthority,

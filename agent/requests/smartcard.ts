@@ -1,8 +1,10 @@
 /** Requests 20, 26 and 21: the keys of a PKCS#11 provider come and go (RFC 9987, section 3.2.6). */
-import { type Identified, identify, verifyCertificate } from "../../protocol/certificate.ts";
+
+import { type Identified, identify } from "../../protocol/certificate.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
+import { verifyCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { type KeyringIdentity, type Limits, nameOf } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";

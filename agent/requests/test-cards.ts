@@ -1,4 +1,5 @@
 /** For tests: an agent, and libraries that show the same keys. */
+
 import type { ExecutionContext } from "ava";
 import {
   type HostileModule,
@@ -8,7 +9,7 @@ import {
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
-import { verifySignature } from "../../protocol/signature.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import { startAgent, type TestAgentOptions } from "../test-agent.ts";
 
 /** What ava is to expect of a request that is refused. */

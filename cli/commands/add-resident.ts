@@ -1,6 +1,7 @@
 /** `ssh-add -K`: adds the keys that a FIDO authenticator keeps itself. */
+import { fingerprint } from "../../protocol/fingerprint.ts";
 import { wipePrivateKey } from "../../protocol/private-key.ts";
-import { encodePublicKey, fingerprint, keyTypeName } from "../../protocol/public-key.ts";
+import { encodePublicKey, keyTypeName } from "../../protocol/public-key.ts";
 import { explain, explainRefusal } from "../agent.ts";
 import { constraintsFor } from "../constraints.ts";
 import type { Context } from "../context.ts";

@@ -1,8 +1,9 @@
 /** `ssh-add -T`: whether the agent can sign with keys, found out by signing. */
+
 import { randomBytes } from "node:crypto";
 import { identify } from "../../protocol/certificate.ts";
 import { signatureFlags } from "../../protocol/numbers.ts";
-import { verifySignature } from "../../protocol/signature.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import { explainRefusal, refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
 import { fatal } from "../exit.ts";

@@ -2,8 +2,6 @@
  * `session-bind@openssh.com`: an ssh client tells the agent which session a connection is for
  * (OpenSSH's PROTOCOL.agent, section 1).
  */
-import { identify } from "../certificate.ts";
-import { verifySignature } from "../signature.ts";
 import { Reader, Writer } from "../wire.ts";
 
 /** A session that a connection to the agent is bound to. */
@@ -37,10 +35,4 @@ export function decodeSessionBind(body: Uint8Array): SessionBind {
   const isForwarding = reader.bool();
   reader.end();
   return { hostKey, sessionId, signature, isForwarding };
-}
-
-/** Whether the host key really signed the session identifier. @throws {Failure} malformed */
-export function verifySessionBind(bind: SessionBind): boolean {
-  const host = identify(bind.hostKey);
-  return host !== undefined && verifySignature(host.key, bind.signature, bind.sessionId);
 }

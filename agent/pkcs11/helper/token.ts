@@ -1,11 +1,9 @@
 /** A token in use: its keys, and signatures with them, whatever has become of it meanwhile. */
+
 import type { ProviderState } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import {
-  encodeSignature,
-  type SignatureAlgorithm,
-  verifySignature,
-} from "../../../protocol/signature.ts";
+import { encodeSignature, type SignatureAlgorithm } from "../../../protocol/signature.ts";
+import { verifySignature } from "../../../protocol/verification.ts";
 import type { KnownToken } from "../inventory.ts";
 import { Attempts, type Job } from "./attempt.ts";
 import { returnValue, sessionLost } from "./cryptoki.ts";

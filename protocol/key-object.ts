@@ -1,0 +1,37 @@
+/** Public keys as `node:crypto` has them. */
+import { createPublicKey, type KeyObject } from "node:crypto";
+import { dsaPublicDer } from "./dsa.ts";
+import { malformed } from "./failure.ts";
+import { curves, type DsaPublicKey, type PublicKey } from "./public-key.ts";
+
+/**
+ * A public key as a `KeyObject`, to verify with.
+ * @throws {Failure} malformed, when the numbers make no key, as a point that is not on its curve
+ */
+export function toKeyObject(key: PublicKey): KeyObject {
+  try {
+    if (key.type === "dsa") {
+      return createPublicKey({ key: dsaPublicDer(key), format: "der", type: "spki" });
+    }
+    return createPublicKey({ format: "jwk", key: toJwk(key) });
+  } catch {
+    throw malformed("The numbers of a public key make no key.");
+  }
+}
+
+function toJwk(key: Exclude<PublicKey, DsaPublicKey>): Record<string, string> {
+  switch (key.type) {
+    case "rsa":
+      return { kty: "RSA", n: key.n.toString("base64url"), e: key.e.toString("base64url") };
+    case "ecdsa":
+    case "sk-ecdsa": {
+      const { jwk, bytes } = curves[key.curve];
+      const x = key.point.subarray(1, 1 + bytes).toString("base64url");
+      const y = key.point.subarray(1 + bytes).toString("base64url");
+      return { kty: "EC", crv: jwk, x, y };
+    }
+    case "ed25519":
+    case "sk-ed25519":
+      return { kty: "OKP", crv: "Ed25519", x: key.publicKey.toString("base64url") };
+  }
+}
