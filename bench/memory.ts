@@ -3,6 +3,7 @@ import { rmSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { childrenOf } from "../fixtures/processes.ts";
 import {
   endAgent,
   forEachSide,
@@ -13,7 +14,7 @@ import {
 } from "./agents.ts";
 import { makeEd25519Key, type Token } from "./keys.ts";
 import { endProcess, type Place } from "./place.ts";
-import { childrenOf, memoryOf, type ProcessMemory } from "./proc.ts";
+import { memoryOf, type ProcessMemory } from "./proc.ts";
 
 /** One line of the table, in bytes. */
 export interface MemoryResult {

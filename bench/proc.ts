@@ -1,5 +1,5 @@
-/** What Linux tells of a process, below /proc. */
-import { readdirSync, readFileSync } from "node:fs";
+/** What Linux tells of the memory of a process, below /proc. */
+import { readFileSync } from "node:fs";
 
 /** The memory of a process, in bytes. */
 export interface ProcessMemory {
@@ -17,19 +17,6 @@ export function memoryOf(pid: number): ProcessMemory {
   const resident = readKilobytes(pid, "status", "VmRSS");
   if (resident === undefined) throw new Error(`The process ${pid} tells nothing of its memory.`);
   return { resident, share: readKilobytes(pid, "smaps_rollup", "Pss") };
-}
-
-/** The processes that a process has started and that still run. */
-export function childrenOf(parent: number): number[] {
-  return readdirSync("/proc")
-    .map(Number)
-    .filter((pid) => pid > 0 && parentOf(pid) === parent);
-}
-
-function parentOf(pid: number): number | undefined {
-  // Behind the name, which may hold anything, stand a state and the parent.
-  const [, parent] = /^.*\) \S+ (\d+) /s.exec(read(pid, "stat")) ?? [];
-  return parent === undefined ? undefined : Number(parent);
 }
 
 function readKilobytes(pid: number, file: string, field: string): number | undefined {

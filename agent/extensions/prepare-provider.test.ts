@@ -1,21 +1,21 @@
 import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { makeHostileModule } from "../../fixtures/hostile-module/index.ts";
-import { listProcesses, signal } from "../../fixtures/processes.ts";
+import { childrenOf, signal } from "../../fixtures/processes.ts";
 import { ykcs11Library } from "../../fixtures/programs.ts";
 import { keysOf, makeToken } from "../../fixtures/softhsm.ts";
 import { makeYubiKey, startCardReader } from "../../fixtures/virtual-yubikey/index.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { AgentRefusal } from "../../protocol/client.ts";
 import { extensionNames } from "../../protocol/extensions/names.ts";
-import { eventually, readProc } from "../pkcs11/test-hostile.ts";
+import { readProc } from "../pkcs11/test-hostile.ts";
 import { startAgent, type TestAgentOptions } from "../test-agent.ts";
 
 /** The processes for libraries that the agents of this file have started. */
 function helpers(): number[] {
-  return listProcesses()
-    .filter(({ parent, ended }) => parent === process.pid && !ended)
-    .map(({ pid }) => pid)
-    .filter((pid) => readProc(pid, "cmdline").includes("pkcs11-helper"));
+  return childrenOf(process.pid).filter((pid) =>
+    readProc(pid, "cmdline").includes("pkcs11-helper"),
+  );
 }
 
 const noneIsLeft = () => eventually(() => helpers().length === 0);

@@ -1,7 +1,8 @@
 import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { prepareBeside } from "./test-bystander.ts";
-import { eventually, isLoaded, refused, sign } from "./test-hostile.ts";
+import { isLoaded, refused, sign } from "./test-hostile.ts";
 import { pinOf, stateOf } from "./test-registry.ts";
 
 // These tests start hundreds of processes: one after another, so that none of them waits for long.

@@ -1,8 +1,8 @@
 import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { isRunning, signal } from "../../fixtures/processes.ts";
 import { ProviderRegistry } from "./registry.ts";
 import {
-  eventually,
   findProcess,
   isLoaded,
   killHelper,

@@ -1,8 +1,9 @@
 /** PINs that are forgotten, or kept, at an awkward moment. */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
-import { eventually, findProcess, loaded, prepare, sign } from "./test-hostile.ts";
+import { findProcess, loaded, prepare, sign } from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { pinOf } from "./test-registry.ts";
 

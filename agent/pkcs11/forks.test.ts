@@ -1,9 +1,10 @@
 import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { type HostileModule, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { isRunning, listProcesses, signal } from "../../fixtures/processes.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { prepareBeside } from "./test-bystander.ts";
-import { eventually, killHelper, readProc, refused, sign, startLoader } from "./test-hostile.ts";
+import { killHelper, readProc, refused, sign, startLoader } from "./test-hostile.ts";
 import { pinOf } from "./test-registry.ts";
 
 /** Whether every process that the library has left behind has ended. */

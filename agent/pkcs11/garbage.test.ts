@@ -1,6 +1,7 @@
 import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { prepareBeside, use } from "./test-bystander.ts";
-import { eventually, isLoaded, refused, sign } from "./test-hostile.ts";
+import { isLoaded, refused, sign } from "./test-hostile.ts";
 import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
 /** What a library is told, and what becomes of loading it and signing with it. */

@@ -1,7 +1,8 @@
 import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { prepareBeside, signsMeanwhile } from "./test-bystander.ts";
-import { eventually, isLoaded, loaded, refused, sign } from "./test-hostile.ts";
+import { isLoaded, loaded, refused, sign } from "./test-hostile.ts";
 import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
 /** Waits until the library hangs in a call. */

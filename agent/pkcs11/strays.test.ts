@@ -1,8 +1,9 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { prepareBeside, use } from "./test-bystander.ts";
-import { eventually, findProcess, isLoaded, readProc, refused, sign } from "./test-hostile.ts";
+import { findProcess, isLoaded, readProc, refused, sign } from "./test-hostile.ts";
 import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
 /** The sockets of a process, as /proc/net/tcp numbers them. */

@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import type { ExecutionContext } from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { listProcesses, signal } from "../../fixtures/processes.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
@@ -84,15 +85,6 @@ export function readProc(pid: number, name: string): string {
 export async function killHelper(provider: Provider): Promise<void> {
   signal(findProcess(provider.path) ?? 0, "SIGKILL");
   await eventually(async () => (await stateOf(provider)) !== "ready");
-}
-
-/** Waits for something to come true, for some seconds at most, and says whether it did. */
-export async function eventually(holds: () => boolean | Promise<boolean>): Promise<boolean> {
-  for (let attempt = 0; attempt < 400; attempt++) {
-    if (await holds()) return true;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  return false;
 }
 
 /** A process that loads a library, and exits at SIGTERM as the agent does: at once. @returns its number */

@@ -1,10 +1,11 @@
 import { setTimeout } from "node:timers/promises";
 import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import { eventually } from "../pkcs11/test-hostile.ts";
+
 import { makeAuthority, TestClock } from "../test-agent.ts";
 import { blobs, data, load, noPin, prepare, refused, signs } from "./test-cards.ts";
 
