@@ -11,6 +11,7 @@ import { removeStaleSockets } from "./host/stale-sockets.ts";
 import { type AgentOptions, cleansAtStart } from "./options.ts";
 import type { ProviderLimits } from "./pkcs11/provider.ts";
 import { ProviderRegistry } from "./pkcs11/registry.ts";
+import { defaultSpareTimes } from "./pkcs11/spare-helper.ts";
 import { parseAllowedProviders } from "./policy/allowed-providers.ts";
 import { askpass } from "./policy/confirm.ts";
 import { personOf } from "./policy/notice.ts";
@@ -103,6 +104,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
       keepPin: options.keepPin,
       log,
       showModuleMessages: isDebugging,
+      spareTimes: defaultSpareTimes,
     }),
     authenticators: {
       askHelper: skHelper({

@@ -29,6 +29,12 @@ export interface RunningAgent {
   readonly process: ChildProcess;
 }
 
+/** The number of an agent's process. */
+export function pidOf({ process: { pid }, side }: RunningAgent): number {
+  if (pid === undefined) throw new Error(`The ${side} agent does not run.`);
+  return pid;
+}
+
 let started = 0;
 
 /** Starts an agent that may load any provider, and connects to it. */

@@ -12,6 +12,7 @@ import { measureCardMemory, measureMemory } from "./memory.ts";
 import { type BenchOptions, parseOptions, type Subject, usage } from "./options.ts";
 import { makePlace, type Place } from "./place.ts";
 import {
+  type LoadScenario,
   measureCardLoad,
   measureFirstAnswer,
   measureList,
@@ -92,8 +93,12 @@ async function measureFileKeys(place: Place, options: BenchOptions): Promise<Sig
   });
 }
 
-/** Seconds that a PIN takes to be typed, by somebody who is quick. */
-const typingTime = 0.5;
+/** A script that has just started the agent or unloaded a card; one that has not; somebody quick. */
+const loads: readonly LoadScenario[] = [
+  { name: "ssh-add -s, PIN from a program", typing: 0, isIdle: false },
+  { name: "the same, agent long idle", typing: 0, isIdle: true },
+  { name: "PIN typed, agent long idle", typing: 0.5, isIdle: true },
+];
 
 async function measureCard(place: Place, options: BenchOptions, results: Results): Promise<void> {
   const token = makeToken(place);
@@ -102,9 +107,9 @@ async function measureCard(place: Place, options: BenchOptions, results: Results
   }
   if (options.subjects.has("card-load")) {
     note("ssh-add -s");
-    for (const typing of [0, typingTime]) {
+    for (const scenario of loads) {
       const load = (agents: Pair<RunningAgent>) =>
-        measureCardLoad(place, agents, token, options.runs, typing);
+        measureCardLoad(place, agents, token, options.runs, scenario);
       results.processes.push(await withAgents(place, load));
     }
   }

@@ -4,14 +4,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { childrenOf } from "../fixtures/processes.ts";
-import {
-  endAgent,
-  forEachSide,
-  type Pair,
-  type RunningAgent,
-  type Side,
-  startAgent,
-} from "./agents.ts";
+import { endAgent, forEachSide, type Pair, pidOf, type Side, startAgent } from "./agents.ts";
 import { makeEd25519Key, type Token } from "./keys.ts";
 import { endProcess, type Place } from "./place.ts";
 import { memoryOf, type ProcessMemory } from "./proc.ts";
@@ -102,11 +95,6 @@ function answers(path: string): Promise<boolean> {
     socket.once("error", () => resolve(false));
     socket.once("connect", () => socket.destroy());
   });
-}
-
-function pidOf({ process: { pid }, side }: RunningAgent): number {
-  if (pid === undefined) throw new Error(`The ${side} agent does not run.`);
-  return pid;
 }
 
 function pairOf(figure: (side: Side) => number): Pair<number> {

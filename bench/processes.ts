@@ -4,9 +4,11 @@ import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
+import { childrenOf } from "../fixtures/processes.ts";
 import { frame } from "../protocol/framing.ts";
 import { encodeRequest } from "../protocol/requests.ts";
-import { type Pair, programs, type RunningAgent, type Side } from "./agents.ts";
+import { type Pair, pidOf, programs, type RunningAgent, type Side } from "./agents.ts";
 import type { Token } from "./keys.ts";
 import type { Place } from "./place.ts";
 import { median } from "./statistics.ts";
@@ -38,30 +40,48 @@ export function measureList(
   return measure("ssh-add -l", place, runs, list);
 }
 
+/** How `ssh-add -s` comes by the PIN, and what the agent did before. */
+export interface LoadScenario {
+  readonly name: string;
+  /** Seconds that somebody takes to type the PIN, which are taken off again. */
+  readonly typing: number;
+  /** Whether the agent has been idle for so long that it keeps no process ready for a library. */
+  readonly isIdle: boolean;
+}
+
+/** Milliseconds in which the agent makes a process ready, and sees one end. */
+const settling = 60;
+
 /**
  * `ssh-add -s`, each with the agent of its own side, which has not loaded the token. It should take
  * as long as the system's and two starts of Node.js: that of `ssh-add`, and that of the process
  * which loads the library.
- * @param typing seconds that somebody takes to type the PIN, which are taken off again
  */
 export async function measureCardLoad(
   place: Place,
   agents: Pair<RunningAgent>,
   { library, pin }: Token,
   runs: number,
-  typing: number,
+  { name, typing, isIdle }: LoadScenario,
 ): Promise<ProcessResult> {
   const askpass = join(place.folder, `askpass-${typing}`);
   writeFileSync(askpass, `#!/bin/sh\nsleep ${typing}\necho ${pin}\n`, { mode: 0o700 });
   const asking = { ...place.env, SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
-  const name = typing === 0 ? "ssh-add -s, PIN from a program" : "ssh-add -s, PIN typed";
   const result = await measure(name, place, runs, async (side) => {
+    await sleep(settling);
+    if (isIdle && side === "cardagent") await endSpare(agents[side]);
     const env = { ...asking, SSH_AUTH_SOCK: agents[side].socket };
     const { elapsed } = run(programs[side].add, ["-s", library], env);
     run(programs[side].add, ["-e", library], env);
     return elapsed - typing * 1000;
   });
   return { ...result, budget: result.figures.system + 2 * result.bareNode };
+}
+
+/** Ends the process that an agent keeps ready, as the agent itself does when it is idle. */
+async function endSpare(agent: RunningAgent): Promise<void> {
+  for (const pid of childrenOf(pidOf(agent))) process.kill(pid, "SIGKILL");
+  await sleep(settling);
 }
 
 /** `ssh-agent`, until it has printed what a shell evaluates. */

@@ -1,13 +1,7 @@
-/** Key blobs as lines and fields for people. */
+/** Key blobs as fields for people. */
 
 import { type Certificate, identify } from "../protocol/certificate.ts";
-import { fingerprint } from "../protocol/fingerprint.ts";
-import {
-  blobAlgorithm,
-  type FingerprintHash,
-  keyBits,
-  keyTypeName,
-} from "../protocol/public-key.ts";
+import { blobAlgorithm, keyBits, keyTypeName } from "../protocol/public-key.ts";
 
 /** What is to be said of a key blob. */
 export interface Description {
@@ -36,13 +30,4 @@ export function describe(blob: Buffer): Description | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** A line of `ssh-add -l`. */
-export function summary(
-  { bits, keyBlob, type }: Description,
-  comment: string,
-  hash: FingerprintHash,
-): string {
-  return `${bits} ${fingerprint(keyBlob, hash)} ${comment} (${type})`;
 }

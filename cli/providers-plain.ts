@@ -2,7 +2,8 @@
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
-import { describe, summary } from "./identities.ts";
+import { describe } from "./identities.ts";
+import { summary } from "./summary.ts";
 import { validity } from "./validity.ts";
 
 /** What is to be shown. */

@@ -216,7 +216,7 @@ test("unloading ends a signature that hangs", async (t) => {
 test("a missing helper program is a failure, and nothing worse", async (t) => {
   const { module } = await prepare(t, []);
   const registry = new ProviderRegistry({
-    allowed: { allows: () => true },
+    allowed: { allows: () => true, allowsAny: true },
     helper: { file: "/nowhere/helper", args: [] },
   });
   t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "internal");

@@ -1,10 +1,10 @@
 /** The process in which a library is loaded, and the one that takes over when that has ended. */
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
 import { asFailure, Failure } from "../../protocol/failure.ts";
-import { expected, Helper, type Question } from "./helper.ts";
+import { expected, type Helper, type Question } from "./helper.ts";
 import type { Inventory } from "./inventory.ts";
 import type { HelperReply } from "./messages.ts";
-import type { HelperCommand, ProviderLimits } from "./provider.ts";
+import type { ProviderLimits } from "./provider.ts";
 
 /** What is needed to load a library. */
 export interface LoadOptions {
@@ -18,10 +18,10 @@ export interface LoadOptions {
   readonly selection: string;
   /** Seconds that a PIN is kept for reconnecting; 0 for not at all. */
   readonly keepPin: number;
-  readonly helper: HelperCommand;
+  /** Starts a process that has loaded no library yet. */
+  readonly startHelper: () => Helper;
   readonly limits: ProviderLimits;
   readonly log: (line: string) => void;
-  readonly showModuleMessages: boolean;
 }
 
 /**
@@ -166,8 +166,8 @@ export class LibraryProcess {
 
 /** @param prepared a process that has loaded no library yet */
 function start(options: LoadOptions, prepared?: Helper): Helper {
-  const { helper: command, library, showModuleMessages, log } = options;
-  const helper = prepared?.running === true ? prepared : new Helper(command, showModuleMessages);
+  const { library, log } = options;
+  const helper = prepared?.running === true ? prepared : options.startHelper();
   helper.serve(library);
   log(`loading ${library} in process ${helper.pid}`);
   void helper.ended.then(() => log(`process ${helper.pid} of ${library} has ended`));

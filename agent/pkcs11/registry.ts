@@ -14,6 +14,7 @@ import {
   type ProviderLimits,
 } from "./provider.ts";
 import { canonicalPath, resolveRequest, type Wanted } from "./provider-request.ts";
+import { SpareHelper, type SpareTimes } from "./spare-helper.ts";
 
 /** What a registry is made with. */
 export interface RegistryOptions {
@@ -29,6 +30,8 @@ export interface RegistryOptions {
   readonly log?: (line: string) => void;
   /** Lets the libraries' own messages through to the agent's standard error. */
   readonly showModuleMessages?: boolean;
+  /** When a child process is started ahead of time; never without. */
+  readonly spareTimes?: SpareTimes;
 }
 
 /** A provider that a request names, or the keys of it that it names. */
@@ -43,6 +46,7 @@ export class ProviderRegistry {
   readonly #options: RegistryOptions;
   readonly #limits: ProviderLimits;
   readonly #log: (line: string) => void;
+  readonly #spare: SpareHelper;
   readonly #providers = new Map<string, Provider>();
   /** How often everything was unloaded. */
   #clearances = 0;
@@ -53,6 +57,10 @@ export class ProviderRegistry {
     this.#options = options;
     this.#limits = { ...defaultLimits, ...options.limits };
     this.#log = options.log ?? (() => {});
+    const { helper, showModuleMessages = false, allowed } = options;
+    const spareTimes = allowed.allowsAny ? options.spareTimes : undefined;
+    this.#spare = new SpareHelper(() => new Helper(helper, showModuleMessages), spareTimes);
+    this.#spare.keep();
   }
 
   /**
@@ -62,8 +70,7 @@ export class ProviderRegistry {
    */
   async prepare(requested: string): Promise<PreparedProvider> {
     const { library } = await this.#resolve(requested);
-    const { helper: command, showModuleMessages = false } = this.#options;
-    const helper = new Helper(command, showModuleMessages);
+    const helper = this.#startHelper();
     helper.serve(library);
     helper.ask({ type: "open", path: library }, this.#limits.load, "kill").catch(() => {});
     return { library, helper };
@@ -183,10 +190,20 @@ export class ProviderRegistry {
 
   #load(wanted: Wanted, pin: Buffer, prepared: Helper | undefined): Promise<Provider> {
     const { name, library, selection, requested } = wanted;
-    const { helper, keepPin = 0, showModuleMessages = false } = this.#options;
-    const process = { helper, limits: this.#limits, log: this.#log, showModuleMessages };
+    const { keepPin = 0 } = this.#options;
+    const startHelper = () => this.#startHelper();
+    const process = { startHelper, limits: this.#limits, log: this.#log };
     const options = { path: name, requested, library, selection, keepPin, ...process };
     return loadProvider(options, pin, prepared);
+  }
+
+  /** A process for a library. Once none is loaded any more, another is made ready for the next. */
+  #startHelper(): Helper {
+    const helper = this.#spare.take();
+    void helper.ended.then(() => {
+      if (this.#providers.size === 0) this.#spare.keep();
+    });
+    return helper;
   }
 }
 

@@ -15,6 +15,8 @@ export const defaultAllowedProviders = "/usr/lib*/*,/usr/local/lib*/*";
 export interface AllowedProviders {
   /** Whether the library with this canonical path may be loaded. */
   allows(path: string): boolean;
+  /** Whether there is any that may be. */
+  readonly allowsAny: boolean;
 }
 
 /**
@@ -34,6 +36,7 @@ export function parseAllowedProviders(list: string): AllowedProviders {
       if (forbidden.some((pattern) => matchesPattern(bytes, pattern))) return false;
       return allowed.some((pattern) => matchesPattern(bytes, pattern));
     },
+    allowsAny: allowed.length > 0,
   };
 }
 

@@ -2,14 +2,16 @@
 import type { Identity } from "../../protocol/replies.ts";
 import { refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
-import { describe, summary } from "../identities.ts";
+import { type Description, describe } from "../identities.ts";
+import type { Options } from "../options.ts";
 
 /** Lists the identities. Exit status 1 when there are none. */
 export async function list(context: Context): Promise<number> {
   const { client, console, options } = context;
   let identities: readonly Identity[];
+  let show: Show;
   try {
-    identities = await client.identities();
+    [identities, show] = await Promise.all([client.identities(), showAs(options)]);
   } catch (error) {
     console.note(`error fetching identities: ${refusalText(error)}`);
     return 1;
@@ -21,14 +23,22 @@ export async function list(context: Context): Promise<number> {
     return status;
   }
   if (identities.length === 0) console.print("The agent has no identities.");
-  for (const { keyBlob, comment } of identities) {
-    const described = describe(keyBlob);
-    if (described === undefined) continue;
-    const line =
-      options.action === "list"
-        ? summary(described, comment, options.hash)
-        : `${described.algorithm} ${keyBlob.toString("base64")} ${comment}`;
-    console.print(line);
+  for (const identity of identities) {
+    const described = describe(identity.keyBlob);
+    if (described !== undefined) console.print(show(described, identity));
   }
   return status;
+}
+
+/** The line for an identity. */
+type Show = (described: Description, identity: Identity) => string;
+
+/** How identities are shown. What makes fingerprints is loaded while the agent answers. */
+async function showAs({ action, hash }: Options): Promise<Show> {
+  if (action !== "list") {
+    return ({ algorithm }, { keyBlob, comment }) =>
+      `${algorithm} ${keyBlob.toString("base64")} ${comment}`;
+  }
+  const { summary } = await import("../summary.ts");
+  return (described, { comment }) => summary(described, comment, hash);
 }

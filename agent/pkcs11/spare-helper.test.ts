@@ -1,0 +1,98 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import test, { type ExecutionContext } from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
+import { isRunning, signal } from "../../fixtures/processes.ts";
+import { parseAllowedProviders } from "../policy/allowed-providers.ts";
+import { Helper } from "./helper.ts";
+import { ProviderRegistry } from "./registry.ts";
+import { SpareHelper, type SpareTimes } from "./spare-helper.ts";
+import { helperFromSources } from "./test-registry.ts";
+
+const atOnce: SpareTimes = { delay: 0, life: 60_000 };
+
+/** Processes ahead of time, and a list of all that were started. */
+function makeSpare(t: ExecutionContext, times: SpareTimes | undefined) {
+  const started: Helper[] = [];
+  const start = () => {
+    const helper = new Helper(helperFromSources(), false);
+    started.push(helper);
+    return helper;
+  };
+  t.teardown(() => Promise.all(started.map((helper) => helper.abort())));
+  return { spare: new SpareHelper(start, times), started };
+}
+
+/** It was started, and says so by an answer. */
+async function answers(helper: Helper | undefined): Promise<boolean> {
+  const reply = await helper?.ask({ type: "state" }, 20_000, "leave");
+  return reply?.type === "state";
+}
+
+test("the process that is ready is given away once", async (t) => {
+  const { spare, started } = makeSpare(t, atOnce);
+  spare.keep();
+  spare.keep();
+  await eventually(() => started.length > 0);
+  t.true(await answers(started[0]));
+  t.true(spare.take() === started[0]);
+  t.is(started.length, 1);
+  t.true(spare.take() === started[1]);
+  t.is(started.length, 2);
+  t.true(await answers(started[1]));
+});
+
+test("it ends when nobody needs it", async (t) => {
+  const { spare, started } = makeSpare(t, { delay: 0, life: 20 });
+  spare.keep();
+  await eventually(() => started.length > 0);
+  await started[0]?.ended;
+  t.false(isRunning(started[0]?.pid ?? 0));
+  t.true(spare.take() === started[1]);
+  t.true(await answers(started[1]));
+});
+
+test("one that was killed is not given away", async (t) => {
+  const { spare, started } = makeSpare(t, atOnce);
+  spare.keep();
+  await eventually(() => started.length > 0);
+  signal(started[0]?.pid ?? 0, "SIGKILL");
+  await started[0]?.ended;
+  t.is(started.length, 1);
+  t.true(await answers(spare.take()));
+  t.is(started.length, 2);
+});
+
+test("a process that is wanted before its time is the only one", async (t) => {
+  const { spare, started } = makeSpare(t, { delay: 50, life: 60_000 });
+  spare.keep();
+  t.true(spare.take() === started[0]);
+  await sleep(100);
+  t.is(started.length, 1);
+});
+
+test("without times, no process is started ahead of time", async (t) => {
+  const { spare, started } = makeSpare(t, undefined);
+  spare.keep();
+  await sleep(20);
+  t.is(started.length, 0);
+});
+
+test("where no library may be loaded, no process waits for one", async (t) => {
+  const starts: string[] = [];
+  const { file, args } = helperFromSources();
+  for (const patterns of ["", "!/usr/lib/*", "/usr/lib/*"]) {
+    const command = {
+      get file() {
+        starts.push(patterns);
+        return file;
+      },
+      args,
+    };
+    const allowed = parseAllowedProviders(patterns);
+    const spareTimes = { delay: 0, life: 100 };
+    new ProviderRegistry({ allowed, helper: command, spareTimes });
+  }
+  await eventually(() => starts.length > 0);
+  await sleep(20);
+  t.deepEqual(starts, ["/usr/lib/*"]);
+});
