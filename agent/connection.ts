@@ -11,7 +11,6 @@ import { encodeReply, type Reply } from "../protocol/replies.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
 import { dispatch } from "./dispatch.ts";
 import type { PeerCredentials } from "./host/libc.ts";
-import { abandon } from "./pkcs11/prepared-provider.ts";
 import { SessionBindings } from "./policy/session.ts";
 
 /** Requests that wait on one connection before its client is made to wait. */
@@ -73,7 +72,7 @@ class Connection {
   /** Nothing comes or goes any more. */
   close(): void {
     this.#state.isClosed = true;
-    abandon(this.#state.prepared);
+    this.#agent.providers.abandon(this.#state.prepared);
   }
 
   /** The client has taken what was sent to it. */

@@ -154,6 +154,39 @@ export class Keyring {
     );
   }
 
+  /** The identities of a provider, also those that wait behind another one's. */
+  ofProvider(path: string): KeyringIdentity[] {
+    return [...this.#all()].filter(({ provider }) => provider === path);
+  }
+
+  /**
+   * Puts identities in the place of those that a provider has, without telling `onRemoved`. Where
+   * several providers have the same one, each keeps its place among them: whose limits hold is not
+   * changed by loading a provider again.
+   */
+  exchangeProvider(path: string, identities: readonly KeyringIdentity[]): void {
+    const isOwn = ({ provider }: KeyringIdentity) => provider === path;
+    const gone = new Set([...this.#identities.keys()].filter((name) => this.#at(name).some(isOwn)));
+    for (const identity of identities) {
+      const name = nameOf(identity.blob);
+      gone.delete(name);
+      const known = this.#at(name);
+      const all = known.some(isOwn)
+        ? known.map((one) => (isOwn(one) ? identity : one))
+        : [...known, identity];
+      // Those that are listed are listed anew, in their order.
+      if (all[0] === identity) this.#identities.delete(name);
+      this.#put(name, all);
+    }
+    for (const name of gone) {
+      this.#put(
+        name,
+        this.#at(name).filter((one) => !isOwn(one)),
+      );
+    }
+    this.#schedule();
+  }
+
   /** Removes all identities, without telling `onRemoved`. */
   clear(): void {
     this.#identities.clear();
@@ -164,10 +197,8 @@ export class Keyring {
   /** The blobs that a provider serves, in order, also those that are listed for another one. */
   blobsOfProvider(path: string): Buffer[] {
     const blobs: Buffer[] = [];
-    for (const [name, identity] of this.#identities) {
-      const others = this.#others.get(name) ?? [];
-      if ([identity, ...others].some(({ provider }) => provider === path))
-        blobs.push(identity.blob);
+    for (const [name, { blob }] of this.#identities) {
+      if (this.#at(name).some(({ provider }) => provider === path)) blobs.push(blob);
     }
     return blobs;
   }
@@ -175,16 +206,30 @@ export class Keyring {
   /** Removes what a condition holds for; another provider's identity takes the place. */
   #removeWhere(isGone: (identity: KeyringIdentity) => boolean): KeyringIdentity[] {
     const removed: KeyringIdentity[] = [];
-    for (const [name, identity] of this.#identities) {
-      const all = [identity, ...(this.#others.get(name) ?? [])];
-      const [next, ...others] = all.filter((one) => !isGone(one));
-      removed.push(...all.filter(isGone));
-      if (next === undefined) this.#identities.delete(name);
-      else if (next !== identity) this.#identities.set(name, next);
-      if (others.length > 0) this.#others.set(name, others);
-      else this.#others.delete(name);
+    for (const name of [...this.#identities.keys()]) {
+      const all = this.#at(name);
+      const gone = all.filter(isGone);
+      if (gone.length === 0) continue;
+      removed.push(...gone);
+      this.#put(
+        name,
+        all.filter((one) => !isGone(one)),
+      );
     }
     return removed;
+  }
+
+  /** What there is under a name: the identity that is listed, and those behind it. */
+  #at(name: string): readonly KeyringIdentity[] {
+    const listed = this.#identities.get(name);
+    return listed === undefined ? [] : [listed, ...(this.#others.get(name) ?? [])];
+  }
+
+  #put(name: string, [listed, ...others]: readonly KeyringIdentity[]): void {
+    if (listed === undefined) this.#identities.delete(name);
+    else this.#identities.set(name, listed);
+    if (others.length > 0) this.#others.set(name, others);
+    else this.#others.delete(name);
   }
 
   /** Sets the one timer for the identity that ends first. */

@@ -205,6 +205,20 @@ test("with an agent of OpenSSH before 9.6, a card is loaded without its certific
   t.is(listed.status, 1);
 });
 
+test("-D removes what a library and a URI of it have loaded", async (t) => {
+  const card = await prepare(t, sshAgent);
+  const { workspace, library } = card;
+  for (const provider of [library, `pkcs11:id=%01?module-path=${library}`]) {
+    t.is((await runOurs(workspace, ["-qs", provider], pin(card))).status, 0);
+  }
+  const removed = await runOurs(workspace, ["-D"]);
+  t.regex(
+    removed.stderr,
+    /^Card removed: pkcs11:\S+\nCard removed: \/\S+\nAll identities removed\.\n$/,
+  );
+  t.is(removed.status, 0);
+});
+
 test("with an agent of OpenSSH 9.2, a card that -D left behind is told of", async (t) => {
   const card = await prepare(t, systemSshAgent());
   const { workspace, library } = card;

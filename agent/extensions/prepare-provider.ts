@@ -2,7 +2,6 @@
 import type { Reply } from "../../protocol/replies.ts";
 import { Reader } from "../../protocol/wire.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
-import { abandon } from "../pkcs11/prepared-provider.ts";
 import { refuseRemote } from "../requests/smartcard.ts";
 
 /**
@@ -20,7 +19,7 @@ export async function prepareProvider(
   refuseRemote(agent, connection);
   if (connection.prepared?.helper.running !== true) {
     connection.prepared = await agent.providers.prepare(requested);
-    if (connection.isClosed) abandon(connection.prepared);
+    if (connection.isClosed) agent.providers.abandon(connection.prepared);
   }
   return { type: "success" };
 }

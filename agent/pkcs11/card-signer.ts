@@ -45,22 +45,39 @@ export class CardSigner {
   async sign(algorithm: SignatureAlgorithm, data: Buffer, holder: CardHolder): Promise<Buffer> {
     const [first, ...others] = this.#serving();
     if (first === undefined) throw new Failure("not-loaded", `${this.#path} is not loaded.`);
-    if (others.length === 0) return first.sign(this.#keyBlob, algorithm, data, holder);
+    if (others.length === 0) return this.#signBy(first, algorithm, data, holder);
     let refusal: Failure | undefined;
     let asking: Provider | undefined;
     const patient = { ...holder, askPin: undefined };
     for (const provider of [first, ...others]) {
       try {
-        return await provider.sign(this.#keyBlob, algorithm, data, patient);
+        return await this.#signBy(provider, algorithm, data, patient);
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
-        if (pinMissing.has(error.code)) asking ??= provider;
+        if (pinMissing.has(error.code) && provider.takesPin(this.#keyBlob)) asking ??= provider;
         else if (!passedOn.has(error.code)) throw error;
         refusal ??= error;
       }
     }
-    if (asking !== undefined) return asking.sign(this.#keyBlob, algorithm, data, holder);
+    if (asking !== undefined) return this.#signBy(asking, algorithm, data, holder);
     throw refusal ?? new Failure("not-loaded", `${this.#path} is not loaded.`);
+  }
+
+  /** Signs by a provider, or by the one that takes its place meanwhile. */
+  async #signBy(
+    provider: Provider,
+    algorithm: SignatureAlgorithm,
+    data: Buffer,
+    holder: CardHolder,
+  ): Promise<Buffer> {
+    try {
+      return await provider.sign(this.#keyBlob, algorithm, data, holder);
+    } catch (error) {
+      const next = this.#providers.get(provider.path);
+      const isExchanged = error instanceof Failure && error.code === "not-loaded";
+      if (!isExchanged || next === provider || !next?.has(this.#keyBlob)) throw error;
+      return next.sign(this.#keyBlob, algorithm, data, holder);
+    }
   }
 
   /** The providers that have the key, the own one first. */

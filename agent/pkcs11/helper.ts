@@ -22,6 +22,8 @@ import type { HelperCommand } from "./provider.ts";
 /** A request that waits for its reply. */
 interface Pending {
   readonly type: HelperRequest["type"];
+  /** The token that it is for, if it is for one. */
+  readonly token: number | undefined;
   readonly resolve: (reply: HelperReply) => void;
   readonly reject: (failure: Failure) => void;
   readonly timer: NodeJS.Timeout;
@@ -51,7 +53,7 @@ export class Helper {
   /** Resolves when the process has ended. */
   readonly ended: Promise<void>;
   readonly #child: ChildProcess;
-  readonly #socket: Duplex;
+  readonly #socket: Duplex | undefined;
   #path = "";
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
@@ -80,11 +82,15 @@ export class Helper {
         resolve();
       });
       this.#child.once("error", () => {
-        this.#fail(new Failure("internal", "The agent could not start a process for the library."));
+        const sentence = "The agent could not start a process for the library.";
+        const hint =
+          "See whether it may have no more processes or open files: ulimit -u, ulimit -n.";
+        this.#fail(new Failure("internal", sentence, hint));
         resolve();
       });
     });
-    this.#socket = this.#child.stdio[agentDescriptor] as Duplex;
+    // Without descriptors there is none, and the child's error tells of it.
+    this.#socket = this.#child.stdio?.[agentDescriptor] as Duplex | undefined;
     this.#listen();
   }
 
@@ -107,16 +113,18 @@ export class Helper {
    * Asks the process.
    * @param limit milliseconds that it may take
    * @param late whether it is killed when it takes longer
+   * @param token that it is for. A token may do one thing after another, so the time counts anew
+   *   when something that was asked of it before is done.
    * @throws {Failure} the library's own, module-crashed, module-timeout
    */
-  ask(question: Question, limit: number, late: WhenLate): Promise<HelperReply> {
+  ask(question: Question, limit: number, late: WhenLate, token?: number): Promise<HelperReply> {
     const gone = this.#end ?? this.#verdict;
     if (gone !== undefined) return Promise.reject(gone);
     this.#lastId = (this.#lastId + 1) >>> 0;
     const id = this.#lastId;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#late(id, limit, late), limit);
-      this.#pending.set(id, { type: question.type, resolve, reject, timer });
+      this.#pending.set(id, { type: question.type, token, resolve, reject, timer });
       this.#send({ ...question, id });
     });
   }
@@ -143,7 +151,7 @@ export class Helper {
       await this.ended;
       clearTimeout(timer);
     }
-    this.#socket.destroy();
+    this.#socket?.destroy();
   }
 
   /** Ends the process at once. Requests that still wait then fail with not-loaded. */
@@ -167,17 +175,16 @@ export class Helper {
   #send(request: HelperRequest): void {
     const message = encodeRequest(request);
     const framed = frame(message);
-    if (secretOf(request) === undefined) {
-      this.#socket.write(framed);
-      return;
-    }
-    message.fill(0);
-    this.#socket.write(framed, () => framed.fill(0));
+    const hasSecret = secretOf(request) !== undefined;
+    if (hasSecret) message.fill(0);
+    if (!hasSecret) this.#socket?.write(framed);
+    else if (this.#socket === undefined) framed.fill(0);
+    else this.#socket.write(framed, () => framed.fill(0));
   }
 
   #listen(): void {
     const frames = new FrameReader();
-    this.#socket.on("data", (chunk: Buffer) => {
+    this.#socket?.on("data", (chunk: Buffer) => {
       try {
         for (const message of frames.push(chunk)) this.#take(decodeReply(message));
       } catch {
@@ -187,8 +194,8 @@ export class Helper {
       }
     });
     // A library that closes descriptors which are not its own takes its process with it.
-    this.#socket.on("close", () => this.kill());
-    this.#socket.on("error", () => this.kill());
+    this.#socket?.on("close", () => this.kill());
+    this.#socket?.on("error", () => this.kill());
   }
 
   #take(reply: HelperReply): void {
@@ -196,8 +203,16 @@ export class Helper {
     if (pending === undefined) return; // it came late
     this.#pending.delete(reply.id);
     clearTimeout(pending.timer);
+    if (pending.token !== undefined) this.#countAnew(reply.id, pending.token);
     if (reply.type === "failed") pending.reject(reply.failure);
     else pending.resolve(reply);
+  }
+
+  /** Something is done that those who asked later may have waited for. */
+  #countAnew(id: number, token: number): void {
+    for (const [later, waiting] of this.#pending) {
+      if (later > id && waiting.token === token) waiting.timer.refresh();
+    }
   }
 
   #late(id: number, limit: number, late: WhenLate): void {

@@ -15,6 +15,8 @@ const loginKinds: readonly LoginKind[] = ["none", "pin", "pad"];
 export interface KnownToken {
   readonly description: TokenDescription;
   readonly login: LoginKind;
+  /** The slot that it was found in, which tells tokens of the same description apart. */
+  readonly slot: Buffer;
 }
 
 /** A key as its token has it. */
@@ -41,10 +43,10 @@ export interface Inventory {
 /** Writes an inventory; it ends the message. */
 export function writeInventory(writer: Writer, { tokens, keys }: Inventory): Writer {
   writer.uint32(tokens.length);
-  for (const { description, login } of tokens) {
+  for (const { description, login, slot } of tokens) {
     const { label, manufacturer, model, serial } = description;
     writer.text(label).text(manufacturer).text(model).text(serial);
-    writer.byte(loginKinds.indexOf(login));
+    writer.byte(loginKinds.indexOf(login)).string(slot);
   }
   for (const { keyBlob, label, id, alwaysAuthenticate, token } of keys) {
     writer.string(keyBlob).text(label).string(id).bool(alwaysAuthenticate).uint32(token);
@@ -62,7 +64,7 @@ export function readInventory(reader: Reader): Inventory {
     const description = { label, manufacturer, model, serial: reader.text() };
     const login = loginKinds[reader.byte()];
     if (login === undefined) throw malformed("A token's kind of login is not known.");
-    tokens.push({ description, login });
+    tokens.push({ description, login, slot: reader.string() });
   }
   const keys: KnownKey[] = [];
   while (reader.remaining > 0) {

@@ -20,6 +20,8 @@ export interface LoadOptions {
   readonly keepPin: number;
   /** Starts a process that has loaded no library yet. */
   readonly startHelper: () => Helper;
+  /** Ends a process in which loading the library has failed. */
+  readonly discard: (helper: Helper) => Promise<void>;
   readonly limits: ProviderLimits;
   readonly log: (line: string) => void;
 }
@@ -44,7 +46,7 @@ export async function loadLibrary(
     return new LibraryProcess(options, helper, inventory);
   } catch (error) {
     log(`loading ${path} failed: ${asFailure(error).code}`);
-    await helper.close(limits.close);
+    await options.discard(helper);
     throw error;
   }
 }
@@ -74,15 +76,21 @@ export class LibraryProcess {
 
   /**
    * Asks for a signature or a login.
+   * @param token that it is for
    * @param type of the answer
+   * @param check called when there is a process to ask, which may have to be started first; what it
+   *   throws is thrown
    * @throws {Failure} the library's own, module-crashed, module-timeout, not-loaded
    */
   async ask<Type extends HelperReply["type"]>(
+    token: number,
     question: Question,
     type: Type,
+    check: () => void = () => {},
   ): Promise<HelperReply & { readonly type: Type }> {
     const helper = this.#helper.running ? this.#helper : await this.#running();
-    return expected(await helper.ask(question, this.#options.limits.sign, "kill"), type);
+    check();
+    return expected(await helper.ask(question, this.#options.limits.sign, "kill", token), type);
   }
 
   /** What each of the tokens can do now. It asks the library, with a short limit. */
@@ -123,9 +131,9 @@ export class LibraryProcess {
     }
     this.#again ??= this.#restore();
     try {
-      this.#helper = await this.#again.restored;
+      const helper = await this.#again.restored;
       this.#failed = false;
-      return this.#helper;
+      return helper;
     } catch (error) {
       this.#failed = true;
       throw error;
@@ -140,6 +148,7 @@ export class LibraryProcess {
       .ask(question, limits.load, "kill")
       .then((reply) => {
         expected(reply, "done");
+        this.#helper = helper;
         return helper;
       })
       .catch(async (error: unknown) => {

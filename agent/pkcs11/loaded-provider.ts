@@ -58,6 +58,8 @@ class LoadedProvider implements Provider {
   /** The keys by their blobs, one character for each byte. */
   readonly #places: ReadonlyMap<string, Place>;
   readonly #questions = new PinQuestions();
+  /** How often the PINs were forgotten. */
+  #forgettings = 0;
 
   constructor(options: LoadOptions, process: LibraryProcess) {
     const { inventory } = process;
@@ -82,6 +84,11 @@ class LoadedProvider implements Provider {
     return this.#places.has(nameOf(keyBlob));
   }
 
+  takesPin(keyBlob: Buffer): boolean {
+    const place = this.#places.get(nameOf(keyBlob));
+    return place !== undefined && this.#takesPin(place);
+  }
+
   async status(): Promise<ProviderStatus> {
     const tokens = await this.#process.states();
     return { state: bestOf(tokens), tokens };
@@ -103,6 +110,7 @@ class LoadedProvider implements Provider {
   }
 
   forgetPins(): void {
+    this.#forgettings++;
     this.#process.forgetPins();
   }
 
@@ -123,7 +131,7 @@ class LoadedProvider implements Provider {
       return await this.#signWith(job, noPin);
     } catch (error) {
       const isPinMissing = error instanceof Failure && pinCodes.has(error.code);
-      if (!isPinMissing || askPin === undefined) throw error;
+      if (!isPinMissing || askPin === undefined || !this.#takesPin(job.place)) throw error;
       return this.#signWithQuestion(job, askPin, error, since);
     }
   }
@@ -141,17 +149,24 @@ class LoadedProvider implements Provider {
   ): Promise<Buffer> {
     const { token, key } = job.place;
     let isAsked = false;
+    let forgettings = 0;
     const ask = () => {
       isAsked = true;
+      forgettings = this.#forgettings;
       return askPin(token, missing.code === "pin-last-try");
     };
-    const signIt = (pin: Buffer) => this.#signWith(job, pin);
+    // A PIN that was given before all were to be forgotten is not used any more.
+    const isForgotten = () => forgettings !== this.#forgettings;
+    const check = () => {
+      if (isForgotten()) throw missing;
+    };
+    const signIt = (pin: Buffer) => this.#signWith(job, pin, check);
     if (key.alwaysAuthenticate) return this.#questions.alone(key.token, missing, ask, signIt);
     let own: Promise<Buffer> | undefined;
     try {
       await this.#questions.shared(key.token, since, missing, ask, async (pin) => {
-        await this.#logIn(key.token, pin);
-        own = signIt(pin);
+        await this.#logIn(key.token, pin, check);
+        own = isForgotten() ? this.#signWith(job, noPin) : signIt(pin);
         await own.catch(() => {}); // the others have their login, whatever becomes of this one
       });
     } catch (error) {
@@ -162,11 +177,16 @@ class LoadedProvider implements Provider {
     return own ?? this.#signOrAsk(job);
   }
 
-  async #logIn(token: number, pin: Buffer): Promise<void> {
-    await this.#process.ask({ type: "login", token, pin }, "done");
+  async #logIn(token: number, pin: Buffer, check: () => void): Promise<void> {
+    await this.#process.ask(token, { type: "login", token, pin }, "done", check);
   }
 
-  async #signWith({ place, algorithm, data, holder }: Job, pin: Buffer): Promise<Buffer> {
+  /** @param check called before the PIN is used */
+  async #signWith(
+    { place, algorithm, data, holder }: Job,
+    pin: Buffer,
+    check?: () => void,
+  ): Promise<Buffer> {
     await this.#process.ready();
     let done: (() => void) | undefined;
     const timer = setTimeout(() => {
@@ -174,11 +194,16 @@ class LoadedProvider implements Provider {
     }, this.#options.limits.notice);
     try {
       const question = { type: "sign", key: place.index, algorithm, data, pin } as const;
-      return (await this.#process.ask(question, "signed")).signature;
+      const { token } = place.key;
+      return (await this.#process.ask(token, question, "signed", check)).signature;
     } finally {
       clearTimeout(timer);
       done?.();
     }
+  }
+
+  #takesPin({ key }: Place): boolean {
+    return this.#process.inventory.tokens[key.token]?.login === "pin";
   }
 
   #tokenOf({ token }: KnownKey): TokenDescription {

@@ -26,6 +26,7 @@ const token = fc.record({ label: text, manufacturer: text, model: text, serial: 
 const known = fc.record({
   description: token,
   login: fc.constantFrom("none" as const, "pin" as const, "pad" as const),
+  slot: bytes,
 });
 const key = fc.record({
   keyBlob: bytes,

@@ -1,13 +1,17 @@
 /** Questions for PINs: one at a time for a token, and one for all who wait for the same login. */
-import type { Failure } from "../../protocol/failure.ts";
+import { Failure } from "../../protocol/failure.ts";
 
 /** Asks for a PIN; undefined without an answer. */
 type Ask = () => Promise<Buffer | undefined>;
 
+/** What a token that has refused a PIN is refused with. */
+const refusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try", "pin-locked"]);
+
 /** The questions about the tokens of one provider, each of which goes by a number. */
 export class PinQuestions {
   readonly #logins = new Map<number, Promise<void>>();
-  readonly #last = new Map<number, Promise<unknown>>();
+  /** For each token, the last question; it resolves with the refusal of the PIN, if it was refused. */
+  readonly #last = new Map<number, Promise<Failure | undefined>>();
   /** For each token, how many logins have ended, and the last of them. */
   readonly #ended = new Map<number, { readonly count: number; readonly login: Promise<void> }>();
 
@@ -44,8 +48,9 @@ export class PinQuestions {
 
   /**
    * Asks and uses the answer, after those who came before: nobody answers two questions at once.
-   * The PIN is overwritten afterwards.
-   * @throws {Failure} `missing`, or what `ask` and `use` throw
+   * The PIN is overwritten afterwards. When a PIN is refused, those who have waited are refused with
+   * it: a program that answers with a wrong one would lock the card before anybody knows.
+   * @throws {Failure} `missing`, or what `ask` and `use` throw, or threw for the one before
    */
   alone<Result>(
     token: number,
@@ -53,26 +58,30 @@ export class PinQuestions {
     ask: Ask,
     use: (pin: Buffer) => Promise<Result>,
   ): Promise<Result> {
-    const before = this.#last.get(token) ?? Promise.resolve();
-    const result = before.then(() => answer(missing, ask, use));
-    this.#last.set(
-      token,
-      result.catch(() => {}),
+    let refusal: Failure | undefined;
+    const before = this.#last.get(token) ?? Promise.resolve(undefined);
+    const result = before.then(async (refused) => {
+      refusal = refused;
+      if (refusal !== undefined) throw refusal;
+      const pin = await ask();
+      if (pin === undefined) throw missing;
+      try {
+        return await use(pin);
+      } catch (error) {
+        if (error instanceof Failure && refusals.has(error.code)) refusal = error;
+        throw error;
+      } finally {
+        pin.fill(0);
+      }
+    });
+    const last = result.then(
+      () => undefined,
+      () => refusal,
     );
+    this.#last.set(token, last);
+    void last.then(() => {
+      if (this.#last.get(token) === last) this.#last.delete(token);
+    });
     return result;
-  }
-}
-
-async function answer<Result>(
-  missing: Failure,
-  ask: Ask,
-  use: (pin: Buffer) => Promise<Result>,
-): Promise<Result> {
-  const pin = await ask();
-  if (pin === undefined) throw missing;
-  try {
-    return await use(pin);
-  } finally {
-    pin.fill(0);
   }
 }

@@ -203,8 +203,7 @@ test("a key that wants its PIN each time gets the one that is kept", async (t) =
   module.behave("login", "always-authenticate", "lose-login");
   t.is(await sign(provider), "signed");
   module.behave("login", "always-authenticate", "pin=9876");
-  t.is(await sign(provider), "pin-incorrect");
-  t.is(await sign(provider), "pin-required");
+  for (let at = 0; at < 2; at++) t.is(await sign(provider), "pin-required");
 });
 
 test("a key that wants its PIN each time asks at the token's own pad", async (t) => {

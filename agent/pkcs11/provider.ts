@@ -56,6 +56,9 @@ export interface Provider {
   /** Whether it has a key. @param keyBlob the plain key blob */
   has(keyBlob: Buffer): boolean;
 
+  /** Whether the token of a key is given its PIN, rather than to ask for it by itself. */
+  takesPin(keyBlob: Buffer): boolean;
+
   /** What the provider can do now. It asks the library, with a short limit, and never throws. */
   status(): Promise<ProviderStatus>;
 
@@ -98,7 +101,7 @@ export interface HelperCommand {
 export interface ProviderLimits {
   /** Loading the library, login and finding its keys. */
   readonly load: number;
-  /** One signature, from its request on: a touch or a PIN pad may be part of it. */
+  /** One signature, from its turn at the token on: a touch or a PIN pad may be part of it. */
   readonly sign: number;
   /** The answer to `status`; a library that takes longer counts as failed, but is left alone. */
   readonly status: number;

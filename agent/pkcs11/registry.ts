@@ -76,6 +76,11 @@ export class ProviderRegistry {
     return { library, helper };
   }
 
+  /** Ends what was prepared in vain. */
+  abandon(prepared: PreparedProvider | undefined): void {
+    if (prepared !== undefined) void this.#discard(prepared.helper, prepared.library);
+  }
+
   /**
    * Loads a library in a new process and finds its keys. A library that is loaded already stays as
    * it is until the new process has succeeded, and keeps its place in the list.
@@ -103,7 +108,7 @@ export class ProviderRegistry {
         if (clearances !== this.#clearances) throw allRemoved();
         adopt(provider);
       } catch (error) {
-        await provider.close();
+        await (this.#isLoaded(provider.library) ? provider.giveWay() : provider.close());
         throw error;
       }
       const old = this.#providers.get(provider.path);
@@ -192,9 +197,22 @@ export class ProviderRegistry {
     const { name, library, selection, requested } = wanted;
     const { keepPin = 0 } = this.#options;
     const startHelper = () => this.#startHelper();
-    const process = { startHelper, limits: this.#limits, log: this.#log };
+    const discard = (helper: Helper) => this.#discard(helper, library);
+    const process = { startHelper, discard, limits: this.#limits, log: this.#log };
     const options = { path: name, requested, library, selection, keepPin, ...process };
     return loadProvider(options, pin, prepared);
+  }
+
+  /**
+   * Ends a process that has not come to be a provider's. Some libraries reset the card in C_Finalize,
+   * which would cost a provider of the same library its login.
+   */
+  #discard(helper: Helper, library: string): Promise<void> {
+    return this.#isLoaded(library) ? helper.abort() : helper.close(this.#limits.close);
+  }
+
+  #isLoaded(library: string): boolean {
+    return this.list().some((provider) => provider.library === library);
   }
 
   /** A process for a library. Once none is loaded any more, another is made ready for the next. */

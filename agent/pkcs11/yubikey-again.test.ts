@@ -21,6 +21,18 @@ for (const name of libraryNames) {
     t.is(used.card.verifications.failed, 0);
   });
 
+  test.serial(`${name}: loading it in vain costs no login`, async (t) => {
+    const used = await cardInUse(t, name, { card });
+    const prepared = await used.registry.prepare(used.library);
+    await prepared.helper.ask({ type: "state" }, 20_000, "leave");
+    used.registry.abandon(prepared);
+    await prepared.helper.ended;
+    t.is(await stateOf(used.provider), "ready");
+    t.is(await signWith(used, "9a"), "signed");
+    await refused(t, used.registry.add(used.library, pinOf("000000")));
+    t.is(used.card.verifications.failed, 1);
+  });
+
   test.serial(`${name}: a card in the place of another one signs`, async (t) => {
     const used = await insertedCard(t, name, { card });
     const other = await makeYubiKey({ serial: 12345678, keys: [{ slot: "9a", type: "p384" }] });

@@ -34,8 +34,13 @@ export function notifier(environment: NodeJS.ProcessEnv): (text: string) => () =
 }
 
 function show(program: string, text: string, env: NodeJS.ProcessEnv): () => void {
-  const child = spawn(program, [text], { env, stdio: "ignore" });
-  child.on("error", () => {}); // no notice, then; the card blinks all the same
+  let child: ChildProcess;
+  try {
+    child = spawn(program, [text], { env, stdio: "ignore" });
+  } catch {
+    return () => {}; // no notice, then; the card blinks all the same
+  }
+  child.on("error", () => {}); // nor here
   return () => {
     // Without a number, the signal would go to the agent's own process group.
     if (child.pid !== undefined) child.kill();
@@ -71,7 +76,9 @@ function firstLine(child: ChildProcess): Promise<Buffer | undefined> {
       const end = text.findIndex((byte) => byte === 10 || byte === 13);
       const line = Buffer.from(end < 0 ? text : text.subarray(0, end));
       answer.fill(0);
-      resolve(succeeded && line.length > 0 ? line : undefined);
+      const isAnswer = succeeded && line.length > 0;
+      if (!isAnswer) line.fill(0);
+      resolve(isAnswer ? line : undefined);
     };
     child.on("error", () => done(false));
     child.on("close", (status) => done(status === 0));

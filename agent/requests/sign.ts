@@ -8,6 +8,7 @@ import type { Request } from "../../protocol/requests.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
 import { Authenticator } from "../fido/authenticator.ts";
+import { plainText } from "../host/plain-text.ts";
 import type { Keyring, KeyringIdentity } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import type { CardHolder } from "../pkcs11/provider.ts";
@@ -68,19 +69,27 @@ function signWith(
       ? signer.sign(algorithm, request.data, holderFor(agent, identity))
       : signer.sign(algorithm, request.data);
   if (Buffer.isBuffer(signature)) return { type: "signature", signature };
-  return signature.then((bytes) => {
-    checkStillThere(agent, identity);
-    return { type: "signature", signature: bytes };
-  });
+  return signature.then(
+    (bytes) => {
+      checkStillThere(agent, identity);
+      return { type: "signature", signature: bytes };
+    },
+    (error) => {
+      agent.lock.refuseOvertaken(); // whatever else has come of it
+      throw error;
+    },
+  );
 }
 
 /** Whoever sits before the card of an identity. */
 function holderFor(agent: Agent, identity: KeyringIdentity): CardHolder {
   const { person, settings } = agent;
+  // A comment may be any client's, and a question is not to say what it likes.
   const key = () =>
-    `key ${identity.comment} (${fingerprint(identity.keyBlob, settings.fingerprintHash)})`;
+    `key ${plainText(identity.comment)} (${fingerprint(identity.keyBlob, settings.fingerprintHash)})`;
   return {
     async askPin({ label, serial }, isLastTry) {
+      checkStillThere(agent, identity);
       const warning = isLastTry ? "One try is left before the card locks itself.\n" : "";
       const card = label || serial;
       const pin = await person.askPin(`${warning}Enter PIN for card ${card} to use ${key()}: `);
@@ -120,7 +129,7 @@ async function confirmUse(
   const { peer } = connection;
   const requester = peer === undefined ? undefined : await describeProcess(peer.pid);
   const print = fingerprint(identity.keyBlob, agent.settings.fingerprintHash);
-  const question = confirmQuestion(identity.comment, print, destination, requester);
+  const question = confirmQuestion(plainText(identity.comment), print, destination, requester);
   if (!(await agent.ask(question))) {
     throw new Failure("user-refused", "The use of this key was not confirmed.");
   }

@@ -30,9 +30,9 @@ export async function addSmartcardKey(
     agent.lock.refuseOvertaken();
     const added = identitiesOf(agent, provider, constraints, certificates);
     if (added.length === 0) throw noneCertified();
-    const earlier = agent.keyring.removeProvider(provider.path);
+    const earlier = agent.keyring.ofProvider(provider.path);
     const kept = keptCertificates(earlier, added, provider, constraints.limits);
-    for (const identity of [...kept, ...added]) agent.keyring.addFromProvider(identity);
+    agent.keyring.exchangeProvider(provider.path, [...kept, ...added]);
     agent.log(`added ${added.length} identities of ${provider.path}`);
   });
   return { type: "success" };
@@ -44,13 +44,19 @@ export async function removeSmartcardKey(
   _connection: ConnectionState,
   request: Extract<Request, { type: "remove-smartcard-key" }>,
 ): Promise<Reply> {
+  // All at once: others may load and unload while a library ends.
+  const unloaded: Promise<void>[] = [];
   for (const { provider, keys } of await agent.providers.choose(request.provider)) {
     const { path } = provider;
     agent.keyring.removeProvider(path, keys && new Set(keys.map(({ keyBlob }) => nameOf(keyBlob))));
     agent.log(keys === undefined ? `removed ${path}` : `removed ${keys.length} keys of ${path}`);
-    if (keys !== undefined) provider.forgetPins();
-    if (agent.keyring.blobsOfProvider(path).length === 0) await agent.providers.unload(provider);
+    const current = agent.providers.get(path);
+    if (keys !== undefined) current?.forgetPins();
+    if (current !== undefined && agent.keyring.blobsOfProvider(path).length === 0) {
+      unloaded.push(agent.providers.unload(current));
+    }
   }
+  await Promise.all(unloaded);
   return { type: "success" };
 }
 

@@ -1,5 +1,6 @@
 /** `ssh-add -D`: unloads every PKCS#11 provider, then removes all identities. */
 import type { ProviderDescription } from "../../protocol/extensions/list-providers.ts";
+import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import { explainRefusal, refusalText, tellStillListed } from "../agent.ts";
 import type { Context } from "../context.ts";
 
@@ -39,7 +40,12 @@ async function unloadProviders(context: Context): Promise<boolean> {
   return complete;
 }
 
-/** The providers that are loaded; none from an agent that does not tell, or does not answer. */
-function providers({ client }: Context): Promise<ProviderDescription[]> {
-  return client.listProviders().catch(() => []);
+/**
+ * The providers that are loaded; none from an agent that does not tell, or does not answer. What goes
+ * by a PKCS#11 URI comes first: it would go with its library.
+ */
+async function providers({ client }: Context): Promise<ProviderDescription[]> {
+  const loaded = await client.listProviders().catch(() => []);
+  const byUri = ({ path }: ProviderDescription) => isPkcs11Uri(path);
+  return [...loaded.filter(byUri), ...loaded.filter((provider) => !byUri(provider))];
 }

@@ -5,7 +5,13 @@ import { pkcs11js } from "./add-on.ts";
 import { type Handle, returnValue, sessionLost, userNotLoggedIn } from "./cryptoki.ts";
 import type { KeyInUse } from "./key-in-use.ts";
 import type { Module } from "./module.ts";
-import { isTroubleOfDevice, loginFailure, pinRequired, pinRequiredEachTime } from "./refusals.ts";
+import {
+  isPinRefusal,
+  isTroubleOfDevice,
+  loginFailure,
+  pinRequired,
+  pinRequiredEachTime,
+} from "./refusals.ts";
 import type { SessionPool } from "./session-pool.ts";
 import { signatureLength } from "./signing.ts";
 import { hasSeenWrongPin, type SlotToken, tokenName } from "./slot-token.ts";
@@ -80,16 +86,22 @@ export class Attempts {
     const { cryptoki } = this.#module;
     const handle = used.handleIn(cryptoki, pool, session, description);
     if (handle === undefined) throw this.#unseen(session, job);
-    const context = used.alwaysAuthenticate ? { pin: this.#contextPin(job) } : undefined;
-    try {
-      cryptoki.C_SignInit(session, used.mechanism, handle);
-      if (context !== undefined) await this.#logInForOne(session, job, context.pin);
-    } finally {
-      context?.pin?.fill(0);
-    }
+    const init = () => cryptoki.C_SignInit(session, used.mechanism, handle);
+    if (used.alwaysAuthenticate) await user.inTurn(() => this.#initWithLogin(session, job, init));
+    else init();
     const raw = await this.#finish(session, job);
     user.noteSigned(used.key);
     return raw;
+  }
+
+  async #initWithLogin(session: Handle, job: Job, init: () => void): Promise<void> {
+    const pin = this.#contextPin(job);
+    try {
+      init();
+      await this.#logInForOne(session, job, pin);
+    } finally {
+      pin?.fill(0);
+    }
   }
 
   /** The PIN for one signature, in bytes of its own, or null when the token asks for it itself. */
@@ -125,7 +137,10 @@ export class Attempts {
         throw error;
       }
       user.forget();
-      throw loginFailure(description, now, error);
+      const failure = loginFailure(description, now, error);
+      // Nobody has just typed a wrong one.
+      const isKept = pin !== null && job.pin.length === 0;
+      throw isKept && isPinRefusal(failure) ? pinRequiredEachTime(description, now) : failure;
     }
   }
 

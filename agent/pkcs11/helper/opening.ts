@@ -58,7 +58,7 @@ export async function openTokens(
   const failures = new Map<SlotToken, unknown>();
   for (const token of isShared ? [...found].sort(byTries) : found) {
     try {
-      if (isShared) spareTries(token, opened.size > 0);
+      if (isShared) spareTries(token, [...opened.keys()].some(takesPin));
       opened.set(token, await openToken(opening, token, selection, pin, all));
     } catch (error) {
       failures.set(token, error);
@@ -98,17 +98,19 @@ async function openToken(
   pin: Buffer,
   all: Set<TokenAccess>,
 ): Promise<Token> {
-  const known: KnownToken = { description: found.description, login: loginKind(found) };
+  const { description, slot } = found;
+  const known: KnownToken = { description, login: loginKind(found), slot };
   const session = openFirst(module, found);
   try {
     const isLogin = known.login === "pad" || (known.login === "pin" && pin.length > 0);
-    if (isLogin) await logIn(module, found, session, known.login === "pad" ? null : pin);
+    const given = known.login === "pad" ? null : pin;
+    const isPinRight = isLogin && (await logIn(module, found, session, given));
     const isHidden = known.login !== "none" && !isLogin;
     const seen = searchKeys(module, found, session, isHidden);
     const keys = selection.keys(seen);
     if (keys.length === 0) throw whyNone(found, seen, isHidden);
     const access = new TokenAccess(module, known, makeKeptPin(), all);
-    access.begin({ found, session }, isLogin ? pin : Buffer.alloc(0));
+    access.begin({ found, session }, isLogin, isPinRight ? pin : Buffer.alloc(0));
     return new Token(module, access, keys);
   } catch (error) {
     closeSession(module.cryptoki, session);
@@ -133,7 +135,7 @@ function byTries(one: SlotToken, other: SlotToken): number {
 
 /** @param isAnothers whether another token has taken the PIN */
 function spareTries(token: SlotToken, isAnothers: boolean): void {
-  if (loginKind(token) !== "pin") return;
+  if (!takesPin(token)) return;
   if (isAnothers && hasSeenWrongPin(token)) {
     const sentence = `The card ${tokenName(token.description)} was left alone: the PIN is another's.`;
     throw new Failure("pin-required", sentence);
@@ -144,6 +146,11 @@ function spareTries(token: SlotToken, isAnothers: boolean): void {
     `The card ${tokenName(token.description)} has one try for its PIN left, and was left alone.`,
     `Load it by itself, with its serial number in a URI: ssh-add -s 'pkcs11:serial=${encodeURIComponent(token.description.serial)}?module-path=LIB'`,
   );
+}
+
+/** Whether a token is given the PIN. */
+function takesPin(token: SlotToken): boolean {
+  return loginKind(token) === "pin";
 }
 
 function searchKeys(

@@ -43,6 +43,8 @@ const final: ReadonlySet<string | undefined> = new Set([
   "CKR_PIN_LOCKED",
 ]);
 
+const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try"]);
+
 const again = "Try again, and look at the card or its reader.";
 const otherKey = "Use another key.";
 
@@ -54,6 +56,11 @@ export function isLost(error: unknown): boolean {
 /** Whether an error may be for a library that does not find the way to the card any more. */
 export function isTroubleOfDevice(error: unknown): boolean {
   return isLost(error) || trouble.has(returnValue(error));
+}
+
+/** Whether a failure is for a PIN that was wrong. */
+export function isPinRefusal(error: unknown): boolean {
+  return error instanceof Failure && pinRefusals.has(error.code);
 }
 
 /** Whether trying again is of no use after an error. */

@@ -2,7 +2,7 @@
 import { Failure } from "../../../protocol/failure.ts";
 import { matchesKey, matchesToken, type TokenPlace } from "../../../protocol/pkcs11-match.ts";
 import { type Pkcs11Uri, parsePkcs11Uri } from "../../../protocol/pkcs11-uri.ts";
-import type { Handle } from "./cryptoki.ts";
+import { type Handle, libraryFailed } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
 import { type SlotToken, tokenName } from "./slot-token.ts";
 import type { TokenKey } from "./token-keys.ts";
@@ -65,8 +65,10 @@ function asksForPlace(uri: Pkcs11Uri): boolean {
   ].some((attribute) => attribute !== undefined);
 }
 
-function describeLibrary({ cryptoki }: Module): TokenPlace["library"] {
-  const { manufacturerID, libraryDescription, libraryVersion } = cryptoki.C_GetInfo();
+function describeLibrary({ cryptoki, path }: Module): TokenPlace["library"] {
+  const sentence = `The library ${path} does not say what it is`;
+  const info = attempt(sentence, () => cryptoki.C_GetInfo());
+  const { manufacturerID, libraryDescription, libraryVersion } = info;
   return {
     manufacturer: trimPadding(manufacturerID),
     description: trimPadding(libraryDescription),
@@ -74,13 +76,23 @@ function describeLibrary({ cryptoki }: Module): TokenPlace["library"] {
   };
 }
 
-function describeSlot({ cryptoki }: Module, slot: Handle): TokenPlace["slot"] {
-  const { manufacturerID, slotDescription } = cryptoki.C_GetSlotInfo(slot);
+function describeSlot({ cryptoki, path }: Module, slot: Handle): TokenPlace["slot"] {
+  const sentence = `The library ${path} does not say what its slots are`;
+  const { manufacturerID, slotDescription } = attempt(sentence, () => cryptoki.C_GetSlotInfo(slot));
   return {
     id: readHandle(slot),
     manufacturer: trimPadding(manufacturerID),
     description: trimPadding(slotDescription),
   };
+}
+
+/** @throws {Failure} module-crashed, with this sentence */
+function attempt<Result>(sentence: string, call: () => Result): Result {
+  try {
+    return call();
+  } catch (error) {
+    throw libraryFailed(sentence, error);
+  }
 }
 
 /** A CK_ULONG, in the machine's own order of bytes. */

@@ -41,9 +41,12 @@ export class TokenAccess implements KnownToken {
   readonly #module: Module;
   /** The ways to the library's other tokens, which a restart would cut off. */
   readonly #all: Set<TokenAccess>;
-  #slot: Handle | undefined;
+  #slot: Handle;
   #pool: SessionPool | undefined;
   #renewing: Promise<void> | undefined;
+  /** How often a login was made again, and the library started again: now, and before each pool. */
+  readonly #done = { login: 0, restart: 0 };
+  readonly #doneBefore = new WeakMap<SessionPool, { login: number; restart: number }>();
   /** The library saw no token at all, or did not tell, when it was last asked. */
   #isBlind = true;
 
@@ -51,16 +54,26 @@ export class TokenAccess implements KnownToken {
     this.#module = module;
     this.description = token.description;
     this.login = token.login;
+    // A message's bytes are not for keeps.
+    this.#slot = Buffer.from(token.slot);
     this.user = new TokenUser(module, token, kept);
     this.#all = all;
     all.add(this);
   }
 
-  /** Takes over the session in which the token was found. @param pin that it accepted, or empty */
-  begin({ found, session }: Opened, pin: Buffer): void {
-    this.#slot = found.slot;
-    this.#pool = new SessionPool(this.#module, found.slot, session);
-    this.user.noteFirstLogin(pin);
+  /**
+   * Takes over the session in which the token was found.
+   * @param hasLoggedIn whether a login was made in it
+   * @param pin that it accepted, or empty
+   */
+  begin(opened: Opened, hasLoggedIn: boolean, pin: Buffer): void {
+    this.#takeOver(opened);
+    this.user.noteFirstLogin(hasLoggedIn, pin);
+  }
+
+  /** Where it was last. */
+  get slot(): Handle {
+    return this.#slot;
   }
 
   /** The token's sessions, unless they are known to be of no use. */
@@ -89,24 +102,36 @@ export class TokenAccess implements KnownToken {
 
   /**
    * Opens the token's sessions again, wherever the token is now, and logs in where that goes without
-   * asking for a PIN. Those who ask for it at the same time get the same new sessions.
+   * asking for a PIN. Those who ask for it at the same time get the same new sessions, unless they
+   * want more done than was.
    * @throws {Failure} token-removed, pin-required (with "login" only), what `logIn` throws
    */
   async renew(renewal: Renewal): Promise<void> {
     while (this.#renewing !== undefined) await this.#renewing.catch(() => {});
-    const { pool } = this;
-    if (pool !== undefined && pool !== renewal.failed) return;
+    if (this.#isDone(renewal)) return;
     this.#renewing = this.#renew(renewal).finally(() => {
       this.#renewing = undefined;
     });
     await this.#renewing;
   }
 
+  /** Whether somebody else has done since then what a renewal is to do. */
+  #isDone({ failed, also }: Renewal): boolean {
+    const { pool } = this;
+    if (pool === undefined || pool === failed) return false;
+    if (also === "nothing") return true;
+    const before = failed && this.#doneBefore.get(failed);
+    return before !== undefined && this.#done[also] > before[also];
+  }
+
   async #renew(renewal: Renewal): Promise<void> {
     const reopen = () => this.#module.use(() => this.#reopen(renewal));
     const isWanted = renewal.also === "restart" || this.#isInPlaceOfOther();
     const isRestarted = isWanted && this.#mayRestart();
-    if (isRestarted) await this.#module.restart();
+    if (isRestarted) {
+      await this.#module.restart();
+      this.#done.restart++;
+    }
     let failure = await reopen();
     if (failure !== undefined && !isRestarted && this.#isRestartWorth()) {
       // It saw no token, which may be the truth: then a library that does not start again is no news.
@@ -126,24 +151,39 @@ export class TokenAccess implements KnownToken {
     if (opened instanceof Failure) return opened;
     const { found, session } = opened;
     try {
-      await this.user.logInAgain(found, session, also === "login", pin);
+      if (await this.user.logInAgain(found, session, also === "login", pin)) this.#done.login++;
     } catch (error) {
       closeSession(this.#module.cryptoki, session);
       throw error;
     }
     this.#pool?.close();
+    this.#takeOver(opened);
+    return undefined;
+  }
+
+  #takeOver({ found, session }: Opened): void {
     this.#slot = found.slot;
     this.#pool = new SessionPool(this.#module, found.slot, session);
-    return undefined;
+    this.#doneBefore.set(this.#pool, { ...this.#done });
   }
 
   #openFirst(): Opened | Failure {
     try {
       const found = this.look();
       if (found === undefined) return tokenRemoved(this.description);
-      return { found, session: openFirst(this.#module, found) };
+      return { found, session: this.#openOrExchange(found) };
     } catch (error) {
       return asFailure(error);
+    }
+  }
+
+  /** Opens a session. A token that has no more of them gets back those that are to be given up. */
+  #openOrExchange(found: SlotToken): Handle {
+    try {
+      return openSession(this.#module.cryptoki, found.slot);
+    } catch (error) {
+      if (returnValue(error) === "CKR_SESSION_COUNT") this.#pool?.close();
+      return openFirst(this.#module, found);
     }
   }
 
@@ -177,8 +217,8 @@ export class TokenAccess implements KnownToken {
   #isInPlaceOfOther(): boolean {
     if (this.#all.size < 2) return false;
     const slot = this.tryLook()?.slot;
-    if (slot === undefined || this.#slot?.equals(slot)) return false;
-    return [...this.#all].some((other) => other.#slot?.equals(slot));
+    if (slot === undefined || this.#slot.equals(slot)) return false;
+    return [...this.#all].some((other) => other.#slot.equals(slot));
   }
 
   /** As `look`; undefined also when the library does not list its slots. */

@@ -2,10 +2,10 @@
 import { Failure } from "../../../protocol/failure.ts";
 import { encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
+import { plainText } from "../../host/plain-text.ts";
 import { pkcs11js } from "./add-on.ts";
 import { type Cryptoki, edwardsKeyType, type Handle } from "./cryptoki.ts";
 import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./objects.ts";
-import { plainText } from "./text.ts";
 
 /** A key of which the token has, or seems to have, the private part. */
 export interface TokenKey {

@@ -4,12 +4,10 @@ import type { KnownToken } from "../inventory.ts";
 import type { Handle } from "./cryptoki.ts";
 import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
-import { pinRequired } from "./refusals.ts";
+import { isPinRefusal, pinRequired } from "./refusals.ts";
 import { hasSeenWrongPin, type SlotToken } from "./slot-token.ts";
 import type { TokenKey } from "./token-keys.ts";
 import { isLoggedIn, logIn, readToken } from "./tokens.ts";
-
-const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try"]);
 
 /** The user of one token. */
 export class TokenUser {
@@ -23,6 +21,7 @@ export class TokenUser {
   /** The keys that have signed in these sessions, though nobody had logged in. */
   readonly #signWithoutLogin = new Set<TokenKey>();
   #keys = Number.POSITIVE_INFINITY;
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(module: Module, token: KnownToken, kept: KeptPin) {
     this.#module = module;
@@ -61,9 +60,9 @@ export class TokenUser {
     return hasSeenWrongPin(now) ? undefined : this.#kept.pin;
   }
 
-  /** Notes the first login, which was made when the token was found. @param pin or empty */
-  noteFirstLogin(pin: Buffer): void {
-    this.#hasLoggedIn = pin.length > 0;
+  /** Notes whether a login was made when the token was found. @param pin to keep, or empty */
+  noteFirstLogin(hasLoggedIn: boolean, pin: Buffer): void {
+    this.#hasLoggedIn = hasLoggedIn;
     this.#kept.keep(pin);
   }
 
@@ -87,6 +86,16 @@ export class TokenUser {
     this.#isLoginLost = true;
   }
 
+  /**
+   * Makes one login after another: a kept PIN that is wrong is found out by the first of them, and
+   * those who would have tried it too must see that it is gone.
+   */
+  inTurn<Result>(login: () => Promise<Result>): Promise<Result> {
+    const result = this.#turn.then(login);
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+
   /** As `KeptPin.beforeLogin`. */
   beforeLogin(): (pin: Buffer) => void {
     return this.#kept.beforeLogin();
@@ -102,40 +111,52 @@ export class TokenUser {
    * @param found the token as it is now
    * @param relogin whether to log in also when the library says that this was done
    * @param given the PIN, or empty
+   * @returns whether a login was made
    * @throws {Failure} pin-required (with `relogin` only), what `logIn` throws
    */
-  async logInAgain(
+  logInAgain(found: SlotToken, session: Handle, relogin: boolean, given: Buffer): Promise<boolean> {
+    return this.inTurn(() => this.#logInAgain(found, session, relogin, given));
+  }
+
+  async #logInAgain(
     found: SlotToken,
     session: Handle,
     relogin: boolean,
     given: Buffer,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { login, description } = this.#token;
     this.#signWithoutLogin.clear();
     this.#hasLoggedIn = login !== "none" && !relogin && isLoggedIn(this.#module, session);
-    if (login === "none" || this.#hasLoggedIn) return;
-    if (login === "pin" && this.#usablePin(found, given) === undefined) {
+    if (login === "none" || this.#hasLoggedIn) return false;
+    // The bytes that the library gets are its own: what is kept may be overwritten at any time.
+    const usable = login === "pad" ? undefined : this.#usablePin(found, given);
+    const pin = usable && Buffer.from(usable);
+    if (login === "pin" && pin === undefined) {
       if (relogin) throw pinRequired(description, found);
-      return;
+      return false;
     }
     if (relogin) logOut(this.#module, session);
-    if (login === "pad") await logIn(this.#module, found, session, null);
-    else await this.#logInWithPin(found, session, given);
+    if (pin === undefined) await logIn(this.#module, found, session, null);
+    else await this.#logInWithPin(found, session, pin, given);
     this.#hasLoggedIn = true;
     this.#isLoginLost = false;
+    return true;
   }
 
-  /** The bytes that the library gets are its own: what is kept may be overwritten at any time. */
-  async #logInWithPin(found: SlotToken, session: Handle, given: Buffer): Promise<void> {
-    const pin = Buffer.from(this.#usablePin(found, given) ?? given);
+  /** @param pin overwritten afterwards @param given the same, or empty for a kept one */
+  async #logInWithPin(
+    found: SlotToken,
+    session: Handle,
+    pin: Buffer,
+    given: Buffer,
+  ): Promise<void> {
     const keep = this.#kept.beforeLogin();
     try {
-      await logIn(this.#module, found, session, pin);
-      keep(given);
+      if (await logIn(this.#module, found, session, pin)) keep(given);
     } catch (error) {
       // A card that was pulled out has refused nothing.
       if (!isTokenRemoved(error)) this.#kept.forget();
-      if (given.length === 0 && error instanceof Failure && pinRefusals.has(error.code)) {
+      if (given.length === 0 && isPinRefusal(error)) {
         const now = readToken(this.#module.cryptoki, found.slot);
         throw pinRequired(found.description, now); // nobody has just typed a wrong one
       }

@@ -1,13 +1,13 @@
 /** The tokens in a library's slots, and logging in to one. */
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
+import { plainText } from "../../host/plain-text.ts";
 import type { LoginKind } from "../inventory.ts";
 import { pkcs11js } from "./add-on.ts";
 import { type Cryptoki, type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
 import { loginFailure, pinLocked } from "./refusals.ts";
 import { hasFlag, type SlotToken } from "./slot-token.ts";
-import { plainText } from "./text.ts";
 
 /** CKS_RO_USER_FUNCTIONS and CKS_RW_USER_FUNCTIONS. */
 const userStates: ReadonlySet<number> = new Set([1, 3]);
@@ -84,15 +84,15 @@ export interface Located {
 /**
  * Looks for a token. The slots are listed each time: some libraries notice by nothing else that a
  * card was pulled out.
- * @param slot where it was, if that is known
+ * @param slot where it was
  */
 export function locateToken(
   { cryptoki, path }: Module,
   description: TokenDescription,
-  slot: Handle | undefined,
+  slot: Handle,
 ): Located {
   const slots = slotsWithTokens(cryptoki, path);
-  const own = slots.find((candidate) => slot?.equals(candidate));
+  const own = slots.find((candidate) => slot.equals(candidate));
   const there = own && readToken(cryptoki, own);
   if (there !== undefined && isSame(there.description, description)) {
     return { token: there, isReplaced: false, isBlind: false };
@@ -116,6 +116,7 @@ export function loginKind(token: SlotToken): LoginKind {
  * Logs a session in as the token's user. A PIN is tried once; a token that has its own PIN pad asks
  * there.
  * @param pin UTF-8, or null for the token's own PIN pad
+ * @returns whether it was looked at: a token whose user is logged in already does not
  * @throws {Failure} pin-locked, pin-incorrect, pin-last-try, pin-required, user-refused,
  *   token-removed, module-crashed
  */
@@ -124,12 +125,13 @@ export async function logIn(
   token: SlotToken,
   session: Handle,
   pin: Buffer | null,
-): Promise<void> {
+): Promise<boolean> {
   if (hasFlag(token, pkcs11js.CKF_USER_PIN_LOCKED)) throw pinLocked(token);
   try {
     await module.login(session, pkcs11js.CKU_USER, pin);
+    return true;
   } catch (error) {
-    if (returnValue(error) === "CKR_USER_ALREADY_LOGGED_IN") return;
+    if (returnValue(error) === "CKR_USER_ALREADY_LOGGED_IN") return false;
     const now = readToken(module.cryptoki, token.slot);
     throw loginFailure(token.description, now, error);
   }

@@ -1,6 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
-import { plainText } from "./text.ts";
+import { plainText } from "./plain-text.ts";
 
 test("text without control characters stays as it is", (t) => {
   for (const text of ["", "PIV AUTH key", "Schlüssel für Österreich", "鍵 🔑"]) {

@@ -1,4 +1,4 @@
-/** Text that tokens give: labels of keys, and what tokens say of themselves. */
+/** Text that comes from elsewhere: labels of keys, what tokens say of themselves, comments. */
 
 /** Characters that are kept; labels are much shorter, but a library may give anything. */
 const longest = 255;

@@ -1,0 +1,155 @@
+import { writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
+import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
+import type { CardHolder } from "./provider.ts";
+import { killHelper, loaded, prepare, refused, sign, signOnce } from "./test-hostile.ts";
+import { person } from "./test-person.ts";
+import { nobody, pinOf } from "./test-registry.ts";
+
+const eachTime = ["login", "always-authenticate", "tries=3"];
+
+function logins(module: HostileModule): string[] {
+  return module.calls().filter((call) => call.startsWith("login"));
+}
+
+test("a kept PIN that is wrong is tried once, however many sign at the same time", async (t) => {
+  const { module, provider } = await loaded(t, eachTime, { keepPin: 3600 });
+  t.is(await sign(provider), "signed");
+  module.behave(...eachTime, "pin=9876", "slow-login=300");
+  const signing: Promise<string>[] = [];
+  for (let at = 0; at < 4; at++) {
+    signing.push(sign(provider));
+    await sleep(30);
+  }
+  t.deepEqual(new Set(await Promise.all(signing)), new Set(["pin-required"]));
+  t.is(module.wrongPins(), 1);
+});
+
+test("a kept PIN that is wrong for a single signature is asked for", async (t) => {
+  const { module, provider } = await loaded(t, eachTime, { keepPin: 3600 });
+  module.behave(...eachTime, "pin=9876");
+  const somebody = person("9876");
+  t.is(await sign(provider, somebody.holder), "signed");
+  t.is(somebody.asked.length, 1);
+});
+
+test("those who wait to be asked are refused with the PIN that was refused", async (t) => {
+  const { module, provider } = await loaded(t, eachTime);
+  const wrong = person("0000", "0000", hostilePin);
+  const signing = Array.from({ length: 3 }, () => sign(provider, wrong.holder));
+  t.deepEqual(await Promise.all(signing), ["pin-incorrect", "pin-incorrect", "pin-incorrect"]);
+  t.is(wrong.asked.length, 1);
+  t.is(await sign(provider, wrong.holder), "pin-last-try");
+  t.is(module.wrongPins(), 2);
+  t.is(await sign(provider, wrong.holder), "signed");
+  t.deepEqual(
+    wrong.asked.map(({ isLastTry }) => isLastTry),
+    [false, false, true],
+  );
+});
+
+test("somebody who gives no answer leaves the others their questions", async (t) => {
+  const { provider } = await loaded(t, eachTime);
+  const somebody = person(undefined, hostilePin);
+  const signing = [sign(provider, somebody.holder), sign(provider, somebody.holder)];
+  t.deepEqual(await Promise.all(signing), ["pin-required", "signed"]);
+});
+
+test("a PIN pad that refused a PIN is not used again, and nobody is asked for it", async (t) => {
+  const { module, provider } = await loaded(t, ["pad", "tries=3"]);
+  writeFileSync(`${module.path}.tries`, "2\n");
+  module.behave("pad", "tries=3", "epoch=2", "login-error=0xa0");
+  const before = logins(module).length;
+  const somebody = person("1234");
+  t.is(await sign(provider, somebody.holder), "pin-last-try");
+  t.is(somebody.asked.length, 0);
+  t.is(logins(module).length - before, 1);
+});
+
+test("a PIN that the token did not look at is not kept", async (t) => {
+  const faults = ["login", "tries=3"];
+  const { module, provider } = await loaded(t, faults, { keepPin: 3600 });
+  provider.forgetPins();
+  module.behave(...faults, "lose-login", "logout-error=0x30");
+  await sign(provider, person("0000").holder);
+  module.behave(...faults, "lose-login=2");
+  t.is(await sign(provider), "pin-required");
+  t.is(module.wrongPins(), 0);
+});
+
+test("a kept PIN whose time ends while the token logs out leads to no other login", async (t) => {
+  const faults = ["login", "tries=3"];
+  const { module, provider } = await loaded(t, faults, { keepPin: 2 });
+  module.behave(...faults, "lose-login", "slow-logout=2500");
+  t.is(await sign(provider), "signed");
+  t.is(module.wrongPins(), 0);
+});
+
+test("a token that needs no PIN is not taken for the one whose PIN it is", async (t) => {
+  const { module, registry } = await prepare(t, ["tokens=2", "login=2", "tries=3"]);
+  writeFileSync(`${module.path}.tries-2`, "1\n");
+  const provider = await registry.add(module.path, pinOf(hostilePin));
+  t.is(provider.tokens.length, 2);
+});
+
+test("a right PIN is used though others open sessions at the same time", async (t) => {
+  const faults = ["login", "keys=2", "always-authenticate=1"];
+  for (let round = 0; round < 8; round++) {
+    const { module, provider, registry } = await loaded(t, faults);
+    module.behave(...faults, "lose-login");
+    await Promise.all([0, 1, 0, 1].map((at) => signOnce(provider, at)));
+    module.behave(...faults);
+    const signing = [0, 1].map((at) => signOnce(provider, at, person(hostilePin).holder));
+    t.deepEqual(await Promise.all(signing), ["signed", "signed"]);
+    await registry.removeAll();
+  }
+});
+
+test("a PIN that was given before all were forgotten is not used", async (t) => {
+  const { module, registry, provider } = await loaded(t, ["login"], { keepPin: 3600 });
+  registry.forgetPins();
+  module.behave("login", "lose-login");
+  const holder: CardHolder = {
+    ...nobody,
+    async askPin() {
+      module.behave("login", "slow-initialize=1000");
+      await killHelper(provider);
+      return pinOf(hostilePin);
+    },
+  };
+  const before = module.calls().length;
+  const signing = sign(provider, holder);
+  t.true(await eventually(() => module.calls().slice(before).includes("initialize")));
+  registry.forgetPins();
+  t.is(await signing, "pin-required");
+  t.false(
+    module
+      .calls()
+      .slice(before)
+      .some((call) => call.startsWith("login")),
+  );
+});
+
+test("a token with a single session is logged in to again beside another one", async (t) => {
+  const faults = ["login", "tokens=2", "sessions=1"];
+  const { module, provider } = await loaded(t, faults);
+  module.behave(...faults, "lose-login");
+  t.is(await signOnce(provider, 0, person(hostilePin).holder), "signed");
+});
+
+test("a library that does not say what its slots are is told of", async (t) => {
+  const { module, registry } = await prepare(t, ["slot-info-error=0x30"]);
+  const uri = `pkcs11:slot-id=7?module-path=${module.path}`;
+  const failure = await refused(t, registry.add(uri, pinOf("")));
+  t.is(failure.code, "module-crashed");
+  t.regex(failure.message, /does not say what its slots are.*CKR_DEVICE_ERROR/);
+});
+
+test("signatures that wait for their turn at a slow card have their own time", async (t) => {
+  const faults = ["login", "removable", "slow-sign=700"];
+  const { provider } = await loaded(t, faults, { limits: { sign: 2000 } });
+  const signing = Array.from({ length: 5 }, () => sign(provider));
+  t.deepEqual(new Set(await Promise.all(signing)), new Set(["signed"]));
+});

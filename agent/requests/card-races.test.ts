@@ -1,0 +1,135 @@
+/** Cards that are loaded, unloaded, locked and used at the same time. */
+import { setTimeout as sleep } from "node:timers/promises";
+import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
+import { hostilePin } from "../../fixtures/hostile-module/index.ts";
+import { signal } from "../../fixtures/processes.ts";
+import type { AgentClient } from "../../protocol/client.ts";
+import { decodePublicKey } from "../../protocol/public-key.ts";
+import { findProcess } from "../pkcs11/test-hostile.ts";
+import { makeAuthority } from "../test-agent.ts";
+import { blobs, data, load, noPin, prepare, refused, signs } from "./test-cards.ts";
+
+/** "signed", or the code of the refusal. */
+async function outcome(client: AgentClient, blob: Buffer): Promise<string> {
+  const reason = async () => (await client.failureReason())?.code ?? "no reason";
+  return client.sign(blob, data).then(() => "signed", reason);
+}
+
+test("a provider that is loaded again while another of its library goes is removed, too", async (t) => {
+  const words = ["tokens=2", "token-label=first", "token-label-2=second"];
+  const { one, agent, client } = await prepare(t, words);
+  const uri = (choice: string) => `pkcs11:${choice}?module-path=${one.path}`;
+  await client.addSmartcardKey(uri("token=first"), noPin);
+  await client.addSmartcardKey(uri("token=second"), noPin);
+  one.behave(...words, "slow-finalize=900");
+  const other = await agent.connect();
+  const removing = client.removeSmartcardKey(one.path);
+  await sleep(50);
+  await other.addSmartcardKey(uri("token=second"), noPin);
+  await removing;
+  const served = (await other.listProviders()).map(({ identities }) => identities.length);
+  t.deepEqual(served, [1]);
+  t.true(await signs(other));
+});
+
+test("the first of two libraries that is loaded again keeps its place, and its limits hold", async (t) => {
+  let questions = 0;
+  const ask = async () => {
+    questions++;
+    return true;
+  };
+  const { one, two, client } = await prepare(t, [], { ask });
+  await client.addSmartcardKey(one.path, noPin, [{ type: "confirm" }]);
+  await client.addSmartcardKey(two.path, noPin);
+  await client.addSmartcardKey(one.path, noPin, [{ type: "confirm" }]);
+  t.true(await signs(client));
+  t.is(questions, 1);
+  await client.removeSmartcardKey(one.path);
+  t.true(await signs(client));
+  t.is(questions, 1);
+});
+
+test("nobody is asked for a PIN any more once the agent is locked", async (t) => {
+  const questions: ((pin: Buffer) => void)[] = [];
+  const askPin = () => new Promise<Buffer>((resolve) => questions.push(resolve));
+  const words = ["login", "always-authenticate"];
+  const { one, agent, client } = await prepare(t, words, { person: { askPin } });
+  await load(client, one);
+  const [blob = noPin] = await blobs(client);
+  const others = [await agent.connect(), await agent.connect()];
+  const signing = others.map((other) => t.throwsAsync(other.sign(blob, data), refused));
+  t.true(await eventually(() => questions.length === 1));
+  await client.lock(Buffer.from("x"));
+  questions[0]?.(Buffer.from(hostilePin));
+  await Promise.all(signing);
+  t.is(questions.length, 1);
+});
+
+test("a PIN that was given before a lock is used for nothing after it", async (t) => {
+  const answers = [hostilePin];
+  const askPin = async () => {
+    const answer = answers.shift();
+    return answer === undefined ? undefined : Buffer.from(answer);
+  };
+  const words = ["login", "always-authenticate"];
+  const { one, agent, client } = await prepare(t, words, { person: { askPin }, keepPin: 3600 });
+  await client.addSmartcardKey(one.path, noPin);
+  const [blob = noPin] = await blobs(client);
+  one.behave(...words, "slow-login=800");
+  const other = await agent.connect();
+  const signing = outcome(other, blob);
+  t.true(await eventually(() => one.calls().includes("login with a PIN")));
+  await client.lock(Buffer.from("x"));
+  await signing;
+  t.is(one.calls().filter((call) => call === "login with a PIN").length, 1);
+  one.behave(...words);
+  await client.unlock(Buffer.from("x"));
+  t.is(await outcome(client, blob), "pin-required");
+});
+
+test("a signature goes on with the provider that takes the place of its own", async (t) => {
+  const { one, agent, client } = await prepare(t);
+  await load(client, one);
+  one.behave("slow-sign=1500");
+  const other = await agent.connect();
+  const signing = signs(other);
+  t.true(await eventually(() => one.calls().includes("sign")));
+  await load(client, one);
+  t.true(await signing);
+});
+
+test("tokens that say the same of themselves are told apart by another process, too", async (t) => {
+  const same = ["token-label=x", "token-label-2=x", "serial=0", "serial-2=0"];
+  const askPin = async () => Buffer.from("5678");
+  const words = ["login", "tokens=2", "pin-2=5678", ...same];
+  const { one, client } = await prepare(t, words, { person: { askPin } });
+  await client.addSmartcardKey(one.path, noPin);
+  const second = (await blobs(client))[1] ?? noPin;
+  t.is(await outcome(client, second), "signed");
+  signal(findProcess(one.path) ?? 0, "SIGKILL");
+  t.true(await eventually(async () => (await client.listProviders())[0]?.state !== "ready"));
+  t.is(await outcome(client, second), "signed");
+  t.is(one.wrongPins(), 0);
+});
+
+test("a comment does not say what it likes in a question, whoever has given it", async (t) => {
+  const asked: string[] = [];
+  const askPin = async (question: string) => {
+    asked.push(question);
+    return Buffer.from(hostilePin);
+  };
+  const { one, client } = await prepare(t, ["login"], { person: { askPin } });
+  await load(client, one);
+  const key = decodePublicKey((await blobs(client))[0] ?? noPin);
+  if (key === undefined) return t.fail();
+  const certificate = makeAuthority().certify(key);
+  const comment = "a\0b)?\n\nYour screen was locked.";
+  await client.addCertificate({ certificate, comment, replace: false, constraints: [] });
+  one.behave("login", "lose-login");
+  t.is(await outcome(client, certificate), "signed");
+  t.regex(
+    asked.join(),
+    /use key a\ufffdb\)\?\ufffd\ufffdYour screen was locked\. \(SHA256:[^\n]+$/,
+  );
+});
