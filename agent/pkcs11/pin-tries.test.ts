@@ -139,6 +139,15 @@ test("a token with a single session is logged in to again beside another one", a
   t.is(await signOnce(provider, 0, person(hostilePin).holder), "signed");
 });
 
+test("a token whose single session is gone opens another one with the next signature", async (t) => {
+  const faults = ["login", "sessions=1", "lose-login"];
+  const { module, provider } = await loaded(t, ["login", "sessions=1"]);
+  module.behave(...faults, "login-error=0x32");
+  t.is(await sign(provider, person(hostilePin).holder), "token-removed");
+  module.behave(...faults);
+  t.is(await sign(provider, person(hostilePin).holder), "signed");
+});
+
 test("a library that does not say what its slots are is told of", async (t) => {
   const { module, registry } = await prepare(t, ["slot-info-error=0x30"]);
   const uri = `pkcs11:slot-id=7?module-path=${module.path}`;

@@ -66,7 +66,7 @@ export class Attempts {
    */
   sign(pool: SessionPool, job: Job): Promise<Buffer> {
     return this.#module.use(async () => {
-      if (!pool.isCurrent) throw sessionLost();
+      if (!pool.isOpen) throw sessionLost();
       const taken = pool.take();
       const session = taken instanceof Promise ? await taken : taken;
       try {

@@ -43,6 +43,11 @@ export class SessionPool {
     return this.#generation === this.#module.generation;
   }
 
+  /** Whether a session is to be had of it. */
+  get isOpen(): boolean {
+    return this.isCurrent && !this.#closed;
+  }
+
   /** Whether a signature is being made. */
   get busy(): boolean {
     return this.#idle.length < this.#open;

@@ -78,7 +78,7 @@ export class TokenAccess implements KnownToken {
 
   /** The token's sessions, unless they are known to be of no use. */
   get pool(): SessionPool | undefined {
-    return this.#pool?.isCurrent ? this.#pool : undefined;
+    return this.#pool?.isOpen ? this.#pool : undefined;
   }
 
   /**
