@@ -205,6 +205,20 @@ test("with an agent of OpenSSH before 9.6, a card is loaded without its certific
   t.is(listed.status, 1);
 });
 
+test("whoever cancels the question for the PIN keeps what is loaded", async (t) => {
+  const card = await prepare(t, sshAgent);
+  const { workspace, library } = card;
+  await runOurs(workspace, ["-qs", library], pin(card));
+  const programs = [workspace.write("cancel", "#!/bin/sh\nexit 1\n", 0o700), "/nowhere/askpass"];
+  for (const program of programs) {
+    const env = { SSH_ASKPASS: program, SSH_ASKPASS_REQUIRE: "force" };
+    const { stderr, status } = await runOurs(workspace, ["-s", library], { env });
+    t.true(stderr.includes(`Could not add card "${library}": no PIN was entered\n`), stderr);
+    t.is(status, 1);
+    t.is((await runOurs(workspace, ["-T", card.publicKey])).status, 0);
+  }
+});
+
 test("-D removes what a library and a URI of it have loaded", async (t) => {
   const card = await prepare(t, sshAgent);
   const { workspace, library } = card;

@@ -11,10 +11,15 @@ import { encodeText } from "../protocol/text.ts";
 /** The exit status of a program that writes into a closed pipe: 128 and SIGPIPE's number. */
 const brokenPipeStatus = 141;
 
+/** The width of a terminal that does not tell it. */
+const usualColumns = 80;
+
 /** Standard output and standard error of one run. */
 export interface Console {
   readonly outputIsTerminal: boolean;
   readonly errorIsTerminal: boolean;
+  /** How wide the terminal is that standard error is. */
+  readonly errorColumns: number;
   /** A line of the answer, on standard output. */
   print(line: string): void;
   /** As `print`, for a line with colours in it: whoever made it has escaped the rest. */
@@ -35,6 +40,9 @@ export function processConsole(): Console {
     },
     get errorIsTerminal() {
       return isatty(2);
+    },
+    get errorColumns() {
+      return process.stderr.columns || usualColumns;
     },
     print: (line) => writeLine(1, line),
     paint: (line) => writeAll(1, encodeText(`${line}\n`)),

@@ -82,6 +82,32 @@ test("providers are a tree, in colours unless NO_COLOR is set", async (t) => {
   t.true(coloured.includes("\u001b[31mcard absent\u001b[39m"));
 });
 
+test("on a narrow terminal it shows as much as there is room for", async (t) => {
+  const workspace = await prepare(t, 900);
+  const command = `stty cols 10; exec ${sshAdd} -s /lib/a.so`;
+  const askpass = workspace.write("askpass", "#!/bin/sh\necho 1234\n", 0o700);
+  const env = { SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
+  const { stdout } = await workspace.run(script(), ["-qec", command, "/dev/null"], { env });
+  t.regex(stdout, /\r⠋ Loading\r/);
+});
+
+test("Control-C takes it off the screen, too", async (t) => {
+  const workspace = await prepare(t, 60_000);
+  const inner = workspace.write(
+    "inner",
+    `#!/bin/sh\n${sshAdd} -s /lib/a.so & sleep 1.5; kill -INT $!; wait $!; echo "status $?"\n`,
+    0o700,
+  );
+  const askpass = workspace.write("askpass", "#!/bin/sh\necho 1234\n", 0o700);
+  const env = { SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
+  const { stdout } = await workspace.run(script(), ["-qec", `bash -m ${inner}`, "/dev/null"], {
+    env,
+  });
+  t.regex(stdout, /\r⠋ Loading card…/);
+  // The shell says what it was, on a line of its own.
+  t.true(/\r\u001b\[K[^⠋-⠏]*status 130\r\n$/.test(stdout), stdout);
+});
+
 test("a card that takes long shows that it is loading, and leaves no trace", async (t) => {
   const workspace = await prepare(t, 900);
   const shown = await onTerminal(workspace, "-s /lib/a.so");

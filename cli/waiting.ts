@@ -11,6 +11,11 @@ export class Waiting {
   readonly #text: string;
   #timer: NodeJS.Timeout | undefined;
   #frame = 0;
+  /** Ends the program as it would have ended, but for what is on the screen. */
+  readonly #interrupt = () => {
+    this.end();
+    process.kill(process.pid, "SIGINT");
+  };
 
   /**
    * @param text what is being waited for
@@ -28,15 +33,19 @@ export class Waiting {
     this.#timer = undefined;
     if (this.#frame > 0) this.#console.draw(eraseLine);
     this.#frame = 0;
+    process.off("SIGINT", this.#interrupt);
   }
 
   #start(): void {
+    process.once("SIGINT", this.#interrupt);
     this.#draw();
     this.#timer = setInterval(() => this.#draw(), frameTime);
   }
 
   #draw(): void {
     const frame = frames[this.#frame++ % frames.length];
-    this.#console.draw(`\r${frame} ${this.#text}`);
+    // A line that is longer than the terminal is wide cannot be taken back.
+    const line = `${frame} ${this.#text}`.slice(0, this.#console.errorColumns - 1);
+    this.#console.draw(`\r${line}`);
   }
 }

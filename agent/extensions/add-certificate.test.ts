@@ -85,6 +85,28 @@ test("replace drops the older certificates of the same key by the same authority
   t.deepEqual(await comments(client), after);
 });
 
+test("replace keeps what the certificate does not renew", async (t) => {
+  const client = await (await startAgent(t, { now })).connect();
+  const key = generateKey("ed25519");
+  const authority = makeAuthority();
+  await client.addIdentity(key, "key");
+  const add = (comment: string, fields: Parameters<typeof authority.certify>[1]) => {
+    const certificate = authority.certify(key.publicKey, { keyId: comment, ...fields });
+    return client.addCertificate(request(certificate, { comment, replace: true }));
+  };
+  const [soon, later, last] = [now + 100n, now + 200n, now + 300n];
+  await add("alice", { principals: ["alice", "admin"], validBefore: later });
+  await add("bob", { principals: ["bob"], validBefore: later });
+  await add("not yet", { principals: ["alice", "admin"], validAfter: soon, validBefore: last });
+  await add("shorter", { principals: ["alice", "admin"], validBefore: soon });
+  await add("a host", { type: "host", principals: ["alice", "admin"], validBefore: last });
+  const all = ["alice", "bob", "not yet", "shorter", "a host", "key"];
+  t.deepEqual((await comments(client)).sort(), all.sort());
+  await add("renewed", { principals: ["admin", "alice"], validBefore: later });
+  const left = ["bob", "not yet", "a host", "renewed", "key"];
+  t.deepEqual((await comments(client)).sort(), left.sort());
+});
+
 test("a certificate inherits its key's constraints, and can only narrow them", async (t) => {
   const clock = new TestClock();
   const asked: string[] = [];

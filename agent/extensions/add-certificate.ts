@@ -6,8 +6,9 @@ import { Failure, malformed } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import { verifyCertificate } from "../../protocol/verification.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
-import type { Keyring, KeyringIdentity } from "../keyring.ts";
+import type { KeyringIdentity } from "../keyring.ts";
 import { isPermitted } from "../policy/destinations.ts";
+import { renews } from "../policy/renewal.ts";
 import { limitsOf, narrow } from "../requests/limits.ts";
 
 /** Attaches the certificate to its key, whose signer and constraints it shares. */
@@ -37,7 +38,7 @@ export function addCertificate(agent: Agent, connection: ConnectionState, body: 
     limits: narrow(key.limits, limits),
     provider: key.provider,
   };
-  const replaced = request.replace ? olderOf(agent.keyring, identity) : new Set<KeyringIdentity>();
+  const replaced = request.replace ? olderOf(agent, identity) : new Set<KeyringIdentity>();
   agent.keyring.addCertificate(identity, key, replaced);
   agent.log(`attached ${describeIdentity(identity)}, in the place of ${replaced.size}`);
   return { type: "success" };
@@ -49,14 +50,12 @@ function refuseExpired(certificate: Certificate, now: bigint): void {
   throw new Failure("certificate-expired", `The certificate was valid until ${end}.`);
 }
 
-/** The certificates of the same key by the same authority, but for the very same certificate. */
-function olderOf(keyring: Keyring, { blob, keyBlob, certificate }: KeyringIdentity) {
+/** What a certificate renews, but for the very same certificate. */
+function olderOf(agent: Agent, identity: KeyringIdentity): Set<KeyringIdentity> {
   const older = new Set<KeyringIdentity>();
-  for (const identity of keyring.identities()) {
-    const isSame = identity.blob.equals(blob);
-    const caKey = identity.certificate?.caKey;
-    if (isSame || caKey === undefined || !identity.keyBlob.equals(keyBlob)) continue;
-    if (certificate?.caKey.equals(caKey)) older.add(identity);
+  for (const other of agent.keyring.identities()) {
+    const isSame = other.blob.equals(identity.blob);
+    if (!isSame && renews(identity, other, agent.wallClock())) older.add(other);
   }
   return older;
 }

@@ -43,7 +43,7 @@ export async function loadProvider(
     const process = await loadLibrary(options, pin, prepared);
     return new LoadedProvider(options, process);
   } catch (error) {
-    throw withName(error, options.requested);
+    throw withName(error, options.requested, options.library);
   }
 }
 
@@ -105,7 +105,7 @@ class LoadedProvider implements Provider {
       throw new Failure("key-not-found", `The library ${this.library} has no such key.`);
     }
     return this.#signOrAsk({ place, algorithm, data, holder }).catch((error: unknown) => {
-      throw withName(error, this.requested);
+      throw withName(error, this.requested, this.library);
     });
   }
 
@@ -222,17 +222,27 @@ function bestOf(tokens: readonly ProviderState[]): ProviderState {
 /**
  * A failure whose hint names the library, or the URI, so that it can be typed as it stands.
  * @param requested what was given to load it
+ * @param library its path
  */
-function withName(error: unknown, requested: string): unknown {
-  if (!(error instanceof Failure) || !/-s LIB\b/.test(error.hint)) return error;
+function withName(error: unknown, requested: string, library: string): unknown {
+  if (!(error instanceof Failure) || !/\bLIB\b/.test(error.hint)) return error;
   const name = /^[\w./+-]+$/.test(requested)
     ? requested
     : `'${requested.replaceAll("'", "'\\''")}'`;
   return new Failure(
     error.code,
     error.message,
-    error.hint.replace(/-s LIB\b/, () => `-s ${name}`),
+    error.hint
+      .replace(/-s LIB\b/, () => `-s ${name}`)
+      .replace(/module-path=LIB\b/, () => `module-path=${encodePath(library)}`),
   );
+}
+
+/** A path within a PKCS#11 URI that stands in single quotes. */
+function encodePath(path: string): string {
+  return encodeURI(path).replace(/['#&;?]/g, (symbol) => {
+    return `%${symbol.charCodeAt(0).toString(16).toUpperCase()}`;
+  });
 }
 
 /** A key blob as a name in a map. */

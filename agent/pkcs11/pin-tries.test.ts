@@ -94,6 +94,18 @@ test("a token that needs no PIN is not taken for the one whose PIN it is", async
   t.is(provider.tokens.length, 2);
 });
 
+test("each token that has refused the PIN is told of, and the worst comes first", async (t) => {
+  const labels = ["token-label=first", "token-label-2=second"];
+  const { module, registry } = await prepare(t, ["tokens=2", "login", "tries=3", ...labels]);
+  writeFileSync(`${module.path}.tries-2`, "1\n");
+  const failure = await refused(t, registry.add(module.path, pinOf("0000")));
+  t.is(failure.code, "pin-last-try");
+  t.regex(
+    failure.message,
+    /"first" refused the PIN\. .*"second" refused the PIN, and one try is left/,
+  );
+});
+
 test("a right PIN is used though others open sessions at the same time", async (t) => {
   const faults = ["login", "keys=2", "always-authenticate=1"];
   for (let round = 0; round < 8; round++) {

@@ -4,7 +4,7 @@ import { makeYubiKey } from "../../fixtures/virtual-yubikey/index.ts";
 import { refused } from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { makeRegistry, nobody, pinOf, stateOf } from "./test-registry.ts";
-import { cardInUse, cardPin, insertedCard, libraryNames, signWith } from "./test-yubikey.ts";
+import { cardInUse, cardPin, insertedCard, keyIn, libraryNames, signWith } from "./test-yubikey.ts";
 
 const slots = ["9a", "9c", "9e"];
 const card = { keys: slots.map((slot) => ({ slot, type: "p256" }) as const) };
@@ -48,6 +48,38 @@ for (const name of libraryNames) {
     t.is(asked.length, 1);
     await used.reader.insert(other, 0);
     t.is(await signWith({ provider, card: other }, "9a", holder), "signed");
+  });
+}
+
+test.serial("opensc: what the card has seen before the right PIN is of the past", async (t) => {
+  const used = await insertedCard(t, "opensc", { card, keepPin: 3600 });
+  for (let at = 0; at < 2; at++) await refused(t, used.registry.add(used.library, pinOf("000000")));
+  const provider = await used.registry.add(used.library, pinOf(cardPin));
+  for (let at = 0; at < 3; at++) t.is(await signWith({ ...used, provider }, "9c"), "signed");
+});
+
+test.serial("ykcs11: a PIN of a length that no PIN has is told of, and costs no try", async (t) => {
+  const used = await cardInUse(t, "ykcs11", { card });
+  for (const pin of ["123", "123456789"]) {
+    const failure = await refused(t, used.registry.add(used.library, pinOf(pin)));
+    t.is(failure.code, "pin-incorrect");
+    t.regex(failure.message, /takes no PIN like this one/);
+  }
+  t.is(used.card.pinTriesLeft, 3);
+});
+
+for (const name of libraryNames) {
+  test.serial(`${name}: the hint for a locked PIN is the same for all keys`, async (t) => {
+    const used = await cardInUse(t, name, { card });
+    const wrong = person("000000").holder;
+    for (let at = 0; at < 3; at++) t.not(await signWith(used, "9c", wrong), "signed");
+    for (const slot of ["9a", "9c"]) {
+      const { keyBlob } = keyIn(used.provider, used.card, slot);
+      const signing = used.provider.sign(keyBlob, "ecdsa-sha2-nistp256", Buffer.of(1), nobody);
+      const { hint, code } = await refused(t, signing);
+      t.is(code, "pin-locked", slot);
+      t.regex(hint, /PUK/);
+    }
   });
 }
 

@@ -2,7 +2,7 @@
 import test from "ava";
 import type { AgentClient } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
-import { decodePublicKey } from "../../protocol/public-key.ts";
+import { decodePublicKey, encodePublicKey } from "../../protocol/public-key.ts";
 import { makeAuthority, TestClock } from "../test-agent.ts";
 import { blobs, data, load, noPin, prepare, refused } from "./test-cards.ts";
 
@@ -83,6 +83,27 @@ test("certificates that fit nothing lose no key that was loaded", async (t) => {
   const [blob = noPin] = await blobs(client);
   await t.notThrowsAsync(client.sign(blob, data));
   t.is((await client.listProviders()).length, 1);
+});
+
+test("a certificate that comes with the card renews those that were there", async (t) => {
+  const { one, client } = await prepare(t);
+  await load(client, one);
+  const key = decodePublicKey((await blobs(client))[0] ?? noPin);
+  if (key === undefined) return t.fail();
+  const authority = makeAuthority();
+  const others = makeAuthority().certify(key);
+  await client.addCertificate({
+    certificate: others,
+    comment: "",
+    replace: false,
+    constraints: [],
+  });
+  for (const serial of [1n, 2n, 3n]) {
+    const certificate = authority.certify(key, { serial });
+    await client.addSmartcardKey(one.path, noPin, [withCertificate(certificate)]);
+    const expected = [others, certificate, encodePublicKey(key)];
+    t.deepEqual((await blobs(client)).map(String).sort(), expected.map(String).sort());
+  }
 });
 
 test("a certificate that stays is used within the new limits, too", async (t) => {

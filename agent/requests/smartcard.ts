@@ -9,6 +9,7 @@ import type { Agent, ConnectionState } from "../agent.ts";
 import { type KeyringIdentity, type Limits, nameOf } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import type { Provider } from "../pkcs11/provider.ts";
+import { renews } from "../policy/renewal.ts";
 import { type Constraints, limitsOf, narrow } from "./limits.ts";
 
 /** Loads a provider and adds its keys, each with the certificates that came for it. */
@@ -31,7 +32,7 @@ export async function addSmartcardKey(
     const added = identitiesOf(agent, provider, constraints, certificates);
     if (added.length === 0) throw noneCertified();
     const earlier = agent.keyring.ofProvider(provider.path);
-    const kept = keptCertificates(earlier, added, provider, constraints.limits);
+    const kept = keptCertificates(agent, earlier, added, provider, constraints.limits);
     agent.keyring.exchangeProvider(provider.path, [...kept, ...added]);
     agent.log(`added ${added.length} identities of ${provider.path}`);
   });
@@ -114,20 +115,23 @@ function identitiesOf(
 
 /**
  * Certificates that were attached to this provider's keys stay when it is loaded again, within their
- * own limits and the new ones. One that is left with no destination goes.
+ * own limits and the new ones, unless one of those that came with it renews them. One that is left
+ * with no destination goes.
  */
 function keptCertificates(
+  agent: Agent,
   earlier: readonly KeyringIdentity[],
   added: readonly KeyringIdentity[],
   provider: Provider,
   limits: Limits,
 ): KeyringIdentity[] {
+  const now = agent.wallClock();
   return earlier
     .filter(
       (identity) =>
         identity.certificate !== undefined &&
         provider.keys.some(({ keyBlob }) => keyBlob.equals(identity.keyBlob)) &&
-        !added.some(({ blob }) => blob.equals(identity.blob)),
+        !added.some((one) => one.blob.equals(identity.blob) || renews(one, identity, now)),
     )
     .flatMap((identity) => {
       try {

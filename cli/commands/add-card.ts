@@ -22,7 +22,8 @@ export async function addCard(context: Context): Promise<number> {
   // The agent gets ready while the PIN is asked for. One that does not know of this refuses.
   void client.prepareProvider(providerPath(options.provider)).catch(() => {});
   const constraints = await constraintsFor(context, options.lifetime);
-  const pin = await prompter.ask("Enter passphrase for PKCS#11: ");
+  const pin = await prompter.askOrCancel("Enter passphrase for PKCS#11: ");
+  if (pin === undefined) return withoutPin(context);
   const waiting = new Waiting(console, "Loading card…");
   try {
     const provider = providerPath(options.provider);
@@ -38,6 +39,13 @@ export async function addCard(context: Context): Promise<number> {
   } finally {
     pin.fill(0);
   }
+}
+
+/** Somebody who cancels does not want a card without its PIN in the place of what is loaded. */
+function withoutPin({ console, options }: Context): number {
+  console.note(`Could not add card "${options.provider}": no PIN was entered`);
+  explain(console, "", "To load a card without its PIN, answer with the return key alone.");
+  return 1;
 }
 
 /** What is to be loaded. */

@@ -11,13 +11,13 @@ const carriageReturn = 0x0d;
  * Runs an askpass program with the prompt as its argument.
  * @param program its path, or its name to be looked for in PATH
  * @param console told of a program that cannot be run
- * @returns the first line that it writes; empty when it fails or cannot be run
+ * @returns the first line that it writes; undefined when it fails or cannot be run
  */
 export function askAskpass(
   program: string,
   prompt: string,
   console: Pick<Console, "log">,
-): Promise<Buffer> {
+): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
     const child = spawn(program, [prompt], { stdio: ["inherit", "pipe", "inherit"] });
     const line = new SecretLine();
@@ -27,7 +27,8 @@ export function askAskpass(
     const settle = () => {
       if (!isComplete || status === undefined) return;
       if (status !== 0) line.eraseAll();
-      resolve(line.finish());
+      const answer = line.finish();
+      resolve(status === 0 ? answer : undefined);
     };
     child.stdout.on("data", (chunk: Buffer) => {
       for (const byte of chunk) {
@@ -47,7 +48,7 @@ export function askAskpass(
     });
     child.on("error", (error) => {
       console.log(`ssh_askpass: exec(${program}): ${systemErrorText(error)}`);
-      resolve(Buffer.alloc(0));
+      resolve(undefined);
     });
   });
 }

@@ -31,6 +31,11 @@ export class Prompter {
    * @param prompt what is shown, as in "Enter passphrase for PKCS#11: "
    */
   async ask(prompt: string): Promise<Buffer> {
+    return (await this.askOrCancel(prompt)) ?? Buffer.alloc(0);
+  }
+
+  /** The same; undefined when an askpass program was cancelled, or cannot be run. */
+  async askOrCancel(prompt: string): Promise<Buffer | undefined> {
     if (this.#usesAskpass()) {
       const { askAskpass } = await import("./askpass.ts");
       return askAskpass(this.#env.SSH_ASKPASS ?? defaultAskpass, prompt, this.#console);

@@ -129,6 +129,7 @@ export class Attempts {
     try {
       await this.#module.login(session, pkcs11js.CKU_CONTEXT_SPECIFIC, pin);
       keep(job.pin);
+      if (pin !== null) user.pinFlags.noteAccepted(this.#access);
     } catch (error) {
       if (lacksLogin.has(returnValue(error))) throw userNotLoggedIn(); // the PIN was not looked at
       const now = this.#access.tryLook();

@@ -69,7 +69,22 @@ export async function openTokens(
   if (inOrder.length > 0) return inOrder;
   const reasons = found.map((token) => failures.get(token)).filter((it) => it !== undefined);
   // The PIN was right for a token that has no such key: that another one refused it is no news.
-  throw reasons.find(isNoUsableKey) ?? reasons[0];
+  throw reasons.find(isNoUsableKey) ?? allRefusals(reasons) ?? reasons[0];
+}
+
+/** What tokens say that have refused the PIN, the worst first. */
+const pinRefusals: readonly string[] = ["pin-locked", "pin-last-try", "pin-incorrect"];
+
+/** One refusal for several tokens that have refused the PIN: each of them has lost a try. */
+function allRefusals(reasons: readonly unknown[]): Failure | undefined {
+  const refusals = reasons.filter(
+    (reason) => reason instanceof Failure && pinRefusals.includes(reason.code),
+  ) as Failure[];
+  const rank = ({ code }: Failure) => pinRefusals.indexOf(code);
+  const [worst] = [...refusals].sort((one, other) => rank(one) - rank(other));
+  if (worst === undefined || refusals.length < 2) return undefined;
+  const sentence = refusals.map(({ message }) => message).join(" ");
+  return new Failure(worst.code, sentence, worst.hint);
 }
 
 /** The tokens and keys that another process has found, before anything is asked of the library. */

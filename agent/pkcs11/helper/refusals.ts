@@ -84,7 +84,16 @@ export function pinRequired(token: TokenDescription, now: SlotToken | undefined)
 /** The failure of a key whose token wants its PIN at each signature. */
 export function pinRequiredEachTime(token: TokenDescription, now: SlotToken | undefined): Failure {
   const what = `The card ${tokenName(token)} asks for its PIN at each signature with this key`;
-  const { code, message } = asksForPin(now, what);
+  const failure = asksForPin(now, what);
+  const { code, message } = failure;
+  if (code === "pin-locked") return failure;
+  if (code === "pin-last-try") {
+    return new Failure(
+      code,
+      message,
+      "The next wrong PIN locks the card. Be sure before you answer.",
+    );
+  }
   const hint =
     "Answer the agent's question for the PIN. It asks if it was started with SSH_ASKPASS and DISPLAY; to be asked less, start it with: -O pin-cache=TIME";
   return new Failure(code, message, hint);
@@ -136,6 +145,10 @@ export function loginFailure(
       return wrongPin(token, now);
     case "CKR_PIN_LOCKED":
       return pinLocked({ description: token });
+    case "CKR_ARGUMENTS_BAD": {
+      const hint = "Check its length, then try again; the PIN of a YubiKey has 6 to 8 characters.";
+      return new Failure("pin-incorrect", `The card ${name} takes no PIN like this one.`, hint);
+    }
     case "CKR_PIN_EXPIRED": {
       const hint = "Change the PIN with the card maker's tool, then load the card again.";
       return new Failure("pin-incorrect", `The PIN of the card ${name} has expired.`, hint);

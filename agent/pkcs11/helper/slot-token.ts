@@ -16,10 +16,13 @@ export function hasFlag(token: Pick<SlotToken, "flags">, flag: number): boolean 
   return (token.flags & flag) !== 0;
 }
 
+/** The CKF_ flags that tell of wrong PINs. */
+export const wrongPinFlags =
+  pkcs11js.CKF_USER_PIN_COUNT_LOW | pkcs11js.CKF_USER_PIN_FINAL_TRY | pkcs11js.CKF_USER_PIN_LOCKED;
+
 /** Whether a token was given a wrong PIN since the last right one, as far as it says so. */
 export function hasSeenWrongPin(token: Pick<SlotToken, "flags">): boolean {
-  const { CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED } = pkcs11js;
-  return hasFlag(token, CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED);
+  return hasFlag(token, wrongPinFlags);
 }
 
 /** A token as sentences name it: its label, or its serial number. */

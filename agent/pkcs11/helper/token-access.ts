@@ -68,7 +68,7 @@ export class TokenAccess implements KnownToken {
    */
   begin(opened: Opened, hasLoggedIn: boolean, pin: Buffer): void {
     this.#takeOver(opened);
-    this.user.noteFirstLogin(hasLoggedIn, pin);
+    this.user.noteFirstLogin(opened.found, hasLoggedIn, pin);
   }
 
   /** Where it was last. */
@@ -210,7 +210,7 @@ export class TokenAccess implements KnownToken {
     const located = locateToken(this.#module, this.description, this.#slot);
     if (located.isReplaced) this.user.forget();
     this.#isBlind = located.isBlind;
-    return located.token;
+    return located.token && this.user.pinFlags.read(located.token);
   }
 
   /** Some libraries go on seeing the keys of the token that was in a slot before. */

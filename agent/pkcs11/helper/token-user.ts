@@ -4,6 +4,7 @@ import type { KnownToken } from "../inventory.ts";
 import type { Handle } from "./cryptoki.ts";
 import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
+import { PinFlags } from "./pin-flags.ts";
 import { isPinRefusal, pinRequired } from "./refusals.ts";
 import { hasSeenWrongPin, type SlotToken } from "./slot-token.ts";
 import type { TokenKey } from "./token-keys.ts";
@@ -11,6 +12,8 @@ import { isLoggedIn, logIn, readToken } from "./tokens.ts";
 
 /** The user of one token. */
 export class TokenUser {
+  /** What the token tells of wrong PINs. */
+  readonly pinFlags: PinFlags;
   readonly #module: Module;
   readonly #token: KnownToken;
   readonly #kept: KeptPin;
@@ -25,6 +28,7 @@ export class TokenUser {
 
   constructor(module: Module, token: KnownToken, kept: KeptPin) {
     this.#module = module;
+    this.pinFlags = new PinFlags(module);
     this.#token = token;
     this.#kept = kept;
   }
@@ -60,9 +64,15 @@ export class TokenUser {
     return hasSeenWrongPin(now) ? undefined : this.#kept.pin;
   }
 
-  /** Notes whether a login was made when the token was found. @param pin to keep, or empty */
-  noteFirstLogin(hasLoggedIn: boolean, pin: Buffer): void {
+  /**
+   * Notes whether a login was made when the token was found.
+   * @param found as it was before
+   * @param pin to keep, or empty
+   */
+  noteFirstLogin(found: SlotToken, hasLoggedIn: boolean, pin: Buffer): void {
     this.#hasLoggedIn = hasLoggedIn;
+    this.pinFlags.read(found);
+    if (pin.length > 0) this.pinFlags.noteAccepted(found);
     this.#kept.keep(pin);
   }
 
@@ -152,7 +162,9 @@ export class TokenUser {
   ): Promise<void> {
     const keep = this.#kept.beforeLogin();
     try {
-      if (await logIn(this.#module, found, session, pin)) keep(given);
+      if (!(await logIn(this.#module, found, session, pin))) return;
+      keep(given);
+      this.pinFlags.noteAccepted(found);
     } catch (error) {
       // A card that was pulled out has refused nothing.
       if (!isTokenRemoved(error)) this.#kept.forget();
