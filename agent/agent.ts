@@ -8,6 +8,7 @@ import { Keyring, type KeyringIdentity } from "./keyring.ts";
 import { AgentLock } from "./lock.ts";
 import type { PreparedProvider } from "./pkcs11/prepared-provider.ts";
 import type { ProviderRegistry } from "./pkcs11/registry.ts";
+import type { AskedCards } from "./policy/asked-cards.ts";
 import type { Ask } from "./policy/confirm.ts";
 import type { Person } from "./policy/notice.ts";
 import type { SessionBindings } from "./policy/session.ts";
@@ -88,6 +89,8 @@ export interface ConnectionState {
   readonly bindings: SessionBindings;
   /** Why the last request that failed did. */
   lastFailure: FailureReason | undefined;
+  /** The cards whose PIN was asked for in vain. */
+  readonly askedCards: AskedCards;
   /** What was prepared for a provider that is about to be added. */
   prepared: PreparedProvider | undefined;
   /** Whether the client is gone. */

@@ -4,6 +4,7 @@
  * A request is begun when the one before it is answered, so that pipelined requests have the effect
  * of the same requests made one by one. Connections do not wait for each other.
  */
+
 import type { Socket } from "node:net";
 import { FrameReader, frame } from "../protocol/framing.ts";
 import { longestFrame } from "../protocol/numbers.ts";
@@ -11,6 +12,7 @@ import { encodeReply, type Reply } from "../protocol/replies.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
 import { dispatch } from "./dispatch.ts";
 import type { PeerCredentials } from "./host/libc.ts";
+import { AskedCards } from "./policy/asked-cards.ts";
 import { SessionBindings } from "./policy/session.ts";
 
 /** Requests that wait on one connection before its client is made to wait. */
@@ -43,7 +45,14 @@ class Connection {
     this.#agent = agent;
     this.#socket = socket;
     const bindings = new SessionBindings();
-    this.#state = { peer, bindings, lastFailure: undefined, prepared: undefined, isClosed: false };
+    this.#state = {
+      peer,
+      bindings,
+      lastFailure: undefined,
+      askedCards: new AskedCards(),
+      prepared: undefined,
+      isClosed: false,
+    };
   }
 
   /** Takes bytes from the client. A stream that lies about a length ends the connection. */

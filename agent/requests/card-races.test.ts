@@ -7,7 +7,7 @@ import { signal } from "../../fixtures/processes.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { findProcess } from "../pkcs11/test-hostile.ts";
-import { makeAuthority } from "../test-agent.ts";
+import { makeAuthority, TestClock } from "../test-agent.ts";
 import { blobs, data, load, noPin, prepare, refused, signs } from "./test-cards.ts";
 
 /** "signed", or the code of the refusal. */
@@ -64,6 +64,35 @@ test("nobody is asked for a PIN any more once the agent is locked", async (t) =>
   questions[0]?.(Buffer.from(hostilePin));
   await Promise.all(signing);
   t.is(questions.length, 1);
+});
+
+test("a client that tries one key after another has nobody asked for each", async (t) => {
+  const answers: (string | undefined)[] = [undefined, "0000", hostilePin];
+  let asked = 0;
+  const askPin = async () => {
+    const answer = answers[asked++];
+    return answer === undefined ? undefined : Buffer.from(answer);
+  };
+  const clock = new TestClock();
+  const words = ["login", "keys=3", "tries=5"];
+  const { one, agent, client } = await prepare(t, words, { person: { askPin }, clock });
+  await load(client, one);
+  one.behave(...words, "lose-login");
+  const keys = await blobs(client);
+  for (const [round, first] of ["pin-required", "pin-incorrect"].entries()) {
+    const other = await agent.connect();
+    const outcomes: string[] = [];
+    for (const key of keys) outcomes.push(await outcome(other, key));
+    t.deepEqual(outcomes, [first, "pin-required", "pin-required"]);
+    t.is(asked, round + 1);
+    other.close();
+  }
+  const patient = await agent.connect();
+  answers.splice(2, 0, undefined);
+  t.is(await outcome(patient, keys[0] ?? noPin), "pin-required");
+  clock.pass(30_000);
+  t.is(await outcome(patient, keys[1] ?? noPin), "signed");
+  t.is(asked, 4);
 });
 
 test("a PIN that was given before a lock is used for nothing after it", async (t) => {

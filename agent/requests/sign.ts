@@ -1,6 +1,7 @@
 /** Request 13: a signature (RFC 9987, section 3.6). */
 
 import { identify } from "../../protocol/certificate.ts";
+import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { fingerprint } from "../../protocol/fingerprint.ts";
 import type { Reply } from "../../protocol/replies.ts";
@@ -15,6 +16,9 @@ import type { CardHolder } from "../pkcs11/provider.ts";
 import { confirmQuestion, describeProcess } from "../policy/confirm.ts";
 import { checkSignature } from "../policy/destinations.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
+
+/** Refusals of cards that have seen a wrong PIN. */
+const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try", "pin-locked"]);
 
 type SignRequest = Extract<Request, { type: "sign" }>;
 
@@ -36,9 +40,9 @@ export function sign(
     const login = checkSignature(destinations, sessions, keyBlob, data, agent.wallClock);
     destination = `Login as user ${JSON.stringify(login.user)} at a listed host.`;
   }
-  if (!confirm) return signWith(agent, identity, request, destination);
+  if (!confirm) return signWith(agent, connection, identity, request, destination);
   return confirmUse(agent, connection, identity, destination).then(() =>
-    signWith(agent, identity, request, destination),
+    signWith(agent, connection, identity, request, destination),
   );
 }
 
@@ -54,6 +58,7 @@ function certified(keyring: Keyring, blob: Buffer): KeyringIdentity | undefined 
 
 function signWith(
   agent: Agent,
+  connection: ConnectionState,
   identity: KeyringIdentity,
   request: SignRequest,
   destination: string | undefined,
@@ -66,7 +71,9 @@ function signWith(
   agent.log(`sign with ${describeIdentity(identity)}, ${algorithm}`);
   const signature =
     signer instanceof CardSigner
-      ? signer.sign(algorithm, request.data, holderFor(agent, identity))
+      ? signByCard(agent, connection, identity, (holder) =>
+          signer.sign(algorithm, request.data, holder),
+        )
       : signer.sign(algorithm, request.data);
   if (Buffer.isBuffer(signature)) return { type: "signature", signature };
   return signature.then(
@@ -81,14 +88,39 @@ function signWith(
   );
 }
 
+/** Signs with a card before which somebody sits, who is not asked for ever. */
+async function signByCard(
+  agent: Agent,
+  { askedCards }: ConnectionState,
+  identity: KeyringIdentity,
+  signBy: (holder: CardHolder) => Promise<Buffer>,
+): Promise<Buffer> {
+  const holder = holderFor(agent, identity);
+  let asked: TokenDescription | undefined;
+  const askPin: CardHolder["askPin"] = async (card, isLastTry) => {
+    if (!askedCards.mayAsk(card, agent.clock.now())) return undefined;
+    asked = card;
+    const pin = await holder.askPin(card, isLastTry);
+    if (pin === undefined) askedCards.noteInVain(card, agent.clock.now());
+    return pin;
+  };
+  try {
+    return await signBy({ ...holder, askPin });
+  } catch (error) {
+    const isRefused = error instanceof Failure && pinRefusals.has(error.code);
+    if (asked !== undefined && isRefused) askedCards.noteInVain(asked, agent.clock.now());
+    throw error;
+  }
+}
+
 /** Whoever sits before the card of an identity. */
-function holderFor(agent: Agent, identity: KeyringIdentity): CardHolder {
+function holderFor(agent: Agent, identity: KeyringIdentity) {
   const { person, settings } = agent;
   // A comment may be any client's, and a question is not to say what it likes.
   const key = () =>
     `key ${plainText(identity.comment)} (${fingerprint(identity.keyBlob, settings.fingerprintHash)})`;
   return {
-    async askPin({ label, serial }, isLastTry) {
+    async askPin({ label, serial }: TokenDescription, isLastTry: boolean) {
       checkStillThere(agent, identity);
       const warning = isLastTry ? "One try is left before the card locks itself.\n" : "";
       const card = label || serial;
@@ -101,7 +133,7 @@ function holderFor(agent: Agent, identity: KeyringIdentity): CardHolder {
       }
       return pin;
     },
-    notify: ({ label, serial }) =>
+    notify: ({ label, serial }: TokenDescription) =>
       person.notify(`Card ${label || serial} is to sign with ${key()}; touch it if it blinks.`),
   };
 }
