@@ -6,6 +6,8 @@ import type { Inventory } from "./inventory.ts";
 import type { HelperReply } from "./messages.ts";
 import type { ProviderLimits } from "./provider.ts";
 
+const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try", "pin-locked"]);
+
 /** What is needed to load a library. */
 export interface LoadOptions {
   /** What the provider goes by. */
@@ -46,9 +48,17 @@ export async function loadLibrary(
     return new LibraryProcess(options, helper, inventory);
   } catch (error) {
     log(`loading ${path} failed: ${asFailure(error).code}`);
-    await options.discard(helper);
+    await (hasSeenWrongPin(error) ? helper.close(limits.close) : options.discard(helper));
     throw error;
   }
+}
+
+/**
+ * A card that has seen a wrong PIN wants the right one again from everybody. Some libraries give it
+ * by themselves, when they see that the card was reset, as it is by C_Finalize.
+ */
+function hasSeenWrongPin(error: unknown): boolean {
+  return error instanceof Failure && pinRefusals.has(error.code);
 }
 
 /** A loaded library. When its process has ended, the next question starts another one. */
