@@ -27,7 +27,7 @@ export class CardSigner {
 
   /**
    * @param keyBlob the plain key blob
-   * @param path the provider that is asked first
+   * @param path the provider that it is listed for
    */
   constructor(providers: ProviderRegistry, keyBlob: Buffer, path: string) {
     this.#providers = providers;
@@ -80,12 +80,11 @@ export class CardSigner {
     }
   }
 
-  /** The providers that have the key, the own one first. */
+  /**
+   * The providers that have the key. The one that was loaded last is the first: it was given the PIN
+   * last, and another one that looks for its card may take the login away from it.
+   */
   #serving(): readonly Provider[] {
-    const own = this.#providers.get(this.#path);
-    const others = this.#providers
-      .list()
-      .filter((provider) => provider !== own && provider.has(this.#keyBlob));
-    return own?.has(this.#keyBlob) ? [own, ...others] : others;
+    return this.#providers.lastLoadedFirst().filter((provider) => provider.has(this.#keyBlob));
   }
 }

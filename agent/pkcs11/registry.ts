@@ -48,6 +48,9 @@ export class ProviderRegistry {
   readonly #log: (line: string) => void;
   readonly #spare: SpareHelper;
   readonly #providers = new Map<string, Provider>();
+  /** Numbers that tell which provider was loaded later. */
+  readonly #loads = new WeakMap<Provider, number>();
+  #lastLoad = 0;
   /** How often everything was unloaded. */
   #clearances = 0;
   /** How often all PINs were forgotten. */
@@ -113,6 +116,7 @@ export class ProviderRegistry {
       }
       const old = this.#providers.get(provider.path);
       this.#providers.set(provider.path, provider);
+      this.#loads.set(provider, ++this.#lastLoad);
       await old?.giveWay();
       return provider;
     } finally {
@@ -171,6 +175,12 @@ export class ProviderRegistry {
   /** The providers, in the order in which they were first loaded. */
   list(): readonly Provider[] {
     return [...this.#providers.values()];
+  }
+
+  /** The providers, the one first that was loaded last, or loaded again. */
+  lastLoadedFirst(): readonly Provider[] {
+    const number = (provider: Provider) => this.#loads.get(provider) ?? 0;
+    return this.list().toSorted((one, other) => number(other) - number(one));
   }
 
   /** Overwrites all PINs that are kept. */

@@ -27,7 +27,10 @@ test("a key that two libraries show is listed once, and both are said to serve i
     ],
   );
   t.true(await signs(client));
-  t.is(signatures(two), 0);
+  t.deepEqual([signatures(one), signatures(two)], [0, 1]);
+  await load(client, one);
+  t.true(await signs(client));
+  t.deepEqual([signatures(one), signatures(two)], [1, 1], "the one that had the PIN last");
 });
 
 test("it is served by whichever card is there", async (t) => {
