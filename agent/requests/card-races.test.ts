@@ -142,6 +142,25 @@ test("tokens that say the same of themselves are told apart by another process, 
   t.is(one.wrongPins(), 0);
 });
 
+test("a library with more keys than a list has room for is refused, and costs nobody their list", async (t) => {
+  const { one, two, agent, client } = await prepare(t);
+  await load(client, one);
+  const { keyring } = agent.agent;
+  const [like] = [...keyring.identities()];
+  if (like === undefined) return t.fail();
+  const long = { ...like, comment: "x".repeat(50_000), provider: undefined };
+  for (let at = 0; at < 5; at++) keyring.add({ ...long, blob: Buffer.of(0, 0, 0, 1, at) });
+  await load(client, one, two);
+  await client.removeSmartcardKey(two.path);
+  const rest = { ...long, comment: "x".repeat(11_500), blob: Buffer.of(0, 0, 0, 1, 9) };
+  keyring.add(rest);
+  two.behave("keys=8", "label-length=200");
+  const failure = async () => (await client.failureReason())?.code;
+  t.is(await load(client, two).then(() => "loaded", failure), "too-large");
+  t.is((await blobs(client)).length, 7);
+  t.is((await client.listProviders()).length, 1);
+});
+
 test("a comment does not say what it likes in a question, whoever has given it", async (t) => {
   const asked: string[] = [];
   const askPin = async (question: string) => {

@@ -2,6 +2,7 @@
 
 import { type Identified, identify } from "../../protocol/certificate.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";
+import { longestFrame } from "../../protocol/numbers.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import { verifyCertificate } from "../../protocol/verification.ts";
@@ -33,7 +34,9 @@ export async function addSmartcardKey(
     if (added.length === 0) throw noneCertified();
     const earlier = agent.keyring.ofProvider(provider.path);
     const kept = keptCertificates(agent, earlier, added, provider, constraints.limits);
-    agent.keyring.exchangeProvider(provider.path, [...kept, ...added]);
+    const identities = [...kept, ...added];
+    refuseTooMany(agent, provider.path, identities);
+    agent.keyring.exchangeProvider(provider.path, identities);
     agent.log(`added ${added.length} identities of ${provider.path}`);
   });
   return { type: "success" };
@@ -66,6 +69,21 @@ export function refuseRemote(agent: Agent, connection: ConnectionState): void {
   if (connection.bindings.isRemote && !agent.settings.allowRemotePkcs11) {
     throw new Failure("remote-refused", "PKCS#11 providers are not for forwarded connections.");
   }
+}
+
+/** A list that is too long for a message would keep clients from all keys. */
+function refuseTooMany(agent: Agent, path: string, added: readonly KeyringIdentity[]): void {
+  const others = [...agent.keyring.identities()].filter(({ provider }) => provider !== path);
+  let length = 5;
+  for (const { blob, comment } of [...others, ...added]) {
+    length += 8 + blob.length + Buffer.byteLength(comment);
+  }
+  if (length <= longestFrame) return;
+  throw new Failure(
+    "too-large",
+    "With the keys of this library the agent would have more than it can list.",
+    "Choose one token or some of its keys with a PKCS#11 URI; see ssh-add(1).",
+  );
 }
 
 interface CertificateFor extends Identified {
