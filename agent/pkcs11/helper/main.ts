@@ -85,14 +85,22 @@ type Question = Exclude<HelperRequest, { readonly type: "forget" | "finish" }>;
 async function carryOut(request: Question, alone: boolean, send: Send): Promise<void> {
   underWay++;
   try {
-    send(await reply(request, alone));
+    send(await replyAndForget(request, alone));
   } catch (error) {
     send({ type: "failed", id: request.id, failure: asFailure(error) });
   } finally {
-    secretOf(request)?.fill(0);
     underWay--;
     if (finishing) finish();
     else if (alone && request.type === "sign") lookOut(performance.now() + attention);
+  }
+}
+
+/** Whoever has the reply can be sure that the PIN is overwritten. */
+async function replyAndForget(request: Question, alone: boolean): Promise<HelperReply> {
+  try {
+    return await reply(request, alone);
+  } finally {
+    secretOf(request)?.fill(0);
   }
 }
 
