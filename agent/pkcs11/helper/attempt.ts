@@ -82,9 +82,9 @@ export class Attempts {
 
   async #signIn(pool: SessionPool, session: Handle, job: Job): Promise<Buffer> {
     const { used } = job;
-    const { description, user } = this.#access;
+    const { user } = this.#access;
     const { cryptoki } = this.#module;
-    const handle = used.handleIn(cryptoki, pool, session, description);
+    const handle = this.#handleIn(pool, session, used);
     if (handle === undefined) throw this.#unseen(session, job);
     const init = () => cryptoki.C_SignInit(session, used.mechanism, handle);
     if (used.alwaysAuthenticate) await user.inTurn(() => this.#initWithLogin(session, job, init));
@@ -92,6 +92,15 @@ export class Attempts {
     const raw = await this.#finish(session, job);
     user.noteSigned(used.key);
     return raw;
+  }
+
+  #handleIn(pool: SessionPool, session: Handle, used: KeyInUse): Handle | undefined {
+    const { description, login } = this.#access;
+    const look = () => used.handleIn(this.#module.cryptoki, pool, session, description);
+    const seen = look();
+    // A login on another thread may have come to its end since it was looked for.
+    const isShown = seen === undefined && login !== "none" && isLoggedIn(this.#module, session);
+    return isShown ? look() : seen;
   }
 
   async #initWithLogin(session: Handle, job: Job, init: () => void): Promise<void> {
