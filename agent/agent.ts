@@ -77,7 +77,7 @@ export class Agent {
   #onRemoved(identity: KeyringIdentity): void {
     this.log(`removed ${describeIdentity(identity)}`);
     const provider = identity.provider && this.providers.get(identity.provider);
-    if (!provider || this.keyring.blobsOfProvider(provider.path).length > 0) return;
+    if (!provider || this.keyring.ofProvider(provider.path).length > 0) return;
     void this.providers.unload(provider);
   }
 }

@@ -4,7 +4,6 @@
  * A request is begun when the one before it is answered, so that pipelined requests have the effect
  * of the same requests made one by one. Connections do not wait for each other.
  */
-
 import type { Socket } from "node:net";
 import { FrameReader, frame } from "../protocol/framing.ts";
 import { longestFrame } from "../protocol/numbers.ts";

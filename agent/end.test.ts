@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
 import test from "ava";
+import { isRunning } from "../fixtures/processes.ts";
 import { sshAgent, systemSshAgent } from "../fixtures/programs.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
-import { add, isRunning, start, until } from "./test-program.ts";
+import { add, start, until } from "./test-program.ts";
 
 test("-k ends the agent of SSH_AGENT_PID, and says why it cannot", async (t) => {
   const workspace = makeWorkspace(t);

@@ -82,28 +82,14 @@ export class Keyring {
     return undefined;
   }
 
-  /** Adds an identity at the end, or puts it in the place of the one with the same blob. */
+  /**
+   * Adds an identity that is no provider's at the end, or puts it in the place of the one with the
+   * same blob. A provider's stays behind it, and takes the place when it goes.
+   */
   add(identity: KeyringIdentity): void {
     const name = nameOf(identity.blob);
-    const known = this.#identities.get(name);
-    this.#identities.set(name, identity);
-    if (known?.provider !== undefined) this.addFromProvider(known);
-    this.#schedule();
-  }
-
-  /**
-   * Adds an identity of a provider. One that is there already from elsewhere stays as it is, with
-   * its limits, and this one takes its place when it goes.
-   */
-  addFromProvider(identity: KeyringIdentity): void {
-    const name = nameOf(identity.blob);
-    const known = this.#identities.get(name);
-    if (known === undefined) this.add(identity);
-    if (known === undefined || known.provider === identity.provider) return;
-    const others = (this.#others.get(name) ?? []).filter(
-      ({ provider }) => provider !== identity.provider,
-    );
-    this.#others.set(name, [...others, identity]);
+    const [known, ...others] = this.#at(name);
+    this.#put(name, [identity, ...others, ...(known?.provider === undefined ? [] : [known])]);
     this.#schedule();
   }
 
@@ -134,13 +120,10 @@ export class Keyring {
   /** Removes the identity that goes by a blob, wherever it is from; false when there is none. */
   remove(blob: Uint8Array): boolean {
     const name = nameOf(blob);
-    const identity = this.#identities.get(name);
-    if (identity === undefined) return false;
-    const gone = [identity, ...(this.#others.get(name) ?? [])];
-    this.#identities.delete(name);
-    this.#others.delete(name);
+    const gone = this.#at(name);
+    this.#put(name, []);
     for (const one of gone) this.#onRemoved(one);
-    return true;
+    return gone.length > 0;
   }
 
   /**
@@ -154,9 +137,10 @@ export class Keyring {
     );
   }
 
-  /** The identities of a provider, also those that wait behind another one's. */
+  /** The identities of a provider, in order, also those that wait behind another one's. */
   ofProvider(path: string): KeyringIdentity[] {
-    return [...this.#all()].filter(({ provider }) => provider === path);
+    const all = [...this.#identities.keys()].flatMap((name) => this.#at(name));
+    return all.filter(({ provider }) => provider === path);
   }
 
   /**
@@ -166,10 +150,10 @@ export class Keyring {
    */
   exchangeProvider(path: string, identities: readonly KeyringIdentity[]): void {
     const isOwn = ({ provider }: KeyringIdentity) => provider === path;
-    const gone = new Set([...this.#identities.keys()].filter((name) => this.#at(name).some(isOwn)));
+    const names = new Set(identities.map(({ blob }) => nameOf(blob)));
+    this.#removeWhere((one) => isOwn(one) && !names.has(nameOf(one.blob)));
     for (const identity of identities) {
       const name = nameOf(identity.blob);
-      gone.delete(name);
       const known = this.#at(name);
       const all = known.some(isOwn)
         ? known.map((one) => (isOwn(one) ? identity : one))
@@ -177,12 +161,6 @@ export class Keyring {
       // Those that are listed are listed anew, in their order.
       if (all[0] === identity) this.#identities.delete(name);
       this.#put(name, all);
-    }
-    for (const name of gone) {
-      this.#put(
-        name,
-        this.#at(name).filter((one) => !isOwn(one)),
-      );
     }
     this.#schedule();
   }
@@ -192,15 +170,6 @@ export class Keyring {
     this.#identities.clear();
     this.#others.clear();
     this.#schedule();
-  }
-
-  /** The blobs that a provider serves, in order, also those that are listed for another one. */
-  blobsOfProvider(path: string): Buffer[] {
-    const blobs: Buffer[] = [];
-    for (const [name, { blob }] of this.#identities) {
-      if (this.#at(name).some(({ provider }) => provider === path)) blobs.push(blob);
-    }
-    return blobs;
   }
 
   /** Removes what a condition holds for; another provider's identity takes the place. */

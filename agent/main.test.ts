@@ -1,9 +1,10 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import test from "ava";
+import { isRunning } from "../fixtures/processes.ts";
 import { sshAgent, sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/programs.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
-import { add, isRunning, start, until } from "./test-program.ts";
+import { add, start, until } from "./test-program.ts";
 
 test("an agent in the background answers at once, on a socket for its user alone", async (t) => {
   const workspace = makeWorkspace(t);

@@ -1,5 +1,4 @@
 /** For tests: an agent in this process on a socket of its own, and keys and certificates for it. */
-
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";

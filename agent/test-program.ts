@@ -1,5 +1,4 @@
 /** For tests: the program `ssh-agent`, and the system's `ssh-add` to talk to it. */
-import { readFileSync } from "node:fs";
 import { sshAgent, systemSshAdd } from "../fixtures/programs.ts";
 import type { Workspace } from "../fixtures/workspace.ts";
 
@@ -30,13 +29,4 @@ export function add(workspace: Workspace, socket: string, args: string[]) {
 /** Waits until something is so. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
-}
-
-/** Whether a process runs; one that has ended and not been waited for does not. */
-export function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-  } catch {
-    return false;
-  }
 }

@@ -1,5 +1,4 @@
 /** Signatures: how many in a second, and how long one takes. */
-
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";

@@ -1,5 +1,4 @@
 /** Key blobs as fields for people. */
-
 import { type Certificate, identify } from "../protocol/certificate.ts";
 import { blobAlgorithm, keyBits, keyTypeName } from "../protocol/public-key.ts";
 

@@ -1,5 +1,4 @@
 /** The answers as JSON: one document on one line, of the shape that docs/JSON.md promises. */
-
 import type { Certificate } from "../protocol/certificate.ts";
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";

@@ -1,5 +1,4 @@
 /** Providers as a tree for people: provider, tokens, keys, and under each key its certificates. */
-
 import { Chalk, type ChalkInstance } from "chalk";
 import type { ProviderDescription, ProviderState } from "../protocol/extensions/list-providers.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";

@@ -95,7 +95,7 @@ export function parsePkcs11Uri(text: string): Pkcs11Uri {
  * characters "&", "?" and "'" are escaped in values, so that the text can stand between quotes in a
  * shell and no part of a value looks like an attribute.
  */
-export function formatPkcs11Uri(uri: Pkcs11Uri): string {
+export function formatPkcs11Uri(uri: Partial<Pkcs11Uri>): string {
   const { libraryVersion, id, slotId } = uri;
   const path = joined(";", [
     ["token", encoded(uri.token, pathLiterals)],

@@ -1,5 +1,4 @@
 /** `add-certificate@cardagent.alt`: a certificate for a private key that the agent holds. */
-
 import { type Certificate, forever, identify } from "../../protocol/certificate.ts";
 import { decodeAddCertificate } from "../../protocol/extensions/add-certificate.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";

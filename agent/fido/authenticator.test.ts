@@ -2,7 +2,6 @@
  * Keys on FIDO authenticators, signing through OpenSSH's ssh-sk-helper with the software
  * authenticator of OpenSSH's own tests; a stand-in for the helper does what that one cannot.
  */
-
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -2,7 +2,6 @@
  * Keys on FIDO authenticators: the agent holds a handle and a library's path, and OpenSSH's
  * `ssh-sk-helper` has the authenticator sign.
  */
-
 import { Failure } from "../../protocol/failure.ts";
 import { fingerprint } from "../../protocol/fingerprint.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";

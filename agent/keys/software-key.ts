@@ -2,7 +2,6 @@
  * Private keys that the agent holds itself: their numbers become a `KeyObject` at once, and every
  * buffer that carried them on the way is overwritten.
  */
-
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";
 import { dsaPrivateDer } from "../../protocol/dsa.ts";

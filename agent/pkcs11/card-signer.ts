@@ -1,6 +1,7 @@
 /** Signing with a key on a card, by whichever loaded provider has it at hand. */
 import { Failure } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
+import { isPinMissing } from "./pin-failures.ts";
 import type { CardHolder, Provider } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 
@@ -15,9 +16,6 @@ const passedOn: ReadonlySet<string> = new Set([
   "pin-locked",
   "unsupported",
 ]);
-
-/** Refusals for want of a PIN. */
-const pinMissing: ReadonlySet<string> = new Set(["pin-required", "pin-last-try"]);
 
 /** A key on a card. It stays the same when providers are loaded again or others come to have it. */
 export class CardSigner {
@@ -54,7 +52,7 @@ export class CardSigner {
         return await this.#signBy(provider, algorithm, data, patient);
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
-        if (pinMissing.has(error.code) && provider.takesPin(this.#keyBlob)) asking ??= provider;
+        if (isPinMissing(error) && provider.takesPin(this.#keyBlob)) asking ??= provider;
         else if (!passedOn.has(error.code)) throw error;
         refusal ??= error;
       }

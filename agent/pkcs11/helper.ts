@@ -175,11 +175,14 @@ export class Helper {
   #send(request: HelperRequest): void {
     const message = encodeRequest(request);
     const framed = frame(message);
-    const hasSecret = secretOf(request) !== undefined;
-    if (hasSecret) message.fill(0);
-    if (!hasSecret) this.#socket?.write(framed);
-    else if (this.#socket === undefined) framed.fill(0);
-    else this.#socket.write(framed, () => framed.fill(0));
+    if (secretOf(request) === undefined) {
+      this.#socket?.write(framed);
+      return;
+    }
+    message.fill(0);
+    const wipe = () => framed.fill(0);
+    if (this.#socket === undefined) wipe();
+    else this.#socket.write(framed, wipe);
   }
 
   #listen(): void {

@@ -4,9 +4,8 @@ import { asFailure, Failure } from "../../protocol/failure.ts";
 import { expected, type Helper, type Question } from "./helper.ts";
 import type { Inventory } from "./inventory.ts";
 import type { HelperReply } from "./messages.ts";
+import { isPinRefused } from "./pin-failures.ts";
 import type { ProviderLimits } from "./provider.ts";
-
-const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try", "pin-locked"]);
 
 /** What is needed to load a library. */
 export interface LoadOptions {
@@ -48,17 +47,11 @@ export async function loadLibrary(
     return new LibraryProcess(options, helper, inventory);
   } catch (error) {
     log(`loading ${path} failed: ${asFailure(error).code}`);
-    await (hasSeenWrongPin(error) ? helper.close(limits.close) : options.discard(helper));
+    // A card that has seen a wrong PIN wants the right one again from everybody. Some libraries give
+    // it by themselves, when they see that the card was reset, as it is by C_Finalize.
+    await (isPinRefused(error) ? helper.close(limits.close) : options.discard(helper));
     throw error;
   }
-}
-
-/**
- * A card that has seen a wrong PIN wants the right one again from everybody. Some libraries give it
- * by themselves, when they see that the card was reset, as it is by C_Finalize.
- */
-function hasSeenWrongPin(error: unknown): boolean {
-  return error instanceof Failure && pinRefusals.has(error.code);
 }
 
 /** A loaded library. When its process has ended, the next question starts another one. */

@@ -5,6 +5,7 @@ import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 import type { Helper } from "./helper.ts";
 import type { KnownKey } from "./inventory.ts";
 import { type LibraryProcess, type LoadOptions, loadLibrary } from "./library-process.ts";
+import { isPinMissing } from "./pin-failures.ts";
 import { PinQuestions } from "./pin-questions.ts";
 import type { CardHolder, CardKey, Provider, ProviderStatus } from "./provider.ts";
 
@@ -25,9 +26,6 @@ interface Job {
 
 const noPin = Buffer.alloc(0);
 
-/** Codes that the PIN would help against, of a request that came without one. */
-const pinCodes: ReadonlySet<string> = new Set(["pin-required", "pin-last-try"]);
-
 /**
  * Loads a library in a process of its own.
  * @param pin UTF-8, empty for none; the caller overwrites it
@@ -43,7 +41,7 @@ export async function loadProvider(
     const process = await loadLibrary(options, pin, prepared);
     return new LoadedProvider(options, process);
   } catch (error) {
-    throw withName(error, options.requested, options.library);
+    throw withName(error, options.requested);
   }
 }
 
@@ -105,7 +103,7 @@ class LoadedProvider implements Provider {
       throw new Failure("key-not-found", `The library ${this.library} has no such key.`);
     }
     return this.#signOrAsk({ place, algorithm, data, holder }).catch((error: unknown) => {
-      throw withName(error, this.requested, this.library);
+      throw withName(error, this.requested);
     });
   }
 
@@ -130,8 +128,7 @@ class LoadedProvider implements Provider {
     try {
       return await this.#signWith(job, noPin);
     } catch (error) {
-      const isPinMissing = error instanceof Failure && pinCodes.has(error.code);
-      if (!isPinMissing || askPin === undefined || !this.#takesPin(job.place)) throw error;
+      if (!isPinMissing(error) || askPin === undefined || !this.#takesPin(job.place)) throw error;
       return this.#signWithQuestion(job, askPin, error, since);
     }
   }
@@ -222,27 +219,17 @@ function bestOf(tokens: readonly ProviderState[]): ProviderState {
 /**
  * A failure whose hint names the library, or the URI, so that it can be typed as it stands.
  * @param requested what was given to load it
- * @param library its path
  */
-function withName(error: unknown, requested: string, library: string): unknown {
-  if (!(error instanceof Failure) || !/\bLIB\b/.test(error.hint)) return error;
+function withName(error: unknown, requested: string): unknown {
+  if (!(error instanceof Failure) || !/-s LIB\b/.test(error.hint)) return error;
   const name = /^[\w./+-]+$/.test(requested)
     ? requested
     : `'${requested.replaceAll("'", "'\\''")}'`;
   return new Failure(
     error.code,
     error.message,
-    error.hint
-      .replace(/-s LIB\b/, () => `-s ${name}`)
-      .replace(/module-path=LIB\b/, () => `module-path=${encodePath(library)}`),
+    error.hint.replace(/-s LIB\b/, () => `-s ${name}`),
   );
-}
-
-/** A path within a PKCS#11 URI that stands in single quotes. */
-function encodePath(path: string): string {
-  return encodeURI(path).replace(/['#&;?]/g, (symbol) => {
-    return `%${symbol.charCodeAt(0).toString(16).toUpperCase()}`;
-  });
 }
 
 /** A key blob as a name in a map. */

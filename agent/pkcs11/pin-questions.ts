@@ -1,11 +1,9 @@
 /** Questions for PINs: one at a time for a token, and one for all who wait for the same login. */
-import { Failure } from "../../protocol/failure.ts";
+import type { Failure } from "../../protocol/failure.ts";
+import { isPinRefused } from "./pin-failures.ts";
 
 /** Asks for a PIN; undefined without an answer. */
 type Ask = () => Promise<Buffer | undefined>;
-
-/** What a token that has refused a PIN is refused with. */
-const refusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try", "pin-locked"]);
 
 /** The questions about the tokens of one provider, each of which goes by a number. */
 export class PinQuestions {
@@ -68,7 +66,7 @@ export class PinQuestions {
       try {
         return await use(pin);
       } catch (error) {
-        if (error instanceof Failure && refusals.has(error.code)) refusal = error;
+        if (isPinRefused(error)) refusal = error;
         throw error;
       } finally {
         pin.fill(0);

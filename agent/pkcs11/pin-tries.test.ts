@@ -94,6 +94,17 @@ test("a token that needs no PIN is not taken for the one whose PIN it is", async
   t.is(provider.tokens.length, 2);
 });
 
+test("a token that is left alone is told of with the URI that it is loaded by", async (t) => {
+  const serials = ["serial=it's one", "serial-2=two"];
+  const { module, registry } = await prepare(t, ["tokens=2", "login", "tries=3", ...serials]);
+  for (const suffix of ["", "-2"]) writeFileSync(`${module.path}.tries${suffix}`, "2\n");
+  const { code, hint } = await refused(t, registry.add(module.path, pinOf("0000")));
+  t.is(code, "pin-last-try");
+  const uri = `pkcs11:serial=it%27s%20one?module-path=${module.path}`;
+  t.true(hint.endsWith(`ssh-add -s '${uri}'`), hint);
+  t.is(module.wrongPins(), 2);
+});
+
 test("each token that has refused the PIN is told of, and the worst comes first", async (t) => {
   const labels = ["token-label=first", "token-label-2=second"];
   const { module, registry } = await prepare(t, ["tokens=2", "login", "tries=3", ...labels]);

@@ -35,7 +35,7 @@ export async function resolveRequest(requested: string): Promise<Wanted> {
   }
   const uri = readUri(requested);
   const library = await canonicalPath(uri.modulePath ?? (await findModule(uri.moduleName)));
-  const everything = formatPkcs11Uri(parsePkcs11Uri("pkcs11:"));
+  const everything = formatPkcs11Uri({});
   const chosen = formatPkcs11Uri({ ...uri, moduleName: undefined, modulePath: undefined });
   if (chosen === everything) return { requested, library, selection: "", name: library };
   const name = formatPkcs11Uri({ ...uri, moduleName: undefined, modulePath: library });

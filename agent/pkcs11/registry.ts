@@ -48,9 +48,8 @@ export class ProviderRegistry {
   readonly #log: (line: string) => void;
   readonly #spare: SpareHelper;
   readonly #providers = new Map<string, Provider>();
-  /** Numbers that tell which provider was loaded later. */
-  readonly #loads = new WeakMap<Provider, number>();
-  #lastLoad = 0;
+  /** The same, in the order in which they were loaded, or loaded again. */
+  readonly #byLoad = new Set<Provider>();
   /** How often everything was unloaded. */
   #clearances = 0;
   /** How often all PINs were forgotten. */
@@ -116,7 +115,8 @@ export class ProviderRegistry {
       }
       const old = this.#providers.get(provider.path);
       this.#providers.set(provider.path, provider);
-      this.#loads.set(provider, ++this.#lastLoad);
+      this.#byLoad.add(provider);
+      if (old !== undefined) this.#byLoad.delete(old);
       await old?.giveWay();
       return provider;
     } finally {
@@ -164,6 +164,7 @@ export class ProviderRegistry {
   /** Unloads a provider. */
   async unload(provider: Provider): Promise<void> {
     if (this.#providers.get(provider.path) === provider) this.#providers.delete(provider.path);
+    this.#byLoad.delete(provider);
     await provider.close();
   }
 
@@ -179,8 +180,7 @@ export class ProviderRegistry {
 
   /** The providers, the one first that was loaded last, or loaded again. */
   lastLoadedFirst(): readonly Provider[] {
-    const number = (provider: Provider) => this.#loads.get(provider) ?? 0;
-    return this.list().toSorted((one, other) => number(other) - number(one));
+    return [...this.#byLoad].reverse();
   }
 
   /** Overwrites all PINs that are kept. */
@@ -194,6 +194,7 @@ export class ProviderRegistry {
     this.#clearances++;
     const providers = this.list();
     this.#providers.clear();
+    this.#byLoad.clear();
     await Promise.all(providers.map((provider) => provider.close()));
   }
 

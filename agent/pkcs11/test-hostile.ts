@@ -1,5 +1,4 @@
 /** What the tests with the hostile module share. */
-
 import { readFileSync } from "node:fs";
 import type { ExecutionContext } from "ava";
 import { eventually } from "../../fixtures/eventually.ts";

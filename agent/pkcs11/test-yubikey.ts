@@ -1,5 +1,4 @@
 /** What the tests with YubiKeys share: a card in a reader of its own, and the library that uses it. */
-
 import type { ExecutionContext } from "ava";
 import { openscLibrary, ykcs11Library } from "../../fixtures/programs.ts";
 import {

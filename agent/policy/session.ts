@@ -2,7 +2,6 @@
  * What a connection is bound to: the sessions that ssh clients told the agent of with
  * `session-bind@openssh.com`, first the one nearest to the agent.
  */
-
 import { type Identified, identify } from "../../protocol/certificate.ts";
 import type { SessionBind } from "../../protocol/extensions/session-bind.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";

@@ -1,5 +1,4 @@
 /** Requests 17 and 25: a private key, alone or with its certificate (RFC 9987, section 3.2). */
-
 import { identify } from "../../protocol/certificate.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";
 import { identityBlob, type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";

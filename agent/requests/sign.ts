@@ -1,5 +1,4 @@
 /** Request 13: a signature (RFC 9987, section 3.6). */
-
 import { identify } from "../../protocol/certificate.ts";
 import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
@@ -12,13 +11,11 @@ import { Authenticator } from "../fido/authenticator.ts";
 import { plainText } from "../host/plain-text.ts";
 import type { Keyring, KeyringIdentity } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
+import { isPinRefused } from "../pkcs11/pin-failures.ts";
 import type { CardHolder } from "../pkcs11/provider.ts";
 import { confirmQuestion, describeProcess } from "../policy/confirm.ts";
 import { checkSignature } from "../policy/destinations.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
-
-/** Refusals of cards that have seen a wrong PIN. */
-const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try", "pin-locked"]);
 
 type SignRequest = Extract<Request, { type: "sign" }>;
 
@@ -95,47 +92,56 @@ async function signByCard(
   identity: KeyringIdentity,
   signBy: (holder: CardHolder) => Promise<Buffer>,
 ): Promise<Buffer> {
-  const holder = holderFor(agent, identity);
   let asked: TokenDescription | undefined;
-  const askPin: CardHolder["askPin"] = async (card, isLastTry) => {
-    if (!askedCards.mayAsk(card, agent.clock.now())) return undefined;
-    asked = card;
-    const pin = await holder.askPin(card, isLastTry);
-    if (pin === undefined) askedCards.noteInVain(card, agent.clock.now());
-    return pin;
+  const holder: CardHolder = {
+    async askPin(card, isLastTry) {
+      if (!askedCards.mayAsk(card, agent.clock.now())) return undefined;
+      asked = card;
+      const pin = await askPin(agent, identity, card, isLastTry);
+      if (pin === undefined) askedCards.noteInVain(card, agent.clock.now());
+      return pin;
+    },
+    notify: ({ label, serial }) => {
+      const key = nameKey(agent, identity);
+      return agent.person.notify(
+        `Card ${label || serial} is to sign with ${key}; touch it if it blinks.`,
+      );
+    },
   };
   try {
-    return await signBy({ ...holder, askPin });
+    return await signBy(holder);
   } catch (error) {
-    const isRefused = error instanceof Failure && pinRefusals.has(error.code);
-    if (asked !== undefined && isRefused) askedCards.noteInVain(asked, agent.clock.now());
+    if (asked !== undefined && isPinRefused(error)) {
+      askedCards.noteInVain(asked, agent.clock.now());
+    }
     throw error;
   }
 }
 
-/** Whoever sits before the card of an identity. */
-function holderFor(agent: Agent, identity: KeyringIdentity) {
-  const { person, settings } = agent;
-  // A comment may be any client's, and a question is not to say what it likes.
-  const key = () =>
-    `key ${plainText(identity.comment)} (${fingerprint(identity.keyBlob, settings.fingerprintHash)})`;
-  return {
-    async askPin({ label, serial }: TokenDescription, isLastTry: boolean) {
-      checkStillThere(agent, identity);
-      const warning = isLastTry ? "One try is left before the card locks itself.\n" : "";
-      const card = label || serial;
-      const pin = await person.askPin(`${warning}Enter PIN for card ${card} to use ${key()}: `);
-      try {
-        checkStillThere(agent, identity);
-      } catch (error) {
-        pin?.fill(0);
-        throw error;
-      }
-      return pin;
-    },
-    notify: ({ label, serial }: TokenDescription) =>
-      person.notify(`Card ${label || serial} is to sign with ${key()}; touch it if it blinks.`),
-  };
+/** Asks for the PIN of the card of an identity, which is to be there before and afterwards. */
+async function askPin(
+  agent: Agent,
+  identity: KeyringIdentity,
+  { label, serial }: TokenDescription,
+  isLastTry: boolean,
+): Promise<Buffer | undefined> {
+  checkStillThere(agent, identity);
+  const warning = isLastTry ? "One try is left before the card locks itself.\n" : "";
+  const key = nameKey(agent, identity);
+  const question = `${warning}Enter PIN for card ${label || serial} to use ${key}: `;
+  const pin = await agent.person.askPin(question);
+  try {
+    checkStillThere(agent, identity);
+  } catch (error) {
+    pin?.fill(0);
+    throw error;
+  }
+  return pin;
+}
+
+/** A comment may be any client's, and a question is not to say what it likes. */
+function nameKey({ settings }: Agent, { comment, keyBlob }: KeyringIdentity): string {
+  return `key ${plainText(comment)} (${fingerprint(keyBlob, settings.fingerprintHash)})`;
 }
 
 async function touchAndSign(

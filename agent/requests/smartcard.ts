@@ -1,9 +1,8 @@
 /** Requests 20, 26 and 21: the keys of a PKCS#11 provider come and go (RFC 9987, section 3.2.6). */
-
 import { type Identified, identify } from "../../protocol/certificate.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";
 import { longestFrame } from "../../protocol/numbers.ts";
-import type { Reply } from "../../protocol/replies.ts";
+import { encodeReply, type Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import { verifyCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
@@ -56,7 +55,7 @@ export async function removeSmartcardKey(
     agent.log(keys === undefined ? `removed ${path}` : `removed ${keys.length} keys of ${path}`);
     const current = agent.providers.get(path);
     if (keys !== undefined) current?.forgetPins();
-    if (current !== undefined && agent.keyring.blobsOfProvider(path).length === 0) {
+    if (current !== undefined && agent.keyring.ofProvider(path).length === 0) {
       unloaded.push(agent.providers.unload(current));
     }
   }
@@ -74,11 +73,8 @@ export function refuseRemote(agent: Agent, connection: ConnectionState): void {
 /** A list that is too long for a message would keep clients from all keys. */
 function refuseTooMany(agent: Agent, path: string, added: readonly KeyringIdentity[]): void {
   const others = [...agent.keyring.identities()].filter(({ provider }) => provider !== path);
-  let length = 5;
-  for (const { blob, comment } of [...others, ...added]) {
-    length += 8 + blob.length + Buffer.byteLength(comment);
-  }
-  if (length <= longestFrame) return;
+  const identities = [...others, ...added].map(({ blob, comment }) => ({ keyBlob: blob, comment }));
+  if (encodeReply({ type: "identities", identities }).length <= longestFrame) return;
   throw new Failure(
     "too-large",
     "With the keys of this library the agent would have more than it can list.",

@@ -1,5 +1,4 @@
 /** For tests: an agent, and libraries that show the same keys. */
-
 import type { ExecutionContext } from "ava";
 import {
   type HostileModule,

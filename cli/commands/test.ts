@@ -1,5 +1,4 @@
 /** `ssh-add -T`: whether the agent can sign with keys, found out by signing. */
-
 import { randomBytes } from "node:crypto";
 import { identify } from "../../protocol/certificate.ts";
 import { signatureFlags } from "../../protocol/numbers.ts";

@@ -20,6 +20,11 @@ export class Library {
   /** The keys of all tokens, in the order in which the agent was told of them. */
   #places: readonly { readonly token: Token; readonly index: number }[] = [];
 
+  /** Where it was loaded from; empty before. */
+  get path(): string {
+    return this.#module?.path ?? "";
+  }
+
   /** Starts the library, and has it read of its cards what it reads first. @throws {Failure} */
   open({ path }: Request<"open">): void {
     openEarly(this.#start(path));

@@ -9,6 +9,7 @@ import { Socket } from "node:net";
 import { asFailure, Failure } from "../../../protocol/failure.ts";
 import { FrameReader, frame } from "../../../protocol/framing.ts";
 import { longestFrame } from "../../../protocol/numbers.ts";
+import { formatPkcs11Uri } from "../../../protocol/pkcs11-uri.ts";
 import {
   decodeRequest,
   encodeReply,
@@ -36,7 +37,7 @@ function main(): void {
   const frames = new FrameReader();
   const send = (reply: HelperReply) => {
     const message = encodeReply(reply);
-    if (message.length > longestFrame) throw tooManyKeys();
+    if (message.length > longestFrame) throw tooManyKeys(library.path);
     socket.write(frame(message));
   };
   socket.on("data", (chunk) => {
@@ -134,11 +135,12 @@ function lookOut(end: number): void {
 }
 
 /** Only a list of keys is that long. */
-function tooManyKeys(): Failure {
+function tooManyKeys(path: string): Failure {
+  const uri = formatPkcs11Uri({ token: "NAME", modulePath: path });
   return new Failure(
     "too-large",
     "The library shows more keys than the agent can list.",
-    "Choose one token or some keys, with a URI: ssh-add -s 'pkcs11:token=NAME?module-path=LIB'",
+    `Choose one token or some keys, with a URI: ssh-add -s '${uri}'`,
   );
 }
 

@@ -2,7 +2,6 @@
  * Public keys from the attributes of PKCS#11 objects (PKCS#11 v3.0, sections 2.1.2, 2.3.3, 2.3.5 and
  * 4.6.3). Whatever is missing, garbage or of no use gives undefined: a token may hold anything.
  */
-
 import { type KeyObject, X509Certificate } from "node:crypto";
 import { toKeyObject } from "../../../protocol/key-object.ts";
 import {

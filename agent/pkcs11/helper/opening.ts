@@ -1,7 +1,9 @@
 /** Opening the tokens of a library for the first time, and finding their keys. */
 import { Failure } from "../../../protocol/failure.ts";
+import { formatPkcs11Uri } from "../../../protocol/pkcs11-uri.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
 import type { Inventory, KnownToken } from "../inventory.ts";
+import { isPinRefused } from "../pin-failures.ts";
 import { pkcs11js } from "./add-on.ts";
 import { type Handle, libraryFailed } from "./cryptoki.ts";
 import type { KeptPin } from "./kept-pin.ts";
@@ -58,7 +60,7 @@ export async function openTokens(
   const failures = new Map<SlotToken, unknown>();
   for (const token of isShared ? [...found].sort(byTries) : found) {
     try {
-      if (isShared) spareTries(token, [...opened.keys()].some(takesPin));
+      if (isShared) spareTries(module, token, [...opened.keys()].some(takesPin));
       opened.set(token, await openToken(opening, token, selection, pin, all));
     } catch (error) {
       failures.set(token, error);
@@ -72,16 +74,14 @@ export async function openTokens(
   throw reasons.find(isNoUsableKey) ?? allRefusals(reasons) ?? reasons[0];
 }
 
-/** What tokens say that have refused the PIN, the worst first. */
-const pinRefusals: readonly string[] = ["pin-locked", "pin-last-try", "pin-incorrect"];
+/** Refusals of a PIN, the worst first. */
+const byHarm: readonly string[] = ["pin-locked", "pin-last-try", "pin-incorrect"];
 
 /** One refusal for several tokens that have refused the PIN: each of them has lost a try. */
 function allRefusals(reasons: readonly unknown[]): Failure | undefined {
-  const refusals = reasons.filter(
-    (reason) => reason instanceof Failure && pinRefusals.includes(reason.code),
-  ) as Failure[];
-  const rank = ({ code }: Failure) => pinRefusals.indexOf(code);
-  const [worst] = [...refusals].sort((one, other) => rank(one) - rank(other));
+  const refusals = reasons.filter(isPinRefused);
+  const rank = ({ code }: Failure) => byHarm.indexOf(code);
+  const [worst] = refusals.toSorted((one, other) => rank(one) - rank(other));
   if (worst === undefined || refusals.length < 2) return undefined;
   const sentence = refusals.map(({ message }) => message).join(" ");
   return new Failure(worst.code, sentence, worst.hint);
@@ -149,8 +149,9 @@ function byTries(one: SlotToken, other: SlotToken): number {
 }
 
 /** @param isAnothers whether another token has taken the PIN */
-function spareTries(token: SlotToken, isAnothers: boolean): void {
+function spareTries({ path }: Module, token: SlotToken, isAnothers: boolean): void {
   if (!takesPin(token)) return;
+  const { serial } = token.description;
   if (isAnothers && hasSeenWrongPin(token)) {
     const sentence = `The card ${tokenName(token.description)} was left alone: the PIN is another's.`;
     throw new Failure("pin-required", sentence);
@@ -159,7 +160,7 @@ function spareTries(token: SlotToken, isAnothers: boolean): void {
   throw new Failure(
     "pin-last-try",
     `The card ${tokenName(token.description)} has one try for its PIN left, and was left alone.`,
-    `Load it by itself, with its serial number in a URI: ssh-add -s 'pkcs11:serial=${encodeURIComponent(token.description.serial)}?module-path=LIB'`,
+    `Load it by itself, with its serial number in a URI: ssh-add -s '${formatPkcs11Uri({ serial, modulePath: path })}'`,
   );
 }
 

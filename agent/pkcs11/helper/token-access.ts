@@ -44,9 +44,9 @@ export class TokenAccess implements KnownToken {
   #slot: Handle;
   #pool: SessionPool | undefined;
   #renewing: Promise<void> | undefined;
-  /** How often a login was made again, and the library started again: now, and before each pool. */
-  readonly #done = { login: 0, restart: 0 };
-  readonly #doneBefore = new WeakMap<SessionPool, { login: number; restart: number }>();
+  /** How often a login was made again: now, and when each pool was had. */
+  #logins = 0;
+  readonly #loginsAt = new WeakMap<SessionPool, number>();
   /** The library saw no token at all, or did not tell, when it was last asked. */
   #isBlind = true;
 
@@ -119,19 +119,21 @@ export class TokenAccess implements KnownToken {
   #isDone({ failed, also }: Renewal): boolean {
     const { pool } = this;
     if (pool === undefined || pool === failed) return false;
-    if (also === "nothing") return true;
-    const before = failed && this.#doneBefore.get(failed);
-    return before !== undefined && this.#done[also] > before[also];
+    switch (also) {
+      case "nothing":
+        return true;
+      case "login":
+        return failed !== undefined && this.#logins > (this.#loginsAt.get(failed) ?? this.#logins);
+      case "restart":
+        return failed !== undefined && !failed.isCurrent;
+    }
   }
 
   async #renew(renewal: Renewal): Promise<void> {
     const reopen = () => this.#module.use(() => this.#reopen(renewal));
     const isWanted = renewal.also === "restart" || this.#isInPlaceOfOther();
     const isRestarted = isWanted && this.#mayRestart();
-    if (isRestarted) {
-      await this.#module.restart();
-      this.#done.restart++;
-    }
+    if (isRestarted) await this.#module.restart();
     let failure = await reopen();
     if (failure !== undefined && !isRestarted && this.#isRestartWorth()) {
       // It saw no token, which may be the truth: then a library that does not start again is no news.
@@ -151,7 +153,7 @@ export class TokenAccess implements KnownToken {
     if (opened instanceof Failure) return opened;
     const { found, session } = opened;
     try {
-      if (await this.user.logInAgain(found, session, also === "login", pin)) this.#done.login++;
+      if (await this.user.logInAgain(found, session, also === "login", pin)) this.#logins++;
     } catch (error) {
       closeSession(this.#module.cryptoki, session);
       throw error;
@@ -164,7 +166,7 @@ export class TokenAccess implements KnownToken {
   #takeOver({ found, session }: Opened): void {
     this.#slot = found.slot;
     this.#pool = new SessionPool(this.#module, found.slot, session);
-    this.#doneBefore.set(this.#pool, { ...this.#done });
+    this.#loginsAt.set(this.#pool, this.#logins);
   }
 
   #openFirst(): Opened | Failure {

@@ -1,5 +1,4 @@
 /** A token in use: its keys, and signatures with them, whatever has become of it meanwhile. */
-
 import type { ProviderState } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { encodeSignature, type SignatureAlgorithm } from "../../../protocol/signature.ts";
