@@ -1,5 +1,6 @@
 import test from "ava";
 import {
+  makeYubiKey,
   resetByAnotherProgram,
   selectOtherApplication,
 } from "../../fixtures/virtual-yubikey/index.ts";
@@ -91,6 +92,25 @@ for (const name of libraryNames) {
     }
   });
 
+  test.serial(`${name}: when another card is in its place, that one's PIN is safe`, async (t) => {
+    for (const keepPin of [0, 3600]) {
+      for (const isLookedAt of [false, true]) {
+        const used = await cardInUse(t, name, { card, keepPin });
+        const other = await makeYubiKey({ ...card, pin: "654321" });
+        await used.reader.insert(other);
+        if (isLookedAt) t.is(await stateOf(used.provider), "card-absent");
+        const { asked, holder } = person(cardPin);
+        for (const slot of slots) t.is(await signWith(used, slot, holder), "token-removed", slot);
+        t.is(await stateOf(used.provider), "card-absent");
+        t.is(asked.length, 0);
+        t.is(other.verifications.given, 0);
+        await used.reader.insert(used.card);
+        for (const slot of slots) t.is(await signWith(used, slot, holder), "signed", slot);
+        t.is(used.card.verifications.failed, 0);
+      }
+    }
+  });
+
   test.serial(`${name}: while pcscd does not run, nobody is asked for a PIN`, async (t) => {
     const used = await cardInUse(t, name, { card, keepPin: 3600 });
     await used.reader.stop();
@@ -115,6 +135,33 @@ for (const name of libraryNames) {
     t.is(used.card.verifications.failed, 0);
   });
 }
+
+test.serial(
+  "opensc: a card that was put back before its first login is asked for once",
+  async (t) => {
+    const used = await cardInUse(t, "opensc", { card, pin: "" });
+    const { asked, holder } = person(cardPin);
+    await used.reader.eject();
+    await used.reader.insert(used.card);
+    for (let at = 0; at < 2; at++) t.is(await signWith(used, "9a", holder), "signed");
+    t.is(asked.length, 1);
+    t.deepEqual(used.card.verifications, { given: 1, failed: 0 });
+  },
+);
+
+test.serial(
+  "opensc: after a wrong PIN, one is not tried again for a card that was put back",
+  async (t) => {
+    const used = await cardInUse(t, "opensc", { card, pin: "" });
+    const { holder } = person("000000", cardPin);
+    t.is(await signWith(used, "9a", holder), "pin-incorrect");
+    await used.reader.eject();
+    await used.reader.insert(used.card);
+    const outcomes = [await signWith(used, "9a", holder), await signWith(used, "9a", holder)];
+    t.is(outcomes.at(-1), "signed");
+    t.deepEqual(used.card.verifications, { given: 2, failed: 1 });
+  },
+);
 
 test.serial("opensc: a key that wants no PIN signs without, whatever happened", async (t) => {
   const used = await cardInUse(t, "opensc", { card, pin: "" });

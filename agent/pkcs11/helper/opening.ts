@@ -10,10 +10,10 @@ import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
 import { noKeyMatches, noUsableKey, pinRequired } from "./refusals.ts";
 import type { Selection } from "./selection.ts";
-import { closeSession } from "./session-pool.ts";
+import { closeSession, openFirst } from "./session-pool.ts";
 import { hasFlag, hasSeenWrongPin, type SlotToken, tokenName } from "./slot-token.ts";
 import { Token } from "./token.ts";
-import { openFirst, TokenAccess } from "./token-access.ts";
+import { TokenAccess } from "./token-access.ts";
 import { findKeys, type TokenKey } from "./token-keys.ts";
 import { logIn, loginKind, presentTokens } from "./tokens.ts";
 

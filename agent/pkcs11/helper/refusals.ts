@@ -114,6 +114,11 @@ export function tokenRemoved(token: TokenDescription): Failure {
   return new Failure("token-removed", `The card ${tokenName(token)} is not in its reader.`);
 }
 
+/** Whether a failure is for a token that is not there. */
+export function isTokenRemoved(error: unknown): error is Failure {
+  return error instanceof Failure && error.code === "token-removed";
+}
+
 /** The failure of a token that was waited for, and that may have waited for a touch. */
 export function notTouched(token: TokenDescription): Failure {
   const sentence = `The card ${tokenName(token)} gave up waiting; it may have waited for a touch.`;

@@ -1,7 +1,9 @@
 /** Sessions with one token, so that several signatures are made at once. */
 import { pkcs11js } from "./add-on.ts";
-import type { Cryptoki, Handle } from "./cryptoki.ts";
+import { type Cryptoki, type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
+import { tokenRemoved } from "./refusals.ts";
+import { type SlotToken, tokenName } from "./slot-token.ts";
 
 /** CKF_REMOVABLE_DEVICE, which the types of `pkcs11js` lack. */
 const removableDevice = 2;
@@ -125,6 +127,22 @@ function isRemovable(cryptoki: Cryptoki, slot: Handle): boolean {
 /** Opens a session that only reads. @throws errors of the library */
 export function openSession(cryptoki: Cryptoki, slot: Handle): Handle {
   return cryptoki.C_OpenSession(slot, pkcs11js.CKF_SERIAL_SESSION);
+}
+
+/**
+ * Opens the first session with a token.
+ * @throws {Failure} token-removed, module-crashed
+ */
+export function openFirst({ cryptoki }: Module, token: SlotToken): Handle {
+  try {
+    return openSession(cryptoki, token.slot);
+  } catch (error) {
+    const value = returnValue(error);
+    if (value === "CKR_TOKEN_NOT_PRESENT" || value === "CKR_DEVICE_REMOVED") {
+      throw tokenRemoved(token.description);
+    }
+    throw libraryFailed(`The card ${tokenName(token.description)} opens no session`, error);
+  }
 }
 
 /** Closes a session; one that the library does not know any more is closed already. */

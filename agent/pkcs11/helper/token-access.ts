@@ -5,12 +5,12 @@ import type {
 } from "../../../protocol/extensions/list-providers.ts";
 import { asFailure, Failure } from "../../../protocol/failure.ts";
 import type { KnownToken, LoginKind } from "../inventory.ts";
-import { type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
+import { type Handle, returnValue } from "./cryptoki.ts";
 import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
-import { tokenRemoved } from "./refusals.ts";
-import { closeSession, openSession, SessionPool } from "./session-pool.ts";
-import { type SlotToken, tokenName } from "./slot-token.ts";
+import { isTokenRemoved, tokenRemoved } from "./refusals.ts";
+import { closeSession, openFirst, openSession, SessionPool } from "./session-pool.ts";
+import { hasSeenWrongPin, type SlotToken } from "./slot-token.ts";
 import { TokenUser } from "./token-user.ts";
 import { isLoggedIn, locateToken } from "./tokens.ts";
 
@@ -26,6 +26,8 @@ export interface Renewal {
   /** The PIN for a login, or empty. */
   readonly pin: Buffer;
 }
+
+const noPin = Buffer.alloc(0);
 
 /** A token that was found in its slot, and the first session with it. */
 interface Opened {
@@ -95,9 +97,20 @@ export class TokenAccess implements KnownToken {
   /** What the token can do now. It asks the library unless that is busy with the token. */
   async state(): Promise<ProviderState> {
     if (this.#renewing !== undefined || this.pool?.busy) return "ready";
-    const now = await this.#find();
+    let now = await this.#find();
+    if (now !== undefined && this.#hasLostLogin()) {
+      await this.noteLoginLost(true);
+      now = await this.#find();
+    }
     if (now === undefined) return "card-absent";
     return this.user.isReady(now, this.pool?.idle) ? "ready" : "pin-needed";
+  }
+
+  /** A library may show a card that it has lost until it is asked for more than that. */
+  #hasLostLogin(): boolean {
+    const session = this.pool?.idle;
+    if (session === undefined || !this.user.isLoggedIn || !this.#module.isQuiet) return false;
+    return !isLoggedIn(this.#module, session);
   }
 
   /**
@@ -130,32 +143,36 @@ export class TokenAccess implements KnownToken {
   }
 
   async #renew(renewal: Renewal): Promise<void> {
-    const reopen = () => this.#module.use(() => this.#reopen(renewal));
+    const reopen = (isRetry: boolean) => this.#module.use(() => this.#reopen(renewal, isRetry));
     const isWanted = renewal.also === "restart" || this.#isInPlaceOfOther();
     const isRestarted = isWanted && this.#mayRestart();
     if (isRestarted) await this.#module.restart();
-    let failure = await reopen();
+    let failure = await reopen(false);
     if (failure !== undefined && !isRestarted && this.#isRestartWorth()) {
       // It saw no token, which may be the truth: then a library that does not start again is no news.
       await this.#module.restart().catch(() => {});
-      if (!this.#module.isDown) failure = await reopen();
+      if (!this.#module.isDown) failure = await reopen(true);
     }
     if (failure !== undefined) throw failure;
   }
 
   /**
    * Finds the token, opens its first session and logs in.
-   * @returns why there is no session, so that no PIN was given to anybody
+   * @param isRetry whether the PIN may have been given to the card just before
+   * @returns why there is no session, or no card behind it
    * @throws {Failure} what a login throws
    */
-  async #reopen({ also, pin }: Renewal): Promise<Failure | undefined> {
+  async #reopen({ also, pin }: Renewal, isRetry: boolean): Promise<Failure | undefined> {
     const opened = this.#openFirst();
     if (opened instanceof Failure) return opened;
     const { found, session } = opened;
+    const usable = isRetry && hasSeenWrongPin(found) ? noPin : pin;
     try {
-      if (await this.user.logInAgain(found, session, also === "login", pin)) this.#logins++;
+      if (await this.user.logInAgain(found, session, also === "login", usable)) this.#logins++;
     } catch (error) {
       closeSession(this.#module.cryptoki, session);
+      // OpenSC's library may not notice that a card was pulled out and put back, or exchanged.
+      if (isTokenRemoved(error)) return error;
       throw error;
     }
     this.#pool?.close();
@@ -248,21 +265,5 @@ export class TokenAccess implements KnownToken {
     if (pool?.isCard && pool.busy) return true;
     if (pool === undefined || !this.user.isAskedAnew) return false;
     return pool.busy || (pool.idle !== undefined && isLoggedIn(this.#module, pool.idle));
-  }
-}
-
-/**
- * Opens the first session with a token.
- * @throws {Failure} token-removed, module-crashed
- */
-export function openFirst({ cryptoki }: Module, token: SlotToken): Handle {
-  try {
-    return openSession(cryptoki, token.slot);
-  } catch (error) {
-    const value = returnValue(error);
-    if (value === "CKR_TOKEN_NOT_PRESENT" || value === "CKR_DEVICE_REMOVED") {
-      throw tokenRemoved(token.description);
-    }
-    throw libraryFailed(`The card ${tokenName(token.description)} opens no session`, error);
   }
 }

@@ -1,11 +1,10 @@
 /** A token's user (CKU_USER): whether they are logged in, and their PIN as far as that is kept. */
-import { Failure } from "../../../protocol/failure.ts";
 import type { KnownToken } from "../inventory.ts";
 import type { Handle } from "./cryptoki.ts";
 import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
 import { PinFlags } from "./pin-flags.ts";
-import { isPinRefusal, pinRequired } from "./refusals.ts";
+import { isPinRefusal, isTokenRemoved, pinRequired } from "./refusals.ts";
 import { hasSeenWrongPin, type SlotToken } from "./slot-token.ts";
 import type { TokenKey } from "./token-keys.ts";
 import { isLoggedIn, logIn, readToken } from "./tokens.ts";
@@ -181,10 +180,6 @@ export class TokenUser {
   #usablePin(found: SlotToken, given: Buffer): Buffer | undefined {
     return given.length > 0 ? given : this.keptPinFor(found);
   }
-}
-
-function isTokenRemoved(error: unknown): boolean {
-  return error instanceof Failure && error.code === "token-removed";
 }
 
 function logOut({ cryptoki }: Module, session: Handle): void {

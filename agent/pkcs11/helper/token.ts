@@ -123,7 +123,9 @@ export class Token {
           if (tried === undefined) throw await this.#failure(job, error);
         }
       }
+      const hadLogin = access.user.isLoggedIn;
       await access.renew({ failed: pool, also: tried ?? "nothing", pin: job.pin });
+      job.hasLostLogin ||= hadLogin && !access.user.isLoggedIn;
     }
   }
 
