@@ -149,6 +149,24 @@ test.serial(
   },
 );
 
+for (const name of libraryNames) {
+  test.serial(
+    `${name}: after a wrong PIN and a while without pcscd, one question is enough`,
+    async (t) => {
+      const used = await cardInUse(t, name, { card });
+      const { asked, holder } = person("000000", cardPin);
+      await used.reader.eject();
+      await used.reader.insert(used.card);
+      t.is(await signWith(used, "9a", holder), "pin-incorrect");
+      await used.reader.stop();
+      await used.reader.start();
+      t.is(await signWith(used, "9a", holder), "signed");
+      t.is(asked.length, 2);
+      t.is(used.card.verifications.failed, 1);
+    },
+  );
+}
+
 test.serial(
   "opensc: after a wrong PIN, one is not tried again for a card that was put back",
   async (t) => {

@@ -29,6 +29,13 @@ export interface Renewal {
 
 const noPin = Buffer.alloc(0);
 
+/** Why a token was not to be had. */
+interface Missed {
+  readonly failure: Failure;
+  /** Whether the token may have seen the PIN all the same. */
+  readonly isPinInDoubt: boolean;
+}
+
 /** A token that was found in its slot, and the first session with it. */
 interface Opened {
   readonly found: SlotToken;
@@ -106,11 +113,15 @@ export class TokenAccess implements KnownToken {
     return this.user.isReady(now, this.pool?.idle) ? "ready" : "pin-needed";
   }
 
-  /** A library may show a card that it has lost until it is asked for more than that. */
+  /**
+   * Whether the login is gone, so that a restart shows whether the card is, too: OpenSC's library may
+   * go on to show a card that was exchanged.
+   */
   #hasLostLogin(): boolean {
-    const session = this.pool?.idle;
-    if (session === undefined || !this.user.isLoggedIn || !this.#module.isQuiet) return false;
-    return !isLoggedIn(this.#module, session);
+    const { pool } = this;
+    if (!pool?.isCard || pool.idle === undefined || !this.user.isLoggedIn) return false;
+    if (!this.#module.isQuiet || !this.#mayRestart()) return false;
+    return !isLoggedIn(this.#module, pool.idle);
   }
 
   /**
@@ -143,41 +154,46 @@ export class TokenAccess implements KnownToken {
   }
 
   async #renew(renewal: Renewal): Promise<void> {
-    const reopen = (isRetry: boolean) => this.#module.use(() => this.#reopen(renewal, isRetry));
+    const reopen = (pin: Buffer) => this.#module.use(() => this.#reopen(renewal.also, pin));
     const isWanted = renewal.also === "restart" || this.#isInPlaceOfOther();
     const isRestarted = isWanted && this.#mayRestart();
     if (isRestarted) await this.#module.restart();
-    let failure = await reopen(false);
-    if (failure !== undefined && !isRestarted && this.#isRestartWorth()) {
+    let missed = await reopen(renewal.pin);
+    if (missed !== undefined && !isRestarted && this.#isRestartWorth()) {
       // It saw no token, which may be the truth: then a library that does not start again is no news.
       await this.#module.restart().catch(() => {});
-      if (!this.#module.isDown) failure = await reopen(true);
+      if (!this.#module.isDown) missed = await reopen(this.#pinAfter(missed, renewal.pin));
     }
-    if (failure !== undefined) throw failure;
+    if (missed !== undefined) throw missed.failure;
   }
 
   /**
    * Finds the token, opens its first session and logs in.
-   * @param isRetry whether the PIN may have been given to the card just before
-   * @returns why there is no session, or no card behind it
+   * @returns why the token was not to be had, if so
    * @throws {Failure} what a login throws
    */
-  async #reopen({ also, pin }: Renewal, isRetry: boolean): Promise<Failure | undefined> {
+  async #reopen(also: Renewal["also"], pin: Buffer): Promise<Missed | undefined> {
     const opened = this.#openFirst();
-    if (opened instanceof Failure) return opened;
+    if (opened instanceof Failure) return { failure: opened, isPinInDoubt: false };
     const { found, session } = opened;
-    const usable = isRetry && hasSeenWrongPin(found) ? noPin : pin;
     try {
-      if (await this.user.logInAgain(found, session, also === "login", usable)) this.#logins++;
+      if (await this.user.logInAgain(found, session, also === "login", pin)) this.#logins++;
     } catch (error) {
       closeSession(this.#module.cryptoki, session);
       // OpenSC's library may not notice that a card was pulled out and put back, or exchanged.
-      if (isTokenRemoved(error)) return error;
+      if (isTokenRemoved(error)) return { failure: error, isPinInDoubt: true };
       throw error;
     }
     this.#pool?.close();
     this.#takeOver(opened);
     return undefined;
+  }
+
+  /** The PIN for one more try: not if the card may have refused it just before. */
+  #pinAfter({ isPinInDoubt }: Missed, pin: Buffer): Buffer {
+    if (!isPinInDoubt) return pin;
+    const now = this.tryLook();
+    return now !== undefined && hasSeenWrongPin(now) ? noPin : pin;
   }
 
   #takeOver({ found, session }: Opened): void {
