@@ -13,9 +13,10 @@ import { startAgent, type TestAgentOptions } from "../test-agent.ts";
 
 /** The processes for libraries that the agents of this file have started. */
 function helpers(): number[] {
-  return childrenOf(process.pid).filter((pid) =>
-    readProc(pid, "cmdline").includes("pkcs11-helper"),
-  );
+  return childrenOf(process.pid).filter((pid) => {
+    const command = readProc(pid, "cmdline"); // empty for one that is just being started
+    return command === "" || command.includes("pkcs11-helper");
+  });
 }
 
 const noneIsLeft = () => eventually(() => helpers().length === 0);

@@ -46,6 +46,20 @@ test("a card that is pulled out while the kept PIN is tried gets it when it is b
   t.is(await sign(provider), "signed");
 });
 
+test("when a login with the kept PIN is disturbed, it is not tried again but asked for", async (t) => {
+  const { module, provider } = await loaded(t, ["login"], { keepPin: 3600 });
+  const logins = () => module.calls().filter((call) => call.startsWith("login")).length;
+  const before = logins();
+  module.behave("login", "lose-login", "login-error=0x30");
+  t.is(await sign(provider), "pin-required");
+  t.is(await sign(provider), "pin-required");
+  t.is(logins(), before + 1);
+  module.behave("login", "lose-login");
+  const { asked, holder } = person(hostilePin);
+  t.is(await sign(provider, holder), "signed");
+  t.is(asked.length, 1);
+});
+
 // Only root may look into the memory of a process that holds PINs.
 const testAsRoot = process.getuid?.() === 0 ? test : test.skip;
 

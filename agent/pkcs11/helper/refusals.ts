@@ -63,6 +63,11 @@ export function isPinRefusal(error: unknown): boolean {
   return error instanceof Failure && pinRefusals.has(error.code);
 }
 
+/** Whether a failure is for an error of the library that tells nothing of the PIN. */
+export function isLibraryFailure(error: unknown): boolean {
+  return error instanceof Failure && error.code === "module-crashed";
+}
+
 /** Whether trying again is of no use after an error. */
 export function isFinal(error: unknown): boolean {
   return final.has(returnValue(error));

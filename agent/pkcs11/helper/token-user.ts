@@ -4,7 +4,7 @@ import type { Handle } from "./cryptoki.ts";
 import type { KeptPin } from "./kept-pin.ts";
 import type { Module } from "./module.ts";
 import { PinFlags } from "./pin-flags.ts";
-import { isPinRefusal, isTokenRemoved, pinRequired } from "./refusals.ts";
+import { isLibraryFailure, isPinRefusal, isTokenRemoved, pinRequired } from "./refusals.ts";
 import { hasSeenWrongPin, type SlotToken } from "./slot-token.ts";
 import type { TokenKey } from "./token-keys.ts";
 import { isLoggedIn, logIn, readToken } from "./tokens.ts";
@@ -167,9 +167,9 @@ export class TokenUser {
     } catch (error) {
       // A card that was pulled out has refused nothing.
       if (!isTokenRemoved(error)) this.#kept.forget();
-      if (given.length === 0 && isPinRefusal(error)) {
-        const now = readToken(this.#module.cryptoki, found.slot);
-        throw pinRequired(found.description, now); // nobody has just typed a wrong one
+      // Nobody has just typed a wrong one, and what disturbed the login may be over.
+      if (given.length === 0 && (isPinRefusal(error) || isLibraryFailure(error))) {
+        throw pinRequired(found.description, readToken(this.#module.cryptoki, found.slot));
       }
       throw error;
     } finally {
