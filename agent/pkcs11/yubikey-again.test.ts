@@ -51,6 +51,26 @@ for (const name of libraryNames) {
   });
 }
 
+test.serial(
+  "opensc: a card that was put back beside another one signs after one question",
+  async (t) => {
+    const card = { keys: [{ slot: "9a", type: "p256" } as const] };
+    const used = await insertedCard(t, "opensc", { card });
+    const other = await makeYubiKey(card);
+    await used.reader.insert(other, 1);
+    await used.reader.stop();
+    await used.reader.start(); // it finds both, and the library misses that one goes
+    const provider = await used.registry.add(used.library, pinOf(cardPin));
+    await used.reader.eject(0);
+    await used.reader.insert(used.card, 0);
+    const { asked, holder } = person(cardPin);
+    t.is(await signWith({ provider, card: used.card }, "9a", holder), "signed");
+    t.is(asked.length, 1);
+    t.is(await signWith({ provider, card: other }, "9a", holder), "signed");
+    t.is(used.card.verifications.failed + other.verifications.failed, 0);
+  },
+);
+
 test.serial("opensc: what the card has seen before the right PIN is of the past", async (t) => {
   const used = await insertedCard(t, "opensc", { card, keepPin: 3600 });
   for (let at = 0; at < 2; at++) await refused(t, used.registry.add(used.library, pinOf("000000")));

@@ -11,36 +11,11 @@ import type { Module } from "./module.ts";
 import { isTokenRemoved, tokenRemoved } from "./refusals.ts";
 import { closeSession, openFirst, openSession, SessionPool } from "./session-pool.ts";
 import { hasSeenWrongPin, type SlotToken } from "./slot-token.ts";
+import type { Missed, Opened, Renewal } from "./token-renewal.ts";
 import { TokenUser } from "./token-user.ts";
 import { isLoggedIn, locateToken } from "./tokens.ts";
 
-/** How a token's sessions are had again. */
-export interface Renewal {
-  /** The sessions that did not work, if there were any. */
-  readonly failed: SessionPool | undefined;
-  /**
-   * What to do besides opening sessions: log in also when the library says that this was done, since
-   * the card may have forgotten it; or start the library again, which may have lost the card.
-   */
-  readonly also: "nothing" | "login" | "restart";
-  /** The PIN for a login, or empty. */
-  readonly pin: Buffer;
-}
-
 const noPin = Buffer.alloc(0);
-
-/** Why a token was not to be had. */
-interface Missed {
-  readonly failure: Failure;
-  /** Whether the token may have seen the PIN all the same. */
-  readonly isPinInDoubt: boolean;
-}
-
-/** A token that was found in its slot, and the first session with it. */
-interface Opened {
-  readonly found: SlotToken;
-  readonly session: Handle;
-}
 
 /** The way to one token. */
 export class TokenAccess implements KnownToken {
@@ -159,7 +134,7 @@ export class TokenAccess implements KnownToken {
     const isRestarted = isWanted && this.#mayRestart();
     if (isRestarted) await this.#module.restart();
     let missed = await reopen(renewal.pin);
-    if (missed !== undefined && !isRestarted && this.#isRestartWorth()) {
+    if (missed !== undefined && !isRestarted && this.#isRestartWanted(missed, renewal.pin)) {
       // It saw no token, which may be the truth: then a library that does not start again is no news.
       await this.#module.restart().catch(() => {});
       if (!this.#module.isDown) missed = await reopen(this.#pinAfter(missed, renewal.pin));
@@ -265,6 +240,12 @@ export class TokenAccess implements KnownToken {
     }
   }
 
+  /** Whoever types a PIN for a card that is shown and is not to be had wants it more than others. */
+  #isRestartWanted({ isPinInDoubt }: Missed, pin: Buffer): boolean {
+    if (this.#isRestartWorth()) return true;
+    return isPinInDoubt && pin.length > 0 && ![...this.#all].some((other) => other.#isBusyCard);
+  }
+
   /** A library that sees other tokens has the way to them: they are not to be disturbed for this. */
   #isRestartWorth(): boolean {
     return this.#mayRestart() && (this.#isBlind || this.#module.isQuiet);
@@ -277,9 +258,13 @@ export class TokenAccess implements KnownToken {
 
   #wouldLose(): boolean {
     const { pool } = this;
-    // It may be waiting for a touch, and everybody else would then have to wait for that.
-    if (pool?.isCard && pool.busy) return true;
+    if (this.#isBusyCard) return true;
     if (pool === undefined || !this.user.isAskedAnew) return false;
     return pool.busy || (pool.idle !== undefined && isLoggedIn(this.#module, pool.idle));
+  }
+
+  /** It may be waiting for a touch, and everybody else would then have to wait for that. */
+  get #isBusyCard(): boolean {
+    return this.pool?.isCard === true && this.pool.busy;
   }
 }

@@ -20,8 +20,9 @@ import {
 } from "./refusals.ts";
 import { checkSignature, signatureInput } from "./signing.ts";
 import { hasSeenWrongPin } from "./slot-token.ts";
-import type { Renewal, TokenAccess } from "./token-access.ts";
+import type { TokenAccess } from "./token-access.ts";
 import type { TokenKey } from "./token-keys.ts";
+import type { Renewal } from "./token-renewal.ts";
 
 /** How often sessions are opened for one signature, should each be lost before it is used. */
 const mostRenewals = 5;
