@@ -65,7 +65,11 @@ clean_up() {
   trap - EXIT
   end_processes
   if [ -n "$sudoers" ]; then rm -f "$sudoers"; fi
-  if [ -n "$made" ]; then userdel "$made" 2>/dev/null || userdel --force "$made" || :; fi
+  if [ -n "$made" ]; then
+    # An sshd that is ended leaves its agent's socket and what it knows of a login in /tmp.
+    find /tmp -maxdepth 1 -user "$made" -exec rm -rf {} + || :
+    userdel "$made" 2>/dev/null || userdel --force "$made" || :
+  fi
   if [ -n "${KEEP-}" ]; then echo "kept: $folder"; else as_root rm -rf "$folder"; fi
   exit "$status"
 }
