@@ -1,7 +1,7 @@
 import test from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { listProcesses } from "../../fixtures/processes.ts";
-import { killHelper, loaded, prepare, readProc, refused, sign } from "./test-hostile.ts";
+import { killHelper, loaded, logins, prepare, readProc, refused, sign } from "./test-hostile.ts";
 import { pinOf, stateOf } from "./test-registry.ts";
 
 test("a killed process that was logged in asks for the PIN, and -s helps", async (t) => {
@@ -22,7 +22,7 @@ test("a card that is pulled and put back asks for its PIN, which was not kept", 
   t.is(await stateOf(provider), "pin-needed");
   t.is(await sign(provider), "pin-required");
   t.is(await sign(provider), "pin-required");
-  t.is(module.calls().filter((call) => call.startsWith("login")).length, 1);
+  t.is(logins(module).length, 1);
   t.is(await sign(await registry.add(module.path, pinOf(hostilePin))), "signed");
 });
 
@@ -35,13 +35,10 @@ test("a wrong PIN is tried once, and told by how many tries are left", async (t)
   t.is(await code("9999"), "pin-last-try");
   module.behave("login", "locks");
   t.is(await code("9999"), "pin-locked");
-  t.deepEqual(
-    module.calls().filter((call) => call.startsWith("login")),
-    ["login with a PIN", "login with a PIN", "login with a PIN"],
-  );
+  t.deepEqual(logins(module), ["login with a PIN", "login with a PIN", "login with a PIN"]);
   module.behave("login", "locked");
   t.is(await code(hostilePin), "pin-locked");
-  t.is(module.calls().filter((call) => call.startsWith("login")).length, 3);
+  t.is(logins(module).length, 3);
 });
 
 for (const [value, code] of [
@@ -77,10 +74,7 @@ test("a card with a PIN pad gets no PIN from here", async (t) => {
     const provider = await registry.add(module.path, pinOf(pin));
     t.is(await sign(provider), "signed");
   }
-  t.deepEqual(
-    new Set(module.calls().filter((call) => call.startsWith("login"))),
-    new Set(["login without a PIN"]),
-  );
+  t.deepEqual(new Set(logins(module)), new Set(["login without a PIN"]));
 });
 
 test("a key that wants its PIN each time says so", async (t) => {

@@ -2,17 +2,13 @@ import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
-import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
+import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import type { CardHolder } from "./provider.ts";
-import { killHelper, loaded, prepare, refused, sign, signOnce } from "./test-hostile.ts";
+import { killHelper, loaded, logins, prepare, refused, sign, signOnce } from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { nobody, pinOf } from "./test-registry.ts";
 
 const eachTime = ["login", "always-authenticate", "tries=3"];
-
-function logins(module: HostileModule): string[] {
-  return module.calls().filter((call) => call.startsWith("login"));
-}
 
 test("a kept PIN that is wrong is tried once, however many sign at the same time", async (t) => {
   const { module, provider } = await loaded(t, eachTime, { keepPin: 3600 });

@@ -2,7 +2,11 @@
 import { readFileSync } from "node:fs";
 import type { ExecutionContext } from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
-import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
+import {
+  type HostileModule,
+  hostilePin,
+  makeHostileModule,
+} from "../../fixtures/hostile-module/index.ts";
 import { listProcesses, signal } from "../../fixtures/processes.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { Failure, type FailureCode } from "../../protocol/failure.ts";
@@ -28,6 +32,11 @@ export async function loaded(t: ExecutionContext, faults: string[], options: Tes
   const pin = faults.includes("login") ? hostilePin : "";
   const provider = await prepared.registry.add(prepared.module.path, pinOf(pin));
   return { ...prepared, provider };
+}
+
+/** The logins that a library was asked for. */
+export function logins(module: HostileModule): string[] {
+  return module.calls().filter((call) => call.startsWith("login"));
 }
 
 /** "signed", or the code of the refusal, for the first key. */
