@@ -1,7 +1,7 @@
 import test from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
 import { makeHostileModule } from "../../fixtures/hostile-module/index.ts";
-import { childrenOf, signal } from "../../fixtures/processes.ts";
+import { listProcesses, signal } from "../../fixtures/processes.ts";
 import { ykcs11Library } from "../../fixtures/programs.ts";
 import { keysOf, makeToken } from "../../fixtures/softhsm.ts";
 import { makeYubiKey, startCardReader } from "../../fixtures/virtual-yubikey/index.ts";
@@ -11,12 +11,16 @@ import { extensionNames } from "../../protocol/extensions/names.ts";
 import { readProc } from "../pkcs11/test-hostile.ts";
 import { startAgent, type TestAgentOptions } from "../test-agent.ts";
 
-/** The processes for libraries that the agents of this file have started. */
+/** The processes for libraries that the agents of this file have started, until they know of an end. */
 function helpers(): number[] {
-  return childrenOf(process.pid).filter((pid) => {
-    const command = readProc(pid, "cmdline"); // empty for one that is just being started
-    return command === "" || command.includes("pkcs11-helper");
-  });
+  const children = listProcesses().filter(({ parent }) => parent === process.pid);
+  return children
+    .map(({ pid }) => pid)
+    .filter((pid) => {
+      // Empty for one that is just being started, and for one whose end is not noticed yet.
+      const command = readProc(pid, "cmdline");
+      return command === "" || command.includes("pkcs11-helper");
+    });
 }
 
 const noneIsLeft = () => eventually(() => helpers().length === 0);
