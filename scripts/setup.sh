@@ -109,7 +109,7 @@ dist_is_current() {
   for made in bin/ssh-add bin/ssh-agent lib/pkcs11-helper.js index.js; do
     [ -e "dist/$made" ] || return 1
   done
-  [ -z "$(find cli agent protocol scripts/build.mjs package.json tsconfig.json tsconfig.build.json \
+  [ -z "$(find cli agent openssh protocol scripts/build.mjs package.json tsconfig.json tsconfig.build.json \
     -type f ! -name '*.test.ts' -newer dist/bin/ssh-add)" ]
 }
 

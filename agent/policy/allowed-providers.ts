@@ -5,8 +5,7 @@
  * is not absolute is resolved against the agent's working directory before that, as OpenSSH does it;
  * for an agent in the background this is the root directory.
  */
-
-import { matchesPattern } from "./patterns.ts";
+import { matchesPatternList } from "../../openssh/patterns.ts";
 
 /** The patterns that hold without `-P`, as in OpenSSH. */
 export const defaultAllowedProviders = "/usr/lib*/*,/usr/local/lib*/*";
@@ -25,22 +24,8 @@ export interface AllowedProviders {
  * whatever the others say. A list without a match allows nothing.
  */
 export function parseAllowedProviders(list: string): AllowedProviders {
-  const patterns = list.split(",").filter((pattern) => pattern !== "");
-  const allowed = patterns.filter((pattern) => !pattern.startsWith("!")).map(asBytes);
-  const forbidden = patterns
-    .filter((pattern) => pattern.startsWith("!"))
-    .map((pattern) => asBytes(pattern.slice(1)));
   return {
-    allows(path) {
-      const bytes = asBytes(path);
-      if (forbidden.some((pattern) => matchesPattern(bytes, pattern))) return false;
-      return allowed.some((pattern) => matchesPattern(bytes, pattern));
-    },
-    allowsAny: allowed.length > 0,
+    allows: (path) => matchesPatternList(path, list),
+    allowsAny: list.split(",").some((pattern) => pattern !== "" && !pattern.startsWith("!")),
   };
-}
-
-/** One character for each byte of the text's UTF-8. */
-function asBytes(text: string): string {
-  return Buffer.from(text, "utf8").toString("latin1");
 }

@@ -2,11 +2,12 @@
  * Destination constraints (OpenSSH's PROTOCOL.agent, `restrict-destination-v00@openssh.com`):
  * whether an identity may be seen or used through the sessions that a connection is bound to.
  */
+
+import { matchesPattern } from "../../openssh/patterns.ts";
 import type { Identified } from "../../protocol/certificate.ts";
 import type { DestinationConstraint, Hop } from "../../protocol/constraints.ts";
 import { Failure } from "../../protocol/failure.ts";
 import type { WallClock } from "../host/clock.ts";
-import { matchesPattern } from "./patterns.ts";
 import type { BoundSession } from "./session.ts";
 import { parseUserauth, type UserauthRequest } from "./userauth.ts";
 

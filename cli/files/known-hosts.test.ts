@@ -1,0 +1,34 @@
+import { randomBytes } from "node:crypto";
+import test from "ava";
+import { encodePublicKey } from "../../protocol/public-key.ts";
+import { findHostKeys } from "./known-hosts.ts";
+
+/** The blob of a host key that nobody has the private key of, and its line. */
+function hostKey(hosts: string, marker = ""): { blob: Buffer; line: string } {
+  const blob = encodePublicKey({ type: "ed25519", publicKey: randomBytes(32) });
+  return { blob, line: `${marker}${hosts} ssh-ed25519 ${blob.toString("base64")}\n` };
+}
+
+test("patterns that take others for ever are answered", (t) => {
+  const host = "a".repeat(253);
+  const hostile = `${"a*".repeat(200)}b`;
+  const own = hostKey("a*");
+  const lines = [hostile, `*,!${"a*".repeat(100)}`, `*${"a?".repeat(100)}b*`].map(
+    (hosts) => hostKey(hosts).line,
+  );
+  const text = `${lines.join("").repeat(50)}${own.line}`;
+  t.deepEqual(findHostKeys([text], host), [{ keyBlob: own.blob, isCa: false }]);
+});
+
+test("a file of very many lines for the host is read", (t) => {
+  const keys = Array.from({ length: 50_000 }, () => hostKey("*", "@revoked "));
+  const own = hostKey("host");
+  const text = `${keys.map(({ line }) => line + line.slice("@revoked ".length)).join("")}${own.line}`;
+  t.deepEqual(findHostKeys([text], "host"), [{ keyBlob: own.blob, isCa: false }]);
+});
+
+test("upper and lower case are one, for US-ASCII alone", (t) => {
+  const own = hostKey("Host.EXAMPLE");
+  t.is(findHostKeys([own.line], "hOST.example").length, 1);
+  t.is(findHostKeys([hostKey("\u212aelvin").line], "kelvin").length, 0);
+});
