@@ -1,6 +1,7 @@
 /** The agent itself: made of its parts, serving a socket until a signal or its parent's end. */
 import type { Server } from "node:net";
 import { dirname, join } from "node:path";
+import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { Agent } from "./agent.ts";
 import { skHelper } from "./fido/helper.ts";
 import { systemClock, systemWallClock } from "./host/clock.ts";
@@ -153,7 +154,7 @@ function logOf(options: AgentOptions): (line: string) => void {
 }
 
 function logToStderr(line: string): void {
-  process.stderr.write(`debug1: ${line}\n`);
+  process.stderr.write(`debug1: ${sanitizeForDisplay(line)}\n`);
 }
 
 function endWithParent(parent: number, stop: () => void): void {

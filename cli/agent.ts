@@ -1,6 +1,7 @@
 /** The way to the agent, and what to say when it refuses. */
+import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
-import { type Console, escapeControls } from "./console.ts";
+import type { Console } from "./console.ts";
 import { exit } from "./exit.ts";
 import { foreignAgent } from "./foreign-agents.ts";
 import { systemErrorText } from "./system-errors.ts";
@@ -68,6 +69,6 @@ export async function tellStillListed(
 
 /** Writes the two lines that follow a refusal. Either may be empty, and then is left out. */
 export function explain(console: Console, reason: string, hint: string): void {
-  if (reason !== "") console.note(`reason: ${escapeControls(reason)}`);
-  if (hint !== "") console.note(`hint: ${escapeControls(hint)}`);
+  if (reason !== "") console.note(`reason: ${sanitizeForDisplay(reason)}`);
+  if (hint !== "") console.note(`hint: ${sanitizeForDisplay(hint)}`);
 }

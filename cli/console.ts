@@ -6,6 +6,7 @@
  */
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
+import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { encodeText } from "../protocol/text.ts";
 
 /** The exit status of a program that writes into a closed pipe: 128 and SIGPIPE's number. */
@@ -22,7 +23,7 @@ export interface Console {
   readonly errorColumns: number;
   /** A line of the answer, on standard output. */
   print(line: string): void;
-  /** As `print`, for a line with colours in it: whoever made it has escaped the rest. */
+  /** As `print`, for lines with colours in them or of this program's own words. */
   paint(line: string): void;
   /** A line for the person, on standard error. */
   note(line: string): void;
@@ -52,21 +53,6 @@ export function processConsole(): Console {
   };
 }
 
-/** Shows control characters as octal escapes of their bytes; the rest stays as it is. */
-export function escapeControls(text: string): string {
-  let shown = "";
-  for (const symbol of text) shown += isControl(symbol) ? octal(encodeText(symbol)) : symbol;
-  return shown;
-}
-
-/** Whether a character moves the cursor, recolours the screen or turns the direction of text. */
-function isControl(symbol: string): boolean {
-  const code = symbol.codePointAt(0) ?? 0;
-  if (code < 0x20) return code !== 0x09;
-  if (code < 0x7f) return false;
-  return code <= 0x9f || /^[\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]$/u.test(symbol);
-}
-
 /** Shows everything but printable US-ASCII and tab as octal escapes, and doubles backslashes. */
 function escapeAll(text: string): string {
   let shown = "";
@@ -88,7 +74,7 @@ function writeLine(descriptor: number, line: string): void {
 }
 
 function forDescriptor(descriptor: number, line: string): string {
-  const escaped = escapeControls(line);
+  const escaped = sanitizeForDisplay(line);
   return escaped !== line && isatty(descriptor) ? escaped : line;
 }
 

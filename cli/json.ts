@@ -1,4 +1,5 @@
 /** The answers as JSON: one document on one line, of the shape that docs/JSON.md promises. */
+import { stringifyForDisplay } from "../openssh/text-for-display.ts";
 import type { Certificate } from "../protocol/certificate.ts";
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
@@ -11,7 +12,7 @@ const format = 1;
 
 /** `ssh-add -l --json` and `ssh-add -L --json`. */
 export function identitiesAsJson(identities: readonly Identity[], hash: FingerprintHash): string {
-  return JSON.stringify({
+  return stringifyForDisplay({
     format,
     identities: identities.map((identity) => identityFields(identity, hash)),
   });
@@ -19,7 +20,7 @@ export function identitiesAsJson(identities: readonly Identity[], hash: Fingerpr
 
 /** `ssh-add -Q --json`. */
 export function extensionsAsJson(extensions: readonly string[]): string {
-  return JSON.stringify({ format, extensions });
+  return stringifyForDisplay({ format, extensions });
 }
 
 /**
@@ -31,7 +32,7 @@ export function providersAsJson(
   identities: readonly Identity[],
   hash: FingerprintHash,
 ): string {
-  return JSON.stringify({
+  return stringifyForDisplay({
     format,
     providers: providers.map(
       ({ path, requested, state, tokens, tokenStates, identities: blobs }) => ({

@@ -16,7 +16,7 @@ const version = process.env.CARDAGENT_VERSION ?? "of the source";
 async function run(words: readonly string[], console: Console): Promise<number> {
   if (words[0] === "--get-yargs-completions") {
     const { completions } = await import("./help.ts");
-    console.print(await completions(words.slice(1)));
+    console.paint(await completions(words.slice(1)));
     return 0;
   }
   // As in OpenSSH, a missing agent is told of before a wrong command line is.
@@ -49,7 +49,7 @@ async function tellAboutItself({ action }: Options, console: Console): Promise<n
     return 0;
   }
   const help = await import("./help.ts");
-  console.print(action === "help" ? await help.helpText() : await help.completionScript());
+  console.paint(action === "help" ? await help.helpText() : await help.completionScript());
   return 0;
 }
 

@@ -1,8 +1,8 @@
 /** Providers as a tree for people: provider, tokens, keys, and under each key its certificates. */
 import { Chalk, type ChalkInstance } from "chalk";
+import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import type { ProviderDescription, ProviderState } from "../protocol/extensions/list-providers.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
-import { escapeControls } from "./console.ts";
 import { type Description, describe } from "./identities.ts";
 import { commentOf, type ProvidersView } from "./providers-plain.ts";
 import { isEnding, validity } from "./validity.ts";
@@ -40,14 +40,14 @@ function providerNode(view: ProvidersView, provider: ProviderDescription, colour
   const { path, state, tokens, tokenStates, identities } = provider;
   const paint = state === "ready" ? colours.green : colours.red;
   const children: Node[] = tokens.map(({ label, manufacturer, model, serial }, at) => {
-    const maker = escapeControls(`${manufacturer} ${model}, serial ${serial}`);
-    const text = `token ${colours.bold(escapeControls(label))} ${colours.dim(maker)}`;
+    const maker = sanitizeForDisplay(`${manufacturer} ${model}, serial ${serial}`);
+    const text = `token ${colours.bold(sanitizeForDisplay(label))} ${colours.dim(maker)}`;
     const own = tokenStates?.[at] ?? state;
     // What is true of all of them stands in the provider's line.
     return { text: own === state ? text : `${text} ${colours.red(states[own])}`, children: [] };
   });
   children.push(...keyNodes(view, identities, colours));
-  return { text: `${colours.bold(escapeControls(path))} ${paint(states[state])}`, children };
+  return { text: `${colours.bold(sanitizeForDisplay(path))} ${paint(states[state])}`, children };
 }
 
 /** Each key with its certificates; a certificate without its plain key stands on its own. */
@@ -81,7 +81,7 @@ function keyText(
   colours: ChalkInstance,
 ): string {
   const print = fingerprint(keyBlob, view.hash);
-  return `${type} ${bits} ${colours.cyan(print)} ${escapeControls(comment)}`;
+  return `${type} ${bits} ${colours.cyan(print)} ${sanitizeForDisplay(comment)}`;
 }
 
 function certificateText(view: ProvidersView, one: Description, colours: ChalkInstance): string {
@@ -89,7 +89,7 @@ function certificateText(view: ProvidersView, one: Description, colours: ChalkIn
   if (certificate === undefined) return type;
   const paint = isEnding(certificate, view.now) ? colours.yellow : colours.green;
   const principals = certificate.principals.join(", ") || "any principal";
-  const who = escapeControls(`${certificate.keyId} for ${principals}`);
+  const who = sanitizeForDisplay(`${certificate.keyId} for ${principals}`);
   const print = colours.cyan(fingerprint(keyBlob, view.hash));
   return `${type} ${bits} ${print} ${who}, serial ${certificate.serial}, ${paint(validity(certificate, view.now))}`;
 }

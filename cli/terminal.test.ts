@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { script, sshAdd } from "../fixtures/programs.ts";
+import { startTerminal } from "../fixtures/terminal.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { encodeListProvidersReply } from "../protocol/extensions/list-providers.ts";
 import { extensionNames } from "../protocol/extensions/names.ts";
@@ -66,6 +67,29 @@ test("control characters do not reach the screen", async (t) => {
   );
   const piped = await workspace.expect(sshAdd, ["-l"]);
   t.true(piped.includes(`${comment} (ED25519)\n`));
+  const json = await onTerminal(workspace, "-l --json");
+  t.true(json.includes('"comment":"red \\u001b[31m\\u202e"'), json);
+});
+
+test("nor do those of a file's name, by a prompt or a message", async (t) => {
+  const workspace = await prepare(t);
+  const name = "k\u001b[2J\u009b\u2069";
+  await makeKey(workspace, name, { passphrase: "sesame" });
+  const terminal = startTerminal(workspace, sshAdd, [name, "no\u0007file"]);
+  const safe = "k\\033[2J\\302\\233\\342\\201\\251";
+  await terminal.waitFor(`Enter passphrase for ${safe}: `);
+  terminal.type("\r");
+  await terminal.waitFor("no\\007file: No such file or directory\n");
+  t.is((await terminal.exit).status, 1);
+  t.notRegex(terminal.screen().replaceAll("\n", ""), /[\p{Cc}\p{Bidi_Control}]/u);
+});
+
+test("help and the completion script keep their lines", async (t) => {
+  const workspace = await prepare(t);
+  for (const option of ["--help", "--completion", "--version"]) {
+    const shown = await onTerminal(workspace, option);
+    t.is(shown.replaceAll("\r\n", "\n"), (await runOurs(workspace, [option])).stdout);
+  }
 });
 
 test("providers are a tree, in colours unless NO_COLOR is set", async (t) => {

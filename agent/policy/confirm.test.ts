@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -60,4 +62,13 @@ test("a program that is not there is a refusal that names it", async (t) => {
 test("a process is described by its name and number", async (t) => {
   t.regex(await describeProcess(process.pid), new RegExp(`^\\S+ \\(pid ${process.pid}\\)$`));
   t.is(await describeProcess(2 ** 30), `pid ${2 ** 30}`);
+});
+
+test("a process whose name turns text around, or ends a line, is described in one line", async (t) => {
+  const script = 'printf "a\\n\\342\\200\\256\\033[2J\\377" >/proc/$$/comm; echo; read -r _';
+  const child = spawn("/bin/sh", ["-c", script], { stdio: ["pipe", "pipe", "inherit"] });
+  t.teardown(() => child.kill());
+  await once(child.stdout, "data");
+  const described = await describeProcess(child.pid ?? 0);
+  t.is(described, `a\\012\\342\\200\\256\\033[2J\\377 (pid ${child.pid})`);
 });

@@ -5,7 +5,9 @@
  */
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { sanitizeForDisplay } from "../../openssh/text-for-display.ts";
 import { Failure } from "../../protocol/failure.ts";
+import { decodeText } from "../../protocol/text.ts";
 
 /** Asks a question; resolves with whether the answer is yes. */
 export type Ask = (question: string) => Promise<boolean>;
@@ -81,11 +83,11 @@ export function confirmQuestion(
   return lines.join("\n");
 }
 
-/** The name of a process and its number, as far as the system tells it. */
+/** The name that a process gives itself and its number, as far as the system tells it. */
 export async function describeProcess(pid: number): Promise<string> {
   try {
-    const name = (await readFile(`/proc/${pid}/comm`, "utf8")).trimEnd();
-    return `${name} (pid ${pid})`;
+    const name = decodeText(await readFile(`/proc/${pid}/comm`)).replace(/\n$/, "");
+    return `${sanitizeForDisplay(name)} (pid ${pid})`;
   } catch {
     return `pid ${pid}`;
   }

@@ -1,4 +1,5 @@
 /** Request 13: a signature (RFC 9987, section 3.6). */
+import { maxNameLength, sanitizeForDisplay } from "../../openssh/text-for-display.ts";
 import { identify } from "../../protocol/certificate.ts";
 import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
@@ -8,7 +9,6 @@ import type { Request } from "../../protocol/requests.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
 import { Authenticator } from "../fido/authenticator.ts";
-import { plainText } from "../host/plain-text.ts";
 import type { Keyring, KeyringIdentity } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import { isPinRefused } from "../pkcs11/pin-failures.ts";
@@ -35,7 +35,8 @@ export function sign(
     const { sessions } = connection.bindings;
     const { keyBlob, data } = request;
     const login = checkSignature(destinations, sessions, keyBlob, data, agent.wallClock);
-    destination = `Login as user ${JSON.stringify(login.user)} at a listed host.`;
+    const user = sanitizeForDisplay(JSON.stringify(login.user), maxNameLength);
+    destination = `Login as user ${user} at a listed host.`;
   }
   if (!confirm) return signWith(agent, connection, identity, request, destination);
   return confirmUse(agent, connection, identity, destination).then(() =>
@@ -101,11 +102,9 @@ async function signByCard(
       if (pin === undefined) askedCards.noteInVain(card, agent.clock.now());
       return pin;
     },
-    notify: ({ label, serial }) => {
-      const key = nameKey(agent, identity);
-      return agent.person.notify(
-        `Card ${label || serial} is to sign with ${key}; touch it if it blinks.`,
-      );
+    notify: (card) => {
+      const [name, key] = [nameCard(card), nameKey(agent, identity)];
+      return agent.person.notify(`Card ${name} is to sign with ${key}; touch it if it blinks.`);
     },
   };
   try {
@@ -122,13 +121,13 @@ async function signByCard(
 async function askPin(
   agent: Agent,
   identity: KeyringIdentity,
-  { label, serial }: TokenDescription,
+  card: TokenDescription,
   isLastTry: boolean,
 ): Promise<Buffer | undefined> {
   checkStillThere(agent, identity);
   const warning = isLastTry ? "One try is left before the card locks itself.\n" : "";
   const key = nameKey(agent, identity);
-  const question = `${warning}Enter PIN for card ${label || serial} to use ${key}: `;
+  const question = `${warning}Enter PIN for card ${nameCard(card)} to use ${key}: `;
   const pin = await agent.person.askPin(question);
   try {
     checkStillThere(agent, identity);
@@ -141,7 +140,12 @@ async function askPin(
 
 /** A comment may be any client's, and a question is not to say what it likes. */
 function nameKey({ settings }: Agent, { comment, keyBlob }: KeyringIdentity): string {
-  return `key ${plainText(comment)} (${fingerprint(keyBlob, settings.fingerprintHash)})`;
+  const name = sanitizeForDisplay(comment, maxNameLength);
+  return `key ${name} (${fingerprint(keyBlob, settings.fingerprintHash)})`;
+}
+
+function nameCard({ label, serial }: TokenDescription): string {
+  return sanitizeForDisplay(label || serial, maxNameLength);
 }
 
 async function touchAndSign(
@@ -167,7 +171,8 @@ async function confirmUse(
   const { peer } = connection;
   const requester = peer === undefined ? undefined : await describeProcess(peer.pid);
   const print = fingerprint(identity.keyBlob, agent.settings.fingerprintHash);
-  const question = confirmQuestion(plainText(identity.comment), print, destination, requester);
+  const comment = sanitizeForDisplay(identity.comment, maxNameLength);
+  const question = confirmQuestion(comment, print, destination, requester);
   if (!(await agent.ask(question))) {
     throw new Failure("user-refused", "The use of this key was not confirmed.");
   }

@@ -7,6 +7,7 @@
  * latter only with a display), "never" does not ask it.
  */
 import { isatty } from "node:tty";
+import { sanitizeForDisplay } from "../../openssh/text-for-display.ts";
 import type { Console } from "../console.ts";
 import type { Debug } from "../debug.ts";
 import { readLineOfInput } from "./standard-input.ts";
@@ -35,7 +36,8 @@ export class Prompter {
   }
 
   /** The same; undefined when an askpass program was cancelled, or cannot be run. */
-  async askOrCancel(prompt: string): Promise<Buffer | undefined> {
+  async askOrCancel(question: string): Promise<Buffer | undefined> {
+    const prompt = sanitizeForDisplay(question); // it may name a file
     if (this.#usesAskpass()) {
       const { askAskpass } = await import("./askpass.ts");
       return askAskpass(this.#env.SSH_ASKPASS ?? defaultAskpass, prompt, this.#console);

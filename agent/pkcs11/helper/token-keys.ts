@@ -1,8 +1,8 @@
 /** The keys of a token, out of its objects (PKCS#11 v3.0, section 4). */
+import { maxNameLength, sanitizeForDisplay } from "../../../openssh/text-for-display.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
-import { plainText } from "../../host/plain-text.ts";
 import { pkcs11js } from "./add-on.ts";
 import { type Cryptoki, edwardsKeyType, type Handle } from "./cryptoki.ts";
 import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./objects.ts";
@@ -250,7 +250,10 @@ function reader(cryptoki: Cryptoki, session: Handle, object: Handle): ReadAttrib
 
 function readName(read: Attributes): { id: Buffer; label: string } {
   const label = read(pkcs11js.CKA_LABEL)?.toString("utf8").replace(/\0+$/, "") ?? "";
-  return { id: read(pkcs11js.CKA_ID) ?? Buffer.alloc(0), label: plainText(label) };
+  return {
+    id: read(pkcs11js.CKA_ID) ?? Buffer.alloc(0),
+    label: sanitizeForDisplay(label, maxNameLength),
+  };
 }
 
 /** A CK_ULONG, in the machine's own order of bytes. */

@@ -1,0 +1,67 @@
+import test from "ava";
+import fc from "fast-check";
+import { sanitizeForDisplay, stringifyForDisplay } from "./text-for-display.ts";
+
+test("ordinary text stays as it is, in any language", (t) => {
+  const ordinary = [
+    "",
+    "PIV AUTH key",
+    "C:\\keys",
+    "Schlüssel für Österreich",
+    "鍵 🔑 ❤️ 👩‍🚀",
+    "می‌خواهم",
+  ];
+  for (const text of ordinary) {
+    t.is(sanitizeForDisplay(text), text);
+    t.is(stringifyForDisplay(text), JSON.stringify(text));
+  }
+});
+
+test("control characters are shown as octal, and take no line of their own", (t) => {
+  t.is(sanitizeForDisplay("a\u001b[2Jb\rc\nd\u007f"), "a\\033[2Jb\\015c\\012d\\177");
+  t.is(sanitizeForDisplay("\t\0\u009b1m"), "\\011\\000\\302\\2331m");
+  t.is(sanitizeForDisplay("a\u2028b\u2029"), "a\\342\\200\\250b\\342\\200\\251");
+});
+
+test("so are characters that turn text around, and those that are not seen", (t) => {
+  for (const code of [
+    0xad, 0x61c, 0x200b, 0x200e, 0x200f, 0x202a, 0x202e, 0x2060, 0x2066, 0x2069, 0x3164, 0xfeff,
+    0xe0041,
+  ]) {
+    t.regex(sanitizeForDisplay(`a${String.fromCodePoint(code)}b`), /^a(\\[0-7]{3}){2,4}b$/);
+  }
+});
+
+test("so are bytes that are no UTF-8", (t) => {
+  t.is(sanitizeForDisplay("no \udcff text"), "no \\377 text");
+});
+
+test("a long text is cut, and never within a character", (t) => {
+  t.is(sanitizeForDisplay("x".repeat(1_000_000), 255), "x".repeat(255));
+  t.is(sanitizeForDisplay("🔑".repeat(1000), 255), "🔑".repeat(255));
+  t.is(sanitizeForDisplay(`x${"🔑".repeat(1000)}`, 255), `x${"🔑".repeat(254)}`);
+  t.is(sanitizeForDisplay("\n".repeat(1000), 255), "\\012".repeat(255));
+});
+
+const unsafe = /[\p{Cc}\p{Cs}\p{Bidi_Control}\p{Zl}\p{Zp}]/u;
+
+test("nothing that is left moves a cursor or turns text around", (t) => {
+  fc.assert(
+    fc.property(fc.string({ unit: "binary", maxLength: 600 }), (text) => {
+      const shown = sanitizeForDisplay(text);
+      t.notRegex(shown, unsafe);
+      t.is(sanitizeForDisplay(shown), shown);
+    }),
+  );
+});
+
+test("JSON keeps what it says", (t) => {
+  fc.assert(
+    fc.property(fc.jsonValue({ stringUnit: "binary" }), (value) => {
+      const json = stringifyForDisplay(value);
+      t.notRegex(json, unsafe);
+      t.deepEqual(JSON.parse(json), JSON.parse(JSON.stringify(value)));
+    }),
+  );
+  t.is(stringifyForDisplay("\u202e\u009b\u{e0041}\udcff"), '"\\u202e\\u009b\\udb40\\udc41\\udcff"');
+});
