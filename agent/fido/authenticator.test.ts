@@ -2,7 +2,7 @@
  * Keys on FIDO authenticators, signing through OpenSSH's ssh-sk-helper with the software
  * authenticator of OpenSSH's own tests; a stand-in for the helper does what that one cannot.
  */
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
@@ -145,6 +145,24 @@ test("the library of a key is one that the agent may load, and a library of FIDO
     const signing = client.sign(encodePublicKey(publicKey), Buffer.from("data"), 0);
     t.regex((await reasonOf(t, client, signing))?.code ?? "", /^(no-token|unsupported)$/);
   }
+});
+
+test("the library of a key is one that only root and this user may write, at each signature", async (t) => {
+  const workspace = makeWorkspace(t);
+  const key = await makeSkKey(t, "ed25519-sk");
+  const client = await (await startAgent(t)).connect();
+  const provider = workspace.path("dummy.so");
+  copyFileSync(skDummy(), provider);
+  const add = () => client.addIdentity(key, "", [{ type: "sk-provider", provider }]);
+  const sign = () => client.sign(encodePublicKey(key.publicKey), Buffer.from("data"), 0);
+  chmodSync(provider, 0o666);
+  const sentence = `Others may write to the library ${provider}.`;
+  t.is((await reasonOf(t, client, add()))?.sentence, sentence);
+  chmodSync(provider, 0o644);
+  await add();
+  await t.notThrowsAsync(sign());
+  chmodSync(provider, 0o666);
+  t.is((await reasonOf(t, client, sign()))?.sentence, sentence);
 });
 
 test("a PIN is asked for when the authenticator wants one, once", async (t) => {

@@ -12,6 +12,7 @@ import {
   SkHelperError,
   skErrors,
 } from "../../protocol/sk-helper.ts";
+import { checkLibraryFile } from "../pkcs11/library-file.ts";
 import type { Person } from "../policy/notice.ts";
 import type { AskHelper } from "./helper.ts";
 
@@ -86,6 +87,8 @@ export class Authenticator {
   }
 
   async #try(data: Buffer, purpose: string | undefined, pin: Buffer) {
+    // The helper loads the library anew each time, and may find another one than was added.
+    if (this.#provider !== "internal") await checkLibraryFile(this.#provider);
     const request = encodeSkSigning({ key: this.#key, provider: this.#provider, data, pin });
     const lines = [`Confirm user presence for key ${this.#name}`];
     if (purpose !== undefined) lines.push(purpose);

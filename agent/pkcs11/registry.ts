@@ -4,6 +4,7 @@ import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import type { AllowedProviders } from "../policy/allowed-providers.ts";
 import { chosenKeys } from "./chosen-keys.ts";
 import { Helper } from "./helper.ts";
+import { checkLibraryFile } from "./library-file.ts";
 import { loadProvider } from "./loaded-provider.ts";
 import type { PreparedProvider } from "./prepared-provider.ts";
 import {
@@ -68,7 +69,7 @@ export class ProviderRegistry {
   /**
    * Starts a process for a library that is about to be added, and the library in it. What goes wrong
    * there is found again, and told, when it is added.
-   * @throws {Failure} malformed, no-such-file, provider-not-allowed
+   * @throws {Failure} malformed, no-such-file, provider-not-allowed, not-a-pkcs11-module
    */
   async prepare(requested: string): Promise<PreparedProvider> {
     const { library } = await this.#resolve(requested);
@@ -126,11 +127,11 @@ export class ProviderRegistry {
 
   /**
    * The canonical path of a library that may be loaded.
-   * @throws {Failure} no-such-file, provider-not-allowed
+   * @throws {Failure} no-such-file, provider-not-allowed, not-a-pkcs11-module
    */
   async allowedPath(requested: string): Promise<string> {
     const path = await canonicalPath(requested);
-    if (!this.#options.allowed.allows(path)) throw notAllowed(path);
+    await this.#checkAllowed(path);
     return path;
   }
 
@@ -200,8 +201,13 @@ export class ProviderRegistry {
 
   async #resolve(requested: string): Promise<Wanted> {
     const wanted = await resolveRequest(requested);
-    if (!this.#options.allowed.allows(wanted.library)) throw notAllowed(wanted.library);
+    await this.#checkAllowed(wanted.library);
     return wanted;
+  }
+
+  async #checkAllowed(path: string): Promise<void> {
+    if (!this.#options.allowed.allows(path)) throw notAllowed(path);
+    await checkLibraryFile(path);
   }
 
   #load(wanted: Wanted, pin: Buffer, prepared: Helper | undefined): Promise<Provider> {

@@ -1,4 +1,5 @@
 /** A library that is loaded in this process, and initialized. */
+import { checkLibraryFileSync, exchangedLibrary } from "../library-file.ts";
 import { type Cryptoki, type Handle, loadCryptoki, startCryptoki } from "./cryptoki.ts";
 import { type Login, nativeLogin } from "./native.ts";
 
@@ -17,10 +18,15 @@ export class Module {
   #whenQuiet: (() => void) | undefined;
   #restart: Promise<void> | undefined;
 
-  /** Loads and initializes the library. @throws {Failure} not-a-pkcs11-module, module-crashed */
+  /**
+   * Loads and initializes the library.
+   * @throws {Failure} no-such-file, provider-not-allowed, not-a-pkcs11-module, module-crashed
+   */
   constructor(path: string) {
     this.path = path;
+    const file = checkLibraryFileSync(path);
     this.cryptoki = loadCryptoki(path);
+    if (checkLibraryFileSync(path) !== file) throw exchangedLibrary(path);
     startCryptoki(this.cryptoki, path);
     this.#nativeLogin = nativeLogin(path, this.cryptoki);
   }
