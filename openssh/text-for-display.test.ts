@@ -1,6 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
-import { sanitizeForDisplay, stringifyForDisplay } from "./text-for-display.ts";
+import { sanitizeForDisplay, sanitizeName, stringifyForDisplay } from "./text-for-display.ts";
 
 test("ordinary text stays as it is, in any language", (t) => {
   const ordinary = [
@@ -13,13 +13,15 @@ test("ordinary text stays as it is, in any language", (t) => {
   ];
   for (const text of ordinary) {
     t.is(sanitizeForDisplay(text), text);
+    t.is(sanitizeName(text), text);
     t.is(stringifyForDisplay(text), JSON.stringify(text));
   }
 });
 
 test("control characters are shown as octal, and take no line of their own", (t) => {
   t.is(sanitizeForDisplay("a\u001b[2Jb\rc\nd\u007f"), "a\\033[2Jb\\015c\\012d\\177");
-  t.is(sanitizeForDisplay("\t\0\u009b1m"), "\\011\\000\\302\\2331m");
+  t.is(sanitizeForDisplay("\0\u009b1m"), "\\000\\302\\2331m");
+  t.is(sanitizeForDisplay("tab\tand é stay"), "tab\tand é stay");
   t.is(sanitizeForDisplay("a\u2028b\u2029"), "a\\342\\200\\250b\\342\\200\\251");
 });
 
@@ -36,11 +38,18 @@ test("so are bytes that are no UTF-8", (t) => {
   t.is(sanitizeForDisplay("no \udcff text"), "no \\377 text");
 });
 
-test("a long text is cut, and never within a character", (t) => {
-  t.is(sanitizeForDisplay("x".repeat(1_000_000), 255), "x".repeat(255));
-  t.is(sanitizeForDisplay("🔑".repeat(1000), 255), "🔑".repeat(255));
-  t.is(sanitizeForDisplay(`x${"🔑".repeat(1000)}`, 255), `x${"🔑".repeat(254)}`);
-  t.is(sanitizeForDisplay("\n".repeat(1000), 255), "\\012".repeat(255));
+test("in names they are replaced, each by one", (t) => {
+  t.is(
+    sanitizeName("a\x1b[31mb\n\r\t\0\x7f\x9bc"),
+    "a\ufffd[31mb\ufffd\ufffd\ufffd\ufffd\ufffd\ufffdc",
+  );
+  t.is(sanitizeName("\u202egnp\u2028\udcff"), "\ufffdgnp\ufffd\ufffd");
+});
+
+test("a long name is cut, and never within a character", (t) => {
+  t.is(sanitizeName("x".repeat(1_000_000)), "x".repeat(255));
+  t.is(sanitizeName("🔑".repeat(1000)), "🔑".repeat(255));
+  t.is(sanitizeName(`x${"🔑".repeat(1000)}`), `x${"🔑".repeat(254)}`);
 });
 
 const unsafe = /[\p{Cc}\p{Cs}\p{Bidi_Control}\p{Zl}\p{Zp}]/u;
@@ -49,8 +58,12 @@ test("nothing that is left moves a cursor or turns text around", (t) => {
   fc.assert(
     fc.property(fc.string({ unit: "binary", maxLength: 600 }), (text) => {
       const shown = sanitizeForDisplay(text);
-      t.notRegex(shown, unsafe);
+      t.notRegex(shown.replaceAll("\t", ""), unsafe);
       t.is(sanitizeForDisplay(shown), shown);
+      const name = sanitizeName(text);
+      t.notRegex(name, unsafe);
+      t.true(name.length <= text.length);
+      t.is(sanitizeName(name), name);
     }),
   );
 });

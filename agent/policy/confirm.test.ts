@@ -70,5 +70,5 @@ test("a process whose name turns text around, or ends a line, is described in on
   t.teardown(() => child.kill());
   await once(child.stdout, "data");
   const described = await describeProcess(child.pid ?? 0);
-  t.is(described, `a\\012\\342\\200\\256\\033[2J\\377 (pid ${child.pid})`);
+  t.is(described, `a\ufffd\ufffd\ufffd[2J\ufffd (pid ${child.pid})`);
 });

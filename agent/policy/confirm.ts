@@ -5,7 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { sanitizeForDisplay } from "../../openssh/text-for-display.ts";
+import { sanitizeName } from "../../openssh/text-for-display.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { decodeText } from "../../protocol/text.ts";
 
@@ -87,7 +87,7 @@ export function confirmQuestion(
 export async function describeProcess(pid: number): Promise<string> {
   try {
     const name = decodeText(await readFile(`/proc/${pid}/comm`)).replace(/\n$/, "");
-    return `${sanitizeForDisplay(name)} (pid ${pid})`;
+    return `${sanitizeName(name)} (pid ${pid})`;
   } catch {
     return `pid ${pid}`;
   }

@@ -1,5 +1,5 @@
 /** Request 13: a signature (RFC 9987, section 3.6). */
-import { maxNameLength, sanitizeForDisplay } from "../../openssh/text-for-display.ts";
+import { sanitizeName } from "../../openssh/text-for-display.ts";
 import { identify } from "../../protocol/certificate.ts";
 import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
@@ -35,7 +35,7 @@ export function sign(
     const { sessions } = connection.bindings;
     const { keyBlob, data } = request;
     const login = checkSignature(destinations, sessions, keyBlob, data, agent.wallClock);
-    const user = sanitizeForDisplay(JSON.stringify(login.user), maxNameLength);
+    const user = sanitizeName(JSON.stringify(login.user));
     destination = `Login as user ${user} at a listed host.`;
   }
   if (!confirm) return signWith(agent, connection, identity, request, destination);
@@ -140,12 +140,12 @@ async function askPin(
 
 /** A comment may be any client's, and a question is not to say what it likes. */
 function nameKey({ settings }: Agent, { comment, keyBlob }: KeyringIdentity): string {
-  const name = sanitizeForDisplay(comment, maxNameLength);
+  const name = sanitizeName(comment);
   return `key ${name} (${fingerprint(keyBlob, settings.fingerprintHash)})`;
 }
 
 function nameCard({ label, serial }: TokenDescription): string {
-  return sanitizeForDisplay(label || serial, maxNameLength);
+  return sanitizeName(label || serial);
 }
 
 async function touchAndSign(
@@ -171,7 +171,7 @@ async function confirmUse(
   const { peer } = connection;
   const requester = peer === undefined ? undefined : await describeProcess(peer.pid);
   const print = fingerprint(identity.keyBlob, agent.settings.fingerprintHash);
-  const comment = sanitizeForDisplay(identity.comment, maxNameLength);
+  const comment = sanitizeName(identity.comment);
   const question = confirmQuestion(comment, print, destination, requester);
   if (!(await agent.ask(question))) {
     throw new Failure("user-refused", "The use of this key was not confirmed.");

@@ -1,5 +1,5 @@
 /** The keys of a token, out of its objects (PKCS#11 v3.0, section 4). */
-import { maxNameLength, sanitizeForDisplay } from "../../../openssh/text-for-display.ts";
+import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
@@ -252,7 +252,7 @@ function readName(read: Attributes): { id: Buffer; label: string } {
   const label = read(pkcs11js.CKA_LABEL)?.toString("utf8").replace(/\0+$/, "") ?? "";
   return {
     id: read(pkcs11js.CKA_ID) ?? Buffer.alloc(0),
-    label: sanitizeForDisplay(label, maxNameLength),
+    label: sanitizeName(label),
   };
 }
 

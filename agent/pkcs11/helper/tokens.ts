@@ -1,5 +1,5 @@
 /** The tokens in a library's slots, and logging in to one. */
-import { maxNameLength, sanitizeForDisplay } from "../../../openssh/text-for-display.ts";
+import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import type { LoginKind } from "../inventory.ts";
@@ -171,7 +171,7 @@ function isSame(one: TokenDescription, other: TokenDescription): boolean {
 /** PKCS#11 fills its texts with blanks; some libraries end them with a zero byte instead. */
 export function trimPadding(text: string): string {
   const end = text.indexOf("\0");
-  return sanitizeForDisplay((end < 0 ? text : text.slice(0, end)).trimEnd(), maxNameLength);
+  return sanitizeName((end < 0 ? text : text.slice(0, end)).trimEnd());
 }
 
 /** Waits where this process may wait. @param ms milliseconds */
