@@ -6,6 +6,7 @@ import { encodePublicKey } from "../protocol/public-key.ts";
 import { decodeReply, type Reply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
 import { verifySignature } from "../protocol/verification.ts";
+import { systemClock } from "./host/clock.ts";
 import { generateKey, keyTypes, makeAuthority, startAgent, TestClock } from "./test-agent.ts";
 
 const refused = { instanceOf: AgentRefusal };
@@ -90,6 +91,14 @@ test("lifetimes end to the second, by one timer", async (t) => {
   clock.pass(88_000);
   t.deepEqual(await comments(client), ["for ever"]);
   t.is(clock.waits.length, 0);
+});
+
+test("an identity with a lifetime of nothing is gone before the next request", async (t) => {
+  const client = await (await startAgent(t, { clock: systemClock })).connect();
+  for (let round = 0; round < 50; round++) {
+    await client.addIdentity(generateKey("ed25519"), "0 s", [{ type: "lifetime", seconds: 0 }]);
+    t.deepEqual(await comments(client), []);
+  }
 });
 
 test("the agent's own lifetime holds where a request has none", async (t) => {

@@ -19,6 +19,11 @@ export type WallClock = () => bigint;
 export const systemClock: Clock = {
   now: () => uptime() * 1000,
   after(delay, callback) {
+    if (delay <= 0) {
+      // Before anything else is read; a timer would wait for a millisecond.
+      const immediate = setImmediate(callback);
+      return () => clearImmediate(immediate);
+    }
     const timer = setTimeout(callback, delay);
     timer.unref();
     return () => clearTimeout(timer);
