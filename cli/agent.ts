@@ -1,6 +1,7 @@
 /** The way to the agent, and what to say when it refuses. */
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
+import type { Identity } from "../protocol/replies.ts";
 import type { Console } from "./console.ts";
 import { exit } from "./exit.ts";
 import { foreignAgent } from "./foreign-agents.ts";
@@ -46,21 +47,23 @@ export async function explainRefusal(
   return true;
 }
 
+/** What an agent lists once it has done what it was asked for; nothing where it does not list. */
+export async function listAfterwards(client: AgentClient): Promise<readonly Identity[]> {
+  return client.identities().catch(() => []);
+}
+
 /**
  * After an agent said that it has removed identities, or is locked: tells if it lists them all the
  * same, as some do.
- * @param gone the blobs of keys and certificates that should not be listed; without it, none should
+ * @param left what it lists and should not
  * @param why what to say of an agent that is known to do so
  */
-export async function tellStillListed(
+export function tellStillListed(
   client: AgentClient,
   console: Console,
   why: "notRemoved" | "notLocked",
-  gone?: readonly Buffer[],
-): Promise<void> {
-  // It has said yes: an agent that does not list leaves nothing to say.
-  const identities = await client.identities().catch(() => []);
-  const left = identities.filter(({ keyBlob }) => gone?.some((it) => it.equals(keyBlob)) ?? true);
+  left: readonly Identity[],
+): void {
   if (left.length === 0) return;
   const known = foreignAgent(client.path)?.[why];
   const listed = left.length === 1 ? "an identity" : `${left.length} identities`;

@@ -3,8 +3,10 @@ import { createServer } from "node:net";
 import { sshAdd, sshKeygen, systemSshAdd } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import type { Owner, RunResult, Workspace } from "../fixtures/workspace.ts";
+import { decodeCertificate } from "../protocol/certificate.ts";
 import { FrameReader, frame } from "../protocol/framing.ts";
 import { encodeReply, type Reply } from "../protocol/replies.ts";
+import { parsePublicKeyLine } from "./files/public-key-file.ts";
 
 /** Starts the system's ssh-agent and points the workspace's environment to it. */
 export async function startSystemAgent(
@@ -81,6 +83,15 @@ export async function certify(
   const args = ["-q", "-s", ca, "-I", keyId, "-n", "alice", "-V", validity, `${key}.pub`];
   await workspace.expect(sshKeygen(), args);
   return `${key}-cert.pub`;
+}
+
+/** What the agent of a workspace lists: the key IDs of certificates, "key" for plain keys. */
+export async function heldKeyIds(workspace: Workspace): Promise<string[]> {
+  const { stdout } = await runOurs(workspace, ["-L"]);
+  return stdout
+    .split("\n")
+    .flatMap((line) => parsePublicKeyLine(line) ?? [])
+    .map(({ blob }) => decodeCertificate(blob)?.keyId ?? "key");
 }
 
 /** A stand-in for an agent: it keeps what it is sent, and answers as it is told. */

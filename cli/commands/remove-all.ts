@@ -1,7 +1,7 @@
 /** `ssh-add -D`: unloads every PKCS#11 provider, then removes all identities. */
 import type { ProviderDescription } from "../../protocol/extensions/list-providers.ts";
 import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
-import { explainRefusal, refusalText, tellStillListed } from "../agent.ts";
+import { explainRefusal, listAfterwards, refusalText, tellStillListed } from "../agent.ts";
 import type { Context } from "../context.ts";
 
 /** Removes all. Exit status 1 when any part of it was refused; the rest is done all the same. */
@@ -19,7 +19,9 @@ export async function removeAll(context: Context): Promise<number> {
   }
   // Old agents keep identities of protocol 1 apart; what they answer to this does not matter.
   await client.removeAllRsaIdentities().catch(() => undefined);
-  if (refusal === undefined) await tellStillListed(client, console, "notRemoved");
+  if (refusal === undefined) {
+    tellStillListed(client, console, "notRemoved", await listAfterwards(client));
+  }
   return unloaded && refusal === undefined ? 0 : 1;
 }
 
