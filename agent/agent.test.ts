@@ -254,6 +254,7 @@ test("query names the extensions; an unknown one is a plain failure", async (t) 
     "remove-all-providers@cardagent.alt",
     "add-certificate@cardagent.alt",
     "failure-reason@cardagent.alt",
+    "keep-ended-certificate@cardagent.alt",
   ]);
   const unknown = await t.throwsAsync(client.extension("nobody@knows.this"), refused);
   t.false(unknown?.isExtensionFailure);

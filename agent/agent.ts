@@ -4,7 +4,7 @@ import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
 import type { PeerCredentials } from "./host/libc.ts";
-import { Keyring, type KeyringIdentity } from "./keyring.ts";
+import { Keyring, type KeyringIdentity, type Removal } from "./keyring.ts";
 import { AgentLock } from "./lock.ts";
 import type { PreparedProvider } from "./pkcs11/prepared-provider.ts";
 import type { ProviderRegistry } from "./pkcs11/registry.ts";
@@ -17,6 +17,11 @@ import type { SessionBindings } from "./policy/session.ts";
 export interface AgentSettings {
   /** `-t`: seconds that identities live for when their request does not say; undefined for ever. */
   readonly defaultLifetime: number | undefined;
+  /**
+   * `-O certificate-grace`: seconds that certificates stay after their end; undefined with
+   * `-O keep-ended-certificates`, for ever.
+   */
+  readonly certificateGrace: number | undefined;
   /** `-O allow-remote-pkcs11`. */
   readonly allowRemotePkcs11: boolean;
   /**
@@ -41,6 +46,12 @@ export interface AgentParts {
   readonly log: (line: string) => void;
 }
 
+const removedWords: Readonly<Record<Removal, string>> = {
+  request: "removed",
+  lifetime: "removed after its lifetime",
+  ended: "dropped after its end",
+};
+
 /** An agent: its keys, its providers, its lock. */
 export class Agent {
   readonly settings: AgentSettings;
@@ -64,7 +75,9 @@ export class Agent {
     this.wallClock = parts.wallClock;
     this.log = parts.log;
     this.lock = new AgentLock(parts.clock);
-    this.keyring = new Keyring(parts.clock, (identity) => this.#onRemoved(identity));
+    this.keyring = new Keyring(parts.clock, parts.wallClock, (identity, removal) =>
+      this.#onRemoved(identity, removal),
+    );
   }
 
   /** Removes every identity and unloads every provider. */
@@ -73,11 +86,11 @@ export class Agent {
     await this.providers.removeAll();
   }
 
-  /** A provider whose last identity is gone is of no use: its library is unloaded. */
-  #onRemoved(identity: KeyringIdentity): void {
-    this.log(`removed ${describeIdentity(identity)}`);
+  /** A provider whose last key is gone is of no use: its library is unloaded. */
+  #onRemoved(identity: KeyringIdentity, removal: Removal): void {
+    this.log(`${removedWords[removal]} ${describeIdentity(identity)}`);
     const provider = identity.provider && this.providers.get(identity.provider);
-    if (!provider || this.keyring.ofProvider(provider.path).length > 0) return;
+    if (!provider || this.keyring.hasKeyOf(provider.path)) return;
     void this.providers.unload(provider);
   }
 }

@@ -1,13 +1,14 @@
 /**
  * The identities that the agent holds, in the order in which they came.
  *
- * An identity is found by its blob in constant time. Lifetimes are kept by one timer.
+ * An identity is found by its blob in constant time. One timer serves lifetimes and the ends of
+ * certificates.
  */
 import type { Certificate } from "../protocol/certificate.ts";
 import type { DestinationConstraint } from "../protocol/constraints.ts";
 import type { PublicKey } from "../protocol/public-key.ts";
 import type { Authenticator } from "./fido/authenticator.ts";
-import type { Clock } from "./host/clock.ts";
+import type { Clock, WallClock } from "./host/clock.ts";
 import type { Signer } from "./keys/software-key.ts";
 import type { CardSigner } from "./pkcs11/card-signer.ts";
 
@@ -22,6 +23,13 @@ export interface KeyringIdentity {
   readonly certificate: Certificate | undefined;
   readonly signer: Signer | CardSigner | Authenticator;
   readonly limits: Limits;
+  /**
+   * When the private key is removed, on the keyring's clock, in milliseconds; undefined for never.
+   * Certificates that are attached to it go by then.
+   */
+  readonly keyExpires: number | undefined;
+  /** When a certificate is dropped because it has ended, in seconds since 1970; undefined for never. */
+  readonly dropped: bigint | undefined;
   /** The canonical path of the provider that serves it; undefined for a key in memory. */
   readonly provider: string | undefined;
 }
@@ -36,24 +44,42 @@ export interface Limits {
   readonly destinations: readonly DestinationConstraint[];
 }
 
-/** A timer longer than this is set again: the clock may have gone on while the machine slept. */
+/** Why an identity went. */
+export type Removal = "request" | "lifetime" | "ended";
+
+/**
+ * A timer longer than this is set again: meanwhile the machine may have slept, while timers stand
+ * still, and the time of day may have been set.
+ */
 const longestWait = 60_000;
 
 /** The identities of an agent. */
 export class Keyring {
   readonly #clock: Clock;
-  readonly #onRemoved: (identity: KeyringIdentity) => void;
+  readonly #wallClock: WallClock;
+  readonly #onRemoved: (identity: KeyringIdentity, removal: Removal) => void;
   #identities = new Map<string, KeyringIdentity>();
   /** What other providers have under the same blobs: listed once the one before it has gone. */
   readonly #others = new Map<string, readonly KeyringIdentity[]>();
+  /**
+   * Keys on cards without an identity, since their certificates have ended or were renewed: each by
+   * the last of them. They are not listed and do not sign; a new certificate can be attached.
+   */
+  readonly #uncertified = new Set<KeyringIdentity>();
   #cancelTimer: (() => void) | undefined;
 
   /**
    * @param clock what lifetimes are measured on
+   * @param wallClock what certificates end by
    * @param onRemoved told of each identity that goes by `remove` or because its time is over
    */
-  constructor(clock: Clock, onRemoved: (identity: KeyringIdentity) => void) {
+  constructor(
+    clock: Clock,
+    wallClock: WallClock,
+    onRemoved: (identity: KeyringIdentity, removal: Removal) => void,
+  ) {
     this.#clock = clock;
+    this.#wallClock = wallClock;
     this.#onRemoved = onRemoved;
   }
 
@@ -72,11 +98,14 @@ export class Keyring {
     return this.#identities.get(nameOf(blob));
   }
 
-  /** The identity that holds the private key of a plain key's blob: the key, else a certificate. */
+  /**
+   * The identity that holds the private key of a plain key's blob: the key, else a certificate, else
+   * one that has ended, of a key on a card.
+   */
   findPrivateKey(keyBlob: Buffer): KeyringIdentity | undefined {
     const plain = this.find(keyBlob);
     if (plain !== undefined) return plain;
-    for (const identity of this.#identities.values()) {
+    for (const identity of this.#held()) {
       if (identity.keyBlob.equals(keyBlob)) return identity;
     }
     return undefined;
@@ -84,12 +113,15 @@ export class Keyring {
 
   /**
    * Adds an identity that is no provider's at the end, or puts it in the place of the one with the
-   * same blob. A provider's stays behind it, and takes the place when it goes.
+   * same blob, or else of the certificates that it renews. A provider's with the same blob stays
+   * behind it, and takes the place when it goes.
    */
-  add(identity: KeyringIdentity): void {
+  add(identity: KeyringIdentity, renewed: ReadonlySet<KeyringIdentity> = new Set()): void {
     const name = nameOf(identity.blob);
+    const isListed = this.#identities.has(name);
     const [known, ...others] = this.#at(name);
     this.#put(name, [identity, ...others, ...(known?.provider === undefined ? [] : [known])]);
+    if (renewed.size > 0) this.#place(identity, renewed, isListed ? identity : undefined);
     this.#schedule();
   }
 
@@ -103,18 +135,33 @@ export class Keyring {
     before: KeyringIdentity,
     replaced: ReadonlySet<KeyringIdentity>,
   ): void {
-    const name = nameOf(certificate.blob);
-    const same = this.#identities.get(name);
+    const same = this.find(certificate.blob);
     const gone = new Set(same === undefined ? replaced : [...replaced, same]);
+    this.#place(certificate, gone, gone.size === 0 ? before : undefined);
+    for (const one of this.#uncertified)
+      if (isSameKey(one, certificate)) this.#uncertified.delete(one);
+    this.#schedule();
+  }
+
+  /** Lists an identity before another one, else in the place of those that go, else at the end. */
+  #place(
+    identity: KeyringIdentity,
+    gone: ReadonlySet<KeyringIdentity>,
+    before: KeyringIdentity | undefined,
+  ): void {
+    const name = nameOf(identity.blob);
+    const removed: KeyringIdentity[] = [];
     const reordered = new Map<string, KeyringIdentity>();
     for (const [otherName, other] of this.#identities) {
-      const isPlace = gone.size === 0 ? other === before : gone.has(other);
-      if (isPlace && !reordered.has(name)) reordered.set(name, certificate);
-      if (!gone.has(other)) reordered.set(otherName, other);
+      const isPlace = before === undefined ? gone.has(other) : other === before;
+      if (isPlace && !reordered.has(name)) reordered.set(name, identity);
+      if (gone.has(other)) removed.push(...this.#at(otherName));
+      else if (other !== identity) reordered.set(otherName, other);
     }
+    if (!reordered.has(name)) reordered.set(name, identity);
     this.#identities = reordered;
     for (const other of this.#others.keys()) if (!reordered.has(other)) this.#others.delete(other);
-    this.#schedule();
+    this.#keepKeys(removed);
   }
 
   /** Removes the identity that goes by a blob, wherever it is from; false when there is none. */
@@ -122,7 +169,7 @@ export class Keyring {
     const name = nameOf(blob);
     const gone = this.#at(name);
     this.#put(name, []);
-    for (const one of gone) this.#onRemoved(one);
+    for (const one of gone) this.#onRemoved(one, "request");
     return gone.length > 0;
   }
 
@@ -131,16 +178,22 @@ export class Keyring {
    * @param keys the names of the plain keys that go, with their certificates; undefined for all
    */
   removeProvider(path: string, keys?: ReadonlySet<string>): KeyringIdentity[] {
-    return this.#removeWhere(
-      ({ provider, keyBlob }) =>
-        provider === path && (keys === undefined || keys.has(nameOf(keyBlob))),
-    );
+    const isGone = ({ provider, keyBlob }: KeyringIdentity) =>
+      provider === path && (keys === undefined || keys.has(nameOf(keyBlob)));
+    for (const one of this.#uncertified) if (isGone(one)) this.#uncertified.delete(one);
+    return this.#removeWhere(isGone);
   }
 
   /** The identities of a provider, in order, also those that wait behind another one's. */
   ofProvider(path: string): KeyringIdentity[] {
     const all = [...this.#identities.keys()].flatMap((name) => this.#at(name));
     return all.filter(({ provider }) => provider === path);
+  }
+
+  /** Whether there is a key of a provider, be it one that has no certificate any more. */
+  hasKeyOf(path: string): boolean {
+    for (const { provider } of this.#held()) if (provider === path) return true;
+    return false;
   }
 
   /**
@@ -151,6 +204,7 @@ export class Keyring {
   exchangeProvider(path: string, identities: readonly KeyringIdentity[]): void {
     const isOwn = ({ provider }: KeyringIdentity) => provider === path;
     const names = new Set(identities.map(({ blob }) => nameOf(blob)));
+    for (const one of this.#uncertified) if (isOwn(one)) this.#uncertified.delete(one);
     this.#removeWhere((one) => isOwn(one) && !names.has(nameOf(one.blob)));
     for (const identity of identities) {
       const name = nameOf(identity.blob);
@@ -169,6 +223,7 @@ export class Keyring {
   clear(): void {
     this.#identities.clear();
     this.#others.clear();
+    this.#uncertified.clear();
     this.#schedule();
   }
 
@@ -201,32 +256,68 @@ export class Keyring {
     else this.#others.delete(name);
   }
 
-  /** Sets the one timer for the identity that ends first. */
+  /** Keeps the keys on cards that would be without an identity. */
+  #keepKeys(removed: readonly KeyringIdentity[]): void {
+    for (const one of removed) {
+      if (one.provider === undefined) continue;
+      const isHeld = [...this.#held()].some((other) => isSameKey(other, one));
+      if (!isHeld) this.#uncertified.add(one);
+    }
+  }
+
+  /** Sets the one timer for what ends first. */
   #schedule(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
+    const [now, wallNow] = [this.#clock.now(), this.#wallClock()];
     let first: number | undefined;
-    for (const { limits } of this.#all()) {
-      if (limits.expires !== undefined) first = Math.min(first ?? limits.expires, limits.expires);
+    const note = (wait: number) => {
+      first = Math.min(first ?? wait, wait);
+    };
+    for (const { limits, dropped } of this.#all()) {
+      if (limits.expires !== undefined) note(limits.expires - now);
+      if (dropped !== undefined) note(Number(dropped - wallNow) * 1000);
+    }
+    for (const { keyExpires } of this.#uncertified) {
+      if (keyExpires !== undefined) note(keyExpires - now);
     }
     if (first === undefined) return;
-    const wait = Math.min(Math.max(first - this.#clock.now(), 0), longestWait);
+    const wait = Math.min(Math.max(first, 0), longestWait);
     this.#cancelTimer = this.#clock.after(wait, () => this.#expire());
   }
 
   #expire(): void {
-    const now = this.#clock.now();
-    const removed = this.#removeWhere(({ limits: { expires } }) => {
-      return expires !== undefined && expires <= now;
-    });
-    for (const identity of removed) this.#onRemoved(identity);
+    const [now, wallNow] = [this.#clock.now(), this.#wallClock()];
+    const isPast = (time: number | undefined) => time !== undefined && time <= now;
+    const hasEnded = ({ certificate }: KeyringIdentity) =>
+      certificate !== undefined && certificate.validBefore <= wallNow;
+    const removed = this.#removeWhere(
+      ({ limits, dropped }) =>
+        isPast(limits.expires) || (dropped !== undefined && dropped <= wallNow),
+    );
+    // Nobody who lets a certificate end wants to type the card's PIN for the next one.
+    this.#keepKeys(removed.filter((one) => hasEnded(one) && !isPast(one.keyExpires)));
+    const expired = [...this.#uncertified].filter(({ keyExpires }) => isPast(keyExpires));
+    for (const one of expired) this.#uncertified.delete(one);
+    for (const one of removed) this.#onRemoved(one, hasEnded(one) ? "ended" : "lifetime");
+    for (const one of expired) this.#onRemoved(one, "lifetime");
     this.#schedule();
+  }
+
+  /** All that may hold a private key, the listed ones first. */
+  *#held(): Generator<KeyringIdentity> {
+    yield* this.#all();
+    yield* this.#uncertified;
   }
 
   *#all(): Generator<KeyringIdentity> {
     yield* this.#identities.values();
     for (const others of this.#others.values()) yield* others;
   }
+}
+
+function isSameKey(one: KeyringIdentity, other: KeyringIdentity): boolean {
+  return one.provider === other.provider && one.keyBlob.equals(other.keyBlob);
 }
 
 /** A blob as the key of a map: one character per byte. */

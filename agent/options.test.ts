@@ -16,6 +16,7 @@ test("without arguments an agent starts in the background, with OpenSSH's defaul
     allowedProviders: "/usr/lib*/*,/usr/local/lib*/*",
     fingerprintHash: "sha256",
     allowRemotePkcs11: false,
+    certificateGrace: 300,
     cardTimeout: undefined,
     keepPin: 0,
     websafeAllow: "ssh:*",
@@ -149,6 +150,31 @@ test("card-timeout is for a signature and for loading, or for both", (t) => {
       instanceOf: UsageError,
     });
     t.regex(error.message, /^Invalid card-timeout "/);
+  }
+});
+
+test("certificates go five minutes after their end, or as the options say", (t) => {
+  t.is(parse("-O certificate-grace=1h30m").certificateGrace, 5400);
+  t.is(parse("-O certificate-grace=0").certificateGrace, 0);
+  t.is(parse("-O keep-ended-certificates").certificateGrace, undefined);
+  t.is(parse("-O certificate-grace=1 -O keep-ended-certificates").certificateGrace, undefined);
+  for (const value of ["", "soon", "-1", "none"]) {
+    const error = t.throws(() => parseOptions(["-O", `certificate-grace=${value}`]), {
+      instanceOf: UsageError,
+    });
+    t.is(error.message, `Invalid certificate-grace "${value}": use a time`);
+    t.is(error.status, 255);
+  }
+  const twice = t.throws(() => parse("-O certificate-grace=1 -O certificate-grace=2"));
+  t.is(twice?.message, "certificate-grace already set");
+});
+
+test("an agent in the background is told when certificates go", (t) => {
+  const serving = { descriptor: 3, parent: 0, ownsFolder: false };
+  for (const line of ["", "-O certificate-grace=0", "-O keep-ended-certificates"]) {
+    const given = parse(line);
+    const { certificateGrace } = parseOptions(servingArguments(serving, "/socket", given));
+    t.is(certificateGrace, given.certificateGrace, line);
   }
 });
 

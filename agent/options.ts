@@ -31,6 +31,8 @@ export interface AgentOptions {
   readonly allowedProviders: string;
   /** `-E`. */
   readonly fingerprintHash: FingerprintHash;
+  /** `-O certificate-grace`: seconds; undefined with `-O keep-ended-certificates`. */
+  readonly certificateGrace: number | undefined;
   /** `-O allow-remote-pkcs11`. */
   readonly allowRemotePkcs11: boolean;
   /** `-O pin-cache`: seconds; 0 for `none`. */
@@ -67,9 +69,14 @@ export const usage = `usage: ssh-agent [-c | -s] [-DdTU] [-a bind_address] [-E f
 /** The applications of FIDO keys that may sign anything, as in OpenSSH. */
 export const defaultWebsafe = "ssh:*";
 
+/** Seconds that certificates stay after their end; `ssh-add` of OpenSSH 10 asks for as many. */
+const defaultGrace = 300;
+
 const letters = { flags: "cDdksTUuV", withArgument: "aEOPt" };
 
 const noWebsafe = "no-restrict-websafe";
+const keepEnded = "keep-ended-certificates";
+const gracePrefix = "certificate-grace=";
 const websafePrefix = "websafe-allow=";
 const pinCachePrefix = "pin-cache=";
 const cardTimeoutPrefix = "card-timeout=";
@@ -134,6 +141,9 @@ function optionsOf(
     lifetime: lifetimeOf(last("t")),
     allowedProviders: last("P") ?? defaultAllowedProviders,
     fingerprintHash: hashOf(last("E")),
+    certificateGrace: features.includes(keepEnded)
+      ? undefined
+      : graceOf(featureValue(features, gracePrefix)),
     allowRemotePkcs11: features.includes("allow-remote-pkcs11"),
     keepPin: keepPinOf(featureValue(features, pinCachePrefix)),
     cardTimeout: cardTimeoutOf(featureValue(features, cardTimeoutPrefix)),
@@ -166,9 +176,8 @@ function hashOf(text: string | undefined): FingerprintHash {
 }
 
 function checkFeature(feature: string, before: readonly string[]): void {
-  const isPlain = feature === "allow-remote-pkcs11" || feature === noWebsafe;
-  if (isPlain) return;
-  const prefixes = [websafePrefix, pinCachePrefix, cardTimeoutPrefix];
+  if (["allow-remote-pkcs11", noWebsafe, keepEnded].includes(feature)) return;
+  const prefixes = [websafePrefix, pinCachePrefix, cardTimeoutPrefix, gracePrefix];
   const prefix = prefixes.find((known) => feature.startsWith(known));
   if (prefix === undefined) throw new UsageError("Unknown -O option", 255, false);
   if (before.some((other) => other.startsWith(prefix))) {
@@ -176,6 +185,15 @@ function checkFeature(feature: string, before: readonly string[]): void {
   }
   if (prefix === pinCachePrefix) keepPinOf(feature.slice(prefix.length));
   if (prefix === cardTimeoutPrefix) cardTimeoutOf(feature.slice(prefix.length));
+  if (prefix === gracePrefix) graceOf(feature.slice(prefix.length));
+}
+
+/** The seconds of `-O certificate-grace`. @throws {UsageError} */
+function graceOf(text: string | undefined): number {
+  if (text === undefined) return defaultGrace;
+  const grace = parseDuration(text);
+  if (grace !== undefined) return grace;
+  throw new UsageError(`Invalid certificate-grace "${text}": use a time`, 255, false);
 }
 
 /** What follows a prefix in the feature that has it. */
@@ -206,6 +224,8 @@ export function servingArguments(
   if (!cleansAtStart(options)) args.push("-U");
   if (options.lifetime !== undefined) args.push("-t", String(options.lifetime));
   if (options.allowRemotePkcs11) args.push("-O", "allow-remote-pkcs11");
+  const { certificateGrace } = options;
+  args.push("-O", certificateGrace === undefined ? keepEnded : gracePrefix + certificateGrace);
   if (options.keepPin > 0) args.push("-O", `${pinCachePrefix}${options.keepPin}`);
   const { cardTimeout, websafeAllow } = options;
   if (cardTimeout !== undefined) {

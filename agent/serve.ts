@@ -93,6 +93,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
   return new Agent({
     settings: {
       defaultLifetime: options.lifetime,
+      certificateGrace: options.certificateGrace,
       allowRemotePkcs11: options.allowRemotePkcs11,
       websafeAllow: options.websafeAllow,
       fingerprintHash: options.fingerprintHash,

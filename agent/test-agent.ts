@@ -14,7 +14,7 @@ import { signNow } from "../protocol/signing.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
 import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import { skHelper } from "./fido/helper.ts";
-import type { Clock } from "./host/clock.ts";
+import type { Clock, WallClock } from "./host/clock.ts";
 import type { Libc } from "./host/libc.ts";
 import { makeRegistry } from "./pkcs11/test-registry.ts";
 import type { Ask } from "./policy/confirm.ts";
@@ -66,6 +66,8 @@ export interface TestAgentOptions {
   readonly clock?: Clock;
   /** Seconds since 1970. */
   readonly now?: bigint;
+  /** The same, where it is to change. */
+  readonly wallClock?: WallClock;
   /** What PKCS#11 libraries find in their environment. */
   readonly cardEnvironment?: Readonly<Record<string, string>>;
   /** Seconds that PINs are kept. */
@@ -102,6 +104,7 @@ export async function startAgent(
   const agent = new Agent({
     settings: {
       defaultLifetime: undefined,
+      certificateGrace: 300,
       allowRemotePkcs11: false,
       websafeAllow: "ssh:*",
       fingerprintHash: "sha256",
@@ -120,7 +123,7 @@ export async function startAgent(
     person: { ...nobody, ...options.person },
     ask: options.ask ?? (() => Promise.resolve(false)),
     clock: options.clock ?? new TestClock(),
-    wallClock: () => options.now ?? 1_800_000_000n,
+    wallClock: options.wallClock ?? (() => options.now ?? 1_800_000_000n),
     log: (line) => log.push(line),
   });
   const libc: Libc = {

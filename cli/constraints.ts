@@ -1,5 +1,5 @@
 /** Constraints from the command line, in the order in which OpenSSH sends them. */
-import type { Constraint } from "../protocol/constraints.ts";
+import { type Constraint, keepEndedCertificate } from "../protocol/constraints.ts";
 import type { Context } from "./context.ts";
 
 /**
@@ -16,6 +16,28 @@ export async function constraintsFor(context: Context, lifetime: number): Promis
     constraints.push(await destinationsFor(context));
   }
   return constraints;
+}
+
+/**
+ * What has an agent keep certificates that have ended: with -N, where it would drop them by itself
+ * and lets itself be told not to. Agents refuse constraints that they do not know, so it is asked.
+ */
+export async function keepEndedConstraint(context: Context): Promise<Constraint[]> {
+  if (!context.options.unlimited) return [];
+  const known = knowsKeepEnded.get(context) ?? askKeepEnded(context);
+  knowsKeepEnded.set(context, known);
+  return (await known) ? [{ type: "keep-ended-certificate" }] : [];
+}
+
+/** What the agent of each run answered, which is asked once. */
+const knowsKeepEnded = new WeakMap<Context, Promise<boolean>>();
+
+async function askKeepEnded({ client }: Context): Promise<boolean> {
+  try {
+    return (await client.query()).includes(keepEndedCertificate);
+  } catch {
+    return false; // what the agent thinks of the certificate itself is told when it is sent
+  }
 }
 
 /** The destinations of each run, which are looked up once. */

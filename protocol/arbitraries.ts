@@ -172,6 +172,7 @@ export const constraint: fc.Arbitrary<Constraint> = fc.oneof(
     certsOnly: fc.boolean(),
     certificates: fc.array(bytes(), { maxLength: 3 }),
   }),
+  fc.record({ type: fc.constant("keep-ended-certificate" as const) }),
   fc.record({ type: fc.constant("sk-provider" as const), provider: text }),
 );
 

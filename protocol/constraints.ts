@@ -46,11 +46,15 @@ export type Constraint =
       readonly certsOnly: boolean;
       readonly certificates: readonly Buffer[];
     }
+  /** `keep-ended-certificate@cardagent.alt`: the agent does not drop a certificate at its end. */
+  | { readonly type: "keep-ended-certificate" }
   /** `sk-provider@openssh.com`: the middleware of a FIDO key. */
   | { readonly type: "sk-provider"; readonly provider: string };
 
 const restrictDestination = "restrict-destination-v00@openssh.com";
 const associatedCerts = "associated-certs-v00@openssh.com";
+/** The one constraint of our own; `query` names it beside the requests. */
+export const keepEndedCertificate = "keep-ended-certificate@cardagent.alt";
 const skProvider = "sk-provider@openssh.com";
 
 /** Reads constraints to the end of the message. @throws {Failure} malformed, unsupported */
@@ -96,6 +100,8 @@ function readExtension(reader: Reader, name: string): Constraint {
       const certsOnly = reader.bool();
       return { type: "associated-certs", certsOnly, certificates: readStrings(reader.string()) };
     }
+    case keepEndedCertificate:
+      return { type: "keep-ended-certificate" };
     case skProvider:
       return { type: "sk-provider", provider: reader.text() };
     default:
@@ -125,6 +131,9 @@ function writeConstraint(writer: Writer, constraint: Constraint): void {
       writer.bool(constraint.certsOnly).string(list.finish());
       return;
     }
+    case "keep-ended-certificate":
+      writer.byte(constraintNumbers.extension).text(keepEndedCertificate);
+      return;
     case "sk-provider":
       writer.byte(constraintNumbers.extension).text(skProvider).text(constraint.provider);
       return;

@@ -55,6 +55,7 @@ test("each example is tested here", (t) => {
     "extension-failure",
     "failure-reason request",
     "failure-reason response",
+    "keep-ended-certificate in add-certificate",
     "list-providers request",
     "list-providers response",
     "prepare-provider request",
@@ -113,6 +114,13 @@ test("the request add-certificate", (t) => {
     constraints: [{ type: "lifetime", seconds: 3600 }],
   });
   t.deepEqual(encodeAddCertificate({ certificate, ...request }), body);
+});
+
+test("the constraint keep-ended-certificate", (t) => {
+  const example = "keep-ended-certificate in add-certificate";
+  const request = decodeAddCertificate(requestBody(example, extensionNames.addCertificate));
+  t.deepEqual(request.constraints, [{ type: "keep-ended-certificate" }]);
+  t.deepEqual(encodeAddCertificate(request), requestBody(example, extensionNames.addCertificate));
 });
 
 test("the response to failure-reason", (t) => {

@@ -1,4 +1,5 @@
 /** The extensions that the agent knows. Adding one is a file in this folder and a row here. */
+import { keepEndedCertificate } from "../../protocol/constraints.ts";
 import { extensionNames } from "../../protocol/extensions/names.ts";
 import { encodeQueryReply } from "../../protocol/extensions/query.ts";
 import type { Reply } from "../../protocol/replies.ts";
@@ -38,8 +39,12 @@ export const extensionsWhileLocked: ReadonlySet<string> = new Set([
   extensionNames.failureReason,
 ]);
 
-/** `query`: all names but its own (RFC 9987, section 3.8.1). */
+/**
+ * `query`: all names but its own (RFC 9987, section 3.8.1), and that of the constraint which a client
+ * may send only to an agent that knows it.
+ */
 function query(): Reply {
   const names = [...extensionHandlers.keys()].filter((name) => name !== extensionNames.query);
-  return { type: "extension-response", name: extensionNames.query, body: encodeQueryReply(names) };
+  const body = encodeQueryReply([...names, keepEndedCertificate]);
+  return { type: "extension-response", name: extensionNames.query, body };
 }

@@ -1,32 +1,70 @@
 /** Certificates that take the place of older ones. */
-import type { Certificate } from "../../protocol/certificate.ts";
+import type { Certificate, CertificateOption } from "../../protocol/certificate.ts";
 
 /** What may be a certificate's identity. */
 interface Certified {
+  /** The blob of the identity itself. */
+  readonly blob: Buffer;
   /** The plain key's blob. */
   readonly keyBlob: Buffer;
   readonly certificate: Certificate | undefined;
 }
 
+/** Those of `others` that an identity renews, but for the very same certificate. */
+export function renewedBy<Identity extends Certified>(
+  one: Certified,
+  others: Iterable<Identity>,
+  now: bigint,
+): Set<Identity> {
+  const renewed = new Set<Identity>();
+  for (const other of others) {
+    if (!other.blob.equals(one.blob) && renews(one, other, now)) renewed.add(other);
+  }
+  return renewed;
+}
+
 /**
- * Whether a certificate renews another one: it is of the same key, by the same authority, for the same
- * principals, valid by now, and for no shorter time. Otherwise whoever has both may need both.
+ * Whether a certificate renews another one: it is of the same key, by the same CA, for the same
+ * principals, with the same critical options and at least the same extensions, valid by now, and
+ * good for no shorter time. Otherwise whoever has both may need both. Serial numbers do not count:
+ * some CAs draw them at random.
  * @param now seconds since 1970
  */
-export function renews(one: Certified, older: Certified, now: bigint): boolean {
-  const { certificate } = one;
-  if (certificate === undefined || older.certificate === undefined) return false;
+export function renews(
+  one: Pick<Certified, "keyBlob" | "certificate">,
+  older: Pick<Certified, "keyBlob" | "certificate">,
+  now: bigint,
+): boolean {
+  const [certificate, other] = [one.certificate, older.certificate];
+  if (certificate === undefined || other === undefined) return false;
   return (
     one.keyBlob.equals(older.keyBlob) &&
-    certificate.caKey.equals(older.certificate.caKey) &&
-    certificate.type === older.certificate.type &&
+    certificate.caKey.equals(other.caKey) &&
+    certificate.type === other.type &&
     certificate.validAfter <= now &&
-    certificate.validBefore >= older.certificate.validBefore &&
-    isSameSet(certificate.principals, older.certificate.principals)
+    lastsAsLong(certificate, other) &&
+    isSameSet(certificate.principals, other.principals) &&
+    isSameSet(texts(certificate.criticalOptions), texts(other.criticalOptions)) &&
+    includesAll(texts(certificate.extensions), texts(other.extensions))
   );
 }
 
+/** Of two that end at the same time, the older one is the one that began earlier. */
+function lastsAsLong(one: Certificate, older: Certificate): boolean {
+  if (one.validBefore !== older.validBefore) return one.validBefore > older.validBefore;
+  return one.validAfter >= older.validAfter;
+}
+
 function isSameSet(one: readonly string[], other: readonly string[]): boolean {
-  const [names, others] = [new Set(one), new Set(other)];
-  return names.size === others.size && [...names].every((name) => others.has(name));
+  return includesAll(one, other) && includesAll(other, one);
+}
+
+function includesAll(all: readonly string[], some: readonly string[]): boolean {
+  const known = new Set(all);
+  return some.every((text) => known.has(text));
+}
+
+/** Names with their data, so that they can be compared. */
+function texts(options: readonly CertificateOption[]): string[] {
+  return options.map(({ name, data }) => `${name}=${data.toString("hex")}`);
 }

@@ -9,12 +9,18 @@ import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts"
 import { Authenticator } from "../fido/authenticator.ts";
 import type { KeyringIdentity } from "../keyring.ts";
 import { type Signer, softwareSigner } from "../keys/software-key.ts";
+import { renewedBy } from "../policy/renewal.ts";
+import { certificateEnded, dropTime } from "../policy/validity.ts";
+import { visibleIdentities } from "./identities.ts";
 import { limitsOf } from "./limits.ts";
 
 /** The name of the library that is a part of OpenSSH. */
 const internalProvider = "internal";
 
-/** Adds an identity, or gives the one with the same blob a new comment and new constraints. */
+/**
+ * Adds an identity, or gives the one with the same blob a new comment and new constraints. A
+ * certificate takes the place of those that it renews.
+ */
 export async function addIdentity(
   agent: Agent,
   connection: ConnectionState,
@@ -22,11 +28,12 @@ export async function addIdentity(
 ): Promise<Reply> {
   const { key, comment, constraints } = request;
   try {
-    const { limits, skProvider } = limitsOf(agent, constraints, "key");
+    const { limits, keepEnded, skProvider } = limitsOf(agent, constraints, "key");
     const blob = Buffer.from(identityBlob(key));
     const identified = identify(blob);
     if (identified === undefined) throw malformed("The key's type is not known.");
-    if (identified.certificate !== undefined && !verifyCertificate(blob)) {
+    const { certificate } = identified;
+    if (certificate !== undefined && !verifyCertificate(blob)) {
       throw malformed("The certificate is not signed by the key of its authority.");
     }
     const signer = await signerOf(
@@ -41,14 +48,26 @@ export async function addIdentity(
       comment,
       signer,
       limits,
+      keyExpires: limits.expires,
+      dropped: keepEnded ? undefined : dropTime(certificate, agent.settings.certificateGrace),
       provider: undefined,
     };
-    agent.keyring.add(identity);
-    agent.log(`added ${describeIdentity(identity)}`);
+    refuseDropped(identity, agent.wallClock());
+    const visible = visibleIdentities(agent, connection);
+    const renewed = renewedBy(identity, visible, agent.wallClock());
+    agent.keyring.add(identity, renewed);
+    const place = renewed.size === 0 ? "" : `, in the place of ${renewed.size}`;
+    agent.log(`added ${describeIdentity(identity)}${place}`);
     return { type: "success" };
   } finally {
     wipePrivateKey(key);
   }
+}
+
+/** Refuses a certificate that would be dropped at once. */
+function refuseDropped({ certificate, dropped }: KeyringIdentity, now: bigint): void {
+  if (certificate === undefined || dropped === undefined || dropped > now) return;
+  throw certificateEnded(certificate);
 }
 
 /**

@@ -1,16 +1,26 @@
 /** Request 11: the identities that this connection may see (RFC 9987, section 3.5). */
 import type { Identity, Reply } from "../../protocol/replies.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
+import type { KeyringIdentity } from "../keyring.ts";
 import { isPermitted } from "../policy/destinations.ts";
 
 /** Lists the identities. */
 export function requestIdentities(agent: Agent, connection: ConnectionState): Reply {
-  const { sessions } = connection.bindings;
   const identities: Identity[] = [];
-  for (const { blob, comment, limits } of agent.keyring.identities()) {
-    if (isPermitted(limits.destinations, sessions, undefined, agent.wallClock)) {
-      identities.push({ keyBlob: blob, comment });
-    }
+  for (const { blob, comment } of visibleIdentities(agent, connection)) {
+    identities.push({ keyBlob: blob, comment });
   }
   return { type: "identities", identities };
+}
+
+/** The identities that a connection may see. */
+export function* visibleIdentities(
+  agent: Agent,
+  connection: ConnectionState,
+): Generator<KeyringIdentity> {
+  const { sessions } = connection.bindings;
+  for (const identity of agent.keyring.identities()) {
+    const { destinations } = identity.limits;
+    if (isPermitted(destinations, sessions, undefined, agent.wallClock)) yield identity;
+  }
 }

@@ -15,6 +15,8 @@ export interface Constraints {
   readonly limits: Limits;
   /** `associated-certs-v00@openssh.com`: undefined when it was not there. */
   readonly associatedCerts: Extract<Constraint, { type: "associated-certs" }> | undefined;
+  /** `keep-ended-certificate@cardagent.alt`: a certificate stays after its end. */
+  readonly keepEnded: boolean;
   /** `sk-provider@openssh.com`: as the client wrote it; undefined when it was not there. */
   readonly skProvider: string | undefined;
 }
@@ -35,6 +37,7 @@ export function limitsOf(
   let destinations: readonly DestinationConstraint[] = [];
   let associatedCerts: Constraints["associatedCerts"];
   let skProvider: string | undefined;
+  let keepEnded = false;
   for (const constraint of copyOf(constraints)) {
     switch (constraint.type) {
       case "lifetime":
@@ -50,6 +53,9 @@ export function limitsOf(
         if (kind !== "card") throw new Failure("unsupported", "Only cards come with certificates.");
         associatedCerts = constraint;
         break;
+      case "keep-ended-certificate":
+        keepEnded = true;
+        break;
       case "sk-provider":
         if (kind !== "key")
           throw new Failure("unsupported", "Only keys come with a provider for FIDO keys.");
@@ -58,7 +64,8 @@ export function limitsOf(
     }
   }
   const expires = lifetime === undefined ? undefined : agent.clock.now() + lifetime * 1000;
-  return { limits: { expires, confirm, destinations }, associatedCerts, skProvider };
+  const limits = { expires, confirm, destinations };
+  return { limits, associatedCerts, keepEnded, skProvider };
 }
 
 /**
@@ -66,12 +73,17 @@ export function limitsOf(
  * @throws {Failure} destination-not-permitted, when no destination is left
  */
 export function narrow(inherited: Limits, given: Limits): Limits {
-  const ends = [inherited.expires, given.expires].filter((time) => time !== undefined);
   return {
-    expires: ends.length === 0 ? undefined : Math.min(...ends),
+    expires: sooner(inherited.expires, given.expires),
     confirm: inherited.confirm || given.confirm,
     destinations: narrowDestinations(inherited.destinations, given.destinations),
   };
+}
+
+/** The sooner of two times, where undefined is never. */
+export function sooner(one: number | undefined, other: number | undefined): number | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return Math.min(one, other);
 }
 
 function narrowDestinations(

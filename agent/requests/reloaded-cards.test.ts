@@ -1,17 +1,19 @@
 /** What becomes of the keys and certificates of a card that is loaded once more. */
 import test from "ava";
+import { forever } from "../../protocol/certificate.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { decodePublicKey, encodePublicKey } from "../../protocol/public-key.ts";
 import { makeAuthority, TestClock } from "../test-agent.ts";
 import { blobs, data, load, noPin, prepare, refused } from "./test-cards.ts";
 
-/** Two certificates of one authority for the agent's first key. */
+/** Two certificates of one authority for the agent's first key, which do not end. */
 async function twoCertificates(client: AgentClient) {
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
   if (key === undefined) throw new Error("there is no key");
   const authority = makeAuthority();
-  return [authority.certify(key, { serial: 1n }), authority.certify(key, { serial: 2n })] as const;
+  const certify = (serial: bigint) => authority.certify(key, { serial, validBefore: forever });
+  return [certify(1n), certify(2n)] as const;
 }
 
 /** A clock that does not let a timer be set again and again. */

@@ -15,6 +15,7 @@ import { isPinRefused } from "../pkcs11/pin-failures.ts";
 import type { CardHolder } from "../pkcs11/provider.ts";
 import { confirmQuestion, describeProcess } from "../policy/confirm.ts";
 import { checkSignature } from "../policy/destinations.ts";
+import { certificateEnded } from "../policy/validity.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
 
 type SignRequest = Extract<Request, { type: "sign" }>;
@@ -26,9 +27,7 @@ export function sign(
   request: SignRequest,
 ): Reply | Promise<Reply> {
   const identity = agent.keyring.find(request.keyBlob) ?? certified(agent.keyring, request.keyBlob);
-  if (identity === undefined) {
-    throw new Failure("key-not-found", "The agent does not hold this key.");
-  }
+  if (identity === undefined) throw notHeld(agent, request.keyBlob);
   const { destinations, confirm } = identity.limits;
   let destination: string | undefined;
   if (destinations.length > 0) {
@@ -52,6 +51,15 @@ export function sign(
 function certified(keyring: Keyring, blob: Buffer): KeyringIdentity | undefined {
   const identified = identify(blob);
   return identified?.certificate && keyring.find(identified.keyBlob);
+}
+
+/** The refusal for a key that the agent does not hold, perhaps since its certificate has ended. */
+function notHeld(agent: Agent, blob: Buffer): Failure {
+  const certificate = identify(blob)?.certificate;
+  if (certificate !== undefined && certificate.validBefore <= agent.wallClock()) {
+    return certificateEnded(certificate);
+  }
+  return new Failure("key-not-found", "The agent does not hold this key.");
 }
 
 function signWith(

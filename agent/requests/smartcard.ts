@@ -10,7 +10,8 @@ import { type KeyringIdentity, type Limits, nameOf } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import type { Provider } from "../pkcs11/provider.ts";
 import { renews } from "../policy/renewal.ts";
-import { type Constraints, limitsOf, narrow } from "./limits.ts";
+import { dropTime } from "../policy/validity.ts";
+import { type Constraints, limitsOf, narrow, sooner } from "./limits.ts";
 
 /** Loads a provider and adds its keys, each with the certificates that came for it. */
 export async function addSmartcardKey(
@@ -55,7 +56,7 @@ export async function removeSmartcardKey(
     agent.log(keys === undefined ? `removed ${path}` : `removed ${keys.length} keys of ${path}`);
     const current = agent.providers.get(path);
     if (keys !== undefined) current?.forgetPins();
-    if (current !== undefined && agent.keyring.ofProvider(path).length === 0) {
+    if (current !== undefined && !agent.keyring.hasKeyOf(path)) {
       unloaded.push(agent.providers.unload(current));
     }
   }
@@ -105,7 +106,7 @@ function readCertificates({ associatedCerts }: Constraints): CertificateFor[] {
 function identitiesOf(
   agent: Agent,
   provider: Provider,
-  { limits, associatedCerts }: Constraints,
+  { limits, associatedCerts, keepEnded }: Constraints,
   certificates: readonly CertificateFor[],
 ): KeyringIdentity[] {
   const now = agent.wallClock();
@@ -113,7 +114,17 @@ function identitiesOf(
     const { path } = provider;
     const signer = new CardSigner(agent.providers, keyBlob, path);
     const make = (blob: Buffer, identified: Identified): KeyringIdentity => {
-      return { ...identified, blob, comment, signer, limits, provider: path };
+      const { certificate } = identified;
+      return {
+        ...identified,
+        blob,
+        comment,
+        signer,
+        limits,
+        keyExpires: limits.expires,
+        dropped: keepEnded ? undefined : dropTime(certificate, agent.settings.certificateGrace),
+        provider: path,
+      };
     };
     const identities: KeyringIdentity[] = [];
     for (const { blob, ...identified } of certificates) {
@@ -149,7 +160,8 @@ function keptCertificates(
     )
     .flatMap((identity) => {
       try {
-        return [{ ...identity, limits: narrow(identity.limits, limits) }];
+        const keyExpires = sooner(identity.keyExpires, limits.expires);
+        return [{ ...identity, limits: narrow(identity.limits, limits), keyExpires }];
       } catch {
         return [];
       }

@@ -4,7 +4,7 @@ import type { Constraint } from "../../protocol/constraints.ts";
 import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
-import { constraintsFor } from "../constraints.ts";
+import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import type { CertificateFile } from "../files/certificate-file.ts";
 import { loadWithCertificates } from "../older-agents.ts";
@@ -69,7 +69,9 @@ async function load(context: Context, request: CardRequest): Promise<boolean> {
     certsOnly: options.certificatesOnly,
     certificates: certificates.map(({ blob }) => blob),
   };
-  return loadWithCertificates(client, request, associated);
+  const keepEnded = await keepEndedConstraint(context);
+  const card = { ...request, constraints: [...constraints, ...keepEnded] };
+  return loadWithCertificates(client, card, associated);
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Constraint } from "../../protocol/constraints.ts";
 import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
-import { constraintsFor } from "../constraints.ts";
+import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import {
   type CertificateFile,
@@ -160,6 +160,7 @@ function certificateBeside({ console }: Context, keyPath: string): CertificateFi
 /** @returns the error when the agent refuses */
 async function send(context: Context, key: PrivateKey, comment: string, lifetime: number) {
   const constraints: Constraint[] = await constraintsFor(context, lifetime);
+  if (key.certificate !== undefined) constraints.push(...(await keepEndedConstraint(context)));
   if (key.secret.type.startsWith("sk-")) {
     constraints.push({ type: "sk-provider", provider: skProvider(context) });
   }

@@ -2,7 +2,7 @@
 import { AgentRefusal } from "../../protocol/client.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
-import { constraintsFor } from "../constraints.ts";
+import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import {
   type CertificateFile,
@@ -28,7 +28,10 @@ async function attach(context: Context, file: CertificateFile): Promise<boolean>
   const { path, blob, certificate } = file;
   const natural = options.unlimited ? 0 : (certificateLifetime(certificate, now()) ?? 0);
   const lifetime = shorterLifetime(options.lifetime, natural);
-  const constraints = await constraintsFor(context, lifetime);
+  const constraints = [
+    ...(await constraintsFor(context, lifetime)),
+    ...(await keepEndedConstraint(context)),
+  ];
   try {
     await client.addCertificate({ certificate: blob, comment: "", replace: true, constraints });
   } catch (error) {

@@ -35,7 +35,7 @@ $option -s D -d 'Stay in the foreground'
 $option -s d -d 'Stay in the foreground, and log'
 $option -s E -x -a 'sha256 md5' -d 'Hash of fingerprints'
 $option -s k -d 'End the agent'
-$option -s O -x -a 'allow-remote-pkcs11 no-restrict-websafe websafe-allow=' -d Setting
+$option -s O -x -a 'allow-remote-pkcs11 card-timeout= certificate-grace= keep-ended-certificates no-restrict-websafe pin-cache= websafe-allow=' -d Setting
 $option -s P -x -d 'Libraries that may be loaded'
 $option -s s -d 'Print commands for sh'
 $option -s T -d 'Socket in the folder for temporary files'

@@ -1,0 +1,88 @@
+/** Certificates that come with their private key and renew others (requests 17 and 25). */
+import test from "ava";
+import type { Certificate } from "../../protocol/certificate.ts";
+import type { AgentClient } from "../../protocol/client.ts";
+import { verifySignature } from "../../protocol/verification.ts";
+import { generateKey, makeAuthority, startAgent } from "../test-agent.ts";
+
+const now = 1_800_000_000n;
+
+async function comments(client: AgentClient): Promise<string[]> {
+  return (await client.identities()).map(({ comment }) => comment);
+}
+
+/** An agent, and a way to add certificates of one key under the comment that names them. */
+async function prepare(t: Parameters<typeof startAgent>[0]) {
+  const agent = await startAgent(t, { now });
+  const client = await agent.connect();
+  const key = generateKey("ed25519");
+  const { certify } = makeAuthority();
+  const certificate = (fields: Partial<Certificate>) => certify(key.publicKey, fields);
+  const add = (comment: string, fields: Partial<Certificate> = {}, by = client) =>
+    by.addIdentity({ ...key, certificate: certificate(fields) }, comment);
+  return { agent, client, key, certificate, add };
+}
+
+test("a renewed certificate takes the place of the one before", async (t) => {
+  const { agent, client, key, certificate, add } = await prepare(t);
+  await client.addIdentity(generateKey("ed25519"), "before");
+  await client.addIdentity(key, "key");
+  await add("certificate", { serial: 1n });
+  await client.addIdentity(generateKey("ed25519"), "after");
+  await add("renewed", { serial: 2n });
+  t.deepEqual(await comments(client), ["before", "key", "renewed", "after"]);
+  t.is(agent.log.at(-1), 'added certificate "renewed", in the place of 1');
+  const data = Buffer.from("data");
+  const signature = await client.sign(certificate({ serial: 2n }), data);
+  t.true(verifySignature(key.publicKey, signature, data));
+  await add("again", { serial: 2n });
+  t.deepEqual(await comments(client), ["before", "key", "again", "after"]);
+  // One that is in the list already keeps its place when it comes to renew another one.
+  await add("shorter", { serial: 3n, validBefore: now + 1n });
+  await add("third", { serial: 2n });
+  t.deepEqual(await comments(client), ["before", "key", "third", "after"]);
+});
+
+test("certificates that are not renewed stay beside", async (t) => {
+  const { client, add } = await prepare(t);
+  await add("certificate");
+  await add("other principals", { principals: ["alice"] });
+  const criticalOptions = [{ name: "force-command", data: Buffer.from("ls") }];
+  await add("other critical options", { criticalOptions });
+  await add("shorter", { validBefore: now + 1n });
+  const before = ["certificate", "other principals", "other critical options", "shorter"];
+  t.deepEqual(await comments(client), before);
+  await add("renewed", { serial: 2n, validBefore: 2_000_000_001n });
+  t.deepEqual(await comments(client), ["renewed", ...before.slice(1, 3)]);
+});
+
+test("a certificate that was attached is renewed, too", async (t) => {
+  const { client, key, certificate, add } = await prepare(t);
+  await client.addIdentity(key, "key");
+  const request = { comment: "attached", replace: true, constraints: [] };
+  await client.addCertificate({ certificate: certificate({ serial: 1n }), ...request });
+  await add("renewed", { serial: 2n });
+  t.deepEqual(await comments(client), ["renewed", "key"]);
+});
+
+test("a certificate that a connection may not see is not renewed by it", async (t) => {
+  const { agent, client, key, certificate, add } = await prepare(t);
+  const host = makeAuthority();
+  const hop = (name: string, keyBlob: Buffer) => {
+    return { user: "", host: name, keys: [{ keyBlob, isCa: false }] };
+  };
+  const origin = { user: "", host: "", keys: [] };
+  const destinations = [{ from: origin, to: hop("elsewhere", makeAuthority().keyBlob) }];
+  const hidden = certificate({ serial: 1n });
+  await client.addIdentity({ ...key, certificate: hidden }, "hidden", [
+    { type: "restrict-destination", destinations },
+  ]);
+  const bound = await agent.connect();
+  const sessionId = Buffer.from("session");
+  const signature = host.sign(sessionId);
+  await bound.bindSession({ hostKey: host.keyBlob, sessionId, signature, isForwarding: true });
+  t.deepEqual(await comments(bound), []);
+  await add("renewed", { serial: 2n }, bound);
+  t.deepEqual(await comments(bound), ["renewed"]);
+  t.deepEqual(await comments(client), ["hidden", "renewed"]);
+});
