@@ -95,6 +95,25 @@ test("files that are no private keys are called what they are", async (t) => {
   t.is(added.status, 1);
 });
 
+test("a public key in the place of a private one is told so, whoever may read it", async (t) => {
+  const workspace = await prepare(t);
+  await certifyKey(workspace, "always:forever");
+  await workspace.expect("chmod", ["644", "key.pub", "key-cert.pub"]);
+  for (const [name, what] of [
+    ["key.pub", "a public key; name the private key, whose name has no .pub."],
+    ["key-cert.pub", "a certificate; name the private key, and this is added with it as"],
+  ] as const) {
+    const { stderr, status } = await runOurs(workspace, [name]);
+    t.true(
+      stderr.startsWith(`Error loading key "${name}": invalid format\nreason: The file is ${what}`),
+      stderr,
+    );
+    t.is(status, 1);
+  }
+  await workspace.expect("chmod", ["644", "key"]);
+  t.regex((await runOurs(workspace, ["key"])).stderr, /UNPROTECTED PRIVATE KEY FILE/);
+});
+
 test("a reader that goes away ends ssh-add quietly", async (t) => {
   const workspace = await prepare(t);
   for (let index = 0; index < 3; index++) {

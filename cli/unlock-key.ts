@@ -2,6 +2,7 @@
 import type { Context } from "./context.ts";
 import { KeyFileError, type LoadedKey } from "./files/loaded-key.ts";
 import { readPrivateKeyFile } from "./files/private-key-file.ts";
+import { Waiting } from "./waiting.ts";
 
 /** Reads private key files and remembers the last passphrase, which often fits the next file. */
 export class KeyUnlocker {
@@ -21,8 +22,8 @@ export class KeyUnlocker {
    */
   async read(file: Buffer, path: string): Promise<LoadedKey | undefined> {
     const found =
-      (await tryPassphrase(file, Buffer.alloc(0))) ??
-      (this.#passphrase.length > 0 ? await tryPassphrase(file, this.#passphrase) : undefined);
+      (await this.#try(file, Buffer.alloc(0))) ??
+      (this.#passphrase.length > 0 ? await this.#try(file, this.#passphrase) : undefined);
     return found ?? this.#ask(file, path);
   }
 
@@ -39,19 +40,26 @@ export class KeyUnlocker {
       this.forget();
       this.#passphrase = await this.#context.prompter.ask(`${question} ${path}${confirmed}: `);
       if (this.#passphrase.length === 0) return undefined;
-      const found = await tryPassphrase(file, this.#passphrase);
+      const found = await this.#try(file, this.#passphrase);
       if (found !== undefined) return found;
       question = "Bad passphrase, try again for";
     }
   }
-}
 
-/** @returns undefined when it is not the right one */
-async function tryPassphrase(file: Buffer, passphrase: Buffer): Promise<LoadedKey | undefined> {
-  try {
-    return await readPrivateKeyFile(file, passphrase);
-  } catch (error) {
-    if (error instanceof KeyFileError && error.needsPassphrase) return undefined;
-    throw error;
+  /** @returns undefined when it is not the right one */
+  async #try(file: Buffer, passphrase: Buffer): Promise<LoadedKey | undefined> {
+    try {
+      return await readPrivateKeyFile(file, passphrase, (seconds) => this.#announce(seconds));
+    } catch (error) {
+      if (error instanceof KeyFileError && error.needsPassphrase) return undefined;
+      throw error;
+    }
+  }
+
+  #announce(seconds: number): Waiting {
+    const time =
+      seconds < 90 ? `${Math.ceil(seconds)} seconds` : `${Math.ceil(seconds / 60)} minutes`;
+    const text = `Making the key from the passphrase, which takes about ${time}…`;
+    return new Waiting(this.#context.console, text);
   }
 }

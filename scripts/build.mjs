@@ -1,4 +1,4 @@
-// Builds dist/: the two programs, the PKCS#11 helper, and the library with its types.
+// Builds dist/: the two programs, the PKCS#11 helper, the thread for key files, and the library with its types.
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
@@ -69,6 +69,11 @@ try {
       plugins: [lean],
       entryPoints: ["agent/pkcs11/helper/main.ts"],
       outfile: join(staging, "lib/pkcs11-helper.js"),
+    }),
+    build({
+      ...program,
+      entryPoints: ["cli/files/costly-task-worker.ts"],
+      outfile: join(staging, "lib/key-worker.js"),
     }),
     build({
       ...common,

@@ -13,6 +13,7 @@ import {
   shorterLifetime,
 } from "../files/certificate-file.ts";
 import { defaultFiles } from "../files/default-files.ts";
+import { isPublicFile } from "../files/foreign-file.ts";
 import { KeyFileError, type LoadedKey } from "../files/loaded-key.ts";
 import { isPrivateFile } from "../files/permissions.ts";
 import { PublicKeyFileError } from "../files/public-key-file.ts";
@@ -80,7 +81,11 @@ function readKeyFile({ console }: Context, path: string): Buffer | undefined {
     return undefined;
   }
   try {
-    return isPrivateFile(descriptor, path, console) ? readFileSync(descriptor) : undefined;
+    const file = readFileSync(descriptor);
+    // A public key may be read by others, and its reader wants to know what it is.
+    if (isPublicFile(file) || isPrivateFile(descriptor, path, console)) return file;
+    file.fill(0);
+    return undefined;
   } catch (error) {
     console.note(`Error loading key "${path}": ${systemErrorText(error)}`);
     return undefined;

@@ -1,96 +1,137 @@
 /**
- * The few shapes of DER that `node:crypto` exports private keys in, read as views of its buffers, so
- * that the secrets can be overwritten where they lie. (RFC 8017 A.1.2, RFC 5915, RFC 8410)
+ * The little of DER (X.690) that private key files need, read as views of their bytes, so that the
+ * secrets can be overwritten where they lie.
  */
-import { malformed } from "../../protocol/failure.ts";
 import { trimZeros } from "../../protocol/wire.ts";
+import { damaged } from "./loaded-key.ts";
 
-const sequenceTag = 0x30;
-const integerTag = 0x02;
-const octetStringTag = 0x04;
-const bitStringTag = 0x03;
+/** The tags that occur. */
+export const tags = {
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  oid: 0x06,
+  sequence: 0x30,
+  /** Context tags, of which the first may hold one value or many. */
+  first: 0xa0,
+  second: 0xa1,
+  secondPrimitive: 0x81,
+} as const;
 
-interface Element {
+/** One element: its tag, its content, and all of it. */
+export interface Element {
   readonly tag: number;
   readonly value: Buffer;
+  readonly whole: Buffer;
 }
 
-/** The elements that stand one after another in `bytes`. @throws {Failure} malformed */
-function readElements(bytes: Buffer): Element[] {
+/** Elements that stand one after another. */
+export class Elements {
+  readonly #elements: Element[];
+
+  /** @throws {KeyFileError} unless they fill `bytes` */
+  constructor(bytes: Buffer) {
+    this.#elements = split(bytes);
+  }
+
+  /** The elements of the one SEQUENCE that `der` is. @throws {KeyFileError} */
+  static ofSequence(der: Buffer): Elements {
+    const outer = new Elements(der);
+    const inner = outer.next(tags.sequence);
+    outer.end();
+    return new Elements(inner);
+  }
+
+  /** The content of the next element. @throws {KeyFileError} unless it has this tag */
+  next(tag: number): Buffer {
+    const value = this.optional(tag);
+    if (value === undefined) throw damaged();
+    return value;
+  }
+
+  /** The content of the next element, if it has this tag; else it stays the next one. */
+  optional(tag: number): Buffer | undefined {
+    if (this.#elements[0]?.tag !== tag) return undefined;
+    return this.#elements.shift()?.value;
+  }
+
+  /** The next element, whatever its tag is. */
+  any(): Element | undefined {
+    return this.#elements.shift();
+  }
+
+  /** The elements of the SEQUENCE that is next. */
+  sequence(): Elements {
+    return new Elements(this.next(tags.sequence));
+  }
+
+  /** The magnitude of an INTEGER that is not negative, most significant byte first. */
+  integer(): Buffer {
+    const value = this.next(tags.integer);
+    if (value.length === 0 || (value[0] as number) >= 0x80) throw damaged();
+    return trimZeros(value);
+  }
+
+  /** An INTEGER that is not a secret, up to 2^48. */
+  number(): number {
+    const magnitude = this.integer();
+    if (magnitude.length > 6) return Number.POSITIVE_INFINITY;
+    return magnitude.length === 0 ? 0 : magnitude.readUIntBE(0, magnitude.length);
+  }
+
+  /** An OBJECT IDENTIFIER in its numbers and dots. */
+  oid(): string {
+    return oidText(this.next(tags.oid));
+  }
+
+  /** The bytes of a BIT STRING that is whole bytes. */
+  bits(): Buffer {
+    return wholeBytes(this.next(tags.bitString));
+  }
+
+  /** @throws {KeyFileError} when something follows */
+  end(): void {
+    if (this.#elements.length > 0) throw damaged();
+  }
+}
+
+/** The content of a BIT STRING without the byte that counts unused bits. */
+export function wholeBytes(bitString: Buffer): Buffer {
+  if (bitString[0] !== 0) throw damaged();
+  return bitString.subarray(1);
+}
+
+function split(bytes: Buffer): Element[] {
   const elements: Element[] = [];
   let at = 0;
   while (at < bytes.length) {
+    const start = at;
     const tag = bytes[at++] as number;
     let length = bytes[at++] ?? 0x80;
     if (length >= 0x80) {
       const width = length & 0x7f;
-      if (width === 0 || width > 4 || at + width > bytes.length) throw notDer();
+      if (width === 0 || width > 4 || at + width > bytes.length) throw damaged();
       length = bytes.readUIntBE(at, width);
       at += width;
     }
-    if (at + length > bytes.length) throw notDer();
-    elements.push({ tag, value: bytes.subarray(at, at + length) });
-    at += length;
+    const end = at + length;
+    if (end > bytes.length) throw damaged();
+    elements.push({ tag, value: bytes.subarray(at, end), whole: bytes.subarray(start, end) });
+    at = end;
   }
   return elements;
 }
 
-/** The elements of the one sequence that `der` is. */
-function readSequence(der: Buffer): Element[] {
-  const [sequence] = readElements(der);
-  if (sequence?.tag !== sequenceTag) throw notDer();
-  return readElements(sequence.value);
-}
-
-function valueAt(elements: readonly Element[], index: number, tag: number): Buffer {
-  const element = elements[index];
-  if (element?.tag !== tag) throw notDer();
-  return element.value;
-}
-
-/**
- * The magnitudes of an RSAPrivateKey (PKCS#1); those that an agent does not get are overwritten.
- * @throws {Failure} malformed
- */
-export function readRsaPrivateKey(der: Buffer) {
-  const elements = readSequence(der);
-  for (const index of [6, 7]) valueAt(elements, index, integerTag).fill(0);
-  const integer = (index: number) => trimZeros(valueAt(elements, index, integerTag));
-  const [n, e, d] = [integer(1), integer(2), integer(3)];
-  return { n, e, d, p: integer(4), q: integer(5), iqmp: integer(8) };
-}
-
-/** The scalar of an ECPrivateKey (SEC 1), as a magnitude. @throws {Failure} malformed */
-export function readEcScalar(der: Buffer): Buffer {
-  return trimZeros(valueAt(readSequence(der), 1, octetStringTag));
-}
-
-/** The seed of an Ed25519 key in PKCS#8. @throws {Failure} malformed */
-export function readEd25519Seed(der: Buffer): Buffer {
-  const wrapped = valueAt(readSequence(der), 2, octetStringTag);
-  const seed = valueAt(readElements(wrapped), 0, octetStringTag);
-  if (seed.length !== 32) throw notDer();
-  return seed;
-}
-
-/** The numbers of a DSA key in PKCS#8 (RFC 3279, section 2.3.2). @throws {Failure} malformed */
-export function readDsaPrivateKey(der: Buffer) {
-  const elements = readSequence(der);
-  const parameters = readElements(valueAt(elements, 1, sequenceTag))[1];
-  if (parameters?.tag !== sequenceTag) throw notDer();
-  const numbers = readElements(parameters.value);
-  const [p, q, g] = [0, 1, 2].map((index) => trimZeros(valueAt(numbers, index, integerTag)));
-  const x = valueAt(readElements(valueAt(elements, 2, octetStringTag)), 0, integerTag);
-  if (p === undefined || q === undefined || g === undefined) throw notDer();
-  return { p, q, g, x: trimZeros(x) };
-}
-
-/** The public number of a DSA key in SubjectPublicKeyInfo. @throws {Failure} malformed */
-export function readDsaPublicNumber(der: Buffer): Buffer {
-  const bits = valueAt(readSequence(der), 1, bitStringTag).subarray(1);
-  return trimZeros(valueAt(readElements(bits), 0, integerTag));
-}
-
-function notDer() {
-  return malformed("A private key is not in the form that it should be.");
+function oidText(bytes: Buffer): string {
+  const numbers: number[] = [];
+  let number = 0;
+  for (const byte of bytes) {
+    number = number * 128 + (byte & 0x7f);
+    if (byte >= 0x80) continue;
+    numbers.push(number);
+    number = 0;
+  }
+  const [both = 0, ...rest] = numbers;
+  const first = Math.min(2, Math.floor(both / 40));
+  return [first, both - 40 * first, ...rest].join(".");
 }

@@ -1,11 +1,13 @@
 /** What a file is that holds no private key, told by how it begins. */
-import { readArmour } from "./armour.ts";
+import { readArmour, withoutByteOrderMark } from "./armour.ts";
 
 /** What a beginning shows, and what to say then. */
 interface Kind {
   /** Matched against the beginning, where each byte is a character of Latin-1. */
   readonly beginning: RegExp;
   readonly sentence: string;
+  /** Whether others may read such a file. */
+  readonly isPublic?: true;
 }
 
 const publicKey = "The file is a public key; name the private key, whose name has no .pub.";
@@ -16,9 +18,10 @@ const kinds: readonly Kind[] = [
     beginning: /^\s*(sk-)?(ssh|ecdsa)-\S*-cert-v01@openssh\.com AAAA/,
     sentence:
       "The file is a certificate; name the private key, and this is added with it as FILE-cert.pub.",
+    isPublic: true,
   },
-  { beginning: /^\s*(sk-)?(ssh|ecdsa)-\S+ AAAA/, sentence: publicKey },
-  { beginning: /^---- BEGIN SSH2 PUBLIC KEY ----/, sentence: publicKey },
+  { beginning: /^\s*(sk-)?(ssh|ecdsa)-\S+ AAAA/, sentence: publicKey, isPublic: true },
+  { beginning: /^---- BEGIN SSH2 PUBLIC KEY ----/, sentence: publicKey, isPublic: true },
   {
     beginning: /^---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----/,
     sentence:
@@ -48,6 +51,7 @@ const kinds: readonly Kind[] = [
   {
     beginning: /^(#.*\n|\s)*\S.* (sk-)?(ssh|ecdsa)-\S+ AAAA/,
     sentence: "The file is a list of public keys, not a private key.",
+    isPublic: true,
   },
 ];
 
@@ -62,6 +66,20 @@ const labels: Readonly<Record<string, string>> = {
   "PGP PUBLIC KEY BLOCK": "a public key of OpenPGP",
 };
 
+/** Whether a file is a public key, a certificate or a list of them: nothing that others may not read. */
+export function isPublicFile(bytes: Buffer): boolean {
+  if (bytes.includes("PRIVATE")) return false;
+  const file = withoutByteOrderMark(bytes);
+  const armoured = readArmour(file, () => true);
+  if (armoured !== undefined) return /\b(PUBLIC KEY|CERTIFICATE)\b/.test(armoured.label);
+  return kindOf(file)?.isPublic ?? false;
+}
+
+function kindOf(file: Buffer): Kind | undefined {
+  const beginning = file.toString("latin1", 0, 512);
+  return kinds.find((known) => known.beginning.test(beginning));
+}
+
 /** One sentence on what a file is, as far as that can be told. No byte of the file is in it. */
 export function describeForeign(file: Buffer): string {
   const armoured = readArmour(file, () => true);
@@ -75,8 +93,7 @@ export function describeForeign(file: Buffer): string {
   if (/^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(beginning)) {
     return "The file is a private key whose end is missing.";
   }
-  const kind = kinds.find((known) => known.beginning.test(beginning));
-  return kind?.sentence ?? describeDer(file) ?? "The file is not a private key.";
+  return kindOf(file)?.sentence ?? describeDer(file) ?? "The file is not a private key.";
 }
 
 const sequence = 0x30;

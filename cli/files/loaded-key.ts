@@ -34,3 +34,13 @@ export function wrongPassphrase(): KeyFileError {
 export function invalidFormat(explanation: string): KeyFileError {
   return new KeyFileError("invalid format", { explanation });
 }
+
+/** The file is a private key, and something is missing or was changed. */
+export function damaged(): KeyFileError {
+  return invalidFormat("The file is damaged.");
+}
+
+/** The file is encrypted in a way that is not known here. */
+export function unknownEncryption(name: string): KeyFileError {
+  return invalidFormat(`The file is encrypted with "${name}", which is not supported.`);
+}

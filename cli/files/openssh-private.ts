@@ -1,14 +1,23 @@
-/**
- * The inside of OpenSSH's private key files (PROTOCOL.key), for what `ssh2-streams` does not read:
- * the older ciphers, chacha20-poly1305, and keys on FIDO authenticators.
- */
+/** The inside of OpenSSH's private key files (PROTOCOL.key). */
 import { createDecipheriv } from "node:crypto";
+import { identify } from "../../protocol/certificate.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { identityBlob, type PrivateKey, readPrivateKey } from "../../protocol/private-key.ts";
+import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { Reader } from "../../protocol/wire.ts";
 import { openChaChaPoly } from "./chacha-poly.ts";
-import { invalidFormat, KeyFileError, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
+import { decrypt } from "./deciphering.ts";
+import { type Announce, type Derivation, derive, refuseExcess } from "./key-derivation.ts";
+import {
+  damaged,
+  invalidFormat,
+  KeyFileError,
+  type LoadedKey,
+  unknownEncryption,
+  wrongPassphrase,
+} from "./loaded-key.ts";
 import type { Container } from "./openssh-container.ts";
+import { computeEd25519, notItsOwn } from "./private-key-der.ts";
 
 interface Cipher {
   /** OpenSSL's name. */
@@ -17,64 +26,82 @@ interface Cipher {
   readonly key: number;
   readonly iv: number;
   readonly tag: number;
+  /** What the private part is padded to. */
+  readonly block: number;
 }
 
 const chachaPoly = "chacha20-poly1305@openssh.com";
 
 const ciphers: Readonly<Record<string, Cipher>> = {
-  "3des-cbc": { name: "des-ede3-cbc", key: 24, iv: 8, tag: 0 },
-  "aes128-cbc": { name: "aes-128-cbc", key: 16, iv: 16, tag: 0 },
-  "aes192-cbc": { name: "aes-192-cbc", key: 24, iv: 16, tag: 0 },
-  "aes256-cbc": { name: "aes-256-cbc", key: 32, iv: 16, tag: 0 },
-  "rijndael-cbc@lysator.liu.se": { name: "aes-256-cbc", key: 32, iv: 16, tag: 0 },
-  "aes128-ctr": { name: "aes-128-ctr", key: 16, iv: 16, tag: 0 },
-  "aes192-ctr": { name: "aes-192-ctr", key: 24, iv: 16, tag: 0 },
-  "aes256-ctr": { name: "aes-256-ctr", key: 32, iv: 16, tag: 0 },
-  "aes128-gcm@openssh.com": { name: "aes-128-gcm", key: 16, iv: 12, tag: 16 },
-  "aes256-gcm@openssh.com": { name: "aes-256-gcm", key: 32, iv: 12, tag: 16 },
-  [chachaPoly]: { name: chachaPoly, key: 64, iv: 0, tag: 16 },
+  none: { name: "none", key: 0, iv: 0, tag: 0, block: 8 },
+  "3des-cbc": { name: "des-ede3-cbc", key: 24, iv: 8, tag: 0, block: 8 },
+  "aes128-cbc": { name: "aes-128-cbc", key: 16, iv: 16, tag: 0, block: 16 },
+  "aes192-cbc": { name: "aes-192-cbc", key: 24, iv: 16, tag: 0, block: 16 },
+  "aes256-cbc": { name: "aes-256-cbc", key: 32, iv: 16, tag: 0, block: 16 },
+  "rijndael-cbc@lysator.liu.se": { name: "aes-256-cbc", key: 32, iv: 16, tag: 0, block: 16 },
+  "aes128-ctr": { name: "aes-128-ctr", key: 16, iv: 16, tag: 0, block: 16 },
+  "aes192-ctr": { name: "aes-192-ctr", key: 24, iv: 16, tag: 0, block: 16 },
+  "aes256-ctr": { name: "aes-256-ctr", key: 32, iv: 16, tag: 0, block: 16 },
+  "aes128-gcm@openssh.com": { name: "aes-128-gcm", key: 16, iv: 12, tag: 16, block: 16 },
+  "aes256-gcm@openssh.com": { name: "aes-256-gcm", key: 32, iv: 12, tag: 16, block: 16 },
+  [chachaPoly]: { name: chachaPoly, key: 64, iv: 0, tag: 16, block: 8 },
 };
 
 /**
  * Decrypts and reads a private key.
- * @param passphrase empty for a container that is not encrypted
- * @throws {KeyFileError}
+ * @param passphrase empty for none
+ * @throws {KeyFileError} without regard to the passphrase, where the file is not whole or asks for
+ *   too much
  */
-export async function openContainer(container: Container, passphrase: Buffer): Promise<LoadedKey> {
-  if (container.cipher === "none") return readPrivatePart(container, Buffer.from(container.body));
+export async function openContainer(
+  container: Container,
+  passphrase: Buffer,
+  announce?: Announce,
+): Promise<LoadedKey> {
   const cipher = ciphers[container.cipher];
-  if (cipher === undefined) {
-    throw invalidFormat(
-      `The file is encrypted with "${container.cipher}", which is not supported.`,
-    );
-  }
-  const secret = await deriveKey(container, passphrase, cipher.key + cipher.iv);
+  if (cipher === undefined) throw unknownEncryption(container.cipher);
+  checkOutside(container, cipher);
+  if (container.cipher === "none") return readPrivatePart(container, Buffer.from(container.body));
+  const derivation = readDerivation(container);
+  const length = cipher.key + cipher.iv;
+  refuseExcess(derivation, length);
+  if (passphrase.length === 0) throw wrongPassphrase();
+  const secret = await derive(derivation, passphrase, length, announce);
   try {
-    return readPrivatePart(container, decrypt(container, cipher, secret));
-  } catch (error) {
-    if (error instanceof KeyFileError) throw error;
-    throw wrongPassphrase();
+    const { plain, isAuthentic } = decryptPart(container, cipher, secret);
+    if (isAuthentic) return readPrivatePart(container, plain);
+    const isRight = provesPassphrase(container, plain);
+    plain.fill(0);
+    throw isRight ? damaged() : wrongPassphrase();
   } finally {
     secret.fill(0);
   }
 }
 
-/** @returns the cipher's key, then its initialisation vector */
-async function deriveKey(container: Container, passphrase: Buffer, length: number) {
-  if (container.derivation !== "bcrypt") {
-    throw invalidFormat(`The key derivation "${container.derivation}" is not supported.`);
-  }
-  const options = new Reader(container.derivationOptions);
-  const salt = options.string();
-  const rounds = options.uint32();
-  const { default: bcrypt } = await import("bcrypt-pbkdf");
-  const secret = Buffer.alloc(length);
-  bcrypt.pbkdf(passphrase, passphrase.length, salt, salt.length, secret, length, rounds);
-  return secret;
+/** Checks what can be checked without the passphrase. @throws {KeyFileError} */
+function checkOutside({ publicKey, body, tag }: Container, cipher: Cipher): void {
+  if (body.length === 0 || body.length % cipher.block !== 0) throw damaged();
+  if (tag.length !== cipher.tag) throw damaged();
+  if (identify(publicKey) === undefined) throw unknownType(blobAlgorithm(publicKey));
 }
 
-function decrypt({ body, tag }: Container, cipher: Cipher, secret: Buffer): Buffer {
-  if (tag.length !== cipher.tag) throw invalidFormat("The file is damaged.");
+function unknownType(algorithm: string): KeyFileError {
+  return invalidFormat(`Keys of the type "${algorithm}" are not supported.`);
+}
+
+function readDerivation({ derivation, derivationOptions }: Container): Derivation {
+  if (derivation !== "bcrypt") {
+    throw invalidFormat(`The key derivation "${derivation}" is not supported.`);
+  }
+  const options = new Reader(derivationOptions);
+  const salt = options.string();
+  const rounds = options.uint32();
+  if (options.remaining > 0 || salt.length === 0 || rounds === 0) throw damaged();
+  return { type: "bcrypt", salt, rounds };
+}
+
+/** Decrypts, and tells whether the tag is right of ciphers that have one. */
+function decryptPart({ body, tag }: Container, cipher: Cipher, secret: Buffer) {
   const key = secret.subarray(0, cipher.key);
   if (cipher.name === chachaPoly) return openChaChaPoly(key.subarray(0, 32), body, tag);
   const iv = secret.subarray(cipher.key);
@@ -82,35 +109,65 @@ function decrypt({ body, tag }: Container, cipher: Cipher, secret: Buffer): Buff
     const name = cipher.name as "aes-128-gcm" | "aes-256-gcm";
     const decipher = createDecipheriv(name, key, iv, { authTagLength: cipher.tag });
     decipher.setAuthTag(tag);
-    const plain = decipher.update(body);
-    decipher.final();
-    return plain;
+    const plain = decrypt(decipher, body);
+    return { plain, isAuthentic: accepts(() => decipher.final()) };
   }
   // The private part is padded by itself, so the cipher's own padding is off and `final` is empty.
-  return createDecipheriv(cipher.name, key, iv).setAutoPadding(false).update(body);
+  const decipher = createDecipheriv(cipher.name, key, iv).setAutoPadding(false);
+  const plain = decrypt(decipher, body);
+  decipher.final();
+  return { plain, isAuthentic: true };
+}
+
+function accepts(final: () => void): boolean {
+  try {
+    final();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Whether a private part was decrypted under the right passphrase: it begins with two equal numbers,
+ * and the algorithm's name follows, which the public key has too. One of them may be damaged.
+ */
+function provesPassphrase({ publicKey }: Container, plain: Buffer): boolean {
+  const isEqual = plain.length >= 8 && plain.readUInt32BE(0) === plain.readUInt32BE(4);
+  const name = publicKey.subarray(0, 4 + blobAlgorithm(publicKey).length);
+  return isEqual || plain.subarray(8, 8 + name.length).equals(name);
 }
 
 /** Reads two equal numbers that prove the passphrase, the key, its comment and the padding. */
 function readPrivatePart(container: Container, plain: Buffer): LoadedKey {
-  const reader = new Reader(plain);
-  const [first, second] = [reader.uint32(), reader.uint32()];
-  if (first !== second) {
-    plain.fill(0);
-    throw container.cipher === "none" ? invalidFormat("The file is damaged.") : wrongPassphrase();
-  }
-  let key: PrivateKey;
   try {
-    key = readPrivateKey(reader);
+    const reader = new Reader(plain);
+    const [first, second] = [reader.uint32(), reader.uint32()];
+    const isEqual = first === second;
+    if (!isEqual && container.cipher !== "none" && !provesPassphrase(container, plain)) {
+      throw wrongPassphrase();
+    }
+    if (!isEqual) throw damaged();
+    const key = readPrivateKey(reader);
+    const comment = reader.text();
+    const isPadded = reader.rest().every((byte, index) => byte === ((index + 1) & 0xff));
+    if (!isPadded || !identityBlob(key).equals(container.publicKey)) throw damaged();
+    refuseForeignSeed(key);
+    return { key, comment };
   } catch (error) {
     plain.fill(0);
-    const isKnown = error instanceof Failure && error.code === "unsupported";
-    throw invalidFormat(isKnown ? error.message : "The file is damaged.");
+    if (error instanceof KeyFileError) throw error;
+    throw error instanceof Failure && error.code === "unsupported"
+      ? invalidFormat(error.message)
+      : damaged();
   }
-  const comment = reader.text();
-  const isPadded = reader.rest().every((byte, index) => byte === ((index + 1) & 0xff));
-  if (!isPadded || !identityBlob(key).equals(container.publicKey)) {
-    plain.fill(0);
-    throw invalidFormat("The file is damaged.");
-  }
-  return { key, comment };
+}
+
+/**
+ * Refuses an Ed25519 seed that is not its public key's: what is signed with another public key gives
+ * the private one away, and whoever can write to an encrypted file could put another one there.
+ */
+function refuseForeignSeed({ publicKey, secret }: PrivateKey): void {
+  if (publicKey.type !== "ed25519" || secret.type !== "ed25519") return;
+  if (!computeEd25519(secret.seed).equals(publicKey.publicKey)) throw notItsOwn();
 }

@@ -1,43 +1,67 @@
-/** PEM files (PKCS#1, SEC 1, PKCS#8, plain and encrypted), read by `node:crypto`. */
-import { createPrivateKey, type KeyObject } from "node:crypto";
+/** PEM files: PKCS#1, SEC 1, DSA and PKCS#8, plain and encrypted. */
 import type { PrivateKey } from "../../protocol/private-key.ts";
-import type { Armoured } from "./armour.ts";
-import { privateKeyFields } from "./key-object.ts";
-import { invalidFormat, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
+import { type Armoured, decodeBase64 } from "./armour.ts";
+import type { Announce } from "./key-derivation.ts";
+import { damaged, invalidFormat, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
+import { readDsaKey, readEcKey, readPkcs8, readRsaKey } from "./private-key-der.ts";
+
+/** How the labels' bodies are read. */
+const readers = new Map<string, (der: Buffer) => PrivateKey>([
+  ["RSA PRIVATE KEY", readRsaKey],
+  ["EC PRIVATE KEY", readEcKey],
+  ["DSA PRIVATE KEY", readDsaKey],
+  ["PRIVATE KEY", readPkcs8],
+  ["ENCRYPTED PRIVATE KEY", readPkcs8],
+]);
 
 /**
  * Reads a private key.
  * @param passphrase empty for none
  * @throws {KeyFileError}
  */
-export function readPem(armoured: Armoured, passphrase: Buffer): LoadedKey {
-  const isEncrypted =
-    armoured.label === "ENCRYPTED PRIVATE KEY" || armoured.body.includes("Proc-Type: 4,ENCRYPTED");
-  if (isEncrypted && passphrase.length === 0) throw wrongPassphrase();
-  let object: KeyObject;
+export async function readPem(
+  armoured: Armoured,
+  passphrase: Buffer,
+  announce?: Announce,
+): Promise<LoadedKey> {
+  const read = readers.get(armoured.label);
+  if (read === undefined) {
+    throw invalidFormat(`Keys under the label "${armoured.label}" are not supported.`);
+  }
+  const der = await readDer(armoured, passphrase, announce);
   try {
-    object = createPrivateKey({ key: armoured.whole, format: "pem", passphrase });
+    return { key: read(der), comment: "" };
   } catch (error) {
-    if (isUnknownCipher(error)) throw invalidFormat(oldCipher);
-    throw isEncrypted ? wrongPassphrase() : invalidFormat("The file is damaged.");
+    der.fill(0);
+    throw error;
   }
-  const key = fieldsOf(object);
-  if (key !== undefined) return { key, comment: "" };
-  throw invalidFormat(`Keys of the type "${object.asymmetricKeyType}" are not supported.`);
 }
 
-function fieldsOf(object: KeyObject): PrivateKey | undefined {
+/** What the armour holds, decrypted. @throws {KeyFileError} */
+async function readDer(
+  { label, body }: Armoured,
+  passphrase: Buffer,
+  announce?: Announce,
+): Promise<Buffer> {
+  const { readHeaders, readBody } = await import("./pem-encryption.ts");
+  const headers = readHeaders(body);
+  const bytes = decodeBase64(headers === undefined ? body : body.subarray(headers.length));
+  if (bytes === undefined || bytes.length === 0) throw damaged();
+  if (headers === undefined && label !== "ENCRYPTED PRIVATE KEY") return bytes;
   try {
-    return privateKeyFields(object);
-  } catch {
-    throw invalidFormat("The file is damaged.");
+    const plain =
+      headers === undefined
+        ? await readPkcs8Body(bytes, passphrase, announce)
+        : readBody(headers, bytes, passphrase);
+    if (plain === undefined) throw wrongPassphrase();
+    return plain;
+  } finally {
+    bytes.fill(0);
   }
 }
 
-const oldCipher =
-  "The file is encrypted with a cipher that is not supported any more; convert it with: openssl pkey -provider legacy -provider default -aes256 -in FILE -out NEWFILE";
-
-/** OpenSSL's word for DES, RC2 and the like, whatever the passphrase is. */
-function isUnknownCipher(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ERR_OSSL_EVP_UNSUPPORTED";
+async function readPkcs8Body(bytes: Buffer, passphrase: Buffer, announce?: Announce) {
+  const { decryptPkcs8, readEncryptedPkcs8 } = await import("./pkcs8-encryption.ts");
+  const encrypted = readEncryptedPkcs8(bytes);
+  return passphrase.length === 0 ? undefined : decryptPkcs8(encrypted, passphrase, announce);
 }

@@ -1,33 +1,49 @@
-/**
- * Private keys in files.
- *
- * Four readers share the formats: `ssh2-streams` reads what ssh-keygen writes today (OpenSSH's
- * container, unencrypted or under aes-ctr and aes-gcm), `node:crypto` reads PEM (PKCS#1, SEC 1,
- * PKCS#8, and their encrypted forms) from bytes to bytes, and readers of ours the rest of the
- * container (its other ciphers, and FIDO keys) and PuTTY's files.
- */
-
-import { type Armoured, decodeBase64, readArmour } from "./armour.ts";
-import { invalidFormat, KeyFileError, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
+/** Private keys in files: OpenSSH's container, PEM, and PuTTY's files. */
+import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
+import { keyBits } from "../../protocol/public-key.ts";
+import { type Armoured, decodeBase64, readArmour, withoutByteOrderMark } from "./armour.ts";
+import type { Announce } from "./key-derivation.ts";
+import { damaged, invalidFormat, KeyFileError, type LoadedKey } from "./loaded-key.ts";
 import { containerLabel, readContainer } from "./openssh-container.ts";
 import { isPutty } from "./putty-file.ts";
 
 /**
- * Reads a private key.
+ * Reads a private key. A file that is not whole, is not supported or asks for too much work is
+ * refused whatever the passphrase is, so that nobody is asked for it in vain.
  * @param file the bytes of the file; they stay the caller's
  * @param passphrase empty for none
+ * @param announce told before work that takes seconds
  * @throws {KeyFileError}
  */
-export async function readPrivateKeyFile(file: Buffer, passphrase: Buffer): Promise<LoadedKey> {
+export async function readPrivateKeyFile(
+  file: Buffer,
+  passphrase: Buffer,
+  announce?: Announce,
+): Promise<LoadedKey> {
+  const loaded = await readAny(withoutByteOrderMark(file), passphrase, announce);
+  try {
+    refuseWeakRsa(loaded.key);
+    return loaded;
+  } catch (error) {
+    wipePrivateKey(loaded.key);
+    throw error;
+  }
+}
+
+async function readAny(
+  file: Buffer,
+  passphrase: Buffer,
+  announce: Announce | undefined,
+): Promise<LoadedKey> {
   const armoured = readArmour(file, isPrivateKeyLabel);
-  if (armoured?.label === containerLabel) return readOpenSsh(armoured, passphrase);
+  if (armoured?.label === containerLabel) return readOpenSsh(armoured, passphrase, announce);
   if (armoured !== undefined) {
     const { readPem } = await import("./pem.ts");
-    return readPem(armoured, passphrase);
+    return readPem(armoured, passphrase, announce);
   }
   if (isPutty(file)) {
     const { readPutty } = await import("./putty-private.ts");
-    return readPutty(file, passphrase);
+    return readPutty(file, passphrase, announce);
   }
   const { describeForeign } = await import("./foreign-file.ts");
   throw invalidFormat(describeForeign(file));
@@ -37,20 +53,45 @@ function isPrivateKeyLabel(label: string): boolean {
   return label.endsWith("PRIVATE KEY");
 }
 
-async function readOpenSsh(armoured: Armoured, passphrase: Buffer): Promise<LoadedKey> {
-  const bytes = decodeBase64(armoured.body);
+async function readOpenSsh(
+  { body }: Armoured,
+  passphrase: Buffer,
+  announce: Announce | undefined,
+): Promise<LoadedKey> {
+  const bytes = decodeBase64(body);
   try {
     const container = bytes && readContainer(bytes);
-    if (container === undefined) throw invalidFormat("The file is damaged.");
-    if (container.derivation !== "none" && passphrase.length === 0) throw wrongPassphrase();
-    const { isReadBySsh2, readWithSsh2 } = await import("./ssh2.ts");
-    if (isReadBySsh2(container)) return await readWithSsh2(container, armoured.whole, passphrase);
+    if (container === undefined) throw damaged();
     const { openContainer } = await import("./openssh-private.ts");
-    return await openContainer(container, passphrase);
+    return await openContainer(container, passphrase, announce);
   } catch (error) {
-    if (error instanceof KeyFileError) throw error;
-    throw invalidFormat("The file is damaged.");
+    throw error instanceof KeyFileError ? error : damaged();
   } finally {
     bytes?.fill(0);
   }
+}
+
+const smallestRsa = 1024;
+const largestRsa = 16384;
+
+/** Refuses what no agent takes: RSA keys of another length, or with numbers over their modulus. */
+function refuseWeakRsa({ publicKey, secret }: PrivateKey): void {
+  if (publicKey.type !== "rsa" || secret.type !== "rsa") return;
+  const bits = keyBits(publicKey);
+  if (bits < smallestRsa || bits > largestRsa) {
+    throw new KeyFileError("Invalid key length", {
+      explanation: `An RSA key of ${bits} bits is not accepted: it takes ${smallestRsa} to ${largestRsa}.`,
+    });
+  }
+  for (const number of [secret.d, secret.p, secret.q, secret.iqmp]) {
+    if (number.length === 0 || !isLess(number, publicKey.n)) {
+      throw invalidFormat("The numbers of this RSA key do not belong together.");
+    }
+  }
+}
+
+/** Compares magnitudes without leading zeros. */
+function isLess(one: Buffer, other: Buffer): boolean {
+  if (one.length !== other.length) return one.length < other.length;
+  return one.compare(other) < 0;
 }

@@ -4,8 +4,10 @@ import { identify } from "../../protocol/certificate.ts";
 import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { systemErrorText } from "../system-errors.ts";
+import { withoutByteOrderMark } from "./armour.ts";
 import { publicKeyOfContainer } from "./openssh-container.ts";
 import { publicKeyOfPutty } from "./putty-file.ts";
+import { readRfc4716 } from "./rfc4716.ts";
 
 /** A public key or certificate with the comment that stands behind it. */
 export interface PublicKeyLine {
@@ -78,14 +80,24 @@ export function parsePublicKeyLine(line: string): PublicKeyLine | undefined {
 }
 
 /** The first line that holds a key; none in a file that is private or cannot be read. */
-function keyWithin(bytes: Buffer | Error): PublicKeyLine | undefined {
-  if (bytes instanceof Error || isPrivate(bytes)) return undefined;
+function keyWithin(file: Buffer | Error): PublicKeyLine | undefined {
+  if (file instanceof Error || isPrivate(file)) return undefined;
+  const bytes = withoutByteOrderMark(file);
   for (const line of decodeText(bytes).split(/\r?\n/)) {
     if (/^[ \t]*(#|$)/.test(line)) continue;
     const key = parsePublicKeyLine(line);
     if (key !== undefined) return key;
   }
-  return undefined;
+  const other = readRfc4716(bytes);
+  return other !== undefined && isKnown(other.blob) ? other : undefined;
+}
+
+function isKnown(blob: Buffer): boolean {
+  try {
+    return identify(blob) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** Private keys are not decoded as text, so that they leave no copy behind. */

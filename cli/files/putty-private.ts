@@ -4,11 +4,20 @@
  */
 import { createDecipheriv, createHash, createHmac } from "node:crypto";
 import { identify } from "../../protocol/certificate.ts";
-import type { SecretFields } from "../../protocol/private-key.ts";
+import { type SecretFields, wipePrivateKey } from "../../protocol/private-key.ts";
 import type { PublicKey } from "../../protocol/public-key.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { Reader, Writer } from "../../protocol/wire.ts";
-import { invalidFormat, KeyFileError, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
+import { decrypt } from "./deciphering.ts";
+import { type Announce, type Derivation, derive, refuseExcess } from "./key-derivation.ts";
+import {
+  damaged,
+  invalidFormat,
+  KeyFileError,
+  type LoadedKey,
+  unknownEncryption,
+  wrongPassphrase,
+} from "./loaded-key.ts";
 import { type Argon2, type PuttyFile, readPuttyFile } from "./putty-file.ts";
 
 /**
@@ -17,65 +26,110 @@ import { type Argon2, type PuttyFile, readPuttyFile } from "./putty-file.ts";
  * @param passphrase empty for none
  * @throws {KeyFileError}
  */
-export async function readPutty(file: Buffer, passphrase: Buffer): Promise<LoadedKey> {
+export async function readPutty(
+  file: Buffer,
+  passphrase: Buffer,
+  announce?: Announce,
+): Promise<LoadedKey> {
   const putty = readPuttyFile(file);
-  if (putty === undefined) throw invalidFormat(describeUnreadable(file));
+  if (putty === undefined) throw unreadable(file);
   try {
-    return await openPutty(putty, passphrase);
+    return await openPutty(putty, passphrase, announce);
   } finally {
     putty.body.fill(0);
   }
 }
 
-function describeUnreadable(file: Buffer): string {
+function unreadable(file: Buffer): KeyFileError {
   const version = /-(\d+): /.exec(file.toString("latin1", 0, 40))?.[1];
-  if (version === undefined || version === "2" || version === "3") return "The file is damaged.";
-  return `The file is a PuTTY key of version ${version}; convert it with: puttygen FILE -o NEWFILE`;
+  if (version === undefined || version === "2" || version === "3") return damaged();
+  return invalidFormat(
+    `The file is a PuTTY key of version ${version}; convert it with: puttygen FILE -o NEWFILE`,
+  );
 }
 
-async function openPutty(putty: PuttyFile, passphrase: Buffer): Promise<LoadedKey> {
-  const isEncrypted = putty.encryption !== "none";
-  if (isEncrypted && putty.encryption !== "aes256-cbc") {
-    throw invalidFormat(
-      `The file is encrypted with "${putty.encryption}", which is not supported.`,
-    );
-  }
-  if (isEncrypted && passphrase.length === 0) throw wrongPassphrase();
-  const keys = await deriveKeys(putty, isEncrypted ? passphrase : Buffer.alloc(0));
-  const plain = isEncrypted ? decrypt(putty.body, keys) : Buffer.from(putty.body);
+async function openPutty(
+  putty: PuttyFile,
+  passphrase: Buffer,
+  announce: Announce | undefined,
+): Promise<LoadedKey> {
+  const derivation = checkOutside(putty);
+  if (putty.encryption === "none")
+    return readAuthentic(putty, Buffer.from(putty.body), plainMacKey(putty));
+  if (passphrase.length === 0) throw wrongPassphrase();
+  const keys = await deriveKeys(derivation, passphrase, announce);
   try {
-    if (!authenticate(putty, plain, keys.mac).equals(putty.mac)) {
-      throw isEncrypted ? wrongPassphrase() : invalidFormat("The file is damaged.");
-    }
-    return readKey(putty, Buffer.from(plain));
+    return readAuthentic(putty, decryptBody(putty.body, keys), keys.mac);
   } finally {
-    plain.fill(0);
     for (const secret of [keys.cipher, keys.iv, keys.mac]) secret.fill(0);
+  }
+}
+
+/**
+ * Checks what can be checked without the passphrase.
+ * @returns how the keys are made; undefined in version 2, and where there is no encryption
+ * @throws {KeyFileError}
+ */
+function checkOutside(putty: PuttyFile): Derivation | undefined {
+  const { version, encryption, algorithm, argon2, body, mac } = putty;
+  if (encryption !== "none" && encryption !== "aes256-cbc") throw unknownEncryption(encryption);
+  if (mac.length !== (version === 2 ? 20 : 32)) throw damaged();
+  if (readPublicKey(putty) === undefined) {
+    throw invalidFormat(`Keys of the type "${algorithm}" are not supported.`);
+  }
+  if (encryption === "none") return undefined;
+  if (body.length === 0 || body.length % 16 !== 0) throw damaged();
+  if (version === 2) return undefined;
+  if (argon2 === undefined) throw damaged();
+  const { name, ...settings } = argon2;
+  const variant = argon2Variants.find((known) => known === name);
+  if (variant === undefined) {
+    throw invalidFormat(`The key derivation "${name}" is not supported.`);
+  }
+  const derivation = { type: "argon2", variant, ...settings } as const;
+  if (!isPossible(derivation)) {
+    throw invalidFormat("The file asks for a key derivation that cannot be done.");
+  }
+  refuseExcess(derivation, derivedLength);
+  return derivation;
+}
+
+const argon2Variants = ["Argon2id", "Argon2i", "Argon2d"] as const;
+
+/** RFC 9106, section 3.1. */
+function isPossible({ memory, passes, parallelism, salt }: Omit<Argon2, "name">): boolean {
+  return passes > 0 && parallelism > 0 && memory >= 8 * parallelism && salt.length >= 8;
+}
+
+function readPublicKey({ publicKey }: PuttyFile) {
+  try {
+    return identify(publicKey);
+  } catch {
+    throw damaged();
   }
 }
 
 /** What a passphrase becomes. */
 interface Keys {
-  /** 32 bytes; unused where there is no encryption. */
+  /** 32 bytes. */
   readonly cipher: Buffer;
   /** 16 bytes. */
   readonly iv: Buffer;
   readonly mac: Buffer;
 }
 
-/** @param passphrase empty where there is no encryption */
-async function deriveKeys(putty: PuttyFile, passphrase: Buffer): Promise<Keys> {
-  if (putty.version === 2) {
+const derivedLength = 80;
+
+async function deriveKeys(
+  derivation: Derivation | undefined,
+  passphrase: Buffer,
+  announce: Announce | undefined,
+): Promise<Keys> {
+  if (derivation === undefined) {
     const cipher = Buffer.concat([sha1([0, 0, 0, 0], passphrase), sha1([0, 0, 0, 1], passphrase)]);
-    const mac = sha1(Buffer.from("putty-private-key-file-mac-key"), passphrase);
-    return { cipher: cipher.subarray(0, 32), iv: Buffer.alloc(16), mac };
+    return { cipher: cipher.subarray(0, 32), iv: Buffer.alloc(16), mac: macKey(passphrase) };
   }
-  if (passphrase.length === 0) {
-    const none = Buffer.alloc(0);
-    return { cipher: none, iv: none, mac: none };
-  }
-  if (putty.argon2 === undefined) throw invalidFormat("The file is damaged.");
-  const derived = await argon2(putty.argon2, passphrase, 80);
+  const derived = await derive(derivation, passphrase, derivedLength, announce);
   return {
     cipher: derived.subarray(0, 32),
     iv: derived.subarray(32, 48),
@@ -83,34 +137,45 @@ async function deriveKeys(putty: PuttyFile, passphrase: Buffer): Promise<Keys> {
   };
 }
 
+/** The key of a plain file's authentication code, which then is a checksum. */
+function plainMacKey({ version }: PuttyFile): Buffer {
+  return version === 2 ? macKey(Buffer.alloc(0)) : Buffer.alloc(0);
+}
+
+/** The key of the authentication code in version 2. */
+function macKey(passphrase: Buffer): Buffer {
+  return sha1(Buffer.from("putty-private-key-file-mac-key"), passphrase);
+}
+
 function sha1(prefix: Buffer | number[], passphrase: Buffer): Buffer {
   return createHash("sha1").update(Buffer.from(prefix)).update(passphrase).digest();
 }
 
-async function argon2(settings: Argon2, passphrase: Buffer, length: number): Promise<Buffer> {
-  const { argon2d, argon2i, argon2id } = await import("@noble/hashes/argon2.js");
-  const variants = new Map([
-    ["Argon2id", argon2id],
-    ["Argon2i", argon2i],
-    ["Argon2d", argon2d],
-  ]);
-  const derive = variants.get(settings.name);
-  if (derive === undefined) {
-    throw invalidFormat(`The key derivation "${settings.name}" is not supported.`);
-  }
-  const { memory: m, passes: t, parallelism: p, salt } = settings;
-  try {
-    const key = derive(passphrase, salt, { m, t, p, dkLen: length });
-    return Buffer.from(key.buffer, key.byteOffset, key.length);
-  } catch {
-    throw invalidFormat("The file asks for a key derivation that cannot be done.");
-  }
+/** The private part is padded by itself, so the cipher's own padding is off. */
+function decryptBody(body: Buffer, { cipher, iv }: Keys): Buffer {
+  const decipher = createDecipheriv("aes-256-cbc", cipher, iv).setAutoPadding(false);
+  const plain = decrypt(decipher, body);
+  decipher.final();
+  return plain;
 }
 
-/** The private part is padded by itself, so the cipher's own padding is off. */
-function decrypt(body: Buffer, { cipher, iv }: Keys): Buffer {
-  if (body.length % 16 !== 0) throw invalidFormat("The file is damaged.");
-  return createDecipheriv("aes-256-cbc", cipher, iv).setAutoPadding(false).update(body);
+/**
+ * Reads the key once the authentication code has proved it.
+ * @param mac the code's key
+ * @throws {KeyFileError} a wrong passphrase, unless what it gives has the form of a key
+ */
+function readAuthentic(putty: PuttyFile, plain: Buffer, mac: Buffer): LoadedKey {
+  const isAuthentic = authenticate(putty, plain, mac).equals(putty.mac);
+  try {
+    const loaded = readKey(putty, plain);
+    if (isAuthentic) return loaded;
+    wipePrivateKey(loaded.key);
+  } catch (error) {
+    plain.fill(0);
+    if (isAuthentic || putty.encryption === "none") throw error;
+    throw wrongPassphrase();
+  }
+  throw damaged();
 }
 
 /** The authentication code that the file should have. */
@@ -131,18 +196,15 @@ function authenticate(putty: PuttyFile, plain: Buffer, key: Buffer): Buffer {
 
 /** @param plain becomes the key's: its secret fields are views of it */
 function readKey(putty: PuttyFile, plain: Buffer): LoadedKey {
+  const found = readPublicKey(putty);
   try {
-    const found = identify(putty.publicKey);
     const secret = found && readSecret(new Reader(plain), found.key);
-    if (found === undefined || secret === undefined) {
-      throw invalidFormat(`Keys of the type "${putty.algorithm}" are not supported.`);
-    }
+    if (found === undefined || secret === undefined) throw damaged();
     const certificate = found.certificate && putty.publicKey;
     const key = { publicKey: found.key, secret, certificate };
     return { key, comment: decodeText(putty.comment) };
   } catch (error) {
-    plain.fill(0);
-    throw error instanceof KeyFileError ? error : invalidFormat("The file is damaged.");
+    throw error instanceof KeyFileError ? error : damaged();
   }
 }
 
@@ -166,7 +228,7 @@ function readSecret(reader: Reader, key: PublicKey): SecretFields | undefined {
 /** A number there, least significant byte first: zeros at a seed's end may be left out. */
 function readSeed(reader: Reader): Buffer {
   const bytes = reader.string();
-  if (bytes.length > 32) throw invalidFormat("The file is damaged.");
+  if (bytes.length > 32) throw damaged();
   if (bytes.length === 32) return bytes;
   const seed = Buffer.concat([bytes], 32);
   bytes.fill(0);

@@ -1,0 +1,84 @@
+/**
+ * The encryption of PEM that is older than PKCS#8: the headers `Proc-Type: 4,ENCRYPTED` and
+ * `DEK-Info: CIPHER,IV` (RFC 1421), and OpenSSL's way to a key.
+ */
+import { createDecipheriv, createHash, getCipherInfo } from "node:crypto";
+import { decryptDer } from "./deciphering.ts";
+import { damaged, invalidFormat, unknownEncryption, wrongPassphrase } from "./loaded-key.ts";
+import { oldCipher } from "./pkcs8-encryption.ts";
+
+/** What the headers say. */
+export interface Headers {
+  /** As in "AES-128-CBC". */
+  readonly cipher: string;
+  readonly iv: Buffer;
+  /** Bytes that they take. */
+  readonly length: number;
+}
+
+/** What stands between words, also where lines were bent; see armour.ts. */
+const between = String.raw`(?:[\s"'\x80-\xff]|\\[nrt])*`;
+const pattern = new RegExp(
+  ["^", "Proc-Type:", "4,ENCRYPTED", "DEK-Info:", "([A-Za-z0-9-]+),([0-9A-Fa-f]+)"].join(between),
+);
+
+/** The headers before a body; undefined where there are none. @throws {KeyFileError} */
+export function readHeaders(body: Buffer): Headers | undefined {
+  const start = body.toString("latin1", 0, 512);
+  if (!start.includes("Proc-Type:")) return undefined;
+  const [all, cipher = "", digits = ""] = pattern.exec(start) ?? [];
+  if (all === undefined) throw damaged();
+  const information = getCipherInfo(cipher.toLowerCase());
+  if (information?.mode !== "cbc") throw unknownEncryption(cipher);
+  // Of a single long line, the digits may run on into the base64.
+  const count = 2 * (information.ivLength ?? 0);
+  if (digits.length < count) throw damaged();
+  const length = all.length - digits.length + count;
+  return { cipher: cipher.toLowerCase(), iv: Buffer.from(digits.slice(0, count), "hex"), length };
+}
+
+/**
+ * Decrypts.
+ * @param bytes the body without its armour
+ * @param passphrase empty for none
+ * @returns DER, the caller's to overwrite; undefined when the passphrase is not the right one
+ * @throws {KeyFileError}
+ */
+export function readBody(
+  { cipher, iv }: Headers,
+  bytes: Buffer,
+  passphrase: Buffer,
+): Buffer | undefined {
+  const { keyLength = 0, blockSize = 1 } = getCipherInfo(cipher) ?? {};
+  if (bytes.length % blockSize !== 0) throw damaged();
+  const key = deriveKey(passphrase, iv.subarray(0, 8), keyLength);
+  try {
+    const decipher = openCipher(cipher, key, iv);
+    if (passphrase.length === 0) throw wrongPassphrase();
+    return decryptDer(decipher, bytes, blockSize);
+  } finally {
+    key.fill(0);
+  }
+}
+
+function openCipher(cipher: string, key: Buffer, iv: Buffer) {
+  try {
+    return createDecipheriv(cipher, key, iv).setAutoPadding(false);
+  } catch {
+    throw invalidFormat(oldCipher);
+  }
+}
+
+/** OpenSSL's EVP_BytesToKey with MD5 and one round. */
+function deriveKey(passphrase: Buffer, salt: Buffer, length: number): Buffer {
+  const key = Buffer.alloc(length);
+  let last = Buffer.alloc(0);
+  for (let at = 0; at < length; at += last.length) {
+    const hash = createHash("md5").update(last).update(passphrase).update(salt);
+    last.fill(0);
+    last = hash.digest();
+    last.copy(key, at);
+  }
+  last.fill(0);
+  return key;
+}
