@@ -1,12 +1,12 @@
 /** Destination constraints (`-h`): where keys may be used, by the host keys in known_hosts files. */
 import { readFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import type { Constraint, DestinationConstraint, Hop, HostKey } from "../protocol/constraints.ts";
 import { decodeText } from "../protocol/text.ts";
 import type { Context } from "./context.ts";
 import { fatal } from "./exit.ts";
 import { findHostKeys } from "./files/known-hosts.ts";
+import { homeFolder } from "./home.ts";
 import { hasCode, systemErrorText } from "./system-errors.ts";
 
 const defaultFiles = [
@@ -93,5 +93,8 @@ function readKnownHosts(path: string): { path: string; text: string; problem: st
 }
 
 function expandHome(path: string, env: NodeJS.ProcessEnv): string {
-  return path.startsWith("~/") ? join(env.HOME || homedir(), path.slice(2)) : path;
+  if (!path.startsWith("~/")) return path;
+  const home = homeFolder(env);
+  if (home === undefined) throw fatal(`tilde_expand: No such uid ${process.getuid?.()}`);
+  return join(home, path.slice(2));
 }

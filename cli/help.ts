@@ -60,7 +60,8 @@ export function completions(words: readonly string[]): Promise<string> {
 }
 
 function describeOptions() {
-  const parser = yargs([])
+  // Not where the program was started: that folder may be gone.
+  const parser = yargs([], "/")
     .scriptName("ssh-add")
     .locale("en")
     .usage("")

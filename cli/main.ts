@@ -1,4 +1,6 @@
 /** ssh-add: adds keys, cards and certificates to an agent, lists them and removes them. */
+import { closeSync } from "node:fs";
+import { isatty } from "node:tty";
 import { connectToAgent } from "./agent.ts";
 import { commandFor } from "./commands/index.ts";
 import { type Console, processConsole } from "./console.ts";
@@ -7,6 +9,7 @@ import { Exit } from "./exit.ts";
 import { type Options, parseOptions } from "./options.ts";
 import { Prompter } from "./prompts/prompter.ts";
 import { refusesProvider } from "./provider-path.ts";
+import { systemErrorText } from "./system-errors.ts";
 import { usage } from "./usage.ts";
 
 /** The version of the package, set when the program is built. */
@@ -61,19 +64,46 @@ function asExit(error: unknown): Exit {
 /** Says how a run ended that was broken off. @returns the exit status */
 function report(error: unknown, console: Console): number {
   if (!(error instanceof Exit)) {
-    console.note(`ssh-add: ${error instanceof Error ? error.message : "unknown error"}`);
+    console.note(`ssh-add: ${systemErrorText(error)}`);
     return 1;
   }
-  if (error.form === "plain") console.note(error.message);
-  else console.log(error.message);
-  if (error.form === "usage") for (const line of usage.split("\n")) console.note(line);
+  switch (error.form) {
+    case "silent":
+      break;
+    case "plain":
+      console.note(error.message);
+      break;
+    case "log":
+      console.log(error.message);
+      break;
+    case "usage":
+      console.log(error.message);
+      for (const line of usage.split("\n")) console.note(line);
+  }
   return error.status;
+}
+
+/**
+ * Ends the program. Node.js puts the terminals of its standard streams back, and aborts with a stack
+ * trace if one of them is gone: it leaves those alone that are closed.
+ */
+function end(status: number): never {
+  for (const descriptor of [0, 1, 2]) {
+    if (isatty(descriptor)) continue;
+    try {
+      closeSync(descriptor);
+    } catch {
+      // it was closed before
+    }
+  }
+  process.exit(status);
 }
 
 // The name that others see: agents tell it to the person who has to confirm a request.
 process.title = "ssh-add";
 
 const console = processConsole();
+process.on("uncaughtException", (error) => end(report(error, console)));
 run(process.argv.slice(2), console)
   .catch((error: unknown) => report(error, console))
-  .then((status) => process.exit(status));
+  .then(end);

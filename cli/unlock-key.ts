@@ -4,6 +4,13 @@ import { KeyFileError, type LoadedKey } from "./files/loaded-key.ts";
 import { readPrivateKeyFile } from "./files/private-key-file.ts";
 import { Waiting } from "./waiting.ts";
 
+/**
+ * How often an askpass program is asked for the passphrase of a file. Whether somebody types into it
+ * cannot be told, and one that knows a single answer gives it again for ever. People at a terminal
+ * are asked until they give an empty answer.
+ */
+const maxProgramTries = 3;
+
 /** Reads private key files and remembers the last passphrase, which often fits the next file. */
 export class KeyUnlocker {
   readonly #context: Context;
@@ -18,7 +25,7 @@ export class KeyUnlocker {
    * @param file the bytes of the file
    * @param path its name in the prompt
    * @returns undefined when the person gives an empty passphrase
-   * @throws {KeyFileError} when the file is no private key
+   * @throws {KeyFileError} when the file is no private key, or an askpass program is wrong thrice
    */
   async read(file: Buffer, path: string): Promise<LoadedKey | undefined> {
     const found =
@@ -35,10 +42,12 @@ export class KeyUnlocker {
 
   async #ask(file: Buffer, path: string): Promise<LoadedKey | undefined> {
     const confirmed = this.#context.options.confirm ? " (will confirm each use)" : "";
+    const { prompter } = this.#context;
     let question = "Enter passphrase for";
-    for (;;) {
+    for (let tries = 0; ; tries++) {
       this.forget();
-      this.#passphrase = await this.#context.prompter.ask(`${question} ${path}${confirmed}: `);
+      if (tries === maxProgramTries && prompter.asksProgram) throw tooManyTries();
+      this.#passphrase = await prompter.ask(`${question} ${path}${confirmed}: `);
       if (this.#passphrase.length === 0) return undefined;
       const found = await this.#try(file, this.#passphrase);
       if (found !== undefined) return found;
@@ -62,4 +71,11 @@ export class KeyUnlocker {
     const text = `Making the key from the passphrase, which takes about ${time}…`;
     return new Waiting(this.#context.console, text);
   }
+}
+
+/** In OpenSSH's words, and who it was. */
+function tooManyTries(): KeyFileError {
+  return new KeyFileError("incorrect passphrase supplied to decrypt private key", {
+    explanation: `The askpass program gave a wrong passphrase ${maxProgramTries} times.`,
+  });
 }

@@ -4,6 +4,7 @@ import type { Constraint } from "../../protocol/constraints.ts";
 import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
+import type { Console } from "../console.ts";
 import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import {
@@ -19,6 +20,7 @@ import { isPrivateFile } from "../files/permissions.ts";
 import { PublicKeyFileError } from "../files/public-key-file.ts";
 import { foreignAgent } from "../foreign-agents.ts";
 import { describeLimits } from "../limits.ts";
+import { readInput } from "../prompts/standard-input.ts";
 import { skProvider } from "../sk-provider.ts";
 import { systemErrorText } from "../system-errors.ts";
 import { KeyUnlocker } from "../unlock-key.ts";
@@ -71,7 +73,7 @@ async function addFile(context: Context, unlocker: KeyUnlocker, path: string): P
 
 /** @returns undefined when it cannot be read or others could read it, which was said then */
 function readKeyFile({ console }: Context, path: string): Buffer | undefined {
-  if (path === "-") return readFileSync(0);
+  if (path === "-") return readKeyFromInput(console);
   let descriptor: number;
   try {
     descriptor = openSync(path, "r");
@@ -91,6 +93,15 @@ function readKeyFile({ console }: Context, path: string): Buffer | undefined {
     return undefined;
   } finally {
     closeSync(descriptor);
+  }
+}
+
+function readKeyFromInput(console: Console): Buffer | undefined {
+  try {
+    return readInput();
+  } catch (error) {
+    console.note(`Error loading key "(stdin)": ${systemErrorText(error)}`);
+    return undefined;
   }
 }
 

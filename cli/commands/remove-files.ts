@@ -1,5 +1,5 @@
 /** `ssh-add -d`: removes identities, named by files or by public keys on standard input. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { identify } from "../../protocol/certificate.ts";
 import type { Identity } from "../../protocol/replies.ts";
 import { decodeText } from "../../protocol/text.ts";
@@ -15,6 +15,7 @@ import {
   readPublicKeyFile,
 } from "../files/public-key-file.ts";
 import { describe } from "../identities.ts";
+import { readInput } from "../prompts/standard-input.ts";
 
 /** The blobs of what the agent says that it has removed. */
 type Gone = Buffer[];
@@ -67,7 +68,7 @@ async function lookAfterwards(
 /** Removes the public keys on standard input, one a line. */
 async function removeListed(context: Context, gone: Gone): Promise<Outcome> {
   let removed = false;
-  const lines = decodeText(readFileSync(0)).split("\n");
+  const lines = decodeText(allOfInput()).split("\n");
   for (const [index, line] of lines.entries()) {
     if (/^[ \t]*(#|$)/.test(line)) continue;
     const key = parsePublicKeyLine(line);
@@ -75,6 +76,15 @@ async function removeListed(context: Context, gone: Gone): Promise<Outcome> {
     else if (await removeOne(context, key, "(stdin)", gone)) removed = true;
   }
   return { path: "(stdin)", keyBlob: undefined, removed };
+}
+
+/** What cannot be read names no keys, as in OpenSSH. */
+function allOfInput(): Buffer {
+  try {
+    return readInput();
+  } catch {
+    return Buffer.alloc(0);
+  }
 }
 
 /** Removes a file's key and the certificate that stands beside it. */

@@ -1,6 +1,7 @@
 /** The key files that are meant when none is named. */
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { exit } from "../exit.ts";
+import { homeFolder } from "../home.ts";
 
 const names = [
   "id_rsa",
@@ -11,8 +12,12 @@ const names = [
   "id_mldsa44_ed25519",
 ] as const;
 
-/** Their paths in the order in which they are added, whether they exist or not. */
+/**
+ * Their paths in the order in which they are added, whether they exist or not.
+ * @throws {Exit} when there is no home folder
+ */
 export function defaultFiles(env: NodeJS.ProcessEnv): string[] {
-  const home = env.HOME || homedir();
+  const home = homeFolder(env);
+  if (home === undefined) throw exit(`No user found with uid ${process.getuid?.()}`, 1);
   return names.map((name) => join(home, ".ssh", name));
 }

@@ -1,5 +1,5 @@
 /** Asking through a program with a window of its own: SSH_ASKPASS. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import type { Console } from "../console.ts";
 import { systemErrorText } from "../system-errors.ts";
 import { SecretLine } from "./secret-line.ts";
@@ -19,7 +19,16 @@ export function askAskpass(
   console: Pick<Console, "log">,
 ): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
-    const child = spawn(program, [prompt], { stdio: ["inherit", "pipe", "inherit"] });
+    const fail = (error: unknown) => {
+      console.log(`ssh_askpass: exec(${program}): ${systemErrorText(error)}`);
+      resolve(undefined);
+    };
+    let child: ChildProcess;
+    try {
+      child = spawn(program, [prompt], { stdio: ["inherit", "pipe", "inherit"] });
+    } catch (error) {
+      return fail(error);
+    }
     const line = new SecretLine();
     let isComplete = false;
     let status: number | null | undefined;
@@ -30,7 +39,8 @@ export function askAskpass(
       const answer = line.finish();
       resolve(status === 0 ? answer : undefined);
     };
-    child.stdout.on("data", (chunk: Buffer) => {
+    // Where descriptors are scarce there is no pipe, and an error comes instead.
+    child.stdout?.on("data", (chunk: Buffer) => {
       for (const byte of chunk) {
         isComplete ||= byte === newline || byte === carriageReturn;
         if (!isComplete) line.add(byte);
@@ -38,7 +48,7 @@ export function askAskpass(
       chunk.fill(0);
       settle();
     });
-    child.stdout.on("end", () => {
+    child.stdout?.on("end", () => {
       isComplete = true;
       settle();
     });
@@ -46,9 +56,6 @@ export function askAskpass(
       status = code;
       settle();
     });
-    child.on("error", (error) => {
-      console.log(`ssh_askpass: exec(${program}): ${systemErrorText(error)}`);
-      resolve(undefined);
-    });
+    child.on("error", fail);
   });
 }

@@ -38,9 +38,11 @@ export class Prompter {
   /** The same; undefined when an askpass program was cancelled, or cannot be run. */
   async askOrCancel(question: string): Promise<Buffer | undefined> {
     const prompt = sanitizeForDisplay(question); // it may name a file
-    if (this.#usesAskpass()) {
+    const { asksProgram, why } = this.#choice();
+    if (why !== "") this.#debug(1, `read_passphrase: ${why}`);
+    if (asksProgram) {
       const { askAskpass } = await import("./askpass.ts");
-      return askAskpass(this.#env.SSH_ASKPASS ?? defaultAskpass, prompt, this.#console);
+      return askAskpass(this.#env.SSH_ASKPASS || defaultAskpass, prompt, this.#console);
     }
     const { askTerminal } = await import("./terminal.ts");
     const answer = await askTerminal(prompt);
@@ -49,15 +51,18 @@ export class Prompter {
     return readLineOfInput();
   }
 
-  #usesAskpass(): boolean {
+  /** Whether an askpass program is asked: it may answer at once, whatever the question. */
+  get asksProgram(): boolean {
+    return this.#choice().asksProgram;
+  }
+
+  #choice(): { readonly asksProgram: boolean; readonly why: string } {
     const hasDisplay = Boolean(this.#env.DISPLAY) || Boolean(this.#env.WAYLAND_DISPLAY);
     const required = this.#env.SSH_ASKPASS_REQUIRE?.toLowerCase();
     if (required === "force" || (required === "prefer" && hasDisplay)) {
-      this.#debug(1, "read_passphrase: requested to askpass");
-      return true;
+      return { asksProgram: true, why: "requested to askpass" };
     }
-    if (isatty(0)) return false;
-    this.#debug(1, "read_passphrase: stdin is not a tty");
-    return hasDisplay && required !== "never";
+    if (isatty(0)) return { asksProgram: false, why: "" };
+    return { asksProgram: hasDisplay && required !== "never", why: "stdin is not a tty" };
   }
 }

@@ -1,7 +1,9 @@
 /** Prompts, as a person at a terminal, an askpass program and a script meet them. */
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
-import { script, sshAdd } from "../../fixtures/programs.ts";
+import { python, script, sshAdd } from "../../fixtures/programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { makeKey, runOurs, startSystemAgent } from "../test-agent.ts";
 
@@ -142,6 +144,61 @@ test("an askpass program that fails or is missing has given nothing", async (t) 
   }
 });
 
+test("an askpass program is asked three times for a file, and then the next file has its turn", async (t) => {
+  const workspace = await prepare(t);
+  await makeKey(workspace, "other");
+  const askpass = workspace.write("askpass", '#!/bin/sh\necho "$1" >>asked\necho wrong\n', 0o700);
+  const env = { SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
+  const { stderr, status } = await runOurs(workspace, ["locked", "other"], { env });
+  t.is(
+    stderr,
+    [
+      'Error loading key "locked": incorrect passphrase supplied to decrypt private key',
+      "reason: The askpass program gave a wrong passphrase 3 times.",
+      "Identity added: other (comment of other)",
+      "",
+    ].join("\n"),
+  );
+  t.is(status, 1);
+  const bad = "Bad passphrase, try again for locked: \n";
+  const asked = readFileSync(workspace.path("asked"), "utf8");
+  t.is(asked, `Enter passphrase for locked: \n${bad}${bad}`);
+});
+
+test("the third answer of an askpass program may be the right one", async (t) => {
+  const workspace = await prepare(t);
+  const answers =
+    "#!/bin/sh\necho x >>asked\n[ $(wc -l <asked) -lt 3 ] || echo sesame && echo no\n";
+  const env = {
+    SSH_ASKPASS: workspace.write("askpass", answers, 0o700),
+    SSH_ASKPASS_REQUIRE: "force",
+  };
+  t.is((await runOurs(workspace, ["locked"], { env })).status, 0);
+});
+
+test("at a terminal, somebody may be wrong more often", async (t) => {
+  const workspace = await prepare(t);
+  const wrong = Array.from({ length: 5 }, () => ["locked: ", "wrong\r"] as const);
+  const shown = await onTerminal(workspace, `${sshAdd} locked`, [
+    ...wrong,
+    ["locked: ", "sesame\r"],
+  ]);
+  t.regex(shown, /Identity added: locked/);
+});
+
+test("an empty SSH_ASKPASS or DISPLAY is as good as none", async (t) => {
+  const workspace = await prepare(t);
+  const usual = "/usr/bin/ssh-askpass";
+  const { stderr } = await runOurs(workspace, ["locked"], {
+    env: { DISPLAY: ":0", SSH_ASKPASS: "" },
+  });
+  t.true(stderr === "" || stderr === `ssh_askpass: exec(${usual}): No such file or directory\r\n`);
+  const askpass = workspace.write("askpass", "#!/bin/sh\necho sesame >>asked\n", 0o700);
+  const hidden = { DISPLAY: "", WAYLAND_DISPLAY: "", SSH_ASKPASS: askpass };
+  const asked = await runOurs(workspace, ["locked"], { env: hidden, input: "sesame\n" });
+  t.regex(asked.stderr, /^Enter passphrase for locked: Identity added/);
+});
+
 test("-v tells whom it asks", async (t) => {
   const workspace = await prepare(t);
   const forced = { SSH_ASKPASS: "false", SSH_ASKPASS_REQUIRE: "force" };
@@ -191,4 +248,39 @@ test("no more than a line of standard input is read", async (t) => {
   const command = `printf 'sesame\\nrest\\n' | (${sshAdd} locked 2>/dev/null; cat)`;
   const { stdout } = await workspace.run("sh", ["-c", command]);
   t.is(stdout, "rest\n");
+});
+
+test("a standard input that does not block is waited for", async (t) => {
+  const workspace = await prepare(t);
+  const start = "import os, sys; os.set_blocking(0, False); os.execv(sys.argv[1], sys.argv[1:])";
+  await makeKey(workspace, "other");
+  for (const [args, file, said] of [
+    [["-"], "other", "Identity added: (stdin) (comment of other)\n"],
+    [["-d", "-"], "other.pub", "Identity removed: (stdin) ED25519 (comment of other)\n"],
+  ] as const) {
+    const child = workspace.spawn(python(), ["-c", start, sshAdd, ...args]);
+    let stderr = "";
+    child.stderr?.on("data", (chunk: Buffer) => {
+      stderr += chunk.toString();
+    });
+    const content = readFileSync(workspace.path(file));
+    for (const half of [content.subarray(0, 20), content.subarray(20)]) {
+      await sleep(400); // so that it looks before there is something
+      child.stdin?.write(half);
+    }
+    child.stdin?.end();
+    const [status] = await once(child, "close");
+    t.is(stderr, said);
+    t.is(status, 0);
+  }
+});
+
+test("a standard input that cannot be read is told of", async (t) => {
+  const workspace = await prepare(t);
+  const { stderr, stdout } = await workspace.run("sh", [
+    "-c",
+    `${sshAdd} - </; ${sshAdd} -d - </; echo $?`,
+  ]);
+  t.is(stderr, 'Error loading key "(stdin)": Is a directory\n');
+  t.is(stdout, "1\n");
 });

@@ -1,4 +1,7 @@
-/** Secrets from standard input, for programs that have neither a terminal nor a display. */
+/**
+ * Standard input: secrets for programs that have neither a terminal nor a display, and key files. It
+ * may be set to not block, which is the doing of whoever shares it, and is waited for all the same.
+ */
 import { readSync } from "node:fs";
 import { hasCode } from "../system-errors.ts";
 import { SecretLine } from "./secret-line.ts";
@@ -6,9 +9,18 @@ import { SecretLine } from "./secret-line.ts";
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 
+/** No list of keys is longer; as OpenSSH's buffers. */
+const maxInput = 128 * 1024 * 1024;
+const chunkLength = 64 * 1024;
+
+/** Milliseconds between looks at an input that does not block. */
+const shortestPause = 1;
+const longestPause = 50;
+
 /**
  * Reads one line byte by byte, never more than its newline, so that the next prompt or another
- * program finds the next line. At the end of input it returns what there was.
+ * program finds the next line. At the end of input, or when it cannot be read, it returns what there
+ * was.
  */
 export function readLineOfInput(): Buffer {
   const line = new SecretLine();
@@ -18,6 +30,26 @@ export function readLineOfInput(): Buffer {
   return line.finish();
 }
 
+/**
+ * Reads all of it. The buffer is the caller's to overwrite.
+ * @throws the system's error; EFBIG for more than 128 MiB
+ */
+export function readInput(): Buffer {
+  let input = Buffer.alloc(chunkLength);
+  let length = 0;
+  for (;;) {
+    const count = readSome(input.subarray(length));
+    if (count === 0) return input.subarray(0, length);
+    length += count;
+    if (length < input.length) continue;
+    if (length >= maxInput) throw Object.assign(new Error("too long"), { code: "EFBIG" });
+    const longer = Buffer.alloc(2 * length);
+    input.copy(longer);
+    input.fill(0);
+    input = longer;
+  }
+}
+
 /** A carriage return does too, as in OpenSSH: files that were made elsewhere have one before it. */
 function endsLine(byte: number | undefined): boolean {
   return byte === newline || byte === carriageReturn;
@@ -25,12 +57,21 @@ function endsLine(byte: number | undefined): boolean {
 
 /** @returns false at the end of input, or when it cannot be read */
 function readByte(byte: Buffer): boolean {
-  for (;;) {
+  try {
+    return readSome(byte) === 1;
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until there is something to read. @returns how many bytes came; 0 at the end of input */
+function readSome(buffer: Buffer): number {
+  for (let pause = shortestPause; ; pause = Math.min(2 * pause, longestPause)) {
     try {
-      return readSync(0, byte, 0, 1, null) === 1;
+      return readSync(0, buffer, 0, buffer.length, null);
     } catch (error) {
-      if (!hasCode(error, "EAGAIN")) return false;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+      if (!hasCode(error, "EAGAIN")) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause);
     }
   }
 }

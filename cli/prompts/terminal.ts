@@ -7,6 +7,7 @@
  */
 import { closeSync, openSync, writeSync } from "node:fs";
 import { ReadStream } from "node:tty";
+import { type Exit, silentExit } from "../exit.ts";
 import { SecretLine } from "./secret-line.ts";
 
 const keys = {
@@ -27,15 +28,16 @@ const endingSignals = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
 /**
  * Shows a prompt on the controlling terminal and reads a line that is not echoed.
  * @returns undefined when there is no controlling terminal
+ * @throws {Exit} without a word when the terminal goes away meanwhile, as a window that is closed
  */
 export function askTerminal(prompt: string): Promise<Buffer | undefined> {
-  let descriptor: number;
+  let opened: TerminalPrompt;
   try {
-    descriptor = openSync("/dev/tty", "r+");
+    opened = new TerminalPrompt(prompt);
   } catch {
     return Promise.resolve(undefined);
   }
-  return new TerminalPrompt(descriptor, prompt).answer();
+  return opened.answer();
 }
 
 /** One prompt, from the moment it is shown until the terminal is as it was. */
@@ -48,31 +50,52 @@ class TerminalPrompt {
   readonly #continue = () => this.#show();
   readonly #restore = () => this.#input.setRawMode(false);
   #resolve: (line: Buffer) => void = () => {};
+  #reject: (end: Exit) => void = () => {};
+  #isOver = false;
 
-  constructor(descriptor: number, prompt: string) {
-    this.#descriptor = descriptor;
+  /** @throws when there is no terminal */
+  constructor(prompt: string) {
     this.#prompt = prompt;
     this.#input = new ReadStream(openSync("/dev/tty", "r+"));
+    this.#descriptor = openSync("/dev/tty", "r+");
   }
 
   answer(): Promise<Buffer> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.#resolve = resolve;
+      this.#reject = reject;
       for (const signal of endingSignals) process.on(signal, this.#end);
       process.on("SIGCONT", this.#continue);
       process.on("exit", this.#restore);
       this.#input.on("data", (chunk: Buffer) => this.#receive(chunk));
-      this.#input.on("end", () => this.#finish());
-      this.#input.on("error", () => this.#finish());
+      // Each change of a terminal that is gone is an error of its own, also those that follow here.
+      this.#input.on("end", () => this.#giveUp());
+      this.#input.on("error", () => this.#giveUp());
       this.#show();
     });
+  }
+
+  /** What was typed so far is half a secret, and nobody is there to type the rest. */
+  #giveUp(): void {
+    if (this.#isOver) return;
+    this.#line.eraseAll();
+    this.#leave();
+    this.#reject(silentExit(1));
   }
 
   /** Also after a stop, when the shell may have changed the terminal behind our back. */
   #show(): void {
     this.#input.setRawMode(false);
     this.#input.setRawMode(true);
-    writeSync(this.#descriptor, this.#prompt);
+    this.#write(this.#prompt);
+  }
+
+  #write(text: string): void {
+    try {
+      writeSync(this.#descriptor, text);
+    } catch {
+      this.#giveUp();
+    }
   }
 
   #receive(chunk: Buffer): void {
@@ -123,17 +146,14 @@ class TerminalPrompt {
 
   /** Puts the terminal back and leaves the cursor on a line of its own. */
   #leave(): void {
+    this.#isOver = true;
     for (const signal of endingSignals) process.off(signal, this.#end);
     process.off("SIGCONT", this.#continue);
     process.off("exit", this.#restore);
     this.#restore();
     this.#input.destroy();
-    try {
-      writeSync(this.#descriptor, "\n");
-      closeSync(this.#descriptor);
-    } catch {
-      // the terminal is gone
-    }
+    this.#write("\n");
+    closeSync(this.#descriptor);
   }
 
   #dieOf(signal: NodeJS.Signals): void {
@@ -145,7 +165,7 @@ class TerminalPrompt {
   #suspend(): void {
     this.#line.eraseAll();
     this.#restore();
-    writeSync(this.#descriptor, "\n");
+    this.#write("\n");
     process.kill(0, "SIGTSTP");
   }
 }
