@@ -1,0 +1,74 @@
+import test from "ava";
+import { type Certificate, identify } from "../protocol/certificate.ts";
+import { encodePublicKey } from "../protocol/public-key.ts";
+import { Keyring, type KeyringIdentity } from "./keyring.ts";
+import { softwareSigner } from "./keys/software-key.ts";
+import { generateKey, makeAuthority, TestClock } from "./test-agent.ts";
+
+const key = generateKey("ed25519");
+const signer = await softwareSigner(generateKey("ed25519"));
+const authority = makeAuthority();
+
+/** An identity of a provider, or of a key in memory. */
+function identityOf(blob: Buffer, provider?: string, dropped?: bigint): KeyringIdentity {
+  const identified = identify(blob);
+  if (identified === undefined) throw new Error("This is no key.");
+  const limits = { expires: undefined, confirm: false, destinations: [] };
+  const rest = { blob, comment: "", signer, limits, keyExpires: undefined, dropped, provider };
+  return { ...identified, ...rest };
+}
+
+function certificate(fields: Partial<Certificate>): Buffer {
+  return authority.certify(key.publicKey, fields);
+}
+
+const plain = encodePublicKey(key.publicKey);
+const none = new Set<KeyringIdentity>();
+
+test("a key on a card can be certified again when its certificate was renewed for one in memory", (t) => {
+  const keyring = new Keyring(
+    new TestClock(),
+    () => 0n,
+    () => {},
+  );
+  const first = identityOf(certificate({ serial: 1n }), "card");
+  keyring.exchangeProvider("card", [first]);
+  const second = identityOf(certificate({ serial: 2n }));
+  keyring.add(second, new Set([first]));
+  t.deepEqual([...keyring.identities()], [second]);
+  t.true(keyring.hasKeyOf("card"));
+  keyring.remove(second.blob);
+  const held = keyring.findPrivateKey(plain);
+  t.is(held?.provider, "card");
+  const third = identityOf(certificate({ serial: 3n }), "card");
+  keyring.addCertificate(third, held ?? third, none);
+  keyring.remove(third.blob);
+  t.false(keyring.hasKeyOf("card"));
+});
+
+test("an ended certificate of several cards ends for each, and their keys stay", (t) => {
+  const clock = new TestClock();
+  let now = 0n;
+  const gone: string[] = [];
+  const keyring = new Keyring(
+    clock,
+    () => now,
+    ({ provider }, removal) => gone.push(`${provider} ${removal}`),
+  );
+  const blob = certificate({ validBefore: 50n });
+  for (const provider of ["one", "two"]) {
+    keyring.exchangeProvider(provider, [identityOf(blob, provider, 55n)]);
+  }
+  now = 54n;
+  clock.pass(54_000);
+  t.is(keyring.size, 1);
+  now = 55n;
+  clock.pass(1_000);
+  t.is(keyring.size, 0);
+  t.deepEqual(gone, ["one ended", "two ended"]);
+  t.true(keyring.hasKeyOf("one") && keyring.hasKeyOf("two"));
+  keyring.exchangeProvider("one", [identityOf(plain, "one")]);
+  t.is(keyring.findPrivateKey(plain)?.provider, "one");
+  keyring.removeProvider("two");
+  t.false(keyring.hasKeyOf("two"));
+});
