@@ -249,10 +249,11 @@ function reader(cryptoki: Cryptoki, session: Handle, object: Handle): ReadAttrib
 }
 
 function readName(read: Attributes): { id: Buffer; label: string } {
-  const label = read(pkcs11js.CKA_LABEL)?.toString("utf8").replace(/\0+$/, "") ?? "";
+  const label = read(pkcs11js.CKA_LABEL) ?? Buffer.alloc(0);
+  const end = label.findLastIndex((byte) => byte !== 0) + 1; // some libraries end it with zeros
   return {
     id: read(pkcs11js.CKA_ID) ?? Buffer.alloc(0),
-    label: sanitizeName(label),
+    label: sanitizeName(label.toString("utf8", 0, end)),
   };
 }
 
