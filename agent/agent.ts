@@ -1,8 +1,10 @@
 /** What an agent is made of; handlers get it handed to them. */
 import type { FailureReason } from "../protocol/extensions/failure-reason.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
+import { ConnectionMemory } from "./connection-memory.ts";
 import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
+import { IdleCollection, type MemoryCalls } from "./host/garbage.ts";
 import type { PeerCredentials } from "./host/libc.ts";
 import { Keyring, type KeyringIdentity, type Removal } from "./keyring.ts";
 import { AgentLock } from "./lock.ts";
@@ -42,6 +44,7 @@ export interface AgentParts {
   readonly ask: Ask;
   readonly clock: Clock;
   readonly wallClock: WallClock;
+  readonly memoryCalls: MemoryCalls;
   /** Gets a line for each thing that happens; no line ever holds a secret. */
   readonly log: (line: string) => void;
 }
@@ -58,6 +61,8 @@ export class Agent {
   readonly keyring: Keyring;
   readonly providers: ProviderRegistry;
   readonly lock: AgentLock;
+  readonly connectionMemory: ConnectionMemory;
+  readonly idleCollection: IdleCollection;
   readonly authenticators: AuthenticatorParts;
   readonly person: Person;
   readonly ask: Ask;
@@ -75,6 +80,8 @@ export class Agent {
     this.wallClock = parts.wallClock;
     this.log = parts.log;
     this.lock = new AgentLock(parts.clock);
+    this.connectionMemory = new ConnectionMemory(parts.clock);
+    this.idleCollection = new IdleCollection(parts.clock, parts.memoryCalls);
     this.keyring = new Keyring(parts.clock, parts.wallClock, (identity, removal) =>
       this.#onRemoved(identity, removal),
     );

@@ -5,17 +5,19 @@
  * of the same requests made one by one. Connections do not wait for each other.
  */
 import type { Socket } from "node:net";
-import { FrameReader, frame } from "../protocol/framing.ts";
-import { longestFrame } from "../protocol/numbers.ts";
+import { FrameReader, frame, memoryOf } from "../protocol/framing.ts";
+import { longestFrame, requestNumbers } from "../protocol/numbers.ts";
 import { encodeReply, type Reply } from "../protocol/replies.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
+import { fewBytes, type MemoryHolder } from "./connection-memory.ts";
 import { dispatch } from "./dispatch.ts";
 import type { PeerCredentials } from "./host/libc.ts";
 import { AskedCards } from "./policy/asked-cards.ts";
 import { SessionBindings } from "./policy/session.ts";
 
-/** Requests that wait on one connection before its client is made to wait. */
-const longestQueue = 64;
+/** About what a connection and a request leave behind beside their bytes. */
+const connectionSize = 8 * 1024;
+const requestSize = 1024;
 
 /** Serves one connection until it ends. */
 export function serveConnection(
@@ -31,12 +33,13 @@ export function serveConnection(
   socket.on("error", (error) => agent.log(`connection lost: ${error.message}`));
 }
 
-class Connection {
+class Connection implements MemoryHolder {
   readonly #agent: Agent;
   readonly #socket: Socket;
   readonly #state: ConnectionState;
   readonly #frames = new FrameReader();
-  readonly #queue: Buffer[] = [];
+  /** The request that is next, or that is being answered. */
+  #message: Buffer | undefined;
   #isBusy = false;
   #isFinished = false;
 
@@ -54,25 +57,15 @@ class Connection {
     };
   }
 
-  /** Takes bytes from the client. A stream that lies about a length ends the connection. */
+  /** Takes bytes from the client. */
   receive(chunk: Buffer): void {
-    try {
-      this.#queue.push(...this.#frames.push(chunk));
-    } catch (error) {
-      this.#abort(error);
-      return;
-    }
+    this.#agent.idleCollection.noteArrival();
+    this.#frames.add(chunk);
     this.#work();
   }
 
   /** The client sends no more: what it has asked for is still answered. */
   finish(): void {
-    try {
-      this.#frames.end();
-    } catch (error) {
-      this.#abort(error);
-      return;
-    }
     this.#isFinished = true;
     this.#work();
   }
@@ -80,24 +73,49 @@ class Connection {
   /** Nothing comes or goes any more. */
   close(): void {
     this.#state.isClosed = true;
+    this.#agent.idleCollection.noteGarbage(connectionSize + this.#received);
+    this.#frames.clear();
+    if (!this.#isBusy) this.#message?.fill(0);
+    this.#agent.connectionMemory.leave(this);
     this.#agent.providers.abandon(this.#state.prepared);
   }
 
-  /** The client has taken what was sent to it. */
+  /** The client has taken what was sent to it, or the connection has its turn for more memory. */
   resume(): void {
     this.#work();
   }
 
+  /** Closes the connection. */
+  end(reason: string): void {
+    this.#agent.log(`connection ended: ${reason}`);
+    this.#agent.connectionMemory.leave(this);
+    this.#socket.destroy();
+  }
+
   /** Answers what can be answered at once; a reply that takes longer goes on from here later. */
   #work(): void {
-    while (!this.#isBusy && !this.#socket.writableNeedDrain) {
-      const message = this.#queue.shift();
-      if (message === undefined) break;
-      const reply = dispatch(this.#agent, this.#state, message);
-      if (reply instanceof Promise) this.#answerLater(reply, message);
-      else this.#answer(reply, message);
+    try {
+      while (!this.#isBusy && this.#socket.writableLength === 0 && !this.#socket.destroyed) {
+        const message = this.#next();
+        if (message === undefined) break;
+        const reply = dispatch(this.#agent, this.#state, message);
+        if (reply instanceof Promise) this.#answerLater(reply, message);
+        else this.#answer(reply, message);
+      }
+      this.#balance();
+    } catch (error) {
+      // A stream that lies about a length.
+      this.end(error instanceof Error ? error.message : "?");
     }
-    this.#balance();
+  }
+
+  /** The next request, if it may be answered now. */
+  #next(): Buffer | undefined {
+    const message = this.#message ?? this.#frames.next();
+    this.#message = message;
+    if (message?.[0] !== requestNumbers.requestIdentities) return message;
+    // Only lists are so long that many of them are a burden.
+    return this.#agent.connectionMemory.takeTurn(this) ? message : undefined;
   }
 
   #answerLater(reply: Promise<Reply>, message: Buffer): void {
@@ -111,24 +129,34 @@ class Connection {
 
   #answer(reply: Reply, message: Buffer): void {
     message.fill(0);
+    this.#message = undefined;
     if (this.#socket.destroyed) return;
     const encoded = encodeReply(reply);
     const isTooLong = encoded.length > longestFrame;
     if (isTooLong) this.#agent.log("a reply is longer than 256 KiB; refused instead");
+    this.#agent.idleCollection.noteGarbage(requestSize + message.length + encoded.length);
     this.#socket.write(frame(isTooLong ? encodeReply({ type: "failure" }) : encoded));
   }
 
-  /** Reads on or waits, by the length of the queue; ends when all is said. */
-  #balance(): void {
-    const isIdle = !this.#isBusy && this.#queue.length === 0;
-    if (this.#isFinished && isIdle) this.#socket.end();
-    else if (this.#queue.length >= longestQueue) this.#socket.pause();
-    else if (this.#socket.isPaused()) this.#socket.resume();
+  /** Bytes of requests that are not answered. */
+  get #received(): number {
+    return this.#frames.held + memoryOf(this.#message);
   }
 
-  #abort(error: unknown): void {
-    this.#agent.log(`connection ended: ${error instanceof Error ? error.message : "?"}`);
-    for (const message of this.#queue.splice(0)) message.fill(0);
-    this.#socket.destroy();
+  /** Reads on or waits, by what is held; ends when all is said. */
+  #balance(): void {
+    const { connectionMemory } = this.#agent;
+    const received = this.#received;
+    connectionMemory.note(this, received + this.#socket.writableLength);
+    if (this.#socket.destroyed) return;
+    const isLong = received > fewBytes;
+    // All requests that have come whole are answered, and the client, or its kernel, has the replies.
+    const isIdle = this.#message === undefined && this.#socket.writableLength === 0;
+    if (this.#isBusy || (isIdle && !isLong)) connectionMemory.endTurn(this);
+    if (isIdle && this.#isFinished) {
+      this.#frames.end();
+      this.#socket.end();
+    } else if (isLong && !(isIdle && connectionMemory.takeTurn(this))) this.#socket.pause();
+    else if (this.#socket.isPaused()) this.#socket.resume();
   }
 }

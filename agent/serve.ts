@@ -5,6 +5,7 @@ import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { Agent } from "./agent.ts";
 import { skHelper } from "./fido/helper.ts";
 import { systemClock, systemWallClock } from "./host/clock.ts";
+import { garbageCollector, type MemoryCalls } from "./host/garbage.ts";
 import { loadLibc } from "./host/libc.ts";
 import { programPath } from "./host/program.ts";
 import { hostPrefix, listenAt, removeSocket, type SocketPlace } from "./host/socket-path.ts";
@@ -73,7 +74,8 @@ function prepare(
     process.exit(endedBySignal);
   };
   const log = logOf(options);
-  const agent = makeAgent(options, log);
+  const memoryCalls = { collect: garbageCollector(), release: () => libc.releaseMemory() };
+  const agent = makeAgent(options, log, memoryCalls);
   // First of all: until there is a listener, SIGUSR1 makes Node.js open its debugger.
   process.on("SIGUSR1", () => void agent.removeEverything());
   for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
@@ -87,7 +89,11 @@ function prepare(
   return { server: createAgentServer(agent, libc, process.getuid?.() ?? 0), stop };
 }
 
-function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
+function makeAgent(
+  options: AgentOptions,
+  log: (line: string) => void,
+  memoryCalls: MemoryCalls,
+): Agent {
   const isDebugging = options.mode === "debug";
   const person = personOf(process.env);
   return new Agent({
@@ -121,6 +127,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void): Agent {
     ask: askpass(process.env),
     clock: systemClock,
     wallClock: systemWallClock,
+    memoryCalls,
     log,
   });
 }

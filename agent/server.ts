@@ -11,7 +11,8 @@ import type { Libc, PeerCredentials } from "./host/libc.ts";
  * @param ownUid the user that is served, beside root
  */
 export function createAgentServer(agent: Agent, libc: Libc, ownUid: number): Server {
-  return createServer({ allowHalfOpen: true }, (socket) => {
+  // The mark has every reply that could not be sent at once end with a "drain".
+  return createServer({ allowHalfOpen: true, highWaterMark: 1 }, (socket) => {
     const peer = identifyPeer(socket, libc);
     if (peer === undefined || (peer.uid !== ownUid && peer.uid !== 0)) {
       agent.log(`refused a connection of user ${peer?.uid ?? "unknown"}`);

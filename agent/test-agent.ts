@@ -124,11 +124,13 @@ export async function startAgent(
     ask: options.ask ?? (() => Promise.resolve(false)),
     clock: options.clock ?? new TestClock(),
     wallClock: options.wallClock ?? (() => options.now ?? 1_800_000_000n),
+    memoryCalls: { collect: () => {}, release: () => {} },
     log: (line) => log.push(line),
   });
   const libc: Libc = {
     peerCredentials: () => ({ pid: process.pid, uid: options.peerUid ?? ownUid }),
     protectMemory: () => {},
+    releaseMemory: () => {},
     execute: () => "not in a test",
   };
   const server = createAgentServer(agent, libc, ownUid);

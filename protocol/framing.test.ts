@@ -50,3 +50,57 @@ test("an empty frame and a stream that ends within one are malformed", (t) => {
     t.throws(() => reader.end(), malformed);
   }
 });
+
+test("a frame under way holds what has come of it, and not what it announces", (t) => {
+  const reader = new FrameReader();
+  const long = frame(Buffer.alloc(longestFrame, 1));
+  reader.add(Buffer.from(long.subarray(0, 5)));
+  t.is(reader.next(), undefined);
+  t.true(reader.held < 10_000); // small buffers share a pool
+  let held = reader.held;
+  for (let at = 5; at < long.length; at += 10_000) {
+    const [message] = reader.push(slowCopy(long.subarray(at, at + 10_000)));
+    t.is(message?.length, at + 10_000 < long.length ? undefined : longestFrame);
+    t.true(reader.held <= 2 * (at + 10_000));
+    held = Math.max(held, reader.held);
+  }
+  t.is(held, long.length);
+  t.is(reader.held, 0);
+});
+
+test("what is copied is overwritten where it was, and so is all when it is cleared", (t) => {
+  const pieces = [3, 2, 1, 4, 8, 16, 32].map((length) => Buffer.alloc(length, 7));
+  Buffer.from([0, 0, 1]).copy(pieces[0] as Buffer);
+  pieces[1]?.writeUInt8(0);
+  const reader = new FrameReader();
+  const seen: Buffer[] = [];
+  for (const piece of pieces) {
+    t.deepEqual(reader.push(piece), []);
+    seen.push(piece);
+  }
+  for (const piece of seen) t.true(piece.every((byte) => byte === 0));
+  const whole = slowCopy(Buffer.from([0, 0, 0, 9, 7, 7, 7]));
+  const other = new FrameReader();
+  other.add(whole);
+  t.is(other.next(), undefined);
+  other.add(slowCopy(Buffer.from([7])));
+  other.clear();
+  t.true(whole.every((byte) => byte === 0));
+  t.is(other.held, 0);
+});
+
+test("messages are cut off one by one, and what is behind them waits", (t) => {
+  const reader = new FrameReader();
+  reader.add(slowCopy(Buffer.concat([frame(Buffer.of(1)), frame(Buffer.of(2)), Buffer.alloc(4)])));
+  t.deepEqual(reader.next(), Buffer.of(1));
+  t.is(reader.held, 14);
+  t.deepEqual(reader.next(), Buffer.of(2));
+  t.throws(() => reader.next(), { instanceOf: Failure, code: "malformed" });
+});
+
+/** A copy with memory of its own, as what comes from a socket has. */
+function slowCopy(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
+}

@@ -10,6 +10,8 @@ export interface Kernel {
   peerCredentials(descriptor: number): PeerCredentials;
   /** No other process of this user may attach to this one. */
   forbidAttaching(): void;
+  /** Gives memory that was freed back to the system. */
+  releaseMemory(): void;
 }
 
 const nobodyThere = "The socket has no peer credentials.";
@@ -36,6 +38,9 @@ export function linuxKernel(library: LibraryHandle): Kernel {
       );
       prctl(linux.prSetDumpable, 0, 0, 0, 0);
     },
+    releaseMemory() {
+      library.func("int malloc_trim(size_t)")(0);
+    },
   };
 }
 
@@ -58,5 +63,6 @@ export function darwinKernel(library: LibraryHandle): Kernel {
       const ptrace = library.func("int ptrace(int, int, void *, int)");
       ptrace(darwin.ptDenyAttach, 0, null, 0);
     },
+    releaseMemory() {},
   };
 }

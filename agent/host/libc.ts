@@ -19,6 +19,8 @@ export interface Libc {
   peerCredentials(descriptor: number): PeerCredentials;
   /** No core dumps, and no other process of this user may attach to this one. */
   protectMemory(): void;
+  /** Gives memory that was freed back to the system. Nothing where the C library does that itself. */
+  releaseMemory(): void;
   /**
    * Replaces this process by a command that is searched in PATH.
    * @param descriptors the descriptors that it gets, beside the standard ones
@@ -49,6 +51,9 @@ export function loadLibc(): Libc {
     protectMemory() {
       kernel.forbidAttaching();
       setrlimit(rlimitCore, [0, 0]);
+    },
+    releaseMemory() {
+      kernel.releaseMemory();
     },
     execute(command, args, descriptors, fileLimit) {
       const signal = library.func("void *signal(int, intptr_t)");

@@ -1,0 +1,189 @@
+import { readFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import test, { type ExecutionContext } from "ava";
+import { eventually } from "../fixtures/eventually.ts";
+import { sshAgent } from "../fixtures/programs.ts";
+import { startAgent } from "../fixtures/system-agent.ts";
+import { makeWorkspace } from "../fixtures/workspace.ts";
+import { AgentClient } from "../protocol/client.ts";
+import { frame } from "../protocol/framing.ts";
+import { encodePublicKey } from "../protocol/public-key.ts";
+import { verifySignature } from "../protocol/verification.ts";
+import { ConnectionMemory, type MemoryHolder } from "./connection-memory.ts";
+import { generateKey, startAgent as startInProcess, TestClock } from "./test-agent.ts";
+
+const megabyte = 1024 * 1024;
+
+/** Resident memory, in bytes. */
+function memoryOf(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
+}
+
+/** Opens connections, a few at a time, each of which sends something and reads nothing. */
+async function crowd(path: string, count: number, bytes: Buffer): Promise<Socket[]> {
+  const sockets: Socket[] = [];
+  for (let at = 0; at < count; at++) {
+    const socket = connect(path);
+    sockets.push(socket.on("error", () => {}));
+    await new Promise((resolve) => socket.once("connect", resolve).once("close", resolve));
+    socket.pause().write(bytes);
+  }
+  return sockets;
+}
+
+/** An agent, a client of it that works, and the agent's memory before anybody else came. */
+async function startQuiet(t: ExecutionContext, keys: number) {
+  const { socket, pid } = await startAgent(makeWorkspace(t), { program: sshAgent });
+  const client = await AgentClient.connect(socket);
+  t.teardown(() => client.close());
+  for (let at = 0; at < keys; at++) {
+    await client.addIdentity(generateKey("ed25519"), "k".repeat(1000));
+  }
+  const key = generateKey("ed25519");
+  const blob = encodePublicKey(key.publicKey);
+  await client.addIdentity(key, "own");
+  /** Signs some data, which may be long. */
+  const sign = async (length: number) => {
+    const data = Buffer.alloc(length, 5);
+    return verifySignature(key.publicKey, await client.sign(blob, data, 0), data);
+  };
+  return { socket, pid, client, sign, before: memoryOf(pid) };
+}
+
+test.serial("unfinished requests hold little memory, and keep nobody from long ones", async (t) => {
+  const { socket, pid, client, sign, before } = await startQuiet(t, 0);
+  const most = frame(Buffer.alloc(256 * 1024, 1)).subarray(0, 250 * 1024);
+  const sockets = await crowd(socket, 1000, most);
+  t.is((await client.identities()).length, 1);
+  t.true(await sign(100));
+  t.true(await sign(200_000));
+  t.true(memoryOf(pid) < before + 150 * megabyte, `${memoryOf(pid)}`);
+  for (const other of sockets) other.destroy();
+  t.true(
+    await eventually(() => memoryOf(pid) < before + 40 * megabyte),
+    `${memoryOf(pid)}, before ${before}`,
+  );
+  t.true(await sign(200_000));
+});
+
+test.serial(
+  "replies that nobody reads hold little memory, and keep nobody from theirs",
+  async (t) => {
+    const { socket, pid, client, sign, before } = await startQuiet(t, 200);
+    const lists = Buffer.concat(Array.from({ length: 20_000 }, () => frame(Buffer.of(11))));
+    const sockets = await crowd(socket, 500, lists);
+    t.true(await sign(100));
+    t.is((await client.identities()).length, 201);
+    t.true(memoryOf(pid) < before + 200 * megabyte, `${memoryOf(pid)}`);
+    for (const other of sockets) other.destroy();
+    t.true(
+      await eventually(() => memoryOf(pid) < before + 40 * megabyte),
+      `${memoryOf(pid)}, before ${before}`,
+    );
+    t.is((await client.identities()).length, 201);
+  },
+);
+
+test.serial(
+  "many clients that send long requests and read long lists at once are all answered",
+  async (t) => {
+    const { socket, sign } = await startQuiet(t, 200);
+    t.true(await sign(1));
+    const clients = await Promise.all(
+      Array.from({ length: 150 }, () => AgentClient.connect(socket)),
+    );
+    const long = Buffer.alloc(250_000, 3);
+    const answers = await Promise.all(
+      clients.map(async (client) => {
+        const [identity] = await client.identities();
+        return (await client.sign(identity?.keyBlob ?? long, long, 0)).length > 64;
+      }),
+    );
+    for (const client of clients) client.close();
+    t.is(answers.filter(Boolean).length, 150);
+  },
+);
+
+test("requests that wait behind one under way are answered in order, however long", async (t) => {
+  const asked: number[] = [];
+  const ask = async () => {
+    asked.push(performance.now());
+    await sleep(5);
+    return true;
+  };
+  const client = await (await startInProcess(t, { ask })).connect();
+  const key = generateKey("ed25519");
+  await client.addIdentity(key, "confirmed", [{ type: "confirm" }]);
+  const blob = encodePublicKey(key.publicKey);
+  const lengths = Array.from({ length: 30 }, (_, at) => (at % 3 === 0 ? 100_000 : 50 * at));
+  const order: number[] = [];
+  await Promise.all(
+    lengths.map(async (length, at) => {
+      const data = Buffer.alloc(length, at);
+      t.true(verifySignature(key.publicKey, await client.sign(blob, data, 0), data));
+      order.push(at);
+    }),
+  );
+  t.is(asked.length, lengths.length);
+  t.deepEqual(order, [...lengths.keys()]);
+});
+
+/** A connection that does nothing but remember. */
+function makeHolder(memory: ConnectionMemory) {
+  const events: string[] = [];
+  const holder: MemoryHolder = {
+    resume: () => events.push("resumed"),
+    end: () => {
+      events.push("ended");
+      memory.leave(holder);
+    },
+  };
+  return { holder, events };
+}
+
+test("turns are given in order, and lost by who stands still while others wait", (t) => {
+  const clock = new TestClock();
+  const memory = new ConnectionMemory(clock);
+  const all = Array.from({ length: 200 }, () => makeHolder(memory));
+  const withTurn = all.filter(({ holder }) => memory.takeTurn(holder));
+  const waiting = all.filter((one) => !withTurn.includes(one));
+  t.true(withTurn.length > 1 && waiting.length > withTurn.length);
+  for (const { holder } of withTurn) t.true(memory.takeTurn(holder));
+  memory.endTurn((withTurn[0] as (typeof all)[0]).holder);
+  t.deepEqual(waiting[0]?.events, ["resumed"]);
+  t.deepEqual(waiting[1]?.events, []);
+  const [, mover] = withTurn;
+  clock.pass(1000);
+  if (mover !== undefined) memory.note(mover.holder, 100_000);
+  clock.pass(1000);
+  t.deepEqual(mover?.events, []);
+  for (const { events } of withTurn.slice(2)) t.deepEqual(events, ["ended"]);
+  t.deepEqual(waiting[1]?.events, ["resumed"]);
+  for (let round = 0; round < 10; round++) clock.pass(1000);
+  // Nobody waits any more, so nobody loses a turn.
+  t.is(clock.waits.length, 0);
+  t.deepEqual(all.at(-1)?.events, ["resumed"]);
+});
+
+test("when all hold too much, those are ended that have stood still for longest", (t) => {
+  const memory = new ConnectionMemory(new TestClock());
+  const all = Array.from({ length: 300 }, () => makeHolder(memory));
+  const [first] = all;
+  for (const { holder } of all) {
+    memory.note(holder, 256 * 1024);
+    if (first !== undefined) memory.note(first.holder, 256 * 1024);
+  }
+  const ended = all.map(({ events }) => events.includes("ended"));
+  t.is(ended.filter((has) => !has).length, 128);
+  t.false(ended[0]);
+  t.deepEqual(
+    ended.slice(1, 173),
+    Array.from({ length: 172 }, () => true),
+  );
+  for (const { holder } of all) memory.leave(holder);
+  const other = makeHolder(memory);
+  memory.note(other.holder, 1024 * 1024);
+  t.deepEqual(other.events, []);
+});
