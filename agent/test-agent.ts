@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ExecutionContext } from "ava";
+import type { Owner } from "../fixtures/workspace.ts";
 import { type Certificate, encodeCertificate, signedPart } from "../protocol/certificate.ts";
 import { AgentClient } from "../protocol/client.ts";
 import type { PrivateKey, SecretFields } from "../protocol/private-key.ts";
@@ -94,10 +94,7 @@ const nobody: Person = { notify: () => () => {}, askPin: () => Promise.resolve(u
 const ownUid = process.getuid?.() ?? 0;
 
 /** Starts an agent; it ends with the test. */
-export async function startAgent(
-  t: ExecutionContext,
-  options: TestAgentOptions = {},
-): Promise<TestAgent> {
+export async function startAgent(t: Owner, options: TestAgentOptions = {}): Promise<TestAgent> {
   const folder = mkdtempSync(join(tmpdir(), "ca-"));
   const path = join(folder, "agent");
   const log: string[] = [];
