@@ -62,6 +62,15 @@ const equals = 0x3d;
 const backslash = 0x5c;
 
 /**
+ * Decodes base64 that is nothing else, with its padding, as in a line with a public key. Node.js passes
+ * over what does not belong there.
+ */
+export function decodeExactBase64(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, "base64");
+  return bytes.toString("base64") === text ? bytes : undefined;
+}
+
+/**
  * Decodes base64 from bytes to bytes: no string holds the secret. What bends a file is passed over.
  * @returns undefined when it holds anything else, or ends within a byte
  */

@@ -32,3 +32,17 @@ test("upper and lower case are one, for US-ASCII alone", (t) => {
   t.is(findHostKeys([own.line], "hOST.example").length, 1);
   t.is(findHostKeys([hostKey("\u212aelvin").line], "kelvin").length, 0);
 });
+
+test("base64 that OpenSSH does not read is not read", (t) => {
+  const { line } = hostKey("host");
+  const [hosts = "", type = "", base64 = ""] = line.trim().split(" ");
+  t.is(findHostKeys([line], "host").length, 1);
+  const damaged = [`${base64.slice(0, 30)}*${base64.slice(30)}`, `${base64}AAAA`, `${base64}=`];
+  // The blob of an Ed25519 key has no padding; this one has.
+  const rsa = encodePublicKey({ type: "rsa", n: Buffer.alloc(255, 0x7f), e: Buffer.of(3) });
+  const padded = rsa.toString("base64");
+  t.true(padded.endsWith("="));
+  t.is(findHostKeys([`host ssh-rsa ${padded}`], "host").length, 1);
+  t.is(findHostKeys([`host ssh-rsa ${padded.replace(/=+$/, "")}`], "host").length, 0);
+  for (const text of damaged) t.is(findHostKeys([`${hosts} ${type} ${text}`], "host").length, 0);
+});

@@ -1,8 +1,9 @@
 /** known_hosts files (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): which keys a host is known by. */
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { lowerCase, matchesHostList } from "../../openssh/patterns.ts";
 import type { HostKey } from "../../protocol/constraints.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
+import { decodeExactBase64 } from "./armour.ts";
 
 /** A line that gives a key of the host. */
 interface KnownHost {
@@ -45,7 +46,8 @@ function parseLine(line: string, name: string): KnownHost | undefined {
   const [hosts, algorithm, base64] = fields;
   if (hosts === undefined || hosts.startsWith("#") || base64 === undefined) return undefined;
   if (!matches(hosts, name)) return undefined;
-  const keyBlob = Buffer.from(base64, "base64");
+  const keyBlob = decodeExactBase64(base64);
+  if (keyBlob === undefined) return undefined;
   try {
     if (decodePublicKey(keyBlob) === undefined) return undefined;
   } catch {
@@ -64,7 +66,6 @@ function matches(hosts: string, name: string): boolean {
 function matchesHash(hosts: string, name: string): boolean {
   const [, version, salt, hash] = hosts.split("|");
   if (version !== "1" || salt === undefined || hash === undefined) return false;
-  const expected = Buffer.from(hash, "base64");
-  const digest = createHmac("sha1", Buffer.from(salt, "base64")).update(name).digest();
-  return digest.length === expected.length && timingSafeEqual(digest, expected);
+  const key = decodeExactBase64(salt);
+  return key !== undefined && createHmac("sha1", key).update(name).digest("base64") === hash;
 }

@@ -4,7 +4,7 @@ import { identify } from "../../protocol/certificate.ts";
 import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { systemErrorText } from "../system-errors.ts";
-import { withoutByteOrderMark } from "./armour.ts";
+import { decodeExactBase64, withoutByteOrderMark } from "./armour.ts";
 import { publicKeyOfContainer } from "./openssh-container.ts";
 import { publicKeyOfPutty } from "./putty-file.ts";
 import { readRfc4716 } from "./rfc4716.ts";
@@ -69,7 +69,8 @@ export function parsePublicKeyLine(line: string): PublicKeyLine | undefined {
   const fields = /^[ \t]*(\S+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:[ \t]+(.*))?$/s.exec(line);
   if (fields === null) return undefined;
   const [, algorithm, base64 = "", comment = ""] = fields;
-  const blob = Buffer.from(base64, "base64");
+  const blob = decodeExactBase64(base64);
+  if (blob === undefined) return undefined;
   try {
     if (blobAlgorithm(blob) !== algorithm) return undefined;
     identify(blob);
