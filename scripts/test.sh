@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 # With --tap, standard output is for the protocol alone.
 sh scripts/setup.sh gcc openssh-client openssh-server openssh-tests softhsm2 opensc openssl bsdutils git \
   putty-tools dropbear-bin python3-paramiko python3-asyncssh gpg-agent gnome-keyring dbus-daemon \
-  zsh fish pcscd vsmartcard-vpcd ykcs11 yubico-piv-tool p11-kit p11-kit-modules swtpm \
+  csh tcsh zsh fish pcscd vsmartcard-vpcd ykcs11 yubico-piv-tool p11-kit p11-kit-modules swtpm \
   libtpm2-pkcs11-1 >&2
 
 exec npx --no-install ava "$@"

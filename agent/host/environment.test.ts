@@ -1,0 +1,101 @@
+import test from "ava";
+import fc from "fast-check";
+import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
+import { setVariable } from "./environment.ts";
+
+/** Paths that a shell would tear apart, start programs for, or look for files by. */
+const oddPaths = [
+  "/tmp/a b",
+  "/tmp/a  b   c ",
+  " /tmp/a",
+  "/tmp/tab\there",
+  "/tmp/$(touch here)",
+  "/tmp/`touch here`",
+  "/tmp/$HOME",
+  "/tmp/it's",
+  '/tmp/"quoted"',
+  "/tmp/a;touch here",
+  "/tmp/a&touch here&",
+  "/tmp/a|b>here<x",
+  "/tmp/(a)#b",
+  "/tmp/* ?",
+  "/tmp/[ab]",
+  "/tmp/{a,b}",
+  "~/x",
+  "-n",
+  "/tmp/back\\slash\\n\\",
+  "/tmp/bang!bang !! !$",
+  "/tmp/^a^b",
+  "/tmp/100%s%n",
+  "/tmp/gr\u00fc\u00dfe \u{1f511}",
+  "/tmp/no\u00a0break\u3000space",
+  "/tmp/\u0001\u001b[31m\u007f\r",
+  "=ls",
+  "#x",
+];
+
+/** How each shell evaluates what was printed: quoted, unquoted as many people type it, as a file. */
+const evaluations = [
+  ...["sh", "dash", "bash", "zsh"].flatMap((program) => [
+    { program, shell: "sh", command: 'eval "$(cat text)"' },
+    { program, shell: "sh", command: "eval $(cat text)" },
+  ]),
+  { program: "bash", shell: "sh", command: "shopt -s failglob; eval $(cat text)" },
+  { program: "bash", shell: "sh", command: "shopt -s nullglob; eval $(cat text)" },
+  ...["csh", "tcsh"].flatMap((program) => [
+    { program, shell: "csh", command: "eval `cat text`" },
+    { program, shell: "csh", command: "source text" },
+  ]),
+] as const;
+
+/** What a shell has in variables after it has evaluated the lines that set them. */
+async function evaluate(
+  workspace: Workspace,
+  { program, shell, command }: (typeof evaluations)[number],
+  values: readonly string[],
+): Promise<string[]> {
+  const names = values.map((_, at) => `X${at}`);
+  const lines = values.map((value, at) => setVariable(shell, `X${at}`, value));
+  workspace.write("text", lines.join(""));
+  const options = shell === "csh" ? ["-f"] : [];
+  const script = `${command}; env printenv -0 ${names.join(" ")}`;
+  return (await workspace.expect(program, [...options, "-c", script])).split("\0").slice(0, -1);
+}
+
+for (const evaluation of evaluations) {
+  test(`${evaluation.program} reads odd paths as they are: ${evaluation.command}`, async (t) => {
+    const broken = ["/tmp/line\nbreak", "/tmp/at the end\n\n", "\n"];
+    const paths = evaluation.shell === "sh" ? [...oddPaths, ...broken] : oddPaths;
+    t.deepEqual(await evaluate(makeWorkspace(t), evaluation, paths), paths);
+  });
+}
+
+test("shells read any path as it is", async (t) => {
+  const workspace = makeWorkspace(t);
+  const special = fc.constantFrom(...` !$\`'"\\*?[]{}~^#;&|()<>\t%-ab/`);
+  const character = fc.oneof(special, fc.string({ minLength: 1, maxLength: 1 }));
+  const path = fc.string({ unit: character, minLength: 1, maxLength: 12 });
+  const property = fc.asyncProperty(
+    fc.array(path, { minLength: 1, maxLength: 30 }),
+    fc.constantFrom(...evaluations),
+    async (paths, evaluation) => {
+      t.deepEqual(await evaluate(workspace, evaluation, paths), paths);
+    },
+  );
+  await fc.assert(property, { numRuns: 30 });
+});
+
+test("common paths are printed as OpenSSH prints them", (t) => {
+  const path = "/home/j.doe-2/.ssh/agent/s.AbC123.agent.0987_x";
+  t.is(setVariable("sh", "SSH_AUTH_SOCK", path), `SSH_AUTH_SOCK=${path}; export SSH_AUTH_SOCK;\n`);
+  t.is(setVariable("csh", "SSH_AUTH_SOCK", path), `setenv SSH_AUTH_SOCK ${path};\n`);
+});
+
+test("a path with blanks is in quotes that other readers understand", (t) => {
+  t.is(setVariable("sh", "X", "/My Disk/$x"), "X='/My Disk/$x'; export X;\n");
+  t.is(setVariable("csh", "X", "/My Disk/$x"), "setenv X '/My Disk/$x';\n");
+});
+
+test("csh is not handed a path with a line break, which it cannot take", (t) => {
+  t.throws(() => setVariable("csh", "X", "/tmp/a\nb"), { message: /line break/ });
+});
