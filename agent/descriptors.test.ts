@@ -1,31 +1,108 @@
+import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import test from "ava";
 import { eventually } from "../fixtures/eventually.ts";
 import { sshAgent } from "../fixtures/programs.ts";
 import { keysOf, makeToken } from "../fixtures/softhsm.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
-import { makeWorkspace } from "../fixtures/workspace.ts";
+import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { AgentClient } from "../protocol/client.ts";
+import { frame } from "../protocol/framing.ts";
+import { encodeRequest } from "../protocol/requests.ts";
+
+/** Starts an agent that may have so many files open. */
+function startWithLimit(workspace: Workspace, limit: number, env = {}) {
+  const script = `#!/bin/sh\nulimit -n ${limit}\nexec ${sshAgent} "$@"\n`;
+  const program = workspace.write("few-descriptors", script, 0o700);
+  return startAgent(workspace, { program, env });
+}
+
+/** A connection that has sent one request. */
+interface Asking {
+  readonly socket: Socket;
+  /** "waiting", "answered", or what became of the connection. */
+  state: string;
+}
+
+function ask(path: string): Asking {
+  const socket = connect(path);
+  const asking: Asking = { socket, state: "waiting" };
+  socket.once("data", () => {
+    asking.state = "answered";
+  });
+  socket.on("error", (error) => {
+    asking.state = error.message;
+  });
+  socket.once("end", () => {
+    if (asking.state === "waiting") asking.state = "cut off";
+  });
+  socket.write(frame(encodeRequest({ type: "request-identities" })));
+  return asking;
+}
+
+test("where descriptors run out new clients wait, and nobody is cut off", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { socket: path } = await startWithLimit(workspace, 60);
+  const clients = Array.from({ length: 150 }, () => ask(path));
+  const answered = () => clients.filter(({ state }) => state === "answered");
+  let served = 0;
+  while (served < clients.length) {
+    const before = served;
+    t.true(await eventually(() => answered().length > before));
+    served = answered().length;
+    t.true(served - before < 60);
+    for (const { socket } of answered()) socket.destroy();
+  }
+  t.deepEqual([...new Set(clients.map(({ state }) => state))], ["answered"]);
+});
+
+test("an agent whose connections are all taken has descriptors left for cards", async (t) => {
+  const workspace = makeWorkspace(t);
+  const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
+  const { socket } = await startWithLimit(workspace, 60, token.env);
+  const client = await AgentClient.connect(socket);
+  await client.identities();
+  const others = Array.from({ length: 60 }, () => ask(socket));
+  t.true(await eventually(() => others.some(({ state }) => state === "answered")));
+  for (let again = 0; again < 3; again++) {
+    await client.addSmartcardKey(token.library, Buffer.from(token.pin));
+    await client.removeAllIdentities();
+  }
+  for (const other of others) other.socket.destroy();
+  client.close();
+});
+
+test("of 5,000 clients that come at once none is refused, however busy the agent is", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { socket: path, pid } = await startAgent(workspace, { program: sshAgent });
+  // As many as may wait on this machine come while it does not accept at all.
+  const waiting = Number(readFileSync("/proc/sys/net/core/somaxconn", "utf8"));
+  process.kill(pid, "SIGSTOP");
+  const clients = Array.from({ length: Math.min(waiting, 5000) }, () => ask(path));
+  process.kill(pid, "SIGCONT");
+  const settled = () => eventually(() => clients.every(({ state }) => state !== "waiting"));
+  await settled();
+  while (clients.length < 5000) clients.push(ask(path));
+  await settled();
+  t.deepEqual([...new Set(clients.map(({ state }) => state))], ["answered"]);
+  for (const { socket } of clients) socket.destroy();
+});
 
 test("an agent that has no descriptors left says so of a library, and loads it later", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
-  const program = workspace.write(
-    "few-descriptors",
-    `#!/bin/sh\nulimit -n 45\nexec ${sshAgent} "$@"\n`,
-    0o700,
-  );
-  const { socket } = await startAgent(workspace, { program, env: token.env });
+  const { socket, pid } = await startAgent(workspace, { program: sshAgent, env: token.env });
   const client = await AgentClient.connect(socket);
   const load = () => client.addSmartcardKey(token.library, Buffer.from(token.pin));
   await load(); // with the process that waits for a library
-  const others: Socket[] = [];
-  for (let at = 0; at < 60; at++) others.push(connect(socket).on("error", () => {}));
+  const limit = (files: number | string) =>
+    workspace.expect("prlimit", [`--pid=${pid}`, `--nofile=${files}:`]);
+  await limit(20);
   t.true(await eventually(async () => (await load().catch(() => "refused")) === "refused"));
   const { code, sentence } = (await client.failureReason()) ?? {};
   t.is(code, "internal");
   t.is(sentence, "The agent could not start a process for the library.");
-  for (const other of others) other.destroy();
+  await limit(1000);
   t.true(
     await eventually(() =>
       load().then(

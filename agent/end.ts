@@ -1,7 +1,5 @@
 /** `ssh-agent -k`: ends the agent of SSH_AGENT_PID. */
-import { readFileSync } from "node:fs";
 import { detectShell, type Shell, unsetVariable } from "./host/environment.ts";
-import { servingPrefix } from "./options.ts";
 
 /** The largest process number. */
 const largestPid = 2 ** 31 - 1;
@@ -19,7 +17,6 @@ export function endAgent(environment: NodeJS.ProcessEnv, givenShell: Shell | und
     throw new Error(`SSH_AGENT_PID="${text}", which is not a good PID: ${flaw}`);
   }
   const pid = Number(text);
-  waitUntilStarted(pid);
   terminate(pid);
   const shell = givenShell ?? detectShell(environment);
   const unset = unsetVariable(shell, "SSH_AUTH_SOCK") + unsetVariable(shell, "SSH_AGENT_PID");
@@ -32,29 +29,6 @@ function flawOf(text: string): string | undefined {
   const pid = Number(text);
   if (pid < 2) return "too small";
   return pid > largestPid ? "too large" : undefined;
-}
-
-/** Milliseconds that an agent may take to start, and between two looks at it. */
-const startLimit = 2000;
-const startInterval = 10;
-
-/**
- * An agent that is ended before it has set its handlers leaves its socket behind. Until then its
- * command line is the one that it was started with; see start.ts. Only Linux tells it.
- */
-function waitUntilStarted(pid: number): void {
-  const cell = new Int32Array(new SharedArrayBuffer(4));
-  for (let waited = 0; isStarting(pid) && waited < startLimit; waited += startInterval) {
-    Atomics.wait(cell, 0, 0, startInterval);
-  }
-}
-
-function isStarting(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(`\0${servingPrefix}`);
-  } catch {
-    return false;
-  }
 }
 
 function terminate(pid: number): void {

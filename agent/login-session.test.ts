@@ -82,6 +82,15 @@ test("an agent serves the socket that systemd hands over, and leaves it when it 
   t.true(statSync(path).isSocket());
 });
 
+test("an agent that begins anew without what steers Node.js has the socket of systemd", async (t) => {
+  const workspace = makeWorkspace(t);
+  const path = workspace.path("bus");
+  const agent = await activate(workspace, path, `export NODE_DEBUG=net; exec ${service}`);
+  const { stdout } = await workspace.run(systemSshAdd(), ["-l"], { env: { SSH_AUTH_SOCK: path } });
+  t.is(stdout, "The agent has no identities.\n");
+  t.is(agent.output(), "");
+});
+
 test("the next agent serves who waits at the socket of systemd", async (t) => {
   const workspace = makeWorkspace(t);
   const path = workspace.path("bus");

@@ -200,11 +200,16 @@ test("another user is not served, even where the socket is open to all", async (
   t.is((await add(workspace, socket, ["-l"])).stdout, "The agent has no identities.\n");
 });
 
-test("an agent without a home says so", async (t) => {
+test("an agent without a place for its socket says so, and what to type", async (t) => {
   const workspace = makeWorkspace(t);
-  const { stderr, status } = await workspace.run(sshAgent, [], { env: { HOME: "/dev/null" } });
-  t.regex(stderr, /^Cannot make a folder for the agent's socket: /);
-  t.is(status, 1);
+  const env = { HOME: "/dev/null", TMPDIR: "/dev/null" };
+  const { stdout, stderr, status } = await workspace.run(sshAgent, [], { env });
+  t.is(
+    stderr,
+    "Cannot make a folder for the agent's socket: /dev/null/.ssh/agent: Not a directory\n" +
+      "Choose another place with -a PATH, or with TMPDIR and -T.\n",
+  );
+  t.deepEqual([stdout, status], ["", 1]);
 });
 
 test("the agent's program has nothing in it that speaks PKCS#11", (t) => {

@@ -1,27 +1,37 @@
 /** `ssh-agent`: reads the command line and does what it asks for. */
 import { writeSync } from "node:fs";
-import { dirname } from "node:path";
-import { getSystemErrorMap } from "node:util";
 import { endAgent } from "./end.ts";
-import { type Activation, findActivation, forgetActivation } from "./host/activation.ts";
+import {
+  type Activation,
+  findActivation,
+  forgetActivation,
+  handedDescriptor,
+} from "./host/activation.ts";
 import { detectShell } from "./host/environment.ts";
+import { restoreNodeEnvironment } from "./host/node-environment.ts";
 import {
   homeFolder,
   homeSocket,
   hostPrefix,
+  ListenError,
   placeAt,
-  removeSocket,
   type SocketPlace,
   temporarySocket,
 } from "./host/socket-path.ts";
+import { systemWords } from "./host/system-error.ts";
 import { type AgentOptions, parseOptions, UsageError, usage } from "./options.ts";
-import { describeAgent, startForCommand, startForShell } from "./start.ts";
+import { describeAgent, StartError, startForCommand, startForShell } from "./start.ts";
+import { report } from "./start-report.ts";
 
 main();
 
 function main(): void {
+  // Until an agent serves, whatever is not foreseen ends the program with a sentence.
+  process.once("uncaughtException", (error) => fail(systemWords(error)));
+  const wasSteered = restoreNodeEnvironment(process.env);
   try {
-    run(parseOptions(process.argv.slice(2)));
+    const options = parseOptions(process.argv.slice(2));
+    run(options, wasSteered).catch((error: unknown) => failBy(error, options));
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     const end = error.isLogged ? "\r\n" : "\n";
@@ -31,96 +41,93 @@ function main(): void {
   }
 }
 
-function run(options: AgentOptions): void {
+async function run(options: AgentOptions, wasSteered: boolean): Promise<void> {
   switch (options.mode) {
     case "version":
       writeSync(2, `cardagent ${process.env.CARDAGENT_VERSION ?? ""}\n`);
       return;
     case "kill":
-      end(options);
+      writeSync(1, endAgent(process.env, options.shell));
       return;
     case "clean":
-      void clean(options);
-      return;
+      return clean(options);
     case "serve":
-      void serve(options);
-      return;
+      return serve(options);
     case "foreground":
     case "debug":
-      void runInForeground(options);
-      return;
+      if (wasSteered) return restartUnsteered();
+      return runInForeground(options);
     case "background":
-      if (options.command.length > 0) startForCommand(options, choosePlace(options));
-      else startForShell(options, choosePlace(options));
-      return;
+      return options.command.length > 0 ? startForCommand(options) : startForShell(options);
   }
 }
 
-function choosePlace(options: AgentOptions): SocketPlace {
-  try {
-    if (options.bindAddress !== undefined) return placeAt(options.bindAddress, undefined);
-    return options.inTemporaryFolder ? temporarySocket() : homeSocket();
-  } catch (error) {
-    fail(`Cannot make a folder for the agent's socket: ${reasonOf(error)}`);
-  }
+/** The places for a socket, in the order in which they are tried. */
+function placesFor(options: AgentOptions): readonly (() => SocketPlace)[] {
+  const { bindAddress, serving } = options;
+  if (bindAddress !== undefined) return [() => placeAt(bindAddress)];
+  const temporary = () => temporarySocket(serving?.starter ?? process.ppid);
+  return options.inTemporaryFolder ? [temporary] : [homeSocket, temporary];
 }
 
 async function serve(options: AgentOptions): Promise<void> {
-  const path = options.bindAddress ?? "";
-  const ownFolder = options.serving?.ownsFolder === true ? dirname(path) : undefined;
   const { serveInBackground } = await import("./serve.ts");
-  serveInBackground(options, placeAt(path, ownFolder));
+  await serveInBackground(options, placesFor(options));
 }
 
 async function runInForeground(options: AgentOptions): Promise<void> {
   const activation: Activation =
     options.bindAddress === undefined ? findActivation(process.env, process.pid) : { kind: "none" };
-  if (activation.kind === "bad") fail(activation.message, 255);
+  if (activation.kind === "bad") throw new StartError(activation.message, 255);
+  const { serveActivated, serveInForeground } = await import("./serve.ts");
   if (activation.kind === "socket") {
     forgetActivation(process.env);
-    const { serveActivated } = await import("./serve.ts");
-    serveActivated(options, activation.descriptor, fail);
-    return;
+    return serveActivated(options, activation.descriptor);
   }
-  const place = choosePlace(options);
   const shell = options.shell ?? detectShell(process.env);
-  const { serveInForeground } = await import("./serve.ts");
-  const listening = () => writeSync(1, describeAgent(shell, place.shown, undefined));
-  serveInForeground(options, place, listening, (sentence) => {
-    if (place.ownFolder !== undefined) removeSocket(place);
-    fail(sentence);
+  await serveInForeground(options, placesFor(options), ({ shown }) => {
+    writeSync(1, describeAgent(shell, shown, undefined));
   });
 }
 
-function end(options: AgentOptions): void {
-  try {
-    writeSync(1, endAgent(process.env, options.shell));
-  } catch (error) {
-    fail(reasonOf(error));
+/** Node.js may have opened a debugger or loaded what is not ours: this process begins anew. */
+async function restartUnsteered(): Promise<never> {
+  const { inheritedFileLimit } = await import("./host/inheritance.ts");
+  // No others: a debugger's would stay open.
+  const descriptors = process.env.LISTEN_FDS === undefined ? [] : [handedDescriptor];
+  const { loadLibc } = await import("./host/libc.ts");
+  const { cleanNodeEnvironment } = await import("./host/node-environment.ts");
+  const { nodeArguments, programPath } = await import("./host/program.ts");
+  for (const [name, value] of Object.entries(cleanNodeEnvironment(process.env))) {
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
   }
+  const args = [...nodeArguments(), programPath(), ...process.argv.slice(2)];
+  const limit = inheritedFileLimit();
+  throw new StartError(loadLibc().execute(process.execPath, args, descriptors, limit));
 }
 
 /** `-u`: removes the sockets that killed agents left in the default place. */
 async function clean(options: AgentOptions): Promise<void> {
   const { removeStaleSockets } = await import("./host/stale-sockets.ts");
   const folder = homeFolder();
+  if (folder === undefined) throw new StartError("There is no home folder; set HOME.");
   try {
     await removeStaleSockets(folder, options.cleansAllHosts ? "" : hostPrefix());
   } catch (error) {
-    fail(`opendir "${folder}": ${systemWords(error)}`);
+    throw new StartError(`opendir "${folder}": ${systemWords(error)}`);
   }
   writeSync(1, "Deleted stale agent sockets in ~/.ssh/agent\n");
 }
 
-/** The C library's words for a system's error. */
-function systemWords(error: unknown): string {
-  if (!(error instanceof Error && "errno" in error)) return reasonOf(error);
-  const [, words] = getSystemErrorMap().get(Number(error.errno)) ?? [];
-  return words === undefined ? reasonOf(error) : words.charAt(0).toUpperCase() + words.slice(1);
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : "unknown error";
+/** Ends the program, after saying why to whoever waits for it. */
+function failBy(error: unknown, options: AgentOptions): never {
+  const isOurs = error instanceof StartError || error instanceof ListenError;
+  const sentence = isOurs ? error.message : systemWords(error);
+  const status = error instanceof StartError ? error.status : 1;
+  if (options.mode !== "serve") fail(sentence, status);
+  report({ type: "failed", sentence, status });
+  process.exit(status);
 }
 
 function fail(message: string, status = 1): never {

@@ -89,19 +89,20 @@ for (const [line, message, status] of refusals) {
 }
 
 test("what the starting program hands over is what the agent reads", (t) => {
-  const serving = { descriptor: 3, parent: 4711, ownsFolder: true };
+  const serving = { parent: 4711, starter: 4710 };
   for (const line of [
     "",
     "-U",
+    "-a /tmp/x",
     "-T -t 60 -E md5 -P /x*",
     "-O websafe-allow=a,b -Oallow-remote-pkcs11",
   ]) {
     for (const more of [[], ["-O", "no-restrict-websafe"]]) {
       const asked = parseOptions([...line.split(" ").filter(Boolean), ...more]);
-      const handed = parseOptions(servingArguments(serving, "/tmp/x", asked));
-      const { lifetime, fingerprintHash, allowedProviders, allowRemotePkcs11, websafeAllow } =
-        asked;
-      t.like(handed, { mode: "serve", serving, bindAddress: "/tmp/x", lifetime, fingerprintHash });
+      const handed = parseOptions(servingArguments(serving, asked));
+      const { bindAddress, lifetime, fingerprintHash } = asked;
+      const { allowedProviders, allowRemotePkcs11, websafeAllow } = asked;
+      t.like(handed, { mode: "serve", serving, bindAddress, lifetime, fingerprintHash });
       t.like(handed, { allowedProviders, allowRemotePkcs11, websafeAllow });
       t.is(cleansAtStart(handed), cleansAtStart(asked), line);
     }
@@ -170,18 +171,18 @@ test("certificates go five minutes after their end, or as the options say", (t) 
 });
 
 test("an agent in the background is told when certificates go", (t) => {
-  const serving = { descriptor: 3, parent: 0, ownsFolder: false };
+  const serving = { parent: 0, starter: 1 };
   for (const line of ["", "-O certificate-grace=0", "-O keep-ended-certificates"]) {
     const given = parse(line);
-    const { certificateGrace } = parseOptions(servingArguments(serving, "/socket", given));
+    const { certificateGrace } = parseOptions(servingArguments(serving, given));
     t.is(certificateGrace, given.certificateGrace, line);
   }
 });
 
 test("an agent in the background is told what cards may take and whether PINs are kept", (t) => {
   const given = parse("-O pin-cache=15m -O card-timeout=90,20");
-  const serving = { descriptor: 3, parent: 0, ownsFolder: false };
-  const { keepPin, cardTimeout } = parseOptions(servingArguments(serving, "/socket", given));
+  const serving = { parent: 0, starter: 1 };
+  const { keepPin, cardTimeout } = parseOptions(servingArguments(serving, given));
   t.is(keepPin, 900);
   t.deepEqual(cardTimeout, { sign: 90, load: 20 });
 });

@@ -49,12 +49,10 @@ export interface AgentOptions {
 
 /** What a background agent is told by the program that started it. */
 export interface ServingOptions {
-  /** The descriptor of a socket that is listening already. */
-  readonly descriptor: number;
   /** The agent ends with this process; 0 for none. */
   readonly parent: number;
-  /** Whether the socket's folder goes with the agent. */
-  readonly ownsFolder: boolean;
+  /** The process that started the program, after which the socket of `-T` is named. */
+  readonly starter: number;
 }
 
 export const usage = `usage: ssh-agent [-c | -s] [-DdTU] [-a bind_address] [-E fingerprint_hash]
@@ -81,7 +79,7 @@ const websafePrefix = "websafe-allow=";
 const pinCachePrefix = "pin-cache=";
 const cardTimeoutPrefix = "card-timeout=";
 /** What the first argument begins with when the program starts itself. */
-export const servingPrefix = "--serve=";
+const servingPrefix = "--serve=";
 
 /** The values that each option was given, in their order; "" for those without an argument. */
 type Given = ReadonlyMap<string, readonly string[]>;
@@ -206,22 +204,22 @@ function websafeOf(features: readonly string[]): string | undefined {
   return featureValue(features, websafePrefix) ?? defaultWebsafe;
 }
 
-/** `DESCRIPTOR,PARENT,0|1`, as `servingArguments` writes it. */
+/** `PARENT,STARTER`, as `servingArguments` writes it. */
 function servingOf(text: string): ServingOptions {
-  const [, descriptor, parent, owns] = /^(\d+),(\d+),([01])$/.exec(text) ?? [];
-  if (descriptor === undefined) throw new UsageError("unknown option -- -", 1, true);
-  return { descriptor: Number(descriptor), parent: Number(parent), ownsFolder: owns === "1" };
+  const [, parent, starter] = /^(\d+),(\d+)$/.exec(text) ?? [];
+  if (parent === undefined) throw new UsageError("unknown option -- -", 1, true);
+  return { parent: Number(parent), starter: Number(starter) };
 }
 
-/** The command line that hands `options` to a background agent which listens at `path`. */
+/** The command line that hands `options` to an agent in the background. */
 export function servingArguments(
-  serving: ServingOptions,
-  path: string,
+  { parent, starter }: ServingOptions,
   options: AgentOptions,
 ): string[] {
-  const { descriptor, parent, ownsFolder } = serving;
-  const args = [`${servingPrefix}${descriptor},${parent},${ownsFolder ? 1 : 0}`, "-a", path];
-  if (!cleansAtStart(options)) args.push("-U");
+  const args = [`${servingPrefix}${parent},${starter}`];
+  if (options.bindAddress !== undefined) args.push("-a", options.bindAddress);
+  if (options.inTemporaryFolder) args.push("-T");
+  if (options.keepsStaleSockets) args.push("-U");
   if (options.lifetime !== undefined) args.push("-t", String(options.lifetime));
   if (options.allowRemotePkcs11) args.push("-O", "allow-remote-pkcs11");
   const { certificateGrace } = options;
@@ -237,7 +235,6 @@ export function servingArguments(
 
 /** Whether the agent removes stale sockets when it starts: where they are its socket's neighbours. */
 export function cleansAtStart(options: AgentOptions): boolean {
-  if (options.keepsStaleSockets) return false;
   const isDefaultPlace = options.bindAddress === undefined && !options.inTemporaryFolder;
-  return options.mode === "serve" || isDefaultPlace;
+  return isDefaultPlace && !options.keepsStaleSockets;
 }

@@ -1,5 +1,4 @@
 /** The agent itself: made of its parts, serving a socket until a signal or its parent's end. */
-import type { Server } from "node:net";
 import { dirname, join } from "node:path";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { Agent } from "./agent.ts";
@@ -7,8 +6,8 @@ import { skHelper } from "./fido/helper.ts";
 import { systemClock, systemWallClock } from "./host/clock.ts";
 import { garbageCollector, type MemoryCalls } from "./host/garbage.ts";
 import { loadLibc } from "./host/libc.ts";
-import { programPath } from "./host/program.ts";
-import { hostPrefix, listenAt, removeSocket, type SocketPlace } from "./host/socket-path.ts";
+import { nodeArguments, programPath } from "./host/program.ts";
+import { hostPrefix, removeSocket, type SocketPlace } from "./host/socket-path.ts";
 import { removeStaleSockets } from "./host/stale-sockets.ts";
 import { type AgentOptions, cleansAtStart } from "./options.ts";
 import type { ProviderLimits } from "./pkcs11/provider.ts";
@@ -17,7 +16,8 @@ import { defaultSpareTimes } from "./pkcs11/spare-helper.ts";
 import { parseAllowedProviders } from "./policy/allowed-providers.ts";
 import { askpass } from "./policy/confirm.ts";
 import { personOf } from "./policy/notice.ts";
-import { createAgentServer } from "./server.ts";
+import { AgentServer } from "./server.ts";
+import { report } from "./start-report.ts";
 
 /** As OpenSSH's agent ends by a signal. */
 const endedBySignal = 2;
@@ -28,65 +28,86 @@ const touchLimit = 120_000;
 /** Milliseconds between looks at whether the parent is there. */
 const parentInterval = 1000;
 
-/** Serves a socket that the starting program has bound, in the background. */
-export function serveInBackground(options: AgentOptions, place: SocketPlace): void {
-  const serving = options.serving;
-  if (serving === undefined) return;
-  const { server, stop } = prepare(options, place);
+/** Serves in the background, and tells the program that started it. */
+export async function serveInBackground(
+  options: AgentOptions,
+  places: readonly (() => SocketPlace)[],
+): Promise<void> {
+  const { server, serveAt } = prepare(options);
+  const trying = (place: SocketPlace) => report({ type: "trying", place });
+  const place = await server.listenAtFirst(places, trying);
+  const stop = serveAt(place);
   process.chdir("/");
-  server.listen({ fd: serving.descriptor }, () => cleanUp(options, place));
-  if (serving.parent !== 0) endWithParent(serving.parent, stop);
+  const parent = options.serving?.parent ?? 0;
+  if (parent !== 0) endWithParent(parent, stop);
+  try {
+    report({ type: "serving" });
+  } catch {
+    stop(); // the starting program has gone, and nobody knows of this agent
+  }
+  cleanUp(options, place);
 }
 
-/** Serves in the foreground. */
-export function serveInForeground(
+/** Serves in the foreground. @param listening tells whoever waits for it */
+export async function serveInForeground(
   options: AgentOptions,
-  place: SocketPlace,
-  listening: () => void,
-  failed: (sentence: string) => void,
-): void {
-  const { server } = prepare(options, place);
-  const ready = () => {
-    listening();
-    cleanUp(options, place);
-  };
-  listenAt(server, place, ready, failed);
+  places: readonly (() => SocketPlace)[],
+  listening: (place: SocketPlace) => void,
+): Promise<void> {
+  const { server, serveAt } = prepare(options);
+  const place = await server.listenAtFirst(places, () => {});
+  try {
+    listening(place);
+  } catch (error) {
+    removeSocket(place);
+    throw error;
+  }
+  serveAt(place);
+  cleanUp(options, place);
 }
 
 /** Serves a socket that a service manager has opened, in the foreground; the socket stays its. */
-export function serveActivated(
-  options: AgentOptions,
-  descriptor: number,
-  failed: (sentence: string) => void,
-): void {
-  const { server } = prepare(options, undefined);
-  server.on("error", (error) => failed(`cannot listen: ${error.message}`));
-  server.listen({ fd: descriptor });
+export async function serveActivated(options: AgentOptions, descriptor: number): Promise<void> {
+  const { server, serveAt } = prepare(options);
+  await server.listenAt(descriptor);
+  serveAt(undefined);
 }
 
-/** @param place of a socket that goes with the agent */
-function prepare(
-  options: AgentOptions,
-  place: SocketPlace | undefined,
-): { readonly server: Server; readonly stop: () => void } {
-  const stop = () => {
-    if (place !== undefined) removeSocket(place);
-    process.exit(endedBySignal);
-  };
+interface Prepared {
+  readonly server: AgentServer;
+  /**
+   * Serves from now on, until a signal; a fault is no reason to end any more.
+   * @param place of a socket that goes with the agent
+   * @returns what ends the agent
+   */
+  readonly serveAt: (place: SocketPlace | undefined) => () => void;
+}
+
+/** Makes all that the agent needs, before anybody can connect. */
+function prepare(options: AgentOptions): Prepared {
   const log = logOf(options);
   const memoryCalls = { collect: garbageCollector(), release: () => libc.releaseMemory() };
   const agent = makeAgent(options, log, memoryCalls);
   // First of all: until there is a listener, SIGUSR1 makes Node.js open its debugger.
   process.on("SIGUSR1", () => void agent.removeEverything());
-  for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
-  // Ctrl-C is for an agent in the foreground alone.
-  process.on("SIGINT", options.mode === "serve" ? () => {} : stop);
-  // One request's fault must not cost all the others' keys.
-  process.on("uncaughtException", (error) => log(`fault: ${error.name}: ${error.message}`));
   process.title = "ssh-agent";
   const libc = loadLibc();
   libc.protectMemory();
-  return { server: createAgentServer(agent, libc, process.getuid?.() ?? 0), stop };
+  const server = new AgentServer(agent, libc, process.getuid?.() ?? 0);
+  const serveAt = (place: SocketPlace | undefined) => {
+    const stop = () => {
+      if (place !== undefined) removeSocket(place);
+      process.exit(endedBySignal);
+    };
+    for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
+    // Ctrl-C is for an agent in the foreground alone.
+    process.on("SIGINT", options.mode === "serve" ? () => {} : stop);
+    // One request's fault must not cost all the others' keys.
+    process.removeAllListeners("uncaughtException");
+    process.on("uncaughtException", ({ name, message }) => logFault(`fault: ${name}: ${message}`));
+    return stop;
+  };
+  return { server, serveAt };
 }
 
 function makeAgent(
@@ -106,8 +127,7 @@ function makeAgent(
     },
     providers: new ProviderRegistry({
       allowed: parseAllowedProviders(options.allowedProviders),
-      // No options: see plain-node.ts.
-      helper: { file: process.execPath, args: [helperPath()] },
+      helper: { file: process.execPath, args: [...nodeArguments(), helperPath()] },
       limits: limitsOf(options),
       keepPin: options.keepPin,
       log,
@@ -145,7 +165,7 @@ function helperPath(): string {
 
 /** Removes what killed agents left beside a socket; nobody waits for it. */
 function cleanUp(options: AgentOptions, place: SocketPlace): void {
-  if (!cleansAtStart(options)) return;
+  if (!cleansAtStart(options) || place.ownFolder !== undefined) return;
   const log = logOf(options);
   removeStaleSockets(dirname(place.path), hostPrefix()).then(
     (paths) => {
@@ -163,6 +183,11 @@ function logOf(options: AgentOptions): (line: string) => void {
 
 function logToStderr(line: string): void {
   process.stderr.write(`debug1: ${sanitizeForDisplay(line)}\n`);
+}
+
+/** Faults are told in the foreground always, where a service manager keeps them. */
+function logFault(line: string): void {
+  process.stderr.write(`${sanitizeForDisplay(line)}\n`);
 }
 
 function endWithParent(parent: number, stop: () => void): void {

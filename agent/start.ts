@@ -1,41 +1,70 @@
 /**
- * Starts an agent in the background. Node.js cannot fork, so this process binds the socket, hands
- * it to a new process, and is done: who connects before that process is ready just waits a moment.
+ * Starts an agent in the background. Node.js cannot fork, so the agent is a new process; this one waits
+ * until that serves, or tells why it does not.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { writeSync } from "node:fs";
-import { createServer } from "node:net";
-import { descriptorOf } from "./host/descriptor.ts";
+import { Readable } from "node:stream";
 import { detectShell, type Shell, setVariable } from "./host/environment.ts";
 import { inheritedDescriptors, inheritedFileLimit } from "./host/inheritance.ts";
-import { plainNode } from "./host/plain-node.ts";
-import { programPath } from "./host/program.ts";
-import { listenAt, removeSocket, type SocketPlace } from "./host/socket-path.ts";
+import { cleanNodeEnvironment } from "./host/node-environment.ts";
+import { nodeArguments, programPath } from "./host/program.ts";
+import { removeSocket, type SocketPlace } from "./host/socket-path.ts";
+import { systemWords } from "./host/system-error.ts";
 import { type AgentOptions, servingArguments } from "./options.ts";
+import { readReports, reportDescriptor } from "./start-report.ts";
 
-/** The descriptor that the new process finds the socket at. */
-const socketDescriptor = 3;
-
-/** Starts an agent, prints what a shell needs to know of it, and ends. */
-export function startForShell(options: AgentOptions, place: SocketPlace): void {
-  start(options, place, 0, (pid) => {
-    writeSync(1, describeAgent(options.shell ?? detectShell(process.env), place.shown, pid));
-    process.exit(0);
-  });
+/** An agent that serves. */
+interface StartedAgent {
+  readonly pid: number;
+  readonly place: SocketPlace;
 }
 
-/** Starts an agent for a command, and becomes that command. */
-export function startForCommand(options: AgentOptions, place: SocketPlace): void {
-  // Taken before a server is made: Node.js opens more than that server.
+/** An agent that cannot be started, in the words for users, and the program's exit status. */
+export class StartError extends Error {
+  readonly status: number;
+
+  constructor(message: string, status = 1) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/**
+ * Starts an agent, prints what a shell needs to know of it, and ends.
+ * @throws {StartError}
+ */
+export async function startForShell(options: AgentOptions): Promise<never> {
+  const { pid, place } = await start(options, 0);
+  try {
+    const shell = options.shell ?? detectShell(process.env);
+    writeSync(1, describeAgent(shell, place.shown, pid));
+  } catch (error) {
+    end(pid, place); // nobody would know of it
+    const isOfSystem = error instanceof Error && "errno" in error;
+    throw new StartError(
+      isOfSystem ? `standard output: ${systemWords(error)}` : systemWords(error),
+    );
+  }
+  process.exit(0);
+}
+
+/**
+ * Starts an agent for a command, and becomes that command.
+ * @throws {StartError}
+ */
+export async function startForCommand(options: AgentOptions): Promise<never> {
+  // Taken before the agent is started: Node.js opens a pipe for that.
   const descriptors = inheritedDescriptors();
-  start(options, place, process.pid, (pid) => {
-    void becomeCommand(options.command, place.shown, pid, descriptors).then((status) => {
-      // The agent may not have come to the point where it would remove its socket itself.
-      process.kill(pid, "SIGTERM");
-      removeSocket(place);
-      process.exit(status);
-    });
-  });
+  const { pid, place } = await start(options, process.pid);
+  const status = await becomeCommand(options.command, place.shown, pid, descriptors);
+  end(pid, place);
+  process.exit(status);
+}
+
+function end(pid: number, place: SocketPlace): void {
+  process.kill(pid, "SIGTERM");
+  removeSocket(place); // sooner than the agent does it
 }
 
 /** The lines that a shell evaluates. Without a pid they are those of an agent in the foreground. */
@@ -45,42 +74,54 @@ export function describeAgent(shell: Shell, path: string, pid: number | undefine
   return `${socket}${setVariable(shell, "SSH_AGENT_PID", String(pid))}echo Agent pid ${pid};\n`;
 }
 
-function start(
-  options: AgentOptions,
-  place: SocketPlace,
-  parent: number,
-  started: (pid: number) => void,
-): void {
-  const fail = (sentence: string) => {
-    if (place.ownFolder !== undefined) removeSocket(place);
-    writeSync(2, `${sentence}\n`);
-    process.exit(1);
-  };
-  const server = createServer();
-  const listening = () => {
-    const pid = launch(options, place, parent, descriptorOf(server));
-    if (pid !== undefined) return started(pid);
-    removeSocket(place);
-    fail("The agent's process cannot be started.");
-  };
-  listenAt(server, place, listening, fail);
+/** @param parent the process that the agent ends with; 0 for none */
+async function start(options: AgentOptions, parent: number): Promise<StartedAgent> {
+  const child = launch(options, parent);
+  const pipe = child.stdio[reportDescriptor];
+  if (child.pid === undefined || !(pipe instanceof Readable)) {
+    throw new StartError("The agent's process cannot be started. Look at ulimit -u and ulimit -n.");
+  }
+  const outcome = await readReports(pipe);
+  switch (outcome.type) {
+    case "serving":
+      return { pid: child.pid, place: outcome.place };
+    case "failed":
+      throw new StartError(outcome.sentence, outcome.status);
+    case "silent": {
+      const how = await endOf(child);
+      for (const place of outcome.places) await removeLeftOver(place);
+      throw new StartError(`The agent's process was ended ${how} before it served.`);
+    }
+  }
 }
 
-function launch(
-  options: AgentOptions,
-  place: SocketPlace,
-  parent: number,
-  descriptor: number,
-): number | undefined {
-  const ownsFolder = place.ownFolder !== undefined;
-  const serving = { descriptor: socketDescriptor, parent, ownsFolder };
-  const args = [programPath(), ...servingArguments(serving, place.path, options)];
-  const env = plainNode(process.env);
-  const stdio = ["ignore", "ignore", "ignore", descriptor] as const;
+function launch(options: AgentOptions, parent: number): ChildProcess {
+  const serving = { parent, starter: process.ppid };
+  const args = [...nodeArguments(), programPath(), ...servingArguments(serving, options)];
+  const env = cleanNodeEnvironment(process.env);
+  const stdio = ["ignore", "ignore", "ignore", "pipe"] as const;
   const child = spawn(process.execPath, args, { detached: true, stdio: [...stdio], env });
-  // Told of below, by the missing pid.
+  // Told of by the missing pid.
   child.on("error", () => {});
-  return child.pid;
+  return child;
+}
+
+/** How a process ended, or ends now. */
+function endOf(child: ChildProcess): Promise<string> {
+  const describe = (code: number | null, signal: string | null) =>
+    signal === null ? `with status ${code}` : `by ${signal}`;
+  return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) {
+      resolve(describe(child.exitCode, child.signalCode));
+    } else child.once("exit", (code, signal) => resolve(describe(code, signal)));
+  });
+}
+
+/** Removes the socket of an agent that was ended, unless somebody else listens there. */
+async function removeLeftOver(place: SocketPlace): Promise<void> {
+  const { refusesConnections } = await import("./host/stale-sockets.ts");
+  const isDead = await refusesConnections(place.path);
+  removeSocket(isDead ? place : { ...place, path: place.passing });
 }
 
 /** Replaces this process by the command; comes back with an exit status only if it cannot. */

@@ -16,10 +16,11 @@ import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import { skHelper } from "./fido/helper.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
 import type { Libc } from "./host/libc.ts";
+import { placeAt } from "./host/socket-path.ts";
 import { makeRegistry } from "./pkcs11/test-registry.ts";
 import type { Ask } from "./policy/confirm.ts";
 import type { Person } from "./policy/notice.ts";
-import { createAgentServer } from "./server.ts";
+import { AgentServer } from "./server.ts";
 
 /** A clock that goes only when it is told to. */
 export class TestClock implements Clock {
@@ -126,12 +127,14 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
   });
   const libc: Libc = {
     peerCredentials: () => ({ pid: process.pid, uid: options.peerUid ?? ownUid }),
+    fileLimit: () => Infinity,
+    duplicate: (descriptor) => descriptor,
     protectMemory: () => {},
     releaseMemory: () => {},
     execute: () => "not in a test",
   };
-  const server = createAgentServer(agent, libc, ownUid);
-  await new Promise<void>((resolve) => server.listen(path, resolve));
+  const server = new AgentServer(agent, libc, ownUid);
+  await server.listenAtFirst([() => placeAt(path)], () => {});
   const sockets: Socket[] = [];
   const connectRaw = () =>
     new Promise<Socket>((resolve, reject) => {

@@ -47,7 +47,6 @@ const lean = {
     });
   },
 };
-const hashbang = { banner: { js: "#!/usr/bin/env node" } };
 
 /**
  * Beginning of a program that a shell starts as Node.js without what is meant for others: options
@@ -63,6 +62,21 @@ function shellHead(name) {
   return { banner: { js: `#!/bin/sh\n${line}` } };
 }
 
+/**
+ * The agent's first line: what steers Node.js is put aside before that starts; see
+ * agent/host/node-environment.ts. A shell would lose variables such as bash's functions, which the
+ * `command` is to find. Older kernels read 127 bytes of it. The second `env` is for pnpm, which takes the
+ * first word after -S for the program.
+ */
+const agentHashbang = {
+  banner: {
+    js:
+      "#!/usr/bin/env -S env -uNODE_OPTIONS -uNODE_EXTRA_CA_CERTS " +
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: for env
+      '"_OPTIONS=${NODE_OPTIONS}" "_CERTS=${NODE_EXTRA_CA_CERTS}" node',
+  },
+};
+
 try {
   await Promise.all([
     build({
@@ -73,7 +87,7 @@ try {
     }),
     build({
       ...program,
-      ...hashbang,
+      ...agentHashbang,
       plugins: [lean],
       entryPoints: ["agent/main.ts"],
       outfile: join(staging, "bin/ssh-agent"),

@@ -5,7 +5,7 @@
 import { fstatSync } from "node:fs";
 
 /** The descriptor of the socket that is handed over. */
-const handedDescriptor = 3;
+export const handedDescriptor = 3;
 
 /** What the environment says of a socket that was handed over. */
 export type Activation =

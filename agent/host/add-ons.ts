@@ -39,9 +39,11 @@ export function loadKoffi(): Koffi {
     const addOn = tryAddOn(`@koromix/koffi-${platform}-${arch}/${machine}/koffi.node`);
     if (isKoffi(addOn)) return addOn;
   }
-  const whole: unknown = requireFromHere("koffi");
+  const whole = tryAddOn("koffi");
   if (isKoffi(whole)) return whole;
-  throw new Error("The package koffi is not what it was.");
+  throw new Error(
+    "The add-on of the package koffi cannot be loaded. Install cardagent again, on this machine and with this Node.js.",
+  );
 }
 
 function isKoffi(value: unknown): value is Koffi {

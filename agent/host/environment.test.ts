@@ -1,7 +1,7 @@
 import test from "ava";
 import fc from "fast-check";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
-import { setVariable } from "./environment.ts";
+import { type Shell, setVariable } from "./environment.ts";
 
 /** Paths that a shell would tear apart, start programs for, or look for files by. */
 const oddPaths = [
@@ -34,24 +34,30 @@ const oddPaths = [
   "#x",
 ];
 
+interface Evaluation {
+  readonly program: string;
+  readonly shell: Shell;
+  readonly command: string;
+}
+
 /** How each shell evaluates what was printed: quoted, unquoted as many people type it, as a file. */
-const evaluations = [
-  ...["sh", "dash", "bash", "zsh"].flatMap((program) => [
+const evaluations: readonly Evaluation[] = [
+  ...["sh", "dash", "bash", "zsh"].flatMap((program): Evaluation[] => [
     { program, shell: "sh", command: 'eval "$(cat text)"' },
     { program, shell: "sh", command: "eval $(cat text)" },
   ]),
   { program: "bash", shell: "sh", command: "shopt -s failglob; eval $(cat text)" },
   { program: "bash", shell: "sh", command: "shopt -s nullglob; eval $(cat text)" },
-  ...["csh", "tcsh"].flatMap((program) => [
+  ...["csh", "tcsh"].flatMap((program): Evaluation[] => [
     { program, shell: "csh", command: "eval `cat text`" },
     { program, shell: "csh", command: "source text" },
   ]),
-] as const;
+];
 
 /** What a shell has in variables after it has evaluated the lines that set them. */
 async function evaluate(
   workspace: Workspace,
-  { program, shell, command }: (typeof evaluations)[number],
+  { program, shell, command }: Evaluation,
   values: readonly string[],
 ): Promise<string[]> {
   const names = values.map((_, at) => `X${at}`);

@@ -6,6 +6,8 @@ import type { PeerCredentials } from "./libc.ts";
 export interface Kernel {
   /** The number of the limit of open files. */
   readonly fileLimit: number;
+  /** The number of F_DUPFD_CLOEXEC. */
+  readonly duplicateDescriptor: number;
   /** Who is at the other end of a connected Unix socket. @throws when that cannot be told */
   peerCredentials(descriptor: number): PeerCredentials;
   /** No other process of this user may attach to this one. */
@@ -18,13 +20,20 @@ const nobodyThere = "The socket has no peer credentials.";
 const getsockoptPrototype =
   "int getsockopt(int, int, int, _Out_ uint8_t *value, _Inout_ uint32_t *length)";
 
-const linux = { solSocket: 1, soPeercred: 17, prSetDumpable: 4, rlimitNofile: 7 };
+const linux = {
+  solSocket: 1,
+  soPeercred: 17,
+  prSetDumpable: 4,
+  rlimitNofile: 7,
+  dupfdCloexec: 1030,
+};
 
 /** Linux: SO_PEERCRED gives a process, a user and a group. */
 export function linuxKernel(library: LibraryHandle): Kernel {
   const getsockopt = library.func(getsockoptPrototype);
   return {
     fileLimit: linux.rlimitNofile,
+    duplicateDescriptor: linux.dupfdCloexec,
     peerCredentials(descriptor) {
       const value = Buffer.alloc(12);
       if (getsockopt(descriptor, linux.solSocket, linux.soPeercred, value, [value.length]) !== 0) {
@@ -44,7 +53,13 @@ export function linuxKernel(library: LibraryHandle): Kernel {
   };
 }
 
-const darwin = { solLocal: 0, localPeerPid: 2, ptDenyAttach: 31, rlimitNofile: 8 };
+const darwin = {
+  solLocal: 0,
+  localPeerPid: 2,
+  ptDenyAttach: 31,
+  rlimitNofile: 8,
+  dupfdCloexec: 67,
+};
 
 /** macOS: the user by getpeereid, the process by LOCAL_PEERPID. */
 export function darwinKernel(library: LibraryHandle): Kernel {
@@ -52,6 +67,7 @@ export function darwinKernel(library: LibraryHandle): Kernel {
   const getpeereid = library.func("int getpeereid(int, _Out_ uint32_t *uid, _Out_ uint32_t *gid)");
   return {
     fileLimit: darwin.rlimitNofile,
+    duplicateDescriptor: darwin.dupfdCloexec,
     peerCredentials(descriptor) {
       const uid = [0];
       if (getpeereid(descriptor, uid, [0]) !== 0) throw new Error(nobodyThere);

@@ -17,6 +17,10 @@ export interface PeerCredentials {
 export interface Libc {
   /** Who is at the other end of a connected Unix socket. @throws when that cannot be told */
   peerCredentials(descriptor: number): PeerCredentials;
+  /** How many files this process may have open. */
+  fileLimit(): number;
+  /** Another descriptor for the same file, which programs that are run do not get. @throws */
+  duplicate(descriptor: number): number;
   /** No core dumps, and no other process of this user may attach to this one. */
   protectMemory(): void;
   /** Gives memory that was freed back to the system. Nothing where the C library does that itself. */
@@ -39,15 +43,31 @@ const rlimitCore = 4;
 const sigpipe = 13;
 const fSetfd = 2;
 
+/** The limit of open files where the system does not tell it. */
+const usualFileLimit = 256;
+
 /** Loads the C library. @throws when there is none of a known name */
 export function loadLibc(): Libc {
   const koffi = loadKoffi();
   const isMac = process.platform === "darwin";
   const library = koffi.load(isMac ? "libSystem.dylib" : "libc.so.6");
   const kernel = isMac ? darwinKernel(library) : linuxKernel(library);
+  let fcntl: ReturnType<typeof library.func> | undefined;
   const setrlimit = library.func("int setrlimit(int, const uint64_t *)");
   return {
     peerCredentials: (descriptor) => kernel.peerCredentials(descriptor),
+    fileLimit() {
+      const limits = Buffer.alloc(16);
+      const getrlimit = library.func("int getrlimit(int, _Out_ uint8_t *)");
+      if (getrlimit(kernel.fileLimit, limits) !== 0) return usualFileLimit;
+      return Number(limits.readBigUInt64LE());
+    },
+    duplicate(descriptor) {
+      fcntl ??= library.func("int fcntl(int, int, ...)");
+      const copy: number = fcntl(descriptor, kernel.duplicateDescriptor, "int", 0);
+      if (copy < 0) throw new Error("There are no descriptors left.");
+      return copy;
+    },
     protectMemory() {
       kernel.forbidAttaching();
       setrlimit(rlimitCore, [0, 0]);
@@ -57,7 +77,7 @@ export function loadLibc(): Libc {
     },
     execute(command, args, descriptors, fileLimit) {
       const signal = library.func("void *signal(int, intptr_t)");
-      const fcntl = library.func("int fcntl(int, int, ...)");
+      fcntl ??= library.func("int fcntl(int, int, ...)");
       const execvp = library.func("int execvp(const char *, const char **)");
       // Node.js ignores SIGPIPE and has the descriptors closed on exec: both undone here.
       signal(sigpipe, 0);

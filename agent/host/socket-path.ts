@@ -9,7 +9,6 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   renameSync,
   rmdirSync,
   statSync,
@@ -17,7 +16,8 @@ import {
 } from "node:fs";
 import type { Server } from "node:net";
 import { hostname, tmpdir, userInfo } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { basename, dirname, isAbsolute, join } from "node:path";
+import { systemCode, systemWords } from "./system-error.ts";
 
 /** A place for a socket. */
 export interface SocketPlace {
@@ -25,9 +25,25 @@ export interface SocketPlace {
   readonly path: string;
   /** The path as users are told it: as they gave it. */
   readonly shown: string;
-  /** A folder that was made for this socket alone, and goes with it. */
+  /** Beside it, from the root: where the socket is until it has its mode. */
+  readonly passing: string;
+  /** A folder that is made for this socket alone, and goes with it; from the root. */
   readonly ownFolder: string | undefined;
 }
+
+/** Why there is no listening at a place, in the words for users. */
+export class ListenError extends Error {
+  /** The system's name for the reason, where it has one. */
+  readonly code: unknown;
+
+  constructor(message: string, code: unknown) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Connections that may wait to be accepted. The system has a limit of its own, usually 4,096. */
+export const backlog = 65_535;
 
 /** The longest path that a Unix socket can have on Linux, in bytes. */
 const longestPath = 107;
@@ -35,9 +51,18 @@ const longestPath = 107;
 /** Letters of each of the two names in the name of a socket. */
 const nameLength = 10;
 
-/** The folder of the default place. */
-export function homeFolder(): string {
-  return join(process.env.HOME || userInfo().homedir, ".ssh", "agent");
+/** The folder of the default place; undefined for a user without a home. */
+export function homeFolder(): string | undefined {
+  const home = process.env.HOME || homeOfUser();
+  return home ? join(home, ".ssh", "agent") : undefined;
+}
+
+function homeOfUser(): string | undefined {
+  try {
+    return userInfo().homedir;
+  } catch {
+    return undefined; // somebody whom the system does not know
+  }
 }
 
 /**
@@ -51,81 +76,150 @@ export function hostPrefix(): string {
 
 /**
  * The default place: `~/.ssh/agent/s.HOST.agent.RANDOM`. Folders are made with mode 0700.
- * @throws the system's error
+ * @throws {ListenError}
  */
 export function homeSocket(): SocketPlace {
   const folder = homeFolder();
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  if ((statSync(folder).mode & 0o077) !== 0) chmodSync(folder, 0o700);
-  const name = `${hostPrefix()}agent.${nameOf(randomBytes(nameLength))}`;
-  return placeAt(join(folder, name), undefined);
-}
-
-/**
- * The place of `-T`, as in OpenSSH before 10.1: `$TMPDIR/ssh-XXXXXX/agent.PPID`.
- * @throws the system's error
- */
-export function temporarySocket(): SocketPlace {
-  const folder = mkdtempSync(join(tmpdir(), "ssh-"));
-  return placeAt(join(folder, `agent.${process.ppid}`), folder);
-}
-
-/**
- * A place that was chosen already, such as that of `-a`.
- * @param ownFolder a folder that goes with the socket
- */
-export function placeAt(path: string, ownFolder: string | undefined): SocketPlace {
-  const absolute = isAbsolute(path) ? path : `${process.cwd()}/${path}`;
-  return { path: absolute, shown: path, ownFolder };
-}
-
-/**
- * Makes a server listen at a place, with mode 0600, and calls `listening` in the same turn of the
- * event loop: nobody can have connected by then.
- *
- * A server removes the path that it was bound to when it is closed, and the process that binds may
- * not be the one that serves. So the socket is bound under another name and linked to its own, which
- * also refuses a name that is taken, and shows the socket only when its mode is right.
- * @param failed gets a line on why it cannot listen; as OpenSSH has it, a carriage return ends it
- */
-export function listenAt(
-  server: Server,
-  place: SocketPlace,
-  listening: () => void,
-  failed: (sentence: string) => void,
-): void {
-  const { path, shown } = place;
-  // Put together by hand: `join` would follow `..` without looking at what is before it.
-  const passing = `${dirname(path)}/.${nameOf(randomBytes(4))}`;
-  if (Math.max(Buffer.byteLength(path), Buffer.byteLength(passing)) > longestPath) {
-    failed(`unix_listener: path "${shown}" too long for Unix domain socket\r`);
-    return;
+  if (folder === undefined) throw new ListenError("There is no home folder.", "ENOENT");
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    if ((statSync(folder).mode & 0o077) !== 0) chmodSync(folder, 0o700);
+  } catch (error) {
+    throw noFolder(folder, error);
   }
-  const fail = (error: unknown) => {
-    failed(`unix_listener: cannot bind to path ${shown}: ${describeError(error, path)}\r`);
-  };
-  server.once("error", fail);
-  const umask = process.umask(0o177);
-  server.listen(passing, () => {
-    server.off("error", fail);
+  return placeAt(join(folder, `${hostPrefix()}agent.${nameOf(randomBytes(nameLength))}`));
+}
+
+/**
+ * The place of `-T`, as in OpenSSH before 10.1: `$TMPDIR/ssh-XXXXXXXXXX/agent.PPID`.
+ * @param parent the number in the name
+ */
+export function temporarySocket(parent: number): SocketPlace {
+  const folder = join(tmpdir(), `ssh-${nameOf(randomBytes(nameLength))}`);
+  return { ...placeAt(join(folder, `agent.${parent}`)), ownFolder: absolute(folder) };
+}
+
+function noFolder(path: string, error: unknown): ListenError {
+  const sentence = `Cannot make a folder for the agent's socket: ${path}: ${systemWords(error)}`;
+  return new ListenError(
+    `${sentence}\nChoose another place with -a PATH, or with TMPDIR and -T.`,
+    systemCode(error),
+  );
+}
+
+/** A place that was chosen already, such as that of `-a`. */
+export function placeAt(shown: string): SocketPlace {
+  const path = absolute(shown);
+  return { path, shown, passing: besides(path), ownFolder: undefined };
+}
+
+// Both put together by hand: `join` would follow `..` without looking at what is before it.
+
+function absolute(path: string): string {
+  return isAbsolute(path) ? path : `${process.cwd()}/${path}`;
+}
+
+function besides(path: string): string {
+  return `${dirname(path)}/.${nameOf(randomBytes(4))}`;
+}
+
+/**
+ * Listens at the first of some places that can be listened at. A full disk is no reason to go on to
+ * the next: it is for the user to know.
+ * @param trying is told of each place before anything is made there
+ * @throws {ListenError} of the first place
+ */
+export async function listenAtFirst(
+  server: Server,
+  places: readonly (() => SocketPlace)[],
+  trying: (place: SocketPlace) => void,
+): Promise<SocketPlace> {
+  let first: unknown;
+  for (const choose of places) {
     try {
+      const place = choose();
+      trying(place);
+      await listenAt(server, place);
+      return place;
+    } catch (error) {
+      first ??= error;
+      if (!(error instanceof ListenError) || isShortage(error.code)) break;
+    }
+  }
+  throw first;
+}
+
+function isShortage(code: unknown): boolean {
+  return ["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EIO"].some((each) => each === code);
+}
+
+/**
+ * Makes a server listen at a place, with mode 0600.
+ *
+ * A server removes the path that it was bound to when it is closed, and this one may be closed while
+ * clients wait. So the socket is bound under another name and linked to its own, which also refuses a
+ * name that is taken, and shows the socket only when its mode is right.
+ * @throws {ListenError} with a line on why it cannot listen; as OpenSSH has it, a carriage return ends it
+ */
+export async function listenAt(server: Server, place: SocketPlace): Promise<void> {
+  // As it was given: from the root it may be too long for a socket.
+  const { path, shown, passing, ownFolder } = place;
+  const passingShown = `${dirname(shown)}/${basename(passing)}`;
+  if (ownFolder !== undefined) makeOwnFolder(ownFolder);
+  try {
+    if (Math.max(Buffer.byteLength(shown), Buffer.byteLength(passingShown)) > longestPath) {
+      const sentence = `unix_listener: path "${shown}" too long for Unix domain socket\r`;
+      throw new ListenError(sentence, "ENAMETOOLONG");
+    }
+    try {
+      await bind(server, passingShown);
       moveWithoutReplacing(passing, path);
     } catch (error) {
-      fail(error);
-      return;
+      const why = `cannot bind to path ${shown}: ${describeError(error, path)}`;
+      throw new ListenError(`unix_listener: ${why}\r`, systemCode(error));
     }
-    listening();
+  } catch (error) {
+    server.close();
+    if (ownFolder !== undefined) removeSocket(place);
+    throw error;
+  }
+}
+
+function makeOwnFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    throw noFolder(dirname(folder), error);
+  }
+}
+
+function bind(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    const umask = process.umask(0o177);
+    server.listen({ path, backlog }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+    process.umask(umask);
   });
-  process.umask(umask);
 }
 
 /** Removes a socket and the folder that was made for it; what is gone already is no error. */
-export function removeSocket({ path, ownFolder }: SocketPlace): void {
+export function removeSocket({ path, passing, ownFolder }: SocketPlace): void {
+  for (const each of [passing, path]) unlinkIfThere(each);
   try {
-    unlinkSync(path);
     if (ownFolder !== undefined) rmdirSync(ownFolder);
   } catch {
-    // Somebody else removed it, or put something into the folder: theirs to keep.
+    // Somebody put something into it: theirs to keep.
+  }
+}
+
+function unlinkIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // It is not there, or somebody else removed it.
   }
 }
 
@@ -134,7 +228,7 @@ function moveWithoutReplacing(from: string, to: string): void {
     linkSync(from, to);
     unlinkSync(from);
   } catch (error) {
-    const isTaken = codeOf(error) === "EEXIST" || exists(to);
+    const isTaken = systemCode(error) === "EEXIST" || exists(to);
     if (isTaken) unlinkSync(from);
     if (isTaken) throw error;
     // A file system without hard links.
@@ -147,26 +241,17 @@ function exists(path: string): boolean {
 }
 
 function describeError(error: unknown, path: string): string {
-  switch (codeOf(error)) {
+  switch (systemCode(error)) {
     case "EEXIST":
-    case "EADDRINUSE":
       return "Address already in use";
-    case "ENOTDIR":
-      return "Not a directory";
-    case "ELOOP":
-      return "Too many levels of symbolic links";
-    case "EROFS":
-      return "Read-only file system";
     // Node.js says this also for a folder that is not there.
     case "EACCES":
       return exists(dirname(path)) ? "Permission denied" : "No such file or directory";
+    case "ELOOP":
+      return "Too many levels of symbolic links";
     default:
-      return error instanceof Error ? error.message : "unknown error";
+      return systemWords(error);
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";

@@ -55,7 +55,7 @@ async function inodeOf(path: string): Promise<number | undefined> {
 }
 
 /** Whether nobody listens; a busy agent, or one that we may not connect to, does. */
-function refusesConnections(path: string): Promise<boolean> {
+export function refusesConnections(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path, () => {
       socket.destroy();

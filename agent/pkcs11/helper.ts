@@ -9,7 +9,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Duplex } from "node:stream";
 import { Failure } from "../../protocol/failure.ts";
 import { FrameReader, frame } from "../../protocol/framing.ts";
-import { plainNode } from "../host/plain-node.ts";
+import { cleanNodeEnvironment } from "../host/node-environment.ts";
 import {
   decodeReply,
   encodeRequest,
@@ -70,7 +70,7 @@ export class Helper {
     this.#child = spawn(command.file, command.args, {
       // A Control-C at the agent's terminal is not for the card, and this group can be killed whole.
       detached: true,
-      env: plainNode(process.env),
+      env: cleanNodeEnvironment(process.env),
       stdio: ["ignore", "ignore", stderr, "pipe"],
     });
     if (running.size === 0) process.once("exit", endRunning);

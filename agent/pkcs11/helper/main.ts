@@ -10,6 +10,7 @@ import { asFailure, Failure } from "../../../protocol/failure.ts";
 import { FrameReader, frame } from "../../../protocol/framing.ts";
 import { longestFrame } from "../../../protocol/numbers.ts";
 import { formatPkcs11Uri } from "../../../protocol/pkcs11-uri.ts";
+import { restoreNodeEnvironment } from "../../host/node-environment.ts";
 import {
   decodeRequest,
   encodeReply,
@@ -31,6 +32,7 @@ let underWay = 0;
 let finishing = false;
 
 function main(): void {
+  restoreNodeEnvironment(process.env); // libraries may ask for OPENSSL_CONF, or run programs
   process.on("SIGUSR1", () => {}); // or else Node.js opens its debugger, to every user
   protectProcess();
   const socket = new Socket({ fd: agentDescriptor });
