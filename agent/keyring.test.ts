@@ -1,6 +1,7 @@
 import test from "ava";
-import { type Certificate, identify } from "../protocol/certificate.ts";
+import type { Certificate } from "../protocol/certificate.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
+import { verifyKeyOrCertificate } from "../protocol/verification.ts";
 import { Keyring, type KeyringIdentity } from "./keyring.ts";
 import { softwareSigner } from "./keys/software-key.ts";
 import { generateKey, makeAuthority, TestClock } from "./test-agent.ts";
@@ -11,11 +12,9 @@ const authority = makeAuthority();
 
 /** An identity of a provider, or of a key in memory. */
 function identityOf(blob: Buffer, provider?: string, dropped?: bigint): KeyringIdentity {
-  const identified = identify(blob);
-  if (identified === undefined) throw new Error("This is no key.");
   const limits = { expires: undefined, confirm: false, destinations: [] };
   const rest = { blob, comment: "", signer, limits, keyExpires: undefined, dropped, provider };
-  return { ...identified, ...rest };
+  return { ...verifyKeyOrCertificate(blob), ...rest };
 }
 
 function certificate(fields: Partial<Certificate>): Buffer {
@@ -38,7 +37,7 @@ test("a key on a card can be certified again when its certificate was renewed fo
   t.deepEqual([...keyring.identities()], [second]);
   t.true(keyring.hasKeyOf("card"));
   keyring.remove(second.blob);
-  const held = keyring.findPrivateKey(plain);
+  const [held] = keyring.withPrivateKey(plain);
   t.is(held?.provider, "card");
   const third = identityOf(certificate({ serial: 3n }), "card");
   keyring.addCertificate(third, held ?? third, none);
@@ -68,7 +67,7 @@ test("an ended certificate of several cards ends for each, and their keys stay",
   t.deepEqual(gone, ["one ended", "two ended"]);
   t.true(keyring.hasKeyOf("one") && keyring.hasKeyOf("two"));
   keyring.exchangeProvider("one", [identityOf(plain, "one")]);
-  t.is(keyring.findPrivateKey(plain)?.provider, "one");
+  t.is(keyring.withPrivateKey(plain)[0]?.provider, "one");
   keyring.removeProvider("two");
   t.false(keyring.hasKeyOf("two"));
 });

@@ -4,23 +4,20 @@
  * An identity is found by its blob in constant time. One timer serves lifetimes and the ends of
  * certificates.
  */
-import type { Certificate } from "../protocol/certificate.ts";
 import type { DestinationConstraint } from "../protocol/constraints.ts";
-import type { PublicKey } from "../protocol/public-key.ts";
+import { longestFrame } from "../protocol/numbers.ts";
+import { encodeText } from "../protocol/text.ts";
+import type { VerifiedKey } from "../protocol/verification.ts";
 import type { Authenticator } from "./fido/authenticator.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
 import type { Signer } from "./keys/software-key.ts";
 import type { CardSigner } from "./pkcs11/card-signer.ts";
 
 /** A key or certificate that the agent can use. */
-export interface KeyringIdentity {
+export interface KeyringIdentity extends VerifiedKey {
   /** The blob that clients name it by: the plain key's, or the certificate's. */
   readonly blob: Buffer;
   readonly comment: string;
-  /** The plain key, and its blob. */
-  readonly key: PublicKey;
-  readonly keyBlob: Buffer;
-  readonly certificate: Certificate | undefined;
   readonly signer: Signer | CardSigner | Authenticator;
   readonly limits: Limits;
   /**
@@ -52,6 +49,12 @@ export type Removal = "request" | "lifetime" | "ended";
  * still, and the time of day may have been set.
  */
 const longestWait = 60_000;
+
+/** Identities that OpenSSH's clients take in a list. */
+const maxIdentities = 2048;
+
+/** Bytes before the first identity of a list. */
+const listHead = 5;
 
 /** The identities of an agent. */
 export class Keyring {
@@ -98,17 +101,19 @@ export class Keyring {
     return this.#identities.get(nameOf(blob));
   }
 
+  /** All that goes by a blob: the identity that is listed, and those of other providers behind it. */
+  findAll(blob: Uint8Array): readonly KeyringIdentity[] {
+    return this.#at(nameOf(blob));
+  }
+
   /**
-   * The identity that holds the private key of a plain key's blob: the key, else a certificate, else
+   * The identities that hold the private key of a plain key's blob: the key, then certificates, then
    * one that has ended, of a key on a card.
    */
-  findPrivateKey(keyBlob: Buffer): KeyringIdentity | undefined {
-    const plain = this.find(keyBlob);
-    if (plain !== undefined) return plain;
-    for (const identity of this.#held()) {
-      if (identity.keyBlob.equals(keyBlob)) return identity;
-    }
-    return undefined;
+  withPrivateKey(keyBlob: Buffer): KeyringIdentity[] {
+    const all = [...this.#held()].filter((one) => one.keyBlob.equals(keyBlob));
+    const isPlain = ({ certificate }: KeyringIdentity) => certificate === undefined;
+    return [...all.filter(isPlain), ...all.filter((one) => !isPlain(one))];
   }
 
   /**
@@ -123,6 +128,26 @@ export class Keyring {
     this.#put(name, [identity, ...others, ...(known?.provider === undefined ? [] : [known])]);
     if (renewed.size > 0) this.#place(identity, renewed, isListed ? identity : undefined);
     this.#schedule();
+  }
+
+  /**
+   * Whether all identities could still be listed, in a message and by OpenSSH's clients, once
+   * identities came and others went. What waits behind another provider's counts too.
+   */
+  hasRoom(
+    added: readonly KeyringIdentity[],
+    isGone: (identity: KeyringIdentity) => boolean,
+  ): boolean {
+    const sizes = new Map<string, number>();
+    const count = ({ blob, comment }: KeyringIdentity) => {
+      const name = nameOf(blob);
+      const size = 8 + blob.length + encodeText(comment).length;
+      sizes.set(name, Math.max(size, sizes.get(name) ?? 0));
+    };
+    for (const identity of this.#all()) if (!isGone(identity)) count(identity);
+    added.forEach(count);
+    const total = [...sizes.values()].reduce((sum, size) => sum + size, listHead);
+    return sizes.size <= maxIdentities && total <= longestFrame;
   }
 
   /**
@@ -190,10 +215,14 @@ export class Keyring {
     return all.filter(({ provider }) => provider === path);
   }
 
+  /** All that holds a key of a provider, also what is not listed any more. */
+  heldOf(path: string): KeyringIdentity[] {
+    return [...this.#held()].filter(({ provider }) => provider === path);
+  }
+
   /** Whether there is a key of a provider, be it one that has no certificate any more. */
   hasKeyOf(path: string): boolean {
-    for (const { provider } of this.#held()) if (provider === path) return true;
-    return false;
+    return this.heldOf(path).length > 0;
   }
 
   /**

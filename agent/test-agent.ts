@@ -1,5 +1,5 @@
 /** For tests: an agent in this process on a socket of its own, and keys and certificates for it. */
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -173,7 +173,11 @@ function generateObject(type: KeyType): KeyObject {
 
 /** A new private key. Its buffers are the test's own: adding the key does not touch them. */
 export function generateKey(type: KeyType): PrivateKey {
-  const jwk = generateObject(type).export({ format: "jwk" });
+  return privateKeyOf(generateObject(type), type);
+}
+
+function privateKeyOf(object: KeyObject, type: KeyType): PrivateKey {
+  const jwk = object.export({ format: "jwk" });
   const { publicKey, secret } = ((): { publicKey: PublicKey; secret: SecretFields } => {
     switch (type) {
       case "rsa": {
@@ -211,15 +215,12 @@ export interface TestAuthority {
   sign(data: Buffer): Buffer;
 }
 
-/** Makes an authority with an Ed25519 key. */
-export function makeAuthority(): TestAuthority {
-  const key = generateKey("ed25519");
-  const seed = key.secret.type === "ed25519" ? key.secret.seed : Buffer.alloc(0);
-  const prefix = Buffer.from("302e020100300506032b657004220420", "hex");
-  const der = Buffer.concat([prefix, seed]);
-  const object = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-  const algorithm: SignatureAlgorithm = signatureAlgorithm(key.publicKey, 0);
-  const keyBlob = encodePublicKey(key.publicKey);
+/** Makes an authority. @param flags of its signatures, as in a request: 0 is SHA-1 for RSA */
+export function makeAuthority(type: KeyType = "ed25519", flags = 0): TestAuthority {
+  const object = generateObject(type);
+  const { publicKey } = privateKeyOf(object, type);
+  const algorithm: SignatureAlgorithm = signatureAlgorithm(publicKey, flags);
+  const keyBlob = encodePublicKey(publicKey);
   const sign = (data: Buffer) => signNow(object, algorithm, data);
   return {
     keyBlob,

@@ -10,7 +10,7 @@ import { providerStates } from "./extensions/list-providers.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
 import { type FailureCode, failureCodes } from "./failure.ts";
 import type { PrivateKey, SecretFields } from "./private-key.ts";
-import { type CurveName, curves, type PublicKey } from "./public-key.ts";
+import { type CurveName, curves, encodePublicKey, type PublicKey } from "./public-key.ts";
 import type { Reply } from "./replies.ts";
 import type { Request } from "./requests.ts";
 import { decodeText } from "./text.ts";
@@ -20,12 +20,14 @@ export function bytes(maxLength = 64, minLength = 0): fc.Arbitrary<Buffer> {
   return fc.uint8Array({ minLength, maxLength }).map((array) => Buffer.from(array));
 }
 
-/** Text, some of it from bytes that are no UTF-8. */
-export const text = fc.oneof(
-  fc.string(),
-  fc.string({ unit: "binary" }).filter((string) => string.isWellFormed()),
-  bytes(24).map(decodeText),
-);
+/** Text without NUL, some of it from bytes that are no UTF-8. */
+export const text = fc
+  .oneof(
+    fc.string(),
+    fc.string({ unit: "binary" }).filter((string) => string.isWellFormed()),
+    bytes(24).map(decodeText),
+  )
+  .map((string) => string.replaceAll("\0", ""));
 
 /** A name in printable US-ASCII. */
 export const name = fc.string({ minLength: 1, maxLength: 40 }).map((string) => {
@@ -42,6 +44,12 @@ export const magnitude = bytes(96, 1).map((array) => {
   return array;
 });
 
+/** The magnitude of a number of 1,024 bits or more. */
+const modulus = bytes(192, 128).map((array) => {
+  array.writeUInt8(array.readUInt8(0) | 0x80, 0);
+  return array;
+});
+
 const curveName = fc.constantFrom<CurveName>("nistp256", "nistp384", "nistp521");
 
 function pointOf(curve: CurveName): fc.Arbitrary<Buffer> {
@@ -53,7 +61,7 @@ const key32 = bytes(32, 32);
 
 /** Any public key. Its numbers need not make a key that verifies. */
 export const publicKey: fc.Arbitrary<PublicKey> = fc.oneof(
-  fc.record({ type: fc.constant("rsa" as const), n: magnitude, e: magnitude }),
+  fc.record({ type: fc.constant("rsa" as const), n: modulus, e: magnitude }),
   curveName.chain((curve) =>
     fc.record({
       type: fc.constant("ecdsa" as const),
@@ -97,7 +105,7 @@ export function certificateFor(key: fc.Arbitrary<PublicKey>): fc.Arbitrary<Certi
     criticalOptions: options,
     extensions: options,
     reserved: bytes(),
-    caKey: bytes(),
+    caKey: publicKey.filter(({ type }) => type !== "dsa").map(encodePublicKey),
     signature: bytes(),
   });
 }

@@ -1,5 +1,5 @@
 /** Certificates of OpenSSH (PROTOCOL.certkeys), decoded whole. */
-import { malformed } from "./failure.ts";
+import { blame, invalidCertificate } from "./failure.ts";
 import {
   algorithmName,
   decodePublicKey,
@@ -40,11 +40,22 @@ export interface Certificate {
   readonly signature: Buffer;
 }
 
+declare const verified: unique symbol;
+
+/**
+ * A certificate whose CA has signed it: what the agent decides by. Only `verifyKeyOrCertificate`
+ * makes one, so that nobody can forget to verify.
+ */
+export type VerifiedCertificate = Certificate & { readonly [verified]: true };
+
 /** The `validBefore` of a certificate that does not end. */
 export const forever = 0xffff_ffff_ffff_ffffn;
 
 const suffix = "-cert-v01@openssh.com";
 const typeNumbers = { user: 1, host: 2 } as const;
+
+/** Principals that a certificate of OpenSSH has at the most. */
+const maxPrincipals = 256;
 
 /** Whether a blob's algorithm is that of a certificate. */
 export function isCertificateAlgorithm(algorithm: string): boolean {
@@ -64,11 +75,16 @@ export function plainAlgorithm(algorithm: string): string | undefined {
 }
 
 /**
- * Decodes a certificate blob.
+ * Decodes a certificate blob, as strictly as OpenSSH: its clients fail on a whole list of identities
+ * that holds a certificate which they cannot read. It does not verify the CA's signature.
  * @returns undefined for a blob that is no certificate, or one for a key that is not known here
  * @throws {Failure} malformed
  */
 export function decodeCertificate(blob: Uint8Array): Certificate | undefined {
+  return blame(invalidCertificate, () => readCertificate(blob));
+}
+
+function readCertificate(blob: Uint8Array): Certificate | undefined {
   const reader = new Reader(blob);
   const algorithm = plainAlgorithm(reader.name());
   if (algorithm === undefined) return undefined;
@@ -77,7 +93,7 @@ export function decodeCertificate(blob: Uint8Array): Certificate | undefined {
   if (key === undefined) return undefined;
   const serial = reader.uint64();
   const type = readType(reader.uint32());
-  const keyId = reader.text();
+  const keyId = reader.cString();
   const principals = readPrincipals(reader.string());
   const validAfter = reader.uint64();
   const validBefore = reader.uint64();
@@ -87,6 +103,7 @@ export function decodeCertificate(blob: Uint8Array): Certificate | undefined {
   const caKey = reader.string();
   const signature = reader.string();
   reader.end();
+  checkCaKey(caKey);
   return {
     key,
     nonce,
@@ -159,19 +176,32 @@ function writeSigned(certificate: Omit<Certificate, "signature">): Writer {
 function readType(number: number): "user" | "host" {
   if (number === typeNumbers.user) return "user";
   if (number === typeNumbers.host) return "host";
-  throw malformed("A certificate is neither a user's nor a host's.");
+  throw invalidCertificate("A certificate is neither a user's nor a host's.");
 }
 
 function readPrincipals(bytes: Buffer): string[] {
   const reader = new Reader(bytes);
   const principals: string[] = [];
-  while (reader.remaining > 0) principals.push(reader.text());
+  while (reader.remaining > 0) {
+    if (principals.length === maxPrincipals) {
+      throw invalidCertificate(`A certificate has more than ${maxPrincipals} principals.`);
+    }
+    principals.push(reader.cString());
+  }
   return principals;
+}
+
+/** The CA's key is a plain one, and not of DSA, which OpenSSH 10 does not know any more. */
+function checkCaKey(blob: Buffer): void {
+  const caKey = decodePublicKey(blob);
+  if (caKey === undefined)
+    throw invalidCertificate("A certificate's CA key is of an unknown type.");
+  if (caKey.type === "dsa") throw invalidCertificate("A certificate is signed by a CA with DSA.");
 }
 
 function readOptions(bytes: Buffer): CertificateOption[] {
   const parts = readStrings(bytes);
-  if (parts.length % 2 === 1) throw malformed("A certificate's option has no data.");
+  if (parts.length % 2 === 1) throw invalidCertificate("A certificate's option has no data.");
   const options: CertificateOption[] = [];
   for (let at = 0; at < parts.length; at += 2) {
     const name = decodeText(parts[at] as Buffer);

@@ -51,6 +51,12 @@ export type Constraint =
   /** `sk-provider@openssh.com`: the middleware of a FIDO key. */
   | { readonly type: "sk-provider"; readonly provider: string };
 
+/** Limits of OpenSSH's agent. */
+const maxDestinations = 1024;
+const maxCertificates = 1024;
+/** Bytes of the pattern of a user's name. */
+const maxUserPattern = 256;
+
 const restrictDestination = "restrict-destination-v00@openssh.com";
 const associatedCerts = "associated-certs-v00@openssh.com";
 /** The one constraint of our own; `query` names it beside the requests. */
@@ -91,22 +97,28 @@ function readConstraint(reader: Reader): Constraint {
 
 function readExtension(reader: Reader, name: string): Constraint {
   switch (name) {
-    case restrictDestination:
-      return {
-        type: "restrict-destination",
-        destinations: readStrings(reader.string()).map(decodeDestination),
-      };
+    case restrictDestination: {
+      const destinations = readAtMost(maxDestinations, "destinations", reader.string());
+      return { type: "restrict-destination", destinations: destinations.map(decodeDestination) };
+    }
     case associatedCerts: {
       const certsOnly = reader.bool();
-      return { type: "associated-certs", certsOnly, certificates: readStrings(reader.string()) };
+      const certificates = readAtMost(maxCertificates, "certificates", reader.string());
+      return { type: "associated-certs", certsOnly, certificates };
     }
     case keepEndedCertificate:
       return { type: "keep-ended-certificate" };
     case skProvider:
-      return { type: "sk-provider", provider: reader.text() };
+      return { type: "sk-provider", provider: reader.cString() };
     default:
       throw new Failure("unsupported", `The constraint "${name}" is not supported.`);
   }
+}
+
+function readAtMost(most: number, what: string, bytes: Buffer): Buffer[] {
+  const strings = readStrings(bytes);
+  if (strings.length <= most) return strings;
+  throw new Failure("too-large", `More than ${most} ${what} in a constraint are not accepted.`);
 }
 
 function writeConstraint(writer: Writer, constraint: Constraint): void {
@@ -155,8 +167,11 @@ function decodeDestination(bytes: Buffer): DestinationConstraint {
 
 function decodeHop(bytes: Buffer): Hop {
   const reader = new Reader(bytes);
-  const user = reader.text();
-  const host = reader.text();
+  const user = reader.cString();
+  const host = reader.cString();
+  if (Buffer.byteLength(user) > maxUserPattern) {
+    throw malformed(`The user of a destination is longer than ${maxUserPattern} bytes.`);
+  }
   if (reader.string().length > 0) throw malformed("A hop's reserved field is not empty.");
   const keys: HostKey[] = [];
   while (reader.remaining > 0) keys.push({ keyBlob: reader.string(), isCa: reader.bool() });

@@ -3,7 +3,7 @@
  * `node:crypto` takes their numbers in DER only (RFC 3279, section 2.3.2).
  */
 import { derInteger, derSequence, derTagged } from "./der.ts";
-import { malformed } from "./failure.ts";
+import { invalidKey } from "./failure.ts";
 import type { DsaPublicKey } from "./public-key.ts";
 import type { Reader } from "./wire.ts";
 
@@ -17,7 +17,7 @@ const algorithm = Buffer.from("06072a8648ce380401", "hex");
 export function readDsa(reader: Reader): DsaPublicKey {
   const [p, q, g, y] = [reader.mpint(), reader.mpint(), reader.mpint(), reader.mpint()];
   if (p.length === 0 || q.length !== dsaHalf || g.length === 0 || y.length === 0) {
-    throw malformed("A DSA key lacks a number, or its q is not 160 bits long.");
+    throw invalidKey("A DSA key lacks a number, or its q is not 160 bits long.");
   }
   return { type: "dsa", p, q, g, y };
 }

@@ -104,6 +104,40 @@ export function malformed(sentence: string): Failure {
   return new Failure("malformed", sentence);
 }
 
+/** A `malformed` key: whoever has it is to look at the key, not at the client that sent it. */
+export function invalidKey(sentence: string): Failure {
+  return new Failure(
+    "malformed",
+    sentence,
+    "Check the key, for example with: ssh-keygen -l -f FILE",
+  );
+}
+
+/** A `malformed` certificate: the same for a certificate. */
+export function invalidCertificate(sentence: string): Failure {
+  const hint = "See what it says with: ssh-keygen -L -f FILE; get a new one from its CA.";
+  return new Failure("malformed", sentence, hint);
+}
+
+/**
+ * What `read` makes of a key or certificate that a client passes on: what is malformed in there is not
+ * the client's fault.
+ * @param invalid makes the failure from the sentence
+ */
+export function blame<Result>(invalid: (sentence: string) => Failure, read: () => Result): Result {
+  try {
+    return read();
+  } catch (error) {
+    const isClients = error instanceof Failure && error.hint === hints.malformed;
+    throw isClients ? invalid(error.message) : error;
+  }
+}
+
+/** The refusal of a key type that is not known here. */
+export function unknownAlgorithm(algorithm: string): Failure {
+  return new Failure("unsupported", `Keys of the type "${algorithm}" are not supported.`);
+}
+
 /** Any thrown value as a `Failure`; one that is none becomes `internal`, without its text. */
 export function asFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;

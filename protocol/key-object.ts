@@ -1,7 +1,7 @@
 /** Public keys as `node:crypto` has them. */
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { dsaPublicDer } from "./dsa.ts";
-import { malformed } from "./failure.ts";
+import { invalidKey } from "./failure.ts";
 import { curves, type DsaPublicKey, type PublicKey } from "./public-key.ts";
 
 /**
@@ -15,7 +15,7 @@ export function toKeyObject(key: PublicKey): KeyObject {
     }
     return createPublicKey({ format: "jwk", key: toJwk(key) });
   } catch {
-    throw malformed("The numbers of a public key make no key.");
+    throw invalidKey("The numbers of a public key make no key.");
   }
 }
 

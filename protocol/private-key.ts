@@ -5,9 +5,10 @@
  * All the buffers in here are secrets or stand beside them: whoever holds one overwrites it.
  */
 import { certificateAlgorithm, decodeCertificate, plainAlgorithm } from "./certificate.ts";
-import { Failure, malformed } from "./failure.ts";
+import { type Failure, invalidKey, malformed, unknownAlgorithm } from "./failure.ts";
 import {
   algorithmName,
+  checkModulus,
   type Ed25519PublicKey,
   encodePublicKey,
   type PublicKey,
@@ -114,7 +115,8 @@ function readPlain(reader: Reader, algorithm: string): PrivateKey {
   if (algorithm === "ssh-rsa") {
     const n = reader.mpint();
     const e = reader.mpint();
-    if (n.length === 0 || e.length === 0) throw malformed("An RSA key has no modulus or exponent.");
+    if (e.length === 0) throw invalidKey("An RSA key has no exponent.");
+    checkModulus(n);
     return {
       publicKey: { type: "rsa", n, e },
       secret: readRsaSecret(reader),
@@ -129,7 +131,7 @@ function readPlain(reader: Reader, algorithm: string): PrivateKey {
 /** A certificate has the public key already, yet Ed25519 and FIDO keys repeat a part of it. */
 function readCertifiedSecret(reader: Reader, key: PublicKey): SecretFields {
   if (isEdwards(key) && !reader.string().equals(key.publicKey)) throw mismatch();
-  if (isSk(key) && reader.text() !== key.application) throw mismatch();
+  if (isSk(key) && reader.cString() !== key.application) throw mismatch();
   return readSecret(reader, key);
 }
 
@@ -178,9 +180,5 @@ function isSk(key: PublicKey): key is SkEcdsaPublicKey | SkEd25519PublicKey {
 }
 
 function mismatch(): Failure {
-  return malformed("A private key does not belong to its public key.");
-}
-
-function unknownAlgorithm(algorithm: string): Failure {
-  return new Failure("unsupported", `Keys of the type "${algorithm}" are not supported.`);
+  return invalidKey("A private key does not belong to its public key.");
 }

@@ -4,7 +4,7 @@
  * A key blob is what names an identity everywhere in the agent protocol.
  */
 import { readDsa } from "./dsa.ts";
-import { malformed } from "./failure.ts";
+import { blame, invalidKey } from "./failure.ts";
 import { Reader, Writer } from "./wire.ts";
 
 /** The curves of RFC 5656 that are in use. */
@@ -96,6 +96,9 @@ export type PublicKey =
 
 const skSuffix = "@openssh.com";
 
+/** Bits of the smallest modulus. */
+const smallestRsa = 1024;
+
 /** The algorithm name in front of a plain key's blob. */
 export function algorithmName(key: PublicKey): string {
   switch (key.type) {
@@ -125,10 +128,19 @@ export function blobAlgorithm(blob: Uint8Array): string {
  * @throws {Failure} malformed
  */
 export function decodePublicKey(blob: Uint8Array): PublicKey | undefined {
-  const reader = new Reader(blob);
-  const key = readKeyFields(reader, reader.name());
-  if (key !== undefined) reader.end();
-  return key;
+  return blame(invalidKey, () => {
+    const reader = new Reader(blob);
+    const key = readKeyFields(reader, reader.name());
+    if (key !== undefined) reader.end();
+    return key;
+  });
+}
+
+/** The modulus of an RSA key, which OpenSSH takes from 1,024 bits on. @throws {Failure} malformed */
+export function checkModulus(n: Buffer): void {
+  const bits = n.length === 0 ? 0 : bitLength(n);
+  if (bits >= smallestRsa) return;
+  throw invalidKey(`An RSA key of ${bits} bits is not accepted: ${smallestRsa} is the least.`);
 }
 
 /** Reads the fields that follow the algorithm name `algorithm`; also those within a certificate. */
@@ -137,8 +149,8 @@ export function readKeyFields(reader: Reader, algorithm: string): PublicKey | un
     case "ssh-rsa": {
       const e = reader.mpint();
       const n = reader.mpint();
-      if (n.length === 0 || e.length === 0)
-        throw malformed("An RSA key has no modulus or exponent.");
+      if (e.length === 0) throw invalidKey("An RSA key has no exponent.");
+      checkModulus(n);
       return { type: "rsa", n, e };
     }
     case "ecdsa-sha2-nistp256":
@@ -153,11 +165,11 @@ export function readKeyFields(reader: Reader, algorithm: string): PublicKey | un
       return readDsa(reader);
     case `sk-ecdsa-sha2-nistp256${skSuffix}`: {
       const point = readPoint(reader, "nistp256");
-      return { type: "sk-ecdsa", curve: "nistp256", point, application: reader.text() };
+      return { type: "sk-ecdsa", curve: "nistp256", point, application: reader.cString() };
     }
     case `sk-ssh-ed25519${skSuffix}`: {
       const publicKey = readEd25519(reader);
-      return { type: "sk-ed25519", publicKey, application: reader.text() };
+      return { type: "sk-ed25519", publicKey, application: reader.cString() };
     }
     default:
       return undefined;
@@ -238,16 +250,16 @@ function bitLength(magnitude: Buffer): number {
 }
 
 function readPoint(reader: Reader, curve: CurveName): Buffer {
-  if (reader.name() !== curve) throw malformed("An ECDSA key's curve is not its algorithm's.");
+  if (reader.name() !== curve) throw invalidKey("An ECDSA key's curve is not its algorithm's.");
   const point = reader.string();
   if (point[0] !== 4 || point.length !== 1 + 2 * curves[curve].bytes) {
-    throw malformed("An ECDSA key's point is not an uncompressed point of its curve.");
+    throw invalidKey("An ECDSA key's point is not an uncompressed point of its curve.");
   }
   return point;
 }
 
 function readEd25519(reader: Reader): Buffer {
   const publicKey = reader.string();
-  if (publicKey.length !== 32) throw malformed("An Ed25519 key is not 32 bytes long.");
+  if (publicKey.length !== 32) throw invalidKey("An Ed25519 key is not 32 bytes long.");
   return publicKey;
 }

@@ -103,7 +103,7 @@ function readRequest(reader: Reader, number: number): Request {
     case requestNumbers.addIdentity:
     case requestNumbers.addIdentityConstrained: {
       const key = readPrivateKey(reader);
-      const comment = reader.text();
+      const comment = reader.cString();
       return { type: "add-identity", key, comment, constraints: readTail(reader, number) };
     }
     case requestNumbers.removeIdentity:
@@ -112,12 +112,12 @@ function readRequest(reader: Reader, number: number): Request {
       return { type: "remove-all-identities" };
     case requestNumbers.addSmartcardKey:
     case requestNumbers.addSmartcardKeyConstrained: {
-      const provider = reader.text();
+      const provider = reader.cString();
       const pin = reader.string();
       return { type: "add-smartcard-key", provider, pin, constraints: readTail(reader, number) };
     }
     case requestNumbers.removeSmartcardKey: {
-      const provider = reader.text();
+      const provider = reader.cString();
       return { type: "remove-smartcard-key", provider, pin: reader.string() };
     }
     case requestNumbers.lock:

@@ -40,9 +40,10 @@ test("keys of every type signed, and certificates of every type", (t) => {
 
 test("hosts prove their sessions, and only theirs", (t) => {
   for (const [name, bind] of binds()) {
-    t.true(verifySessionBind(bind), name);
+    t.notThrows(() => verifySessionBind(bind), name);
     const sessionId = Buffer.from(bind.sessionId).reverse();
-    t.false(verifySessionBind({ ...bind, sessionId }), name);
+    const refused = { message: "The host key did not sign the session." };
+    t.throws(() => verifySessionBind({ ...bind, sessionId }), refused, name);
     t.is(bind.isForwarding, name === "login-forwarded.session-bind-2", name);
   }
 });

@@ -1,11 +1,14 @@
 /** Signatures verified: those of keys, of authorities in certificates, of hosts over sessions. */
 import { createHash, verify } from "node:crypto";
-import { decodeCertificate, identify } from "./certificate.ts";
+import { type Certificate, decodeCertificate, type VerifiedCertificate } from "./certificate.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
+import { invalidCertificate, malformed, unknownAlgorithm } from "./failure.ts";
 import { toKeyObject } from "./key-object.ts";
 import {
   algorithmName,
+  blobAlgorithm,
   decodePublicKey,
+  encodePublicKey,
   type PublicKey,
   type SkEcdsaPublicKey,
   type SkEd25519PublicKey,
@@ -45,17 +48,50 @@ export function verifySignature(key: PublicKey, blob: Uint8Array, data: Uint8Arr
  */
 export function verifyCertificate(blob: Uint8Array): boolean {
   const certificate = decodeCertificate(blob);
-  if (certificate === undefined) return false;
-  const caKey = decodePublicKey(certificate.caKey);
-  if (caKey === undefined) return false;
-  const signed = blob.subarray(0, blob.length - 4 - certificate.signature.length);
-  return verifySignature(caKey, certificate.signature, signed);
+  return certificate !== undefined && isSigned(certificate, blob);
 }
 
-/** Whether the host key really signed the session identifier. @throws {Failure} malformed */
-export function verifySessionBind(bind: SessionBind): boolean {
-  const host = identify(bind.hostKey);
-  return host !== undefined && verifySignature(host.key, bind.signature, bind.sessionId);
+/** A key blob or certificate blob that is all right: see `verifyKeyOrCertificate`. */
+export interface VerifiedKey {
+  /** The plain key. */
+  readonly key: PublicKey;
+  /** The plain key's blob. */
+  readonly keyBlob: Buffer;
+  readonly certificate: VerifiedCertificate | undefined;
+}
+
+/**
+ * Reads a plain key's blob or a certificate's as strictly as OpenSSH does, whose clients fail on a
+ * whole list with one that they cannot read: the numbers make a key, and the CA has signed. What is
+ * returned are views of `blob`.
+ * @throws {Failure} malformed; unsupported, for a key type that is not known here
+ */
+export function verifyKeyOrCertificate(blob: Uint8Array): VerifiedKey {
+  const certificate = decodeCertificate(blob);
+  const key = certificate?.key ?? decodePublicKey(blob);
+  if (key === undefined) throw unknownAlgorithm(blobAlgorithm(blob));
+  toKeyObject(key);
+  const keyBlob = encodePublicKey(key);
+  if (certificate === undefined) return { key, keyBlob, certificate };
+  if (isSigned(certificate, blob)) return { key, keyBlob, certificate };
+  throw invalidCertificate("The certificate's signature is not that of its CA.");
+}
+
+/**
+ * The host that a connection is bound to, once it is verified that its key signed the session
+ * identifier.
+ * @throws {Failure} malformed, unsupported
+ */
+export function verifySessionBind(bind: SessionBind): VerifiedKey {
+  const host = verifyKeyOrCertificate(bind.hostKey);
+  if (verifySignature(host.key, bind.signature, bind.sessionId)) return host;
+  throw malformed("The host key did not sign the session.");
+}
+
+function isSigned(certificate: Certificate, blob: Uint8Array): certificate is VerifiedCertificate {
+  const caKey = decodePublicKey(certificate.caKey);
+  const signed = blob.subarray(0, blob.length - 4 - certificate.signature.length);
+  return caKey !== undefined && verifySignature(caKey, certificate.signature, signed);
 }
 
 /**

@@ -5,7 +5,7 @@
  * value does not fit. What it returns are views of the bytes it was given, not copies, so they live
  * as long as those do.
  */
-import { malformed } from "./failure.ts";
+import { Failure, malformed } from "./failure.ts";
 import { decodeText, encodeText } from "./text.ts";
 
 const empty = Buffer.alloc(0);
@@ -75,6 +75,19 @@ export class Reader {
     return decodeText(this.string());
   }
 
+  /**
+   * `string` that OpenSSH holds as a C string: text without NUL, but for one at its end, which is
+   * left out. A list of identities with any other NUL in it is unreadable for OpenSSH's clients.
+   */
+  cString(): string {
+    const bytes = this.string();
+    const end = bytes.indexOf(0);
+    if (end >= 0 && end < bytes.length - 1) {
+      throw new Failure("malformed", "A text holds a NUL.", "Leave it out: OpenSSH reads none.");
+    }
+    return decodeText(end < 0 ? bytes : bytes.subarray(0, end));
+  }
+
   /** `string` that names something in US-ASCII: an algorithm, an extension. */
   name(): string {
     const bytes = this.string();
@@ -91,7 +104,8 @@ export class Reader {
    */
   mpint(): Buffer {
     const bytes = this.string();
-    if (bytes.length > longestInteger) throw malformed("An integer is too long.");
+    const isTooLong = bytes.length === longestInteger && bytes[0] !== 0;
+    if (bytes.length > longestInteger || isTooLong) throw malformed("An integer is too long.");
     if (bytes.length > 0 && (bytes[0] as number) >= 0x80)
       throw malformed("An integer is negative.");
     return trimZeros(bytes);

@@ -1,14 +1,14 @@
 /** `add-certificate@cardagent.alt`: a certificate for a private key that the agent holds. */
-import { identify } from "../../protocol/certificate.ts";
 import { decodeAddCertificate } from "../../protocol/extensions/add-certificate.ts";
-import { Failure, malformed } from "../../protocol/failure.ts";
+import { Failure, invalidCertificate } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
-import { verifyCertificate } from "../../protocol/verification.ts";
+import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
 import type { KeyringIdentity } from "../keyring.ts";
-import { isPermitted } from "../policy/destinations.ts";
+import { isVisible, refuseHidden } from "../policy/destinations.ts";
 import { renewedBy } from "../policy/renewal.ts";
 import { certificateEnded, dropTime } from "../policy/validity.ts";
+import { refuseTooMany } from "../requests/add-identity.ts";
 import { visibleIdentities } from "../requests/identities.ts";
 import { limitsOf, narrow, sooner } from "../requests/limits.ts";
 
@@ -21,25 +21,23 @@ export function addCertificate(agent: Agent, connection: ConnectionState, body: 
   const request = decodeAddCertificate(body);
   const { limits, keepEnded } = limitsOf(agent, request.constraints, "certificate");
   const blob = Buffer.from(request.certificate);
-  const identified = identify(blob);
-  const certificate = identified?.certificate;
-  if (identified === undefined || certificate === undefined) {
-    throw malformed("What was sent is not a certificate.");
+  const verified = verifyKeyOrCertificate(blob);
+  if (verified.certificate === undefined) {
+    throw invalidCertificate("What was sent is not a certificate.");
   }
-  if (!verifyCertificate(blob)) {
-    throw malformed("The certificate is not signed by the key of its authority.");
-  }
+  const { certificate } = verified;
   const left = certificate.validBefore - agent.wallClock();
   if (left <= 0n) throw certificateEnded(certificate);
-  const key = agent.keyring.findPrivateKey(identified.keyBlob);
-  const { sessions } = connection.bindings;
-  if (!key || !isPermitted(key.limits.destinations, sessions, undefined, agent.wallClock)) {
+  const isSeen = (one: KeyringIdentity) => isVisible(one, connection.bindings, agent.wallClock);
+  const key = agent.keyring.withPrivateKey(verified.keyBlob).find(isSeen);
+  if (key === undefined) {
     throw new Failure("no-matching-key", "The agent does not hold the key of this certificate.");
   }
+  refuseHidden(agent.keyring.findAll(blob), connection.bindings, agent.wallClock);
   const isOfCertificate =
     limits.expires !== undefined && limits.expires - agent.clock.now() >= Number(left) * 1000;
   const identity: KeyringIdentity = {
-    ...identified,
+    ...verified,
     blob,
     comment: request.comment || key.comment,
     signer: key.signer,
@@ -50,6 +48,7 @@ export function addCertificate(agent: Agent, connection: ConnectionState, body: 
   };
   const others = request.replace ? visibleIdentities(agent, connection) : [];
   const replaced = renewedBy(identity, others, agent.wallClock());
+  refuseTooMany(agent, identity, replaced);
   agent.keyring.addCertificate(identity, key, replaced);
   agent.log(`attached ${describeIdentity(identity)}, in the place of ${replaced.size}`);
   return { type: "success" };

@@ -14,7 +14,7 @@ export async function prepareProvider(
   body: Buffer,
 ): Promise<Reply> {
   const reader = new Reader(body);
-  const requested = reader.text();
+  const requested = reader.cString();
   reader.end();
   refuseRemote(agent, connection);
   if (connection.prepared?.helper.running !== true) {

@@ -2,15 +2,19 @@
 import type { Reply } from "../../protocol/replies.ts";
 import { Reader } from "../../protocol/wire.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
+import { refuseHidden } from "../policy/destinations.ts";
 
 /** Unloads all providers, and with them their keys and certificates. */
 export async function removeAllProviders(
   agent: Agent,
-  _connection: ConnectionState,
+  connection: ConnectionState,
   body: Buffer,
 ): Promise<Reply> {
   new Reader(body).end();
-  for (const { path } of agent.providers.list()) agent.keyring.removeProvider(path);
+  const paths = agent.providers.list().map(({ path }) => path);
+  const identities = paths.flatMap((path) => agent.keyring.heldOf(path));
+  refuseHidden(identities, connection.bindings, agent.wallClock);
+  for (const path of paths) agent.keyring.removeProvider(path);
   await agent.providers.removeAll();
   agent.log("removed all providers");
   return { type: "success" };

@@ -69,7 +69,7 @@ export function readInventory(reader: Reader): Inventory {
   const keys: KnownKey[] = [];
   while (reader.remaining > 0) {
     const keyBlob = reader.string();
-    const label = reader.text();
+    const label = reader.cString();
     const id = reader.string();
     const alwaysAuthenticate = reader.bool();
     const token = reader.uint32();

@@ -4,27 +4,67 @@
  */
 
 import { matchesPattern } from "../../openssh/patterns.ts";
-import type { Identified } from "../../protocol/certificate.ts";
 import type { DestinationConstraint, Hop } from "../../protocol/constraints.ts";
 import { Failure } from "../../protocol/failure.ts";
+import type { VerifiedKey } from "../../protocol/verification.ts";
 import type { WallClock } from "../host/clock.ts";
-import type { BoundSession } from "./session.ts";
+import type { KeyringIdentity } from "../keyring.ts";
+import { isForHost } from "./host-certificate.ts";
+import type { Binding, BoundSession, SessionBindings } from "./session.ts";
 import { parseUserauth, type UserauthRequest } from "./userauth.ts";
+
+/** Whether a connection sees an identity, and so may remove or replace it. */
+export function isVisible(
+  { limits }: KeyringIdentity,
+  { binding }: SessionBindings,
+  clock: WallClock,
+): boolean {
+  return isPermitted(limits.destinations, binding, undefined, clock);
+}
+
+/**
+ * Refuses to change identities that a connection does not see.
+ * @throws {Failure} destination-not-permitted
+ */
+export function refuseHidden(
+  identities: readonly KeyringIdentity[],
+  bindings: SessionBindings,
+  clock: WallClock,
+): void {
+  if (identities.every((one) => isVisible(one, bindings, clock))) return;
+  throw refused("The agent holds this for other destinations.");
+}
 
 /**
  * Whether an identity may be listed or removed on a connection, or, with a user, sign a login there.
  * Each session on the way has to be a hop that a constraint allows.
  * @param user the user name of a login; undefined when nothing is signed
  */
-export function isPermitted(
+function isPermitted(
+  destinations: readonly DestinationConstraint[],
+  binding: Binding,
+  user: string | undefined,
+  clock: WallClock,
+): boolean {
+  if (destinations.length === 0) return true;
+  switch (binding.state) {
+    case "local":
+      return true;
+    case "failed":
+      return false;
+    case "bound":
+      return isPermittedThrough(destinations, binding.sessions, user, clock);
+  }
+}
+
+function isPermittedThrough(
   destinations: readonly DestinationConstraint[],
   sessions: readonly BoundSession[],
   user: string | undefined,
   clock: WallClock,
 ): boolean {
   const last = sessions.at(-1);
-  if (destinations.length === 0 || last === undefined) return true;
-  if (last.isForwarding && user !== undefined) return false;
+  if (last?.isForwarding && user !== undefined) return false;
   let from: BoundSession | undefined;
   for (const session of sessions) {
     if (session !== last && !session.isForwarding) return false;
@@ -33,7 +73,7 @@ export function isPermitted(
     from = session;
   }
   // A key that may log in to a host, and no further, is not shown to that host.
-  if (last.isForwarding && user === undefined) {
+  if (last?.isForwarding && user === undefined) {
     return allowsHop(destinations, last, undefined, undefined, clock);
   }
   return true;
@@ -47,17 +87,19 @@ export function isPermitted(
  */
 export function checkSignature(
   destinations: readonly DestinationConstraint[],
-  sessions: readonly BoundSession[],
+  { binding }: SessionBindings,
   keyBlob: Buffer,
   data: Buffer,
   clock: WallClock,
 ): UserauthRequest {
+  if (binding.state === "failed") throw refused("A binding to a session failed before.");
+  const sessions = binding.state === "bound" ? binding.sessions : [];
   const last = sessions.at(-1);
   if (last === undefined) throw refused("The key is for certain hosts, and no session is bound.");
   const login = parseUserauth(data, keyBlob);
   if (login === undefined)
     throw refused("The key is for logins to certain hosts, and this is none.");
-  if (!isPermitted(destinations, sessions, login.user, clock)) {
+  if (!isPermitted(destinations, binding, login.user, clock)) {
     throw refused("The key may not be used for this host or user.");
   }
   if (!login.sessionId.equals(last.sessionId)) {
@@ -85,27 +127,20 @@ function allowsHop(
     const isFrom =
       from === undefined
         ? destination.from.keys.length === 0
-        : isHost(destination.from, from.host, from.hostBlob, clock);
+        : isHost(destination.from, from.host, clock);
     if (!isFrom) return false;
-    if (to !== undefined && !isHost(destination.to, to.host, to.hostBlob, clock)) return false;
+    if (to !== undefined && !isHost(destination.to, to.host, clock)) return false;
     const wanted = destination.to.user;
     return wanted === "" || user === undefined || matchesPattern(user, wanted);
   });
 }
 
-/** Whether a host that proved itself with `blob` is the one that a hop names. */
-function isHost(hop: Hop, host: Identified, blob: Buffer, clock: WallClock): boolean {
-  return hop.keys.some(({ keyBlob, isCa }) => {
-    if (!isCa) return keyBlob.equals(blob);
-    const { certificate } = host;
-    if (certificate === undefined || !certificate.caKey.equals(keyBlob)) return false;
-    const now = clock();
-    const isValid = certificate.validAfter <= now && now < certificate.validBefore;
-    const isNamed =
-      certificate.principals.length === 0 ||
-      certificate.principals.some((principal) => matchesPattern(hop.host, principal));
-    const isPlain = certificate.type === "host" && certificate.criticalOptions.length === 0;
-    return isPlain && isValid && isNamed;
+/** Whether a host is the one that a hop names: by its key, or by a CA that certifies it. */
+function isHost(hop: Hop, { keyBlob, certificate }: VerifiedKey, clock: WallClock): boolean {
+  return hop.keys.some((known) => {
+    if (certificate === undefined) return !known.isCa && known.keyBlob.equals(keyBlob);
+    const isByCa = known.isCa && known.keyBlob.equals(certificate.caKey);
+    return isByCa && isForHost(certificate, hop.host, clock());
   });
 }
 

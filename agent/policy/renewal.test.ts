@@ -1,6 +1,7 @@
 import test from "ava";
-import { type Certificate, decodeCertificate, forever } from "../../protocol/certificate.ts";
+import { type Certificate, forever } from "../../protocol/certificate.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
+import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import { generateKey, makeAuthority } from "../test-agent.ts";
 import { renews } from "./renewal.ts";
 
@@ -19,8 +20,7 @@ const older: Partial<Certificate> = {
 };
 
 function made(fields: Partial<Certificate>, by = authority, of = key) {
-  const blob = by.certify(of.publicKey, { ...older, ...fields });
-  return { keyBlob: encodePublicKey(of.publicKey), certificate: decodeCertificate(blob) };
+  return verifyKeyOrCertificate(by.certify(of.publicKey, { ...older, ...fields }));
 }
 
 const renewing: readonly [string, Partial<Certificate>][] = [

@@ -1,5 +1,5 @@
 /** Certificates that take the place of older ones. */
-import type { Certificate, CertificateOption } from "../../protocol/certificate.ts";
+import type { CertificateOption, VerifiedCertificate } from "../../protocol/certificate.ts";
 
 /** What may be a certificate's identity. */
 interface Certified {
@@ -7,7 +7,7 @@ interface Certified {
   readonly blob: Buffer;
   /** The plain key's blob. */
   readonly keyBlob: Buffer;
-  readonly certificate: Certificate | undefined;
+  readonly certificate: VerifiedCertificate | undefined;
 }
 
 /** Those of `others` that an identity renews, but for the very same certificate. */
@@ -50,7 +50,7 @@ export function renews(
 }
 
 /** Of two that end at the same time, the older one is the one that began earlier. */
-function lastsAsLong(one: Certificate, older: Certificate): boolean {
+function lastsAsLong(one: VerifiedCertificate, older: VerifiedCertificate): boolean {
   if (one.validBefore !== older.validBefore) return one.validBefore > older.validBefore;
   return one.validAfter >= older.validAfter;
 }

@@ -2,68 +2,87 @@
  * What a connection is bound to: the sessions that ssh clients told the agent of with
  * `session-bind@openssh.com`, first the one nearest to the agent.
  */
-import { type Identified, identify } from "../../protocol/certificate.ts";
-import type { SessionBind } from "../../protocol/extensions/session-bind.ts";
+import { decodeSessionBind } from "../../protocol/extensions/session-bind.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";
-import { verifySessionBind } from "../../protocol/verification.ts";
+import { type VerifiedKey, verifySessionBind } from "../../protocol/verification.ts";
+import { checkHostCertificate } from "./host-certificate.ts";
 
 /** A session that a connection is bound to. */
 export interface BoundSession {
   readonly sessionId: Buffer;
   /** The host's key or certificate. */
-  readonly host: Identified;
+  readonly host: VerifiedKey;
   /** The blob that the host proved itself with. */
   readonly hostBlob: Buffer;
   /** Whether the connection was forwarded through this session. */
   readonly isForwarding: boolean;
 }
 
-const mostSessions = 16;
-const longestSessionId = 128;
+/**
+ * Where the client of a connection is: on this machine; behind the sessions that were bound; or
+ * nobody knows where, because a binding has failed.
+ */
+export type Binding =
+  | { readonly state: "local" }
+  | { readonly state: "bound"; readonly sessions: readonly BoundSession[] }
+  | { readonly state: "failed" };
+
+const maxSessions = 16;
+const maxSessionIdLength = 128;
 
 /** The sessions of one connection. */
 export class SessionBindings {
-  readonly #sessions: BoundSession[] = [];
-  #attempted = false;
+  #sessions: readonly BoundSession[] = [];
+  #state: Binding["state"] = "local";
 
-  get sessions(): readonly BoundSession[] {
-    return this.#sessions;
+  /** What the connection is bound to. */
+  get binding(): Binding {
+    if (this.#state !== "bound") return { state: this.#state };
+    return { state: "bound", sessions: this.#sessions };
   }
 
-  /**
-   * Whether the connection is, or claims to be, for another machine. A binding that failed counts:
-   * nobody on this machine makes one by mistake.
-   */
+  /** Whether the connection is, or claims to be, for another machine; a binding that failed counts. */
   get isRemote(): boolean {
-    return this.#attempted;
+    return this.#state !== "local";
   }
 
   /**
-   * Binds the connection to one more session. Repeating a binding is fine.
-   * @throws {Failure} malformed, when the host key did not sign the session; unsupported, when the
-   *   connection cannot be bound any further
+   * Binds the connection to one more session. Repeating a binding is fine. The attempt counts before
+   * anything is decoded. One that failed leaves a gap among the hops that no later one can close: what
+   * is bound afterwards may be reached through a host that nobody has named.
+   * @param body of the request
+   * @param now seconds since 1970
+   * @throws {Failure} malformed, when the host key did not sign the session or its certificate is not
+   *   good; unsupported, when the connection cannot be bound any further
    */
-  bind(bind: SessionBind): void {
-    this.#attempted = true;
-    const { sessionId, isForwarding } = bind;
+  bind(body: Buffer, now: bigint): BoundSession {
+    const hasFailed = this.#state === "failed";
+    this.#state = "failed";
     // What is kept must not be a view of the request, whose bytes are overwritten.
-    const hostBlob = Buffer.from(bind.hostKey);
-    const host = identify(hostBlob);
-    if (host === undefined) throw malformed("The session's host key is of an unknown type.");
-    if (sessionId.length === 0 || sessionId.length > longestSessionId) {
+    const { hostKey: hostBlob, sessionId, ...bind } = decodeSessionBind(Buffer.from(body));
+    if (sessionId.length === 0 || sessionId.length > maxSessionIdLength) {
       throw malformed("The session identifier has no fitting length.");
     }
-    if (!verifySessionBind(bind)) throw malformed("The host key did not sign the session.");
+    const host = verifySessionBind({ hostKey: hostBlob, sessionId, ...bind });
+    if (host.certificate !== undefined) checkHostCertificate(host.certificate, now);
+    const session = { sessionId, host, hostBlob, isForwarding: bind.isForwarding };
+    if (!this.#isBound(session)) this.#sessions = [...this.#sessions, session];
+    if (!hasFailed) this.#state = "bound";
+    return session;
+  }
+
+  /** Whether a session is bound already. @throws {Failure} unsupported, when it cannot be bound */
+  #isBound({ sessionId, hostBlob }: BoundSession): boolean {
     for (const session of this.#sessions) {
       if (!session.isForwarding) {
         throw refused("The connection is bound to a login already.");
       }
       if (!session.sessionId.equals(sessionId)) continue;
-      if (session.hostBlob.equals(bind.hostKey)) return;
+      if (session.hostBlob.equals(hostBlob)) return true;
       throw refused("The session is bound to another host key already.");
     }
-    if (this.#sessions.length >= mostSessions) throw refused("Too many sessions are bound.");
-    this.#sessions.push({ sessionId: Buffer.from(sessionId), host, hostBlob, isForwarding });
+    if (this.#sessions.length >= maxSessions) throw refused("Too many sessions are bound.");
+    return false;
   }
 }
 

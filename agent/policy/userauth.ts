@@ -2,6 +2,7 @@
  * What an ssh client signs to log in: the publickey request of RFC 4252, section 7, and OpenSSH's
  * `publickey-hostbound-v00@openssh.com`, which also names the host.
  */
+import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { Reader } from "../../protocol/wire.ts";
 
 /** A login that is to be signed. */
@@ -24,19 +25,29 @@ export function parseUserauth(data: Buffer, keyBlob: Buffer): UserauthRequest | 
     const reader = new Reader(data);
     const sessionId = reader.string();
     if (sessionId.length === 0 || reader.byte() !== userauthRequest) return undefined;
-    const user = reader.text();
+    const user = reader.cString();
     if (reader.name() !== "ssh-connection") return undefined;
     const method = reader.name();
     const isSigned = reader.byte() === 1;
-    reader.name();
+    const isOwnAlgorithm = belongs(reader.name(), blobAlgorithm(keyBlob));
     const isThisKey = reader.string().equals(keyBlob);
-    if (!isSigned || !isThisKey) return undefined;
+    if (!isSigned || !isOwnAlgorithm || !isThisKey) return undefined;
     const hostKey = readHost(reader, method);
     reader.end();
     return hostKey === false ? undefined : { sessionId, user, hostKey };
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Whether a signature algorithm is of a key's type: it has the name of the blob's, or that of RSA with
+ * SHA-2 (RFC 8332), also with a certificate.
+ */
+function belongs(algorithm: string, ofBlob: string): boolean {
+  return (
+    algorithm.replace(/^rsa-sha2-(256|512)(?=-cert-v01@openssh\.com$|$)/, "ssh-rsa") === ofBlob
+  );
 }
 
 function readHost(reader: Reader, method: string): Buffer | undefined | false {

@@ -4,6 +4,7 @@
  * signs only what is plainly SSH's.
  */
 import { Failure } from "../../protocol/failure.ts";
+import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import { Reader } from "../../protocol/wire.ts";
 import { parseAllowedProviders } from "./allowed-providers.ts";
 import { parseUserauth } from "./userauth.ts";
@@ -24,12 +25,23 @@ export function checkWebsafe(
 ): void {
   if (applications === undefined) return;
   if (parseAllowedProviders(applications).allows(application)) return;
-  if (parseUserauth(data, keyBlob) !== undefined || isSignedFile(data)) return;
+  if (isLogin(data, keyBlob) || isSignedFile(data)) return;
   throw new Failure(
     "unsupported",
     `A key for ${JSON.stringify(application)} signs logins and files only; this is neither.`,
     "Start ssh-agent with -O websafe-allow=LIST to allow applications, or with -O no-restrict-websafe.",
   );
+}
+
+function isLogin(data: Buffer, keyBlob: Buffer): boolean {
+  const login = parseUserauth(data, keyBlob);
+  if (login?.hostKey === undefined) return login !== undefined;
+  try {
+    verifyKeyOrCertificate(login.hostKey);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether these are the bytes that `ssh-keygen -Y sign` signs (OpenSSH's PROTOCOL.sshsig). */
@@ -38,7 +50,10 @@ function isSignedFile(data: Buffer): boolean {
   if (data.toString("latin1", 0, magic.length) !== magic) return false;
   try {
     const reader = new Reader(data.subarray(magic.length));
-    for (const _field of ["namespace", "reserved", "hash algorithm", "hash"]) reader.string();
+    reader.cString(); // namespace
+    reader.string(); // reserved
+    reader.cString(); // hash algorithm
+    reader.string(); // hash
     reader.end();
     return true;
   } catch {

@@ -1,14 +1,14 @@
 /** Requests 17 and 25: a private key, alone or with its certificate (RFC 9987, section 3.2). */
-import { identify } from "../../protocol/certificate.ts";
-import { Failure, malformed } from "../../protocol/failure.ts";
+import { Failure } from "../../protocol/failure.ts";
 import { identityBlob, type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
-import { verifyCertificate } from "../../protocol/verification.ts";
+import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
 import { Authenticator } from "../fido/authenticator.ts";
 import type { KeyringIdentity } from "../keyring.ts";
 import { type Signer, softwareSigner } from "../keys/software-key.ts";
+import { refuseHidden } from "../policy/destinations.ts";
 import { renewedBy } from "../policy/renewal.ts";
 import { certificateEnded, dropTime } from "../policy/validity.ts";
 import { visibleIdentities } from "./identities.ts";
@@ -30,20 +30,16 @@ export async function addIdentity(
   try {
     const { limits, keepEnded, skProvider } = limitsOf(agent, constraints, "key");
     const blob = Buffer.from(identityBlob(key));
-    const identified = identify(blob);
-    if (identified === undefined) throw malformed("The key's type is not known.");
-    const { certificate } = identified;
-    if (certificate !== undefined && !verifyCertificate(blob)) {
-      throw malformed("The certificate is not signed by the key of its authority.");
-    }
+    const verified = verifyKeyOrCertificate(blob);
+    const { certificate } = verified;
     const signer = await signerOf(
       agent,
       connection,
-      { ...key, publicKey: identified.key },
+      { ...key, publicKey: verified.key },
       skProvider,
     );
     const identity: KeyringIdentity = {
-      ...identified,
+      ...verified,
       blob,
       comment,
       signer,
@@ -53,8 +49,11 @@ export async function addIdentity(
       provider: undefined,
     };
     refuseDropped(identity, agent.wallClock());
+    // With the key in hand, a client could otherwise have it without its limits.
+    refuseHidden(agent.keyring.findAll(blob), connection.bindings, agent.wallClock);
     const visible = visibleIdentities(agent, connection);
     const renewed = renewedBy(identity, visible, agent.wallClock());
+    refuseTooMany(agent, identity, renewed);
     agent.keyring.add(identity, renewed);
     const place = renewed.size === 0 ? "" : `, in the place of ${renewed.size}`;
     agent.log(`added ${describeIdentity(identity)}${place}`);
@@ -68,6 +67,26 @@ export async function addIdentity(
 function refuseDropped({ certificate, dropped }: KeyringIdentity, now: bigint): void {
   if (certificate === undefined || dropped === undefined || dropped > now) return;
   throw certificateEnded(certificate);
+}
+
+/**
+ * A list that is too long would keep clients from all keys.
+ * @param renewed what goes when the identity comes
+ * @throws {Failure} too-large
+ */
+export function refuseTooMany(
+  agent: Agent,
+  identity: KeyringIdentity,
+  renewed: ReadonlySet<KeyringIdentity>,
+): void {
+  const isGone = (one: KeyringIdentity) =>
+    renewed.has(one) || (one.provider === identity.provider && one.blob.equals(identity.blob));
+  if (agent.keyring.hasRoom([identity], isGone)) return;
+  throw new Failure(
+    "too-large",
+    "With this identity the agent would have more than it can list.",
+    "Remove some identities first; see what there is with: ssh-add -l",
+  );
 }
 
 /**

@@ -172,7 +172,7 @@ test("a comment does not say what it likes in a question, whoever has given it",
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
   if (key === undefined) return t.fail();
   const certificate = makeAuthority().certify(key);
-  const comment = "a\0b)?\n\nYour screen was locked.";
+  const comment = "a\x1bb)?\n\nYour screen was locked.";
   await client.addCertificate({ certificate, comment, replace: false, constraints: [] });
   one.behave("login", "lose-login");
   t.is(await outcome(client, certificate), "signed");

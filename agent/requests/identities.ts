@@ -1,8 +1,9 @@
 /** Request 11: the identities that this connection may see (RFC 9987, section 3.5). */
 import type { Identity, Reply } from "../../protocol/replies.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
+
 import type { KeyringIdentity } from "../keyring.ts";
-import { isPermitted } from "../policy/destinations.ts";
+import { isVisible } from "../policy/destinations.ts";
 
 /** Lists the identities. */
 export function requestIdentities(agent: Agent, connection: ConnectionState): Reply {
@@ -18,9 +19,7 @@ export function* visibleIdentities(
   agent: Agent,
   connection: ConnectionState,
 ): Generator<KeyringIdentity> {
-  const { sessions } = connection.bindings;
   for (const identity of agent.keyring.identities()) {
-    const { destinations } = identity.limits;
-    if (isPermitted(destinations, sessions, undefined, agent.wallClock)) yield identity;
+    if (isVisible(identity, connection.bindings, agent.wallClock)) yield identity;
   }
 }

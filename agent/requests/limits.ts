@@ -6,6 +6,7 @@ import {
   writeConstraints,
 } from "../../protocol/constraints.ts";
 import { Failure } from "../../protocol/failure.ts";
+import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import { Reader, Writer } from "../../protocol/wire.ts";
 import type { Agent } from "../agent.ts";
 import type { Limits } from "../keyring.ts";
@@ -25,7 +26,8 @@ export interface Constraints {
  * Reads the constraints of a request. The result shares no bytes with the request.
  * @param kind which constraints besides the limits the request may come with: a card's may have
  *   certificates, a key's a provider for FIDO keys
- * @throws {Failure} unsupported, for a constraint that cannot be kept here
+ * @throws {Failure} unsupported, for a constraint that cannot be kept here; malformed, for a host's
+ *   key that is none
  */
 export function limitsOf(
   agent: Agent,
@@ -48,6 +50,9 @@ export function limitsOf(
         break;
       case "restrict-destination":
         destinations = constraint.destinations;
+        for (const { from, to } of destinations) {
+          for (const { keyBlob } of [...from.keys, ...to.keys]) verifyKeyOrCertificate(keyBlob);
+        }
         break;
       case "associated-certs":
         if (kind !== "card") throw new Failure("unsupported", "Only cards come with certificates.");

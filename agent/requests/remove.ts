@@ -3,7 +3,8 @@ import { Failure } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
-import { isPermitted } from "../policy/destinations.ts";
+import type { KeyringIdentity } from "../keyring.ts";
+import { isVisible } from "../policy/destinations.ts";
 
 /** Removes one identity. One that this connection may not see is not there for it. */
 export function removeIdentity(
@@ -11,19 +12,32 @@ export function removeIdentity(
   connection: ConnectionState,
   request: Extract<Request, { type: "remove-identity" }>,
 ): Reply {
-  const identity = agent.keyring.find(request.keyBlob);
-  const { sessions } = connection.bindings;
-  const isVisible =
-    identity !== undefined &&
-    isPermitted(identity.limits.destinations, sessions, undefined, agent.wallClock);
-  if (!isVisible) throw new Failure("key-not-found", "The agent does not hold this key.");
+  const known = agent.keyring.findAll(request.keyBlob);
+  const isSeen = (one: KeyringIdentity) => isVisible(one, connection.bindings, agent.wallClock);
+  if (known.length === 0 || !known.every(isSeen)) {
+    throw new Failure("key-not-found", "The agent does not hold this key.");
+  }
   agent.keyring.remove(request.keyBlob);
   return { type: "success" };
 }
 
-/** Removes all identities, and unloads all providers with them. */
-export async function removeAllIdentities(agent: Agent): Promise<Reply> {
-  await agent.removeEverything();
-  agent.log("removed all identities and providers");
+/**
+ * Removes all identities, and unloads all providers with them. Where the connection may not see some
+ * identities, those stay.
+ */
+export async function removeAllIdentities(
+  agent: Agent,
+  connection: ConnectionState,
+): Promise<Reply> {
+  const identities = [...agent.keyring.identities()];
+  const isSeen = (one: KeyringIdentity) => isVisible(one, connection.bindings, agent.wallClock);
+  const visible = identities.filter(({ blob }) => agent.keyring.findAll(blob).every(isSeen));
+  if (visible.length === identities.length) {
+    await agent.removeEverything();
+    agent.log("removed all identities and providers");
+  } else {
+    for (const { blob } of visible) agent.keyring.remove(blob);
+    agent.log(`removed ${visible.length} of ${identities.length} identities`);
+  }
   return { type: "success" };
 }

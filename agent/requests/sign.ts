@@ -1,15 +1,16 @@
 /** Request 13: a signature (RFC 9987, section 3.6). */
 import { sanitizeName } from "../../openssh/text-for-display.ts";
-import { identify } from "../../protocol/certificate.ts";
+
 import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { fingerprint } from "../../protocol/fingerprint.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
+import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
 import { Authenticator } from "../fido/authenticator.ts";
-import type { Keyring, KeyringIdentity } from "../keyring.ts";
+import type { KeyringIdentity } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import { isPinRefused } from "../pkcs11/pin-failures.ts";
 import type { CardHolder } from "../pkcs11/provider.ts";
@@ -26,14 +27,13 @@ export function sign(
   connection: ConnectionState,
   request: SignRequest,
 ): Reply | Promise<Reply> {
-  const identity = agent.keyring.find(request.keyBlob) ?? certified(agent.keyring, request.keyBlob);
-  if (identity === undefined) throw notHeld(agent, request.keyBlob);
+  const identity = findSigner(agent, request.keyBlob);
   const { destinations, confirm } = identity.limits;
   let destination: string | undefined;
   if (destinations.length > 0) {
-    const { sessions } = connection.bindings;
     const { keyBlob, data } = request;
-    const login = checkSignature(destinations, sessions, keyBlob, data, agent.wallClock);
+    const { bindings } = connection;
+    const login = checkSignature(destinations, bindings, keyBlob, data, agent.wallClock);
     const user = sanitizeName(JSON.stringify(login.user));
     destination = `Login as user ${user} at a listed host.`;
   }
@@ -44,22 +44,19 @@ export function sign(
 }
 
 /**
- * The key of a certificate that the agent does not hold. Its signature is the one that the key by
- * itself gives, within the same limits. Clients ask this way when the certificate in a file has
- * expired, since ssh-add then adds the key alone.
+ * The identity that signs for a blob. For a certificate that the agent does not hold it is the key by
+ * itself, within the same limits. Clients ask this way when the certificate in a file has expired,
+ * since ssh-add then adds the key alone.
+ * @throws {Failure} key-not-found; certificate-expired; malformed or unsupported, for no key blob
  */
-function certified(keyring: Keyring, blob: Buffer): KeyringIdentity | undefined {
-  const identified = identify(blob);
-  return identified?.certificate && keyring.find(identified.keyBlob);
-}
-
-/** The refusal for a key that the agent does not hold, perhaps since its certificate has ended. */
-function notHeld(agent: Agent, blob: Buffer): Failure {
-  const certificate = identify(blob)?.certificate;
-  if (certificate !== undefined && certificate.validBefore <= agent.wallClock()) {
-    return certificateEnded(certificate);
-  }
-  return new Failure("key-not-found", "The agent does not hold this key.");
+function findSigner({ keyring, wallClock }: Agent, blob: Buffer): KeyringIdentity {
+  const known = keyring.find(blob);
+  if (known !== undefined) return known;
+  const { certificate, keyBlob } = verifyKeyOrCertificate(blob);
+  const key = certificate && keyring.find(keyBlob);
+  if (key !== undefined) return key;
+  if (certificate && certificate.validBefore <= wallClock()) throw certificateEnded(certificate);
+  throw new Failure("key-not-found", "The agent does not hold this key.");
 }
 
 function signWith(

@@ -1,14 +1,13 @@
 /** Requests 20, 26 and 21: the keys of a PKCS#11 provider come and go (RFC 9987, section 3.2.6). */
-import { type Identified, identify } from "../../protocol/certificate.ts";
-import { Failure, malformed } from "../../protocol/failure.ts";
-import { longestFrame } from "../../protocol/numbers.ts";
-import { encodeReply, type Reply } from "../../protocol/replies.ts";
+import { asFailure, Failure, invalidCertificate } from "../../protocol/failure.ts";
+import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
-import { verifyCertificate } from "../../protocol/verification.ts";
+import { type VerifiedKey, verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { type KeyringIdentity, type Limits, nameOf } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import type { Provider } from "../pkcs11/provider.ts";
+import { refuseHidden } from "../policy/destinations.ts";
 import { renews } from "../policy/renewal.ts";
 import { dropTime } from "../policy/validity.ts";
 import { type Constraints, limitsOf, narrow, sooner } from "./limits.ts";
@@ -33,6 +32,8 @@ export async function addSmartcardKey(
     const added = identitiesOf(agent, provider, constraints, certificates);
     if (added.length === 0) throw noneCertified();
     const earlier = agent.keyring.ofProvider(provider.path);
+    const held = agent.keyring.heldOf(provider.path);
+    refuseHidden(held, connection.bindings, agent.wallClock);
     const kept = keptCertificates(agent, earlier, added, provider, constraints.limits);
     const identities = [...kept, ...added];
     refuseTooMany(agent, provider.path, identities);
@@ -45,12 +46,17 @@ export async function addSmartcardKey(
 /** Unloads what the request names: a library, or the keys that a PKCS#11 URI matches. */
 export async function removeSmartcardKey(
   agent: Agent,
-  _connection: ConnectionState,
+  connection: ConnectionState,
   request: Extract<Request, { type: "remove-smartcard-key" }>,
 ): Promise<Reply> {
+  const chosen = await agent.providers.choose(request.provider);
+  for (const { provider } of chosen) {
+    const held = agent.keyring.heldOf(provider.path);
+    refuseHidden(held, connection.bindings, agent.wallClock);
+  }
   // All at once: others may load and unload while a library ends.
   const unloaded: Promise<void>[] = [];
-  for (const { provider, keys } of await agent.providers.choose(request.provider)) {
+  for (const { provider, keys } of chosen) {
     const { path } = provider;
     agent.keyring.removeProvider(path, keys && new Set(keys.map(({ keyBlob }) => nameOf(keyBlob))));
     agent.log(keys === undefined ? `removed ${path}` : `removed ${keys.length} keys of ${path}`);
@@ -73,9 +79,7 @@ export function refuseRemote(agent: Agent, connection: ConnectionState): void {
 
 /** A list that is too long for a message would keep clients from all keys. */
 function refuseTooMany(agent: Agent, path: string, added: readonly KeyringIdentity[]): void {
-  const others = [...agent.keyring.identities()].filter(({ provider }) => provider !== path);
-  const identities = [...others, ...added].map(({ blob, comment }) => ({ keyBlob: blob, comment }));
-  if (encodeReply({ type: "identities", identities }).length <= longestFrame) return;
+  if (agent.keyring.hasRoom(added, ({ provider }) => provider === path)) return;
   throw new Failure(
     "too-large",
     "With the keys of this library the agent would have more than it can list.",
@@ -83,18 +87,15 @@ function refuseTooMany(agent: Agent, path: string, added: readonly KeyringIdenti
   );
 }
 
-interface CertificateFor extends Identified {
+interface CertificateFor extends VerifiedKey {
   readonly blob: Buffer;
 }
 
 function readCertificates({ associatedCerts }: Constraints): CertificateFor[] {
   return (associatedCerts?.certificates ?? []).map((blob) => {
-    const identified = identify(blob);
-    if (identified?.certificate === undefined) throw malformed("A certificate is not one.");
-    if (!verifyCertificate(blob)) {
-      throw malformed("A certificate is not signed by the key of its authority.");
-    }
-    return { ...identified, blob };
+    const verified = verifyKeyOrCertificate(blob);
+    if (verified.certificate !== undefined) return { ...verified, blob };
+    throw invalidCertificate("What was sent for a card is not a certificate.");
   });
 }
 
@@ -113,10 +114,10 @@ function identitiesOf(
   return provider.keys.flatMap(({ keyBlob, comment }) => {
     const { path } = provider;
     const signer = new CardSigner(agent.providers, keyBlob, path);
-    const make = (blob: Buffer, identified: Identified): KeyringIdentity => {
-      const { certificate } = identified;
+    const make = (blob: Buffer, verified: VerifiedKey): KeyringIdentity => {
+      const { certificate } = verified;
       return {
-        ...identified,
+        ...verified,
         blob,
         comment,
         signer,
@@ -127,15 +128,25 @@ function identitiesOf(
       };
     };
     const identities: KeyringIdentity[] = [];
-    for (const { blob, ...identified } of certificates) {
-      const isCurrent = (identified.certificate?.validBefore ?? 0n) > now;
-      if (isCurrent && identified.keyBlob.equals(keyBlob)) identities.push(make(blob, identified));
+    for (const { blob, ...verified } of certificates) {
+      const isCurrent = (verified.certificate?.validBefore ?? 0n) > now;
+      if (isCurrent && verified.keyBlob.equals(keyBlob)) identities.push(make(blob, verified));
     }
-    const plain = identify(keyBlob);
+    const plain = readCardKey(agent, keyBlob);
     const isWanted = associatedCerts?.certsOnly !== true;
     if (plain !== undefined && isWanted) identities.push(make(keyBlob, plain));
     return identities;
   });
+}
+
+/** The key that a library shows; undefined for one whose numbers make no key. */
+function readCardKey(agent: Agent, keyBlob: Buffer): VerifiedKey | undefined {
+  try {
+    return verifyKeyOrCertificate(keyBlob);
+  } catch (error) {
+    agent.log(`left out a key of a card: ${asFailure(error).message}`);
+    return undefined;
+  }
 }
 
 /**

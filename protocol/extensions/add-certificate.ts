@@ -28,7 +28,7 @@ export function encodeAddCertificate(request: AddCertificate): Buffer {
 export function decodeAddCertificate(body: Uint8Array): AddCertificate {
   const reader = new Reader(body);
   const certificate = reader.string();
-  const comment = reader.text();
+  const comment = reader.cString();
   const replace = reader.bool();
   return { certificate, comment, replace, constraints: readConstraints(reader) };
 }

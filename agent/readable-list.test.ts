@@ -1,0 +1,339 @@
+/**
+ * Nothing that the agent accepts makes its list unreadable: OpenSSH's clients fail on the whole list
+ * when they cannot read one identity, and then no login works with any other key either.
+ */
+import { generateKeyPairSync, sign } from "node:crypto";
+import test, { type ExecutionContext } from "ava";
+import { makeHostileModule } from "../fixtures/hostile-module/index.ts";
+import { makeWorkspace } from "../fixtures/workspace.ts";
+import { type Certificate, encodeCertificate, signedPart } from "../protocol/certificate.ts";
+import { type AgentClient, AgentRefusal } from "../protocol/client.ts";
+import type { PrivateKey } from "../protocol/private-key.ts";
+import { encodePublicKey, type PublicKey } from "../protocol/public-key.ts";
+import { encodeSignature } from "../protocol/signature.ts";
+import { Writer } from "../protocol/wire.ts";
+import { generateKey, makeAuthority, startAgent } from "./test-agent.ts";
+
+const bytesOf = (text: string | undefined) => Buffer.from(text ?? "", "base64url");
+const key = generateKey("ed25519");
+const ca = makeAuthority();
+
+/** A certificate of `key`, whatever is in it. */
+function certify(fields: Partial<Certificate>, by = ca): Buffer {
+  return by.certify(key.publicKey, fields);
+}
+
+/** A CA with an RSA key of any length. */
+function rsaCa(bits: number): ReturnType<typeof makeAuthority> {
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: bits });
+  const { n, e } = privateKey.export({ format: "jwk" });
+  const keyBlob = new Writer().text("ssh-rsa").mpint(bytesOf(e)).mpint(bytesOf(n)).finish();
+  const signBlob = (data: Buffer) =>
+    encodeSignature("rsa-sha2-256", sign("sha256", data, privateKey));
+  return {
+    keyBlob,
+    sign: signBlob,
+    certify(certified, fields = {}) {
+      const unsigned = { ...unsignedOf(certified), caKey: keyBlob, ...fields };
+      return encodeCertificate({ ...unsigned, signature: signBlob(signedPart(unsigned)) });
+    },
+  };
+}
+
+function unsignedOf(certified: PublicKey): Omit<Certificate, "signature"> {
+  return {
+    key: certified,
+    nonce: Buffer.alloc(32),
+    serial: 1n,
+    type: "user",
+    keyId: "id",
+    principals: ["root"],
+    validAfter: 0n,
+    validBefore: 2_000_000_000n,
+    criticalOptions: [],
+    extensions: [],
+    reserved: Buffer.alloc(0),
+    caKey: ca.keyBlob,
+  };
+}
+
+/** A certificate whose bytes were changed before the CA signed them. */
+function patched(change: (unsigned: Buffer) => Buffer): Buffer {
+  const unsigned = change(signedPart(unsignedOf(key.publicKey)));
+  return Buffer.concat([unsigned, new Writer().string(ca.sign(unsigned)).finish()]);
+}
+
+const principals = (count: number) => Array.from({ length: count }, (_, index) => `p${index}`);
+const empty = Buffer.alloc(0);
+
+/** Certificates, and whether OpenSSH can read them. */
+const certificates: readonly [string, boolean, () => Buffer][] = [
+  ["256 principals", true, () => certify({ principals: principals(256) })],
+  ["257 principals", false, () => certify({ principals: principals(257) })],
+  ["no principals", true, () => certify({ principals: [] })],
+  ["a NUL in the key ID", false, () => certify({ keyId: "a\0b" })],
+  ["a NUL at the end of the key ID", true, () => certify({ keyId: "ab\0" })],
+  ["a NUL in a principal", false, () => certify({ principals: ["root", "a\0b"] })],
+  ["a NUL at the end of a principal", true, () => certify({ principals: ["root\0"] })],
+  ["a key ID that is no UTF-8", true, () => certify({ keyId: "\udcff\udc80" })],
+  ["a key ID of 60,000 bytes", true, () => certify({ keyId: "i".repeat(60_000) })],
+  ["a time that ends before it begins", true, () => certify({ validAfter: 1_999_999_999n })],
+  ["something reserved", true, () => certify({ reserved: Buffer.from("later") })],
+  ["no nonce", true, () => certify({ nonce: empty })],
+  [
+    "an option without a name",
+    true,
+    () => certify({ criticalOptions: [{ name: "", data: empty }] }),
+  ],
+  ["an extension with a NUL", true, () => certify({ extensions: [{ name: "a\0b", data: empty }] })],
+  ["a CA key of RSA with 1,024 bits", true, () => certify({}, rsaCa(1024))],
+  ["a CA key of RSA with 1,016 bits", false, () => certify({}, rsaCa(1016))],
+  ["a CA's signature with SHA-1", true, () => certify({}, makeAuthority("rsa", 0))],
+  [
+    "a CA key of an unknown type",
+    false,
+    () => certify({ caKey: Buffer.from("0000000178", "hex") }),
+  ],
+  ["no CA key", false, () => certify({ caKey: empty })],
+  ["a CA key that is a certificate", false, () => certify({ caKey: certify({}) })],
+  [
+    "bytes behind the CA key",
+    false,
+    () => certify({ caKey: Buffer.concat([ca.keyBlob, Buffer.of(0)]) }),
+  ],
+  ["another CA's signature", false, () => certify({ caKey: makeAuthority().keyBlob })],
+  [
+    "no signature",
+    false,
+    () => encodeCertificate({ ...unsignedOf(key.publicKey), signature: empty }),
+  ],
+  [
+    "a type that is neither user nor host",
+    false,
+    () =>
+      patched((bytes) => {
+        bytes.writeUInt32BE(3, bytes.indexOf("00000001000000026964", 0, "hex"));
+        return bytes;
+      }),
+  ],
+  ["bytes behind the signature", false, () => Buffer.concat([certify({}), Buffer.of(0)])],
+];
+
+/** The system's ssh-add on the agent: how many identities it lists. */
+type Count = () => Promise<number>;
+
+async function prepare(t: ExecutionContext) {
+  const workspace = makeWorkspace(t);
+  const agent = await startAgent(t);
+  const client = await agent.connect();
+  await client.addIdentity(generateKey("ed25519"), "a key for logins");
+  const count: Count = async () => {
+    const env = { ...workspace.env, SSH_AUTH_SOCK: agent.path, LC_ALL: "C" };
+    const { status, stdout, stderr } = await workspace.run("/usr/bin/ssh-add", ["-l"], { env });
+    t.is(status, 0, stderr);
+    return stdout.trimEnd().split("\n").length;
+  };
+  return { workspace, agent, client, count };
+}
+
+/** Adds something, and asks the system's ssh-add for the list; undefined where either is good. */
+async function adds(
+  t: ExecutionContext,
+  count: Count,
+  client: AgentClient,
+  name: string,
+  isReadable: boolean | undefined,
+  add: () => Promise<unknown>,
+): Promise<void> {
+  const before = await count();
+  const refusal = await add().then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (refusal !== undefined) t.true(refusal instanceof AgentRefusal, name);
+  if (isReadable !== undefined) t.is(refusal === undefined, isReadable, name);
+  t.is(await count(), refusal === undefined ? before + 1 : before, name);
+  if (refusal === undefined) return;
+  const reason = await client.failureReason();
+  t.not(reason?.code, "internal", name);
+  t.notRegex(reason?.hint ?? "", /client/, name);
+}
+
+test("certificates that OpenSSH cannot read are refused, with their key", async (t) => {
+  const { client, count } = await prepare(t);
+  for (const [name, isReadable, make] of certificates) {
+    const certificate = make();
+    const add = () => client.addIdentity({ ...key, certificate }, "certified");
+    await adds(t, count, client, name, isReadable, add);
+    await client.removeIdentity(certificate).catch(() => undefined);
+  }
+});
+
+test("certificates that OpenSSH cannot read are refused, for a key that is there", async (t) => {
+  const { client, count } = await prepare(t);
+  await client.addIdentity(key, "key");
+  for (const [name, isReadable, make] of certificates) {
+    const certificate = make();
+    const request = { certificate, comment: "", replace: false, constraints: [] };
+    const add = () => client.addCertificate(request);
+    await adds(t, count, client, name, isReadable, add);
+    await client.removeIdentity(certificate).catch(() => undefined);
+  }
+});
+
+test("certificates that OpenSSH cannot read are refused, for keys of a card", async (t) => {
+  const { workspace, client, count } = await prepare(t);
+  const module = await makeHostileModule(workspace);
+  for (const [name, isReadable, make] of certificates) {
+    const constraint = {
+      type: "associated-certs",
+      certsOnly: false,
+      certificates: [make()],
+    } as const;
+    const add = () => client.addSmartcardKey(module.path, Buffer.from("1234"), [constraint]);
+    await adds(t, count, client, name, isReadable, add);
+    await client.removeAllProviders();
+  }
+});
+
+/** Keys on authenticators: nothing of them is tried out when they are added. */
+function skKey(fields: Partial<{ application: string; point: Buffer }>): PrivateKey {
+  const { application = "ssh:", point } = fields;
+  const secret = { flags: 1, keyHandle: Buffer.from("handle"), reserved: empty };
+  if (point === undefined) {
+    const publicKey = { type: "sk-ed25519", publicKey: Buffer.alloc(32, 7), application } as const;
+    return { publicKey, secret: { type: "sk-ed25519", ...secret }, certificate: undefined };
+  }
+  const publicKey = { type: "sk-ecdsa", curve: "nistp256", point, application } as const;
+  return { publicKey, secret: { type: "sk-ecdsa", ...secret }, certificate: undefined };
+}
+
+const goodPoint = (() => {
+  const { publicKey } = generateKey("nistp256");
+  return publicKey.type === "ecdsa" ? publicKey.point : empty;
+})();
+
+const keys: readonly [string, boolean, () => PrivateKey][] = [
+  ["a point of its curve", true, () => skKey({ point: goodPoint })],
+  [
+    "a point that is not on its curve",
+    false,
+    () => skKey({ point: Buffer.concat([Buffer.of(4), Buffer.alloc(64, 1)]) }),
+  ],
+  [
+    "coordinates beyond the field",
+    false,
+    () => skKey({ point: Buffer.concat([Buffer.of(4), Buffer.alloc(64, 0xff)]) }),
+  ],
+  [
+    "a compressed point",
+    false,
+    () => skKey({ point: Buffer.concat([Buffer.of(2), Buffer.alloc(32, 1)]) }),
+  ],
+  ["no point", false, () => skKey({ point: empty })],
+  ["an application", true, () => skKey({ application: "ssh:x" })],
+  ["no application", true, () => skKey({ application: "" })],
+  ["a NUL in the application", false, () => skKey({ application: "ssh:\0x" })],
+  ["a NUL at the end of the application", true, () => skKey({ application: "ssh:y\0" })],
+];
+
+test("keys on authenticators that OpenSSH cannot read are refused", async (t) => {
+  const { client, count } = await prepare(t);
+  for (const [name, isReadable, make] of keys) {
+    const add = () => client.addIdentity(make(), "sk");
+    await adds(t, count, client, name, isReadable, add);
+  }
+});
+
+test("an RSA key below 1,024 bits is refused", async (t) => {
+  const { client, count } = await prepare(t);
+  for (const [bits, isReadable] of [
+    [1024, true],
+    [1023, false],
+    [1016, false],
+  ] as const) {
+    const { privateKey } = generateKeyPairSync("rsa", { modulusLength: bits });
+    const jwk = privateKey.export({ format: "jwk" });
+    const [n, e, d, iqmp, p, q] = [jwk.n, jwk.e, jwk.d, jwk.qi, jwk.p, jwk.q].map(bytesOf);
+    const rsa = {
+      publicKey: { type: "rsa", n: n ?? empty, e: e ?? empty },
+      secret: { type: "rsa", d: d ?? empty, iqmp: iqmp ?? empty, p: p ?? empty, q: q ?? empty },
+      certificate: undefined,
+    } as const;
+    const add = () => client.addIdentity(rsa, "rsa");
+    await adds(t, count, client, `${bits} bits`, isReadable, add);
+  }
+});
+
+const comments: readonly [string, boolean, string][] = [
+  ["nothing", true, ""],
+  ["bytes that are no UTF-8", true, "\udcff\udcfe"],
+  ["control characters", true, "\x1b[2J\x07"],
+  ["a NUL within", false, "a\0b"],
+  ["a NUL at the end", true, "ab\0"],
+  ["nothing but a NUL", true, "\0"],
+  ["100,000 characters", true, "x".repeat(100_000)],
+  ["200,000 characters, which are too many with the others", false, "y".repeat(200_000)],
+];
+
+test("comments that OpenSSH cannot read are refused", async (t) => {
+  const { client, count } = await prepare(t);
+  for (const [name, isReadable, comment] of comments) {
+    const add = () => client.addIdentity(generateKey("ed25519"), comment);
+    await adds(t, count, client, name, isReadable, add).catch((error) => t.fail(String(error)));
+  }
+  t.is((await client.failureReason())?.code, "too-large");
+});
+
+test("no more identities are accepted than fit into a list", async (t) => {
+  const { client, count } = await prepare(t);
+  const add = async (index: number, comment: string) => {
+    const publicKey = {
+      type: "sk-ed25519",
+      publicKey: Buffer.alloc(32),
+      application: "ssh:",
+    } as const;
+    publicKey.publicKey.writeUInt32BE(index);
+    await client.addIdentity({ ...skKey({}), publicKey }, comment);
+  };
+  const refused = { instanceOf: AgentRefusal };
+  for (let index = 1; index < 2048; index++) await add(index, "");
+  t.is(await count(), 2048);
+  await t.throwsAsync(add(2048, ""), refused);
+  t.is((await client.failureReason())?.code, "too-large");
+  await t.notThrowsAsync(add(1, "another comment"));
+  await t.throwsAsync(add(1, "x".repeat(200_000)), refused);
+  t.is(await count(), 2048);
+  // Of a certificate, the list would be as long.
+  const [first] = await client.identities();
+  await client.removeIdentity(first?.keyBlob ?? empty);
+  await client.addIdentity(key, "");
+  const request = { certificate: certify({}), comment: "", replace: false, constraints: [] };
+  await t.throwsAsync(client.addCertificate(request), refused);
+  t.is((await client.failureReason())?.code, "too-large");
+  await client.removeIdentity(encodePublicKey(key.publicKey));
+  t.is(await count(), 2047);
+});
+
+test("numbers are as long as OpenSSH takes them, and destinations name keys", async (t) => {
+  const { client, count } = await prepare(t);
+  const destinations = (keyBlob: Buffer) => [
+    {
+      from: { user: "", host: "", keys: [] },
+      to: { user: "", host: "host", keys: [{ keyBlob, isCa: false }] },
+    },
+  ];
+  const limited = (keyBlob: Buffer) => () =>
+    client.addIdentity(generateKey("ed25519"), "limited", [
+      { type: "restrict-destination", destinations: destinations(keyBlob) },
+    ]);
+  await adds(t, count, client, "a host's key", true, limited(ca.keyBlob));
+  await adds(t, count, client, "a host's certificate", true, limited(certify({ type: "host" })));
+  await adds(t, count, client, "another certificate", false, limited(certify({ keyId: "a\0b" })));
+  const long = (bytes: number) =>
+    new Writer().text("ssh-rsa").mpint(Buffer.of(3)).string(Buffer.alloc(bytes, 1)).finish();
+  await adds(t, count, client, "16,377 bits", true, limited(long(2048)));
+  await t.throwsAsync(limited(long(2049))(), { instanceOf: AgentRefusal });
+  await t.throwsAsync(limited(Buffer.from("0000000178", "hex"))(), { instanceOf: AgentRefusal });
+  t.is((await client.failureReason())?.code, "unsupported");
+});
