@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
 import { eventually } from "../fixtures/eventually.ts";
 import { sshAgent } from "../fixtures/programs.ts";
@@ -54,6 +55,28 @@ test("where descriptors run out new clients wait, and nobody is cut off", async 
     for (const { socket } of answered()) socket.destroy();
   }
   t.deepEqual([...new Set(clients.map(({ state }) => state))], ["answered"]);
+});
+
+test("whoever goes makes room for one that waits", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { socket: path } = await startWithLimit(workspace, 60);
+  const clients = Array.from({ length: 100 }, () => ask(path));
+  const answered = () => clients.filter(({ state }) => state === "answered");
+  let count = 0;
+  const isFull = async () => {
+    const before = count;
+    await sleep(200);
+    count = answered().length;
+    return count > 0 && count === before;
+  };
+  t.true(await eventually(isFull));
+  for (let again = 0; again < 3; again++) {
+    const [first, ...others] = answered();
+    first?.socket.destroy();
+    if (first !== undefined) clients.splice(clients.indexOf(first), 1);
+    t.true(await eventually(() => answered().length > others.length));
+  }
+  for (const { socket } of clients) socket.destroy();
 });
 
 test("an agent whose connections are all taken has descriptors left for cards", async (t) => {

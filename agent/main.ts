@@ -9,18 +9,11 @@ import {
 } from "./host/activation.ts";
 import { detectShell } from "./host/environment.ts";
 import { restoreNodeEnvironment } from "./host/node-environment.ts";
-import {
-  homeFolder,
-  homeSocket,
-  hostPrefix,
-  ListenError,
-  placeAt,
-  type SocketPlace,
-  temporarySocket,
-} from "./host/socket-path.ts";
+import type { SocketPlace } from "./host/socket-path.ts";
+import { StartError } from "./host/start-error.ts";
 import { systemWords } from "./host/system-error.ts";
 import { type AgentOptions, parseOptions, UsageError, usage } from "./options.ts";
-import { describeAgent, StartError, startForCommand, startForShell } from "./start.ts";
+import { describeAgent, startForCommand, startForShell } from "./start.ts";
 import { report } from "./start-report.ts";
 
 main();
@@ -63,7 +56,9 @@ async function run(options: AgentOptions, wasSteered: boolean): Promise<void> {
 }
 
 /** The places for a socket, in the order in which they are tried. */
-function placesFor(options: AgentOptions): readonly (() => SocketPlace)[] {
+async function placesFor(options: AgentOptions): Promise<readonly (() => SocketPlace)[]> {
+  // Not loaded before: with it comes OpenSSL, which a program that only starts an agent does without.
+  const { homeSocket, placeAt, temporarySocket } = await import("./host/socket-path.ts");
   const { bindAddress, serving } = options;
   if (bindAddress !== undefined) return [() => placeAt(bindAddress)];
   const temporary = () => temporarySocket(serving?.starter ?? process.ppid);
@@ -72,20 +67,20 @@ function placesFor(options: AgentOptions): readonly (() => SocketPlace)[] {
 
 async function serve(options: AgentOptions): Promise<void> {
   const { serveInBackground } = await import("./serve.ts");
-  await serveInBackground(options, placesFor(options));
+  await serveInBackground(options, await placesFor(options));
 }
 
 async function runInForeground(options: AgentOptions): Promise<void> {
   const activation: Activation =
     options.bindAddress === undefined ? findActivation(process.env, process.pid) : { kind: "none" };
-  if (activation.kind === "bad") throw new StartError(activation.message, 255);
+  if (activation.kind === "bad") throw new StartError(activation.message, { status: 255 });
   const { serveActivated, serveInForeground } = await import("./serve.ts");
   if (activation.kind === "socket") {
     forgetActivation(process.env);
     return serveActivated(options, activation.descriptor);
   }
   const shell = options.shell ?? detectShell(process.env);
-  await serveInForeground(options, placesFor(options), ({ shown }) => {
+  await serveInForeground(options, await placesFor(options), ({ shown }) => {
     writeSync(1, describeAgent(shell, shown, undefined));
   });
 }
@@ -110,6 +105,7 @@ async function restartUnsteered(): Promise<never> {
 /** `-u`: removes the sockets that killed agents left in the default place. */
 async function clean(options: AgentOptions): Promise<void> {
   const { removeStaleSockets } = await import("./host/stale-sockets.ts");
+  const { homeFolder, hostPrefix } = await import("./host/socket-path.ts");
   const folder = homeFolder();
   if (folder === undefined) throw new StartError("There is no home folder; set HOME.");
   try {
@@ -122,8 +118,7 @@ async function clean(options: AgentOptions): Promise<void> {
 
 /** Ends the program, after saying why to whoever waits for it. */
 function failBy(error: unknown, options: AgentOptions): never {
-  const isOurs = error instanceof StartError || error instanceof ListenError;
-  const sentence = isOurs ? error.message : systemWords(error);
+  const sentence = error instanceof StartError ? error.message : systemWords(error);
   const status = error instanceof StartError ? error.status : 1;
   if (options.mode !== "serve") fail(sentence, status);
   report({ type: "failed", sentence, status });

@@ -67,6 +67,7 @@ export class AgentServer {
   /** Accepts nobody any more; connections stay. */
   close(): void {
     this.#server?.close();
+    this.#descriptor = -1;
   }
 
   #makeServer(): Server {
@@ -88,10 +89,9 @@ export class AgentServer {
       return;
     }
     serveConnection(this.#agent, socket, peer);
-    // The system gives the lowest number that is free, so all below it are taken.
-    if (descriptorOf(socket) < this.#firstReserved) return;
-    this.#pause();
     socket.once("close", () => this.#resume());
+    // The system gives the lowest number that is free, so all below it are taken.
+    if (descriptorOf(socket) >= this.#firstReserved) this.#pause();
   }
 
   #pause(): void {
@@ -102,7 +102,7 @@ export class AgentServer {
   }
 
   #resume(): void {
-    if (this.#server !== undefined) return;
+    if (this.#server !== undefined || this.#descriptor < 0) return;
     const retry = (error: unknown) => {
       this.#agent.log(`connections still wait: ${error instanceof Error ? error.message : "?"}`);
       this.#server = undefined;

@@ -9,7 +9,8 @@ import { detectShell, type Shell, setVariable } from "./host/environment.ts";
 import { inheritedDescriptors, inheritedFileLimit } from "./host/inheritance.ts";
 import { cleanNodeEnvironment } from "./host/node-environment.ts";
 import { nodeArguments, programPath } from "./host/program.ts";
-import { removeSocket, type SocketPlace } from "./host/socket-path.ts";
+import type { SocketPlace } from "./host/socket-path.ts";
+import { StartError } from "./host/start-error.ts";
 import { systemWords } from "./host/system-error.ts";
 import { type AgentOptions, servingArguments } from "./options.ts";
 import { readReports, reportDescriptor } from "./start-report.ts";
@@ -18,16 +19,6 @@ import { readReports, reportDescriptor } from "./start-report.ts";
 interface StartedAgent {
   readonly pid: number;
   readonly place: SocketPlace;
-}
-
-/** An agent that cannot be started, in the words for users, and the program's exit status. */
-export class StartError extends Error {
-  readonly status: number;
-
-  constructor(message: string, status = 1) {
-    super(message);
-    this.status = status;
-  }
 }
 
 /**
@@ -40,7 +31,7 @@ export async function startForShell(options: AgentOptions): Promise<never> {
     const shell = options.shell ?? detectShell(process.env);
     writeSync(1, describeAgent(shell, place.shown, pid));
   } catch (error) {
-    end(pid, place); // nobody would know of it
+    await end(pid, place); // nobody would know of it
     const isOfSystem = error instanceof Error && "errno" in error;
     throw new StartError(
       isOfSystem ? `standard output: ${systemWords(error)}` : systemWords(error),
@@ -58,12 +49,15 @@ export async function startForCommand(options: AgentOptions): Promise<never> {
   const descriptors = inheritedDescriptors();
   const { pid, place } = await start(options, process.pid);
   const status = await becomeCommand(options.command, place.shown, pid, descriptors);
-  end(pid, place);
+  await end(pid, place);
   process.exit(status);
 }
 
-function end(pid: number, place: SocketPlace): void {
+// What removes sockets is loaded only then: it takes OpenSSL, which costs as much as the rest.
+
+async function end(pid: number, place: SocketPlace): Promise<void> {
   process.kill(pid, "SIGTERM");
+  const { removeSocket } = await import("./host/socket-path.ts");
   removeSocket(place); // sooner than the agent does it
 }
 
@@ -86,7 +80,7 @@ async function start(options: AgentOptions, parent: number): Promise<StartedAgen
     case "serving":
       return { pid: child.pid, place: outcome.place };
     case "failed":
-      throw new StartError(outcome.sentence, outcome.status);
+      throw new StartError(outcome.sentence, outcome);
     case "silent": {
       const how = await endOf(child);
       for (const place of outcome.places) await removeLeftOver(place);
@@ -120,6 +114,7 @@ function endOf(child: ChildProcess): Promise<string> {
 /** Removes the socket of an agent that was ended, unless somebody else listens there. */
 async function removeLeftOver(place: SocketPlace): Promise<void> {
   const { refusesConnections } = await import("./host/stale-sockets.ts");
+  const { removeSocket } = await import("./host/socket-path.ts");
   const isDead = await refusesConnections(place.path);
   removeSocket(isDead ? place : { ...place, path: place.passing });
 }

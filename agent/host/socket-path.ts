@@ -17,6 +17,7 @@ import {
 import type { Server } from "node:net";
 import { hostname, tmpdir, userInfo } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
+import { StartError } from "./start-error.ts";
 import { systemCode, systemWords } from "./system-error.ts";
 
 /** A place for a socket. */
@@ -29,17 +30,6 @@ export interface SocketPlace {
   readonly passing: string;
   /** A folder that is made for this socket alone, and goes with it; from the root. */
   readonly ownFolder: string | undefined;
-}
-
-/** Why there is no listening at a place, in the words for users. */
-export class ListenError extends Error {
-  /** The system's name for the reason, where it has one. */
-  readonly code: unknown;
-
-  constructor(message: string, code: unknown) {
-    super(message);
-    this.code = code;
-  }
 }
 
 /** Connections that may wait to be accepted. The system has a limit of its own, usually 4,096. */
@@ -76,11 +66,11 @@ export function hostPrefix(): string {
 
 /**
  * The default place: `~/.ssh/agent/s.HOST.agent.RANDOM`. Folders are made with mode 0700.
- * @throws {ListenError}
+ * @throws {StartError}
  */
 export function homeSocket(): SocketPlace {
   const folder = homeFolder();
-  if (folder === undefined) throw new ListenError("There is no home folder.", "ENOENT");
+  if (folder === undefined) throw new StartError("There is no home folder.", { code: "ENOENT" });
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     if ((statSync(folder).mode & 0o077) !== 0) chmodSync(folder, 0o700);
@@ -99,12 +89,11 @@ export function temporarySocket(parent: number): SocketPlace {
   return { ...placeAt(join(folder, `agent.${parent}`)), ownFolder: absolute(folder) };
 }
 
-function noFolder(path: string, error: unknown): ListenError {
+function noFolder(path: string, error: unknown): StartError {
   const sentence = `Cannot make a folder for the agent's socket: ${path}: ${systemWords(error)}`;
-  return new ListenError(
-    `${sentence}\nChoose another place with -a PATH, or with TMPDIR and -T.`,
-    systemCode(error),
-  );
+  return new StartError(`${sentence}\nChoose another place with -a PATH, or with TMPDIR and -T.`, {
+    code: systemCode(error),
+  });
 }
 
 /** A place that was chosen already, such as that of `-a`. */
@@ -127,7 +116,7 @@ function besides(path: string): string {
  * Listens at the first of some places that can be listened at. A full disk is no reason to go on to
  * the next: it is for the user to know.
  * @param trying is told of each place before anything is made there
- * @throws {ListenError} of the first place
+ * @throws {StartError} of the first place
  */
 export async function listenAtFirst(
   server: Server,
@@ -143,7 +132,7 @@ export async function listenAtFirst(
       return place;
     } catch (error) {
       first ??= error;
-      if (!(error instanceof ListenError) || isShortage(error.code)) break;
+      if (!(error instanceof StartError) || isShortage(error.code)) break;
     }
   }
   throw first;
@@ -159,7 +148,7 @@ function isShortage(code: unknown): boolean {
  * A server removes the path that it was bound to when it is closed, and this one may be closed while
  * clients wait. So the socket is bound under another name and linked to its own, which also refuses a
  * name that is taken, and shows the socket only when its mode is right.
- * @throws {ListenError} with a line on why it cannot listen; as OpenSSH has it, a carriage return ends it
+ * @throws {StartError} with a line on why it cannot listen; as OpenSSH has it, a carriage return ends it
  */
 export async function listenAt(server: Server, place: SocketPlace): Promise<void> {
   // As it was given: from the root it may be too long for a socket.
@@ -169,14 +158,14 @@ export async function listenAt(server: Server, place: SocketPlace): Promise<void
   try {
     if (Math.max(Buffer.byteLength(shown), Buffer.byteLength(passingShown)) > longestPath) {
       const sentence = `unix_listener: path "${shown}" too long for Unix domain socket\r`;
-      throw new ListenError(sentence, "ENAMETOOLONG");
+      throw new StartError(sentence, { code: "ENAMETOOLONG" });
     }
     try {
       await bind(server, passingShown);
       moveWithoutReplacing(passing, path);
     } catch (error) {
       const why = `cannot bind to path ${shown}: ${describeError(error, path)}`;
-      throw new ListenError(`unix_listener: ${why}\r`, systemCode(error));
+      throw new StartError(`unix_listener: ${why}\r`, { code: systemCode(error) });
     }
   } catch (error) {
     server.close();

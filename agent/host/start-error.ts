@@ -1,0 +1,13 @@
+/** An agent that cannot be started, or another thing that the program cannot do: in the words for users. */
+export class StartError extends Error {
+  /** The program's exit status. */
+  readonly status: number;
+  /** The system's name for the reason, such as `ENOSPC`, where it has one. */
+  readonly code: unknown;
+
+  constructor(message: string, { status = 1, code }: { status?: number; code?: unknown } = {}) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
