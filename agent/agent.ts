@@ -13,6 +13,7 @@ import type { ProviderRegistry } from "./pkcs11/registry.ts";
 import type { AskedCards } from "./policy/asked-cards.ts";
 import type { Ask } from "./policy/confirm.ts";
 import type { Person } from "./policy/notice.ts";
+import { PromptQueue } from "./policy/prompts.ts";
 import type { SessionBindings } from "./policy/session.ts";
 
 /** What the options of `ssh-agent` set. */
@@ -66,6 +67,8 @@ export class Agent {
   readonly authenticators: AuthenticatorParts;
   readonly person: Person;
   readonly ask: Ask;
+  /** What `ask` and `person` are asked by way of. */
+  readonly prompts = new PromptQueue();
   readonly clock: Clock;
   readonly wallClock: WallClock;
   readonly log: (line: string) => void;
@@ -90,12 +93,14 @@ export class Agent {
   /** Removes every identity and unloads every provider. */
   async removeEverything(): Promise<void> {
     this.keyring.clear();
+    this.prompts.recheck();
     await this.providers.removeAll();
   }
 
   /** A provider whose last key is gone is of no use: its library is unloaded. */
   #onRemoved(identity: KeyringIdentity, removal: Removal): void {
     this.log(`${removedWords[removal]} ${describeIdentity(identity)}`);
+    this.prompts.recheck();
     const provider = identity.provider && this.providers.get(identity.provider);
     if (!provider || this.keyring.hasKeyOf(provider.path)) return;
     void this.providers.unload(provider);
@@ -113,8 +118,13 @@ export interface ConnectionState {
   readonly askedCards: AskedCards;
   /** What was prepared for a provider that is about to be added. */
   prepared: PreparedProvider | undefined;
-  /** Whether the client is gone. */
+  /** Whether the connection is closed. */
   isClosed: boolean;
+  /**
+   * Aborted, with `clientGone`, when the connection is closed or the client sends no more: nobody is
+   * asked anything for it from then on.
+   */
+  readonly gone: AbortSignal;
 }
 
 /** An identity as the log names it. */

@@ -13,11 +13,17 @@ import { fewBytes, type MemoryHolder } from "./connection-memory.ts";
 import { dispatch } from "./dispatch.ts";
 import type { PeerCredentials } from "./host/libc.ts";
 import { AskedCards } from "./policy/asked-cards.ts";
+import { clientGone } from "./policy/prompts.ts";
 import { SessionBindings } from "./policy/session.ts";
 
 /** About what a connection and a request leave behind beside their bytes. */
 const connectionSize = 8 * 1024;
 const requestSize = 1024;
+
+/** Milliseconds between looks at whether a client is there that is not read from meanwhile. */
+const probeInterval = 1000;
+
+const nothing = Buffer.alloc(0);
 
 /** Serves one connection until it ends. */
 export function serveConnection(
@@ -42,6 +48,8 @@ class Connection implements MemoryHolder {
   #message: Buffer | undefined;
   #isBusy = false;
   #isFinished = false;
+  readonly #gone = new AbortController();
+  #probe: NodeJS.Timeout | undefined;
 
   constructor(agent: Agent, socket: Socket, peer: PeerCredentials | undefined) {
     this.#agent = agent;
@@ -54,6 +62,7 @@ class Connection implements MemoryHolder {
       askedCards: new AskedCards(),
       prepared: undefined,
       isClosed: false,
+      gone: this.#gone.signal,
     };
   }
 
@@ -64,9 +73,14 @@ class Connection implements MemoryHolder {
     this.#work();
   }
 
-  /** The client sends no more: what it has asked for is still answered. */
+  /**
+   * The client sends no more: what it has asked for is still answered, but nobody is asked anything
+   * for it. When a program at the other end of a forwarded connection goes, this is all that is seen
+   * of it; and clients which close this half and then wait for somebody's answer are not known.
+   */
   finish(): void {
     this.#isFinished = true;
+    this.#gone.abort(clientGone);
     this.#work();
   }
 
@@ -77,6 +91,8 @@ class Connection implements MemoryHolder {
     this.#frames.clear();
     if (!this.#isBusy) this.#message?.fill(0);
     this.#agent.connectionMemory.leave(this);
+    clearInterval(this.#probe);
+    this.#gone.abort(clientGone);
     this.#agent.providers.abandon(this.#state.prepared);
   }
 
@@ -156,7 +172,19 @@ class Connection implements MemoryHolder {
     if (isIdle && this.#isFinished) {
       this.#frames.end();
       this.#socket.end();
-    } else if (isLong && !(isIdle && connectionMemory.takeTurn(this))) this.#socket.pause();
-    else if (this.#socket.isPaused()) this.#socket.resume();
+    } else if (isLong && !(isIdle && connectionMemory.takeTurn(this))) this.#pause();
+    else if (this.#socket.isPaused()) this.#readOn();
+  }
+
+  /** Reads no more for a while. That a client has closed, only a write tells then: also an empty one. */
+  #pause(): void {
+    this.#socket.pause();
+    this.#probe ??= setInterval(() => this.#socket.write(nothing), probeInterval);
+  }
+
+  #readOn(): void {
+    this.#socket.resume();
+    clearInterval(this.#probe);
+    this.#probe = undefined;
   }
 }

@@ -116,7 +116,6 @@ function makeAgent(
   memoryCalls: MemoryCalls,
 ): Agent {
   const isDebugging = options.mode === "debug";
-  const person = personOf(process.env);
   return new Agent({
     settings: {
       defaultLifetime: options.lifetime,
@@ -140,10 +139,9 @@ function makeAgent(
         limit: touchLimit,
         showMessages: isDebugging,
       }),
-      ...person,
       fingerprintHash: options.fingerprintHash,
     },
-    person,
+    person: personOf(process.env),
     ask: askpass(process.env),
     clock: systemClock,
     wallClock: systemWallClock,

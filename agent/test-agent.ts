@@ -90,7 +90,10 @@ export interface TestAgent {
 }
 
 /** Sees no notice, and answers no question. */
-const nobody: Person = { notify: () => () => {}, askPin: () => Promise.resolve(undefined) };
+const nobody: Person = {
+  notify: () => Promise.resolve(),
+  askPin: () => Promise.resolve(undefined),
+};
 
 const ownUid = process.getuid?.() ?? 0;
 
@@ -111,10 +114,10 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
     providers: makeRegistry(t, {
       env: options.cardEnvironment ?? {},
       keepPin: options.keepPin ?? 0,
+      log: (line) => log.push(line),
     }),
     authenticators: {
       askHelper: skHelper({ environment: process.env, limit: 60_000, showMessages: false }),
-      ...nobody,
       fingerprintHash: "sha256",
       ...options.authenticators,
     },

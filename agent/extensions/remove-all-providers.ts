@@ -15,6 +15,7 @@ export async function removeAllProviders(
   const identities = paths.flatMap((path) => agent.keyring.heldOf(path));
   refuseHidden(identities, connection.bindings, agent.wallClock);
   for (const path of paths) agent.keyring.removeProvider(path);
+  agent.prompts.recheck();
   await agent.providers.removeAll();
   agent.log("removed all providers");
   return { type: "success" };

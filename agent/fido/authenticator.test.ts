@@ -2,20 +2,19 @@
  * Keys on FIDO authenticators, signing through OpenSSH's ssh-sk-helper with the software
  * authenticator of OpenSSH's own tests; a stand-in for the helper does what that one cannot.
  */
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { chmodSync, copyFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
-import { skDummy, sshKeygen } from "../../fixtures/programs.ts";
+import { skDummy } from "../../fixtures/programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
-import { type PrivateKey, readPrivateKey } from "../../protocol/private-key.ts";
+import type { PrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import { Reader, Writer } from "../../protocol/wire.ts";
+import { Writer } from "../../protocol/wire.ts";
 import { makeAuthority, startAgent, type TestAgentOptions } from "../test-agent.ts";
 import { skHelper } from "./helper.ts";
+import { makeSkKey, standIn } from "./test-authenticator.ts";
 
 const refused = { message: "agent refused operation" };
 const dummy: Constraint = { type: "sk-provider", provider: skDummy() };
@@ -25,32 +24,6 @@ const file = signedFile();
 function signedFile(): Buffer {
   const fields = new Writer().text("file").text("").text("sha512").string(Buffer.alloc(64));
   return Buffer.concat([Buffer.from("SSHSIG"), fields.finish()]);
-}
-
-/** A key of the software authenticator, made by ssh-keygen. */
-async function makeSkKey(t: ExecutionContext, type: string, ...options: string[]) {
-  const workspace = makeWorkspace(t);
-  const args = ["-q", "-t", type, "-N", "", "-w", skDummy(), "-f", "key"];
-  await workspace.expect(sshKeygen(), [...args, ...options.flatMap((option) => ["-O", option])]);
-  const lines = readFileSync(workspace.path("key"), "latin1").split("\n");
-  const armour = lines.filter((line) => !line.startsWith("-")).join("");
-  const container = new Reader(Buffer.from(armour, "base64").subarray("openssh-key-v1\0".length));
-  for (let field = 0; field < 3; field++) container.string();
-  container.uint32();
-  container.string();
-  const plain = container.string();
-  return readPrivateKey(new Reader(plain.subarray(8)));
-}
-
-/** A program in the place of ssh-sk-helper, which answers with these bytes. */
-function standIn(t: ExecutionContext, script: string) {
-  const folder = mkdtempSync(join(tmpdir(), "ca-"));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  const path = join(folder, "helper");
-  writeFileSync(path, `#!/bin/sh\n${script}\n`);
-  chmodSync(path, 0o700);
-  const environment = { ...process.env, SSH_SK_HELPER: path };
-  return skHelper({ environment, limit: 2000, showMessages: false });
 }
 
 /** A helper's answer that it failed with an error of OpenSSH. */
@@ -97,14 +70,16 @@ for (const type of ["ecdsa-sk", "ed25519-sk"]) {
 
 test("who has to touch is told, with the purpose; who need not is not", async (t) => {
   const notices: string[] = [];
-  const notify = (text: string) => {
+  const notify = (text: string, taken: AbortSignal) => {
     notices.push(text);
-    return () => notices.push("done");
+    return new Promise<void>((resolve) => {
+      taken.addEventListener("abort", () => resolve(void notices.push("done")));
+    });
   };
   for (const options of [[], ["no-touch-required"]]) {
     notices.length = 0;
     const key = await makeSkKey(t, "ed25519-sk", ...options);
-    const client = await connected(t, { authenticators: { notify } }, key);
+    const client = await connected(t, { person: { notify } }, key);
     await client.sign(encodePublicKey(key.publicKey), Buffer.from("data"), 0);
     if (options.length > 0) t.deepEqual(notices, []);
     else t.regex(notices.join("\n"), /^Confirm user presence for key ED25519-SK SHA256:\S+\ndone$/);
@@ -174,8 +149,8 @@ test("a PIN is asked for when the authenticator wants one, once", async (t) => {
     questions.push(question);
     return pins.shift();
   };
-  const authenticators = { askHelper: failing(t, 43), askPin };
-  const client = await connected(t, { authenticators }, key);
+  const authenticators = { askHelper: failing(t, 43) };
+  const client = await connected(t, { authenticators, person: { askPin } }, key);
   const sign = () => client.sign(blob, Buffer.from("data"), 0);
   t.is((await reasonOf(t, client, sign()))?.code, "pin-required");
   const pin = Buffer.from("1234");

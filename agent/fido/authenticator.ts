@@ -13,13 +13,22 @@ import {
   skErrors,
 } from "../../protocol/sk-helper.ts";
 import { checkLibraryFile } from "../pkcs11/library-file.ts";
-import type { Person } from "../policy/notice.ts";
 import type { AskHelper } from "./helper.ts";
 
 /** What authenticators need of the world. */
-export interface AuthenticatorParts extends Person {
+export interface AuthenticatorParts {
   readonly askHelper: AskHelper;
   readonly fingerprintHash: FingerprintHash;
+}
+
+/** Whoever sits before an authenticator, for one signature. */
+export interface AuthenticatorHolder {
+  /** Aborted, with a `Failure`, when nobody is to be asked for the signature any more. */
+  readonly gone: AbortSignal;
+  /** Asks for a PIN; undefined without an answer. The PIN is the caller's to overwrite. */
+  readonly askPin: (question: string) => Promise<Buffer | undefined>;
+  /** Shows a notice; the function that it returns takes it away. */
+  readonly notify: (text: string) => () => void;
 }
 
 /** The flag of a key that signs only when its authenticator is touched (PROTOCOL.u2f). */
@@ -63,22 +72,27 @@ export class Authenticator {
 
   /**
    * Has the authenticator sign. Whoever sits before it is told to touch it where the key asks for
-   * that, and is asked for its PIN where it wants one.
+   * that, and is asked for its PIN where it wants one. A touch is not waited for any longer than the
+   * signature is.
    * @param purpose a line on what the signature is for
    * @returns the signature blob
    * @throws {Failure}
    */
-  async sign(data: Buffer, purpose: string | undefined): Promise<Buffer> {
+  async sign(
+    data: Buffer,
+    purpose: string | undefined,
+    holder: AuthenticatorHolder,
+  ): Promise<Buffer> {
     const none = Buffer.alloc(0);
-    const first = await this.#try(data, purpose, none);
+    const first = await this.#try(data, purpose, holder, none);
     if (first !== "wrong PIN") return first;
     const touch = this.#needsTouch ? " and confirm user presence " : " ";
-    const pin = await this.#parts.askPin(`Enter PIN${touch}for ${this.#name}: `);
+    const pin = await holder.askPin(`Enter PIN${touch}for ${this.#name}: `);
     if (pin === undefined) {
       throw new Failure("pin-required", "The authenticator wants a PIN.", askpassHint);
     }
     try {
-      const second = await this.#try(data, purpose, pin);
+      const second = await this.#try(data, purpose, holder, pin);
       if (second !== "wrong PIN") return second;
       throw new Failure("pin-incorrect", "The authenticator refused the PIN.");
     } finally {
@@ -86,15 +100,21 @@ export class Authenticator {
     }
   }
 
-  async #try(data: Buffer, purpose: string | undefined, pin: Buffer) {
+  async #try(
+    data: Buffer,
+    purpose: string | undefined,
+    { gone, notify }: AuthenticatorHolder,
+    pin: Buffer,
+  ): Promise<Buffer | "wrong PIN"> {
     // The helper loads the library anew each time, and may find another one than was added.
     if (this.#provider !== "internal") await checkLibraryFile(this.#provider);
     const request = encodeSkSigning({ key: this.#key, provider: this.#provider, data, pin });
     const lines = [`Confirm user presence for key ${this.#name}`];
     if (purpose !== undefined) lines.push(purpose);
-    const done = this.#needsTouch ? this.#parts.notify(lines.join("\n")) : () => {};
+    const done = this.#needsTouch ? notify(lines.join("\n")) : () => {};
+    const unwanted = this.#needsTouch ? gone : undefined;
     try {
-      return decodeSkSignature(await this.#parts.askHelper(request));
+      return decodeSkSignature(await this.#parts.askHelper(request, unwanted));
     } catch (error) {
       if (!(error instanceof SkHelperError)) throw error;
       if (error.code === skErrors.wrongPin) return "wrong PIN";

@@ -9,8 +9,11 @@ import { Failure } from "../../protocol/failure.ts";
 import { FrameReader } from "../../protocol/framing.ts";
 import { skHelperPlaces } from "../../protocol/sk-helper.ts";
 
-/** Asks the helper once; resolves with its answer, without the length. */
-export type AskHelper = (request: Buffer) => Promise<Buffer>;
+/**
+ * Asks the helper once; resolves with its answer, without the length.
+ * @param unwanted aborted, with a `Failure`, when the answer is not waited for any more
+ */
+export type AskHelper = (request: Buffer, unwanted: AbortSignal | undefined) => Promise<Buffer>;
 
 /** What the helper is run with. */
 export interface HelperOptions {
@@ -25,19 +28,25 @@ export interface HelperOptions {
 /**
  * Makes an `AskHelper`. Requests wait for each other: an authenticator does one thing at a time. A
  * request is overwritten once it is sent.
- * @throws {Failure} unsupported, where there is no helper; module-timeout; module-crashed
+ * @throws {Failure} unsupported, where there is no helper; module-timeout; module-crashed; why the
+ *   answer is not waited for
  */
 export function skHelper(options: HelperOptions): AskHelper {
   let last: Promise<unknown> = Promise.resolve();
-  return (request) => {
-    const answer = last.then(() => ask(request, options)).finally(() => request.fill(0));
+  return (request, unwanted) => {
+    const answer = last.then(() => ask(request, options, unwanted)).finally(() => request.fill(0));
     last = answer.catch(() => {});
     return answer;
   };
 }
 
-async function ask(request: Buffer, options: HelperOptions): Promise<Buffer> {
+async function ask(
+  request: Buffer,
+  options: HelperOptions,
+  unwanted: AbortSignal | undefined,
+): Promise<Buffer> {
   const path = await findHelper(options.environment);
+  unwanted?.throwIfAborted();
   return new Promise((resolve, reject) => {
     const child = spawn(path, {
       detached: true, // a Control-C at the agent's terminal is not for it
@@ -46,8 +55,11 @@ async function ask(request: Buffer, options: HelperOptions): Promise<Buffer> {
     });
     const end = (failure: Failure) => {
       reject(failure);
-      child.kill("SIGKILL");
+      // Without a number, the signal would go to the agent's own process group.
+      if (child.pid !== undefined) child.kill("SIGKILL");
     };
+    const giveUp = () => end(unwanted?.reason);
+    unwanted?.addEventListener("abort", giveUp);
     const timer = setTimeout(() => end(late(options.limit)), options.limit);
     const frames = new FrameReader();
     child.stdout.on("data", (chunk: Buffer) => {
@@ -62,6 +74,7 @@ async function ask(request: Buffer, options: HelperOptions): Promise<Buffer> {
     child.on("error", () => end(missing(path)));
     child.on("close", (status, signal) => {
       clearTimeout(timer);
+      unwanted?.removeEventListener("abort", giveUp);
       const how = signal === null ? `with status ${status}` : `by ${signal}`;
       reject(new Failure("module-crashed", `The helper for FIDO keys was ended ${how}.`, again));
     });

@@ -145,12 +145,14 @@ class LoadedProvider implements Provider {
     since: number,
   ): Promise<Buffer> {
     const { token, key } = job.place;
+    this.#options.log(`a signature waits for the PIN of ${JSON.stringify(token.label)}`);
     let isAsked = false;
     let forgettings = 0;
-    const ask = () => {
+    const { gone } = job.holder;
+    const ask = (unwanted: AbortSignal) => {
       isAsked = true;
       forgettings = this.#forgettings;
-      return askPin(token, missing.code === "pin-last-try");
+      return askPin(token, missing.code === "pin-last-try", unwanted);
     };
     // A PIN that was given before all were to be forgotten is not used any more.
     const isForgotten = () => forgettings !== this.#forgettings;
@@ -158,11 +160,14 @@ class LoadedProvider implements Provider {
       if (isForgotten()) throw missing;
     };
     const signIt = (pin: Buffer) => this.#signWith(job, pin, check);
-    if (key.alwaysAuthenticate) return this.#questions.alone(key.token, missing, ask, signIt);
+    if (key.alwaysAuthenticate) {
+      return this.#questions.alone(key.token, missing, () => ask(gone), signIt);
+    }
     let own: Promise<Buffer> | undefined;
     try {
-      await this.#questions.shared(key.token, since, missing, ask, async (pin) => {
+      await this.#questions.shared(key.token, since, missing, gone, ask, async (pin) => {
         await this.#logIn(key.token, pin, check);
+        if (gone.aborted) return;
         own = isForgotten() ? this.#signWith(job, noPin) : signIt(pin);
         await own.catch(() => {}); // the others have their login, whatever becomes of this one
       });
@@ -171,6 +176,7 @@ class LoadedProvider implements Provider {
       const isOfOther = !isAsked && error instanceof Failure && error.code === "key-not-found";
       if (!isOfOther) throw error;
     }
+    gone.throwIfAborted();
     return own ?? this.#signOrAsk(job);
   }
 

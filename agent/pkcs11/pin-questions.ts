@@ -1,13 +1,23 @@
 /** Questions for PINs: one at a time for a token, and one for all who wait for the same login. */
 import type { Failure } from "../../protocol/failure.ts";
+import { clientGone } from "../policy/prompts.ts";
 import { isPinRefused } from "./pin-failures.ts";
 
-/** Asks for a PIN; undefined without an answer. */
-type Ask = () => Promise<Buffer | undefined>;
+/**
+ * Asks for a PIN; undefined without an answer.
+ * @param unwanted aborted, with `clientGone`, when nobody who waits for it is left
+ */
+type AskShared = (unwanted: AbortSignal) => Promise<Buffer | undefined>;
+
+/** A question and its login, for all who wait for them. */
+interface SharedLogin {
+  readonly done: Promise<void>;
+  readonly waiting: Waiting;
+}
 
 /** The questions about the tokens of one provider, each of which goes by a number. */
 export class PinQuestions {
-  readonly #logins = new Map<number, Promise<void>>();
+  readonly #logins = new Map<number, SharedLogin>();
   /** For each token, the last question; it resolves with the refusal of the PIN, if it was refused. */
   readonly #last = new Map<number, Promise<Failure | undefined>>();
   /** For each token, how many logins have ended, and the last of them. */
@@ -20,28 +30,59 @@ export class PinQuestions {
 
   /**
    * Asks and uses the answer once, for all who call this for the token before that is done, and for
-   * those who would have, had they learned earlier that they need it.
+   * those who would have, had they learned earlier that they need it. The question is taken back
+   * when all of them have gone.
    * @param since how many logins had ended when the caller had not learned it yet
    * @param missing why the PIN is asked for: thrown when there is no answer
-   * @throws {Failure} `missing`, or what `ask` and `use` throw
+   * @param gone aborted, with `clientGone`, when the caller does not wait any more
+   * @throws {Failure} `missing`, `clientGone`, or what `ask` and `use` throw
    */
-  shared(
+  async shared(
     token: number,
     since: number,
     missing: Failure,
-    ask: Ask,
+    gone: AbortSignal,
+    ask: AskShared,
     use: (pin: Buffer) => Promise<void>,
   ): Promise<void> {
-    const known = this.#logins.get(token);
-    if (known !== undefined) return known;
+    gone.throwIfAborted();
     const last = this.#ended.get(token);
-    if (last !== undefined && last.count > since) return last.login;
-    const login = this.alone(token, missing, ask, use).finally(() => {
+    const known = this.#logins.get(token);
+    if (known === undefined && last !== undefined && last.count > since) return last.login;
+    const { done, waiting } = known ?? this.#begin(token, missing, ask, use);
+    const leave = waiting.join(gone);
+    try {
+      await done;
+    } catch (error) {
+      if (error !== clientGone || gone.aborted) throw error;
+      // The question of others was being taken back when this one came.
+      return this.shared(token, since, missing, gone, ask, use);
+    } finally {
+      leave();
+    }
+  }
+
+  #begin(
+    token: number,
+    missing: Failure,
+    ask: AskShared,
+    use: (pin: Buffer) => Promise<void>,
+  ): SharedLogin {
+    const waiting = new Waiting();
+    const login = this.alone(token, missing, () => ask(waiting.unwanted), use);
+    const ended = () => {
       this.#logins.delete(token);
       this.#ended.set(token, { count: this.ended(token) + 1, login });
-    });
-    this.#logins.set(token, login);
-    return login;
+    };
+    const failed = (error: unknown) => {
+      // One that was taken back tells others nothing.
+      if (error === clientGone) this.#logins.delete(token);
+      else ended();
+      throw error;
+    };
+    const shared = { done: login.then(ended, failed), waiting };
+    this.#logins.set(token, shared);
+    return shared;
   }
 
   /**
@@ -53,7 +94,7 @@ export class PinQuestions {
   alone<Result>(
     token: number,
     missing: Failure,
-    ask: Ask,
+    ask: () => Promise<Buffer | undefined>,
     use: (pin: Buffer) => Promise<Result>,
   ): Promise<Result> {
     let refusal: Failure | undefined;
@@ -81,5 +122,27 @@ export class PinQuestions {
       if (this.#last.get(token) === last) this.#last.delete(token);
     });
     return result;
+  }
+}
+
+/** Those who wait for one answer. */
+class Waiting {
+  readonly #unwanted = new AbortController();
+  #count = 0;
+
+  /** Aborted, with `clientGone`, when all of them have gone. */
+  get unwanted(): AbortSignal {
+    return this.#unwanted.signal;
+  }
+
+  /** Adds one who is there. @returns a function to call when it does not wait any more */
+  join(gone: AbortSignal): () => void {
+    this.#count++;
+    const onGone = () => {
+      this.#count--;
+      if (this.#count === 0) this.#unwanted.abort(clientGone);
+    };
+    gone.addEventListener("abort", onGone, { once: true });
+    return () => gone.removeEventListener("abort", onGone);
   }
 }

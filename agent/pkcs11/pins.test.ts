@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { Failure } from "../../protocol/failure.ts";
@@ -183,6 +184,16 @@ test("a PIN that is kept is not tried when a wrong one would lock the card", asy
     asked.map(({ isLastTry }) => isLastTry),
     [true],
   );
+});
+
+test("the time that somebody takes for the PIN is not the card's", async (t) => {
+  for (const words of [[], ["always-authenticate"]]) {
+    const { provider, module } = await forgetful(t, { limits: { sign: 2000 } }, ...words);
+    const slow: CardHolder = { ...nobody, askPin: () => sleep(3000, pinOf(hostilePin)) };
+    const signing = [sign(provider, slow), sign(provider, slow)];
+    t.deepEqual(await Promise.all(signing), ["signed", "signed"]);
+    t.is(module.calls().filter((call) => call === "initialize").length, 1);
+  }
 });
 
 test("a key that wants its PIN each time asks each time", async (t) => {

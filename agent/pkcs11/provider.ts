@@ -21,14 +21,21 @@ export interface CardKey {
 
 /** The person who sits before the cards, for one signature. */
 export interface CardHolder {
+  /** Aborted, with a `Failure`, when nobody is to be asked for the signature any more. */
+  readonly gone: AbortSignal;
   /**
    * Asks for the PIN of a token. Undefined where nobody is to be asked.
    * @param isLastTry whether a wrong PIN would lock the token
+   * @param unwanted aborted, with a `Failure`, when nobody who waits for the PIN is left
    * @returns UTF-8, for the caller to overwrite; undefined when there is nobody to ask, or no answer
    * @throws {Failure} when there is nothing to sign any more by then
    */
   readonly askPin:
-    | ((token: TokenDescription, isLastTry: boolean) => Promise<Buffer | undefined>)
+    | ((
+        token: TokenDescription,
+        isLastTry: boolean,
+        unwanted: AbortSignal,
+      ) => Promise<Buffer | undefined>)
     | undefined;
   /** Tells that a token takes its time; the function that it returns takes the notice away. */
   readonly notify: (token: TokenDescription) => () => void;

@@ -1,4 +1,5 @@
 /** Providers for tests: their processes run from the sources, and are ended when the test ends. */
+import { setMaxListeners } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -70,7 +71,11 @@ function makeBundle(): string {
 }
 
 /** Nobody to ask for a PIN, or to tell of a card that waits. */
-export const nobody: CardHolder = { askPin: undefined, notify: () => () => {} };
+export const nobody: CardHolder = {
+  gone: neverGone(),
+  askPin: undefined,
+  notify: () => () => {},
+};
 
 /** What a provider can do now. */
 export async function stateOf(provider: Provider): Promise<ProviderState> {
@@ -80,4 +85,11 @@ export async function stateOf(provider: Provider): Promise<ProviderState> {
 /** A PIN in a buffer of its own, as it comes from a client. */
 export function pinOf(text: string): Buffer {
   return Buffer.from(text, "utf8");
+}
+
+/** A client that stays, for as many signatures at once as a test wants. */
+function neverGone(): AbortSignal {
+  const { signal } = new AbortController();
+  setMaxListeners(0, signal);
+  return signal;
 }

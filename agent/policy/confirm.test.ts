@@ -6,6 +6,8 @@ import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { askpass, confirmQuestion, describeProcess } from "./confirm.ts";
 
+const untaken = new AbortController().signal;
+
 /** An askpass program, and the environment that names it. */
 function withAskpass(t: ExecutionContext, script: string): NodeJS.ProcessEnv {
   const folder = mkdtempSync(join(tmpdir(), "ca-"));
@@ -28,14 +30,14 @@ const answers: readonly [string, string, boolean][] = [
 
 for (const [name, script, expected] of answers) {
   test(`${name} means ${expected ? "yes" : "no"}`, async (t) => {
-    t.is(await askpass(withAskpass(t, script))("May I?"), expected);
+    t.is(await askpass(withAskpass(t, script))("May I?", untaken), expected);
   });
 }
 
 test("the program gets the question, and what kind of question it is", async (t) => {
   const environment = withAskpass(t, 'printf "%s|%s" "$1" "$SSH_ASKPASS_PROMPT" >asked');
   const question = confirmQuestion("my key", "SHA256:x", "Login as root.", "git (pid 7)");
-  t.true(await askpass(environment)(question));
+  t.true(await askpass(environment)(question, untaken));
   t.is(
     readFileSync(join(environment.FOLDER ?? "", "asked"), "utf8"),
     "Allow use of key my key?\nKey fingerprint SHA256:x.\nLogin as root.\nRequested by git (pid 7).|confirm",
@@ -45,17 +47,19 @@ test("the program gets the question, and what kind of question it is", async (t)
 test("without a display nobody is asked, unless SSH_ASKPASS_REQUIRE says so", async (t) => {
   const { DISPLAY: _, ...hidden } = withAskpass(t, "exit 0");
   const refused = { code: "user-refused" };
-  t.throws(() => askpass(hidden)("May I?"), refused);
-  t.throws(() => askpass({ ...hidden, SSH_ASKPASS_REQUIRE: "prefer" })("May I?"), refused);
-  t.true(await askpass({ ...hidden, SSH_ASKPASS_REQUIRE: "force" })("May I?"));
-  t.true(await askpass({ ...hidden, WAYLAND_DISPLAY: "wayland-0" })("May I?"));
+  t.throws(() => askpass(hidden)("May I?", untaken), refused);
+  t.throws(() => askpass({ ...hidden, SSH_ASKPASS_REQUIRE: "prefer" })("May I?", untaken), refused);
+  t.true(await askpass({ ...hidden, SSH_ASKPASS_REQUIRE: "force" })("May I?", untaken));
+  t.true(await askpass({ ...hidden, WAYLAND_DISPLAY: "wayland-0" })("May I?", untaken));
   const never = { ...hidden, DISPLAY: ":7", SSH_ASKPASS_REQUIRE: "never" };
-  t.throws(() => askpass(never)("May I?"), refused);
+  t.throws(() => askpass(never)("May I?", untaken), refused);
 });
 
 test("a program that is not there is a refusal that names it", async (t) => {
   const environment = { DISPLAY: ":7", SSH_ASKPASS: "/nowhere/askpass" };
-  const refusal = await t.throwsAsync(askpass(environment)("May I?"), { code: "user-refused" });
+  const refusal = await t.throwsAsync(askpass(environment)("May I?", untaken), {
+    code: "user-refused",
+  });
   t.regex(refusal?.message ?? "", /\/nowhere\/askpass/);
 });
 

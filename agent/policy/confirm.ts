@@ -3,24 +3,26 @@
  * SSH_ASKPASS is run with SSH_ASKPASS_PROMPT=confirm; exit status 0 and no word, or the word "yes",
  * mean yes.
  */
-import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { sanitizeName } from "../../openssh/text-for-display.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { decodeText } from "../../protocol/text.ts";
+import { runPrompt } from "./prompt-program.ts";
 
-/** Asks a question; resolves with whether the answer is yes. */
-export type Ask = (question: string) => Promise<boolean>;
+/**
+ * Asks a question; resolves with whether the answer is yes.
+ * @param taken aborted when the question is to be taken back
+ */
+export type Ask = (question: string, taken: AbortSignal) => Promise<boolean>;
 
 const defaultAskpass = "/usr/bin/ssh-askpass";
-const longestAnswer = 1024;
 
 /**
  * Makes an `Ask` that runs an askpass program.
  * @param environment the agent's: SSH_ASKPASS, SSH_ASKPASS_REQUIRE, DISPLAY, WAYLAND_DISPLAY
  */
 export function askpass(environment: NodeJS.ProcessEnv): Ask {
-  return (question) => {
+  return (question, taken) => {
     if (!mayAsk(environment)) {
       throw new Failure(
         "user-refused",
@@ -28,9 +30,27 @@ export function askpass(environment: NodeJS.ProcessEnv): Ask {
         "Start ssh-agent with SSH_ASKPASS and DISPLAY set, or with SSH_ASKPASS_REQUIRE=force.",
       );
     }
-    const program = askpassProgram(environment);
-    return run(program, question, { ...environment, SSH_ASKPASS_PROMPT: "confirm" });
+    return confirm({ ...environment, SSH_ASKPASS_PROMPT: "confirm" }, question, taken);
   };
+}
+
+async function confirm(
+  environment: NodeJS.ProcessEnv,
+  question: string,
+  taken: AbortSignal,
+): Promise<boolean> {
+  const program = askpassProgram(environment);
+  const result = await runPrompt(program, question, environment, true, taken);
+  if (taken.aborted) return false;
+  if (result === undefined) {
+    const sentence = `The askpass program ${program} cannot be run.`;
+    throw new Failure("user-refused", sentence, "Set SSH_ASKPASS to a program that asks.");
+  }
+  const [word = ""] = result.output
+    .toString("utf8")
+    .toLowerCase()
+    .split(/[\r\n]/);
+  return result.status === 0 && (word === "" || word === "yes");
 }
 
 /** The program that asks. */
@@ -44,27 +64,6 @@ export function mayAsk(environment: NodeJS.ProcessEnv): boolean {
   if (require === "force") return true;
   if (require === "never") return false;
   return Boolean(environment.DISPLAY || environment.WAYLAND_DISPLAY);
-}
-
-function run(program: string, question: string, environment: NodeJS.ProcessEnv): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, [question], {
-      env: environment,
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    let answer = "";
-    child.stdout.on("data", (chunk: Buffer) => {
-      if (answer.length < longestAnswer) answer += chunk.toString("utf8");
-    });
-    child.on("error", () => {
-      const sentence = `The askpass program ${program} cannot be run.`;
-      reject(new Failure("user-refused", sentence, "Set SSH_ASKPASS to a program that asks."));
-    });
-    child.on("close", (status) => {
-      const word = answer.replace(/[\r\n][\s\S]*$/, "").toLowerCase();
-      resolve(status === 0 && (word === "" || word === "yes"));
-    });
-  });
 }
 
 /**

@@ -5,6 +5,8 @@ import { makeAskpass, makeRefusingAskpass } from "../../fixtures/askpass.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { askpassPin, notifier } from "./notice.ts";
 
+const never = new AbortController().signal;
+
 test("a PIN is the first line of what the askpass program says", async (t) => {
   const workspace = makeWorkspace(t);
   for (const [answer, expected] of [
@@ -13,7 +15,7 @@ test("a PIN is the first line of what the askpass program says", async (t) => {
     ["é", "é"],
   ] as const) {
     const askpass = makeAskpass(workspace, answer);
-    const pin = await askpassPin({ ...process.env, ...askpass.env })("Enter PIN: ");
+    const pin = await askpassPin({ ...process.env, ...askpass.env })("Enter PIN: ", never);
     t.is(pin?.toString(), expected);
     t.deepEqual(askpass.calls(), [{ prompt: "Enter PIN: ", kind: undefined, answer }]);
   }
@@ -28,7 +30,7 @@ test("without an answer there is no PIN", async (t) => {
     { ...makeAskpass(workspace, "1234").env, SSH_ASKPASS_REQUIRE: "never" },
   ];
   for (const env of environments) {
-    t.is(await askpassPin({ ...process.env, ...env })("Enter PIN: "), undefined);
+    t.is(await askpassPin({ ...process.env, ...env })("Enter PIN: ", never), undefined);
   }
 });
 
@@ -41,21 +43,26 @@ printf '%s %s' "$SSH_ASKPASS_PROMPT" "$1" >${shown}.new && mv ${shown}.new ${sho
 while :; do sleep 0.05; done
 `;
   const SSH_ASKPASS = workspace.write("notice", script, 0o700);
-  const done = notifier({ ...process.env, SSH_ASKPASS, SSH_ASKPASS_REQUIRE: "force" })("Touch");
+  const env = { ...process.env, SSH_ASKPASS, SSH_ASKPASS_REQUIRE: "force" };
+  const taken = new AbortController();
+  const done = notifier(env)("Touch", taken.signal);
   while (!existsSync(shown)) await sleep(10);
   t.is(readFileSync(shown, "utf8"), "none Touch");
   t.false(existsSync(ended));
-  done();
-  while (!existsSync(ended)) await sleep(10);
+  taken.abort();
+  await done;
+  t.true(existsSync(ended));
   const missing = { SSH_ASKPASS: workspace.path("nothing"), SSH_ASKPASS_REQUIRE: "force" };
-  t.notThrows(notifier(missing)("Touch"));
+  await t.notThrowsAsync(notifier(missing)("Touch", never));
 });
 
 test("a notice that cannot be shown ends no other process", async (t) => {
   const workspace = makeWorkspace(t);
   const program = `
     import { notifier } from ${JSON.stringify(new URL("notice.ts", import.meta.url).href)};
-    notifier({ SSH_NOTIFY: ${JSON.stringify(workspace.path("nothing"))} })("Touch")();`;
+    const taken = new AbortController();
+    notifier({ SSH_NOTIFY: ${JSON.stringify(workspace.path("nothing"))} })("Touch", taken.signal);
+    taken.abort();`;
   const args = ["--import=tsx", "--input-type=module", "-e", program];
   const shell = ["-c", '"$0" "$@"; exit $?', process.execPath, ...args];
   const { status, signal } = await workspace.run("sh", shell, { cwd: process.cwd() });
@@ -71,9 +78,13 @@ exec sleep 30
 `;
   const { SSH_ASKPASS_PROMPT: _, ...env } = process.env;
   const SSH_NOTIFY = workspace.write("notify", script, 0o700);
-  const done = notifier({ ...env, SSH_NOTIFY, SSH_ASKPASS_REQUIRE: "never" })("Touch");
+  const taken = new AbortController();
+  const notify = notifier({ ...env, SSH_NOTIFY, SSH_ASKPASS_REQUIRE: "never" });
+  const done = notify("Touch", taken.signal);
   while (!existsSync(shown)) await sleep(10);
   t.is(readFileSync(shown, "utf8"), "unset Touch");
-  done();
-  t.notThrows(notifier({ SSH_NOTIFY: workspace.path("nothing") })("Touch"));
+  taken.abort();
+  await done;
+  const missing = notifier({ SSH_NOTIFY: workspace.path("nothing") });
+  await t.notThrowsAsync(missing("Touch", never));
 });

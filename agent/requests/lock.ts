@@ -11,6 +11,7 @@ export async function lock(
 ): Promise<Reply> {
   await agent.lock.lock(request.passphrase);
   agent.providers.forgetPins();
+  agent.prompts.recheck();
   agent.log("locked");
   return { type: "success" };
 }

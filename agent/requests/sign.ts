@@ -16,6 +16,7 @@ import { isPinRefused } from "../pkcs11/pin-failures.ts";
 import type { CardHolder } from "../pkcs11/provider.ts";
 import { confirmQuestion, describeProcess } from "../policy/confirm.ts";
 import { checkSignature } from "../policy/destinations.ts";
+import type { Purpose } from "../policy/prompts.ts";
 import { certificateEnded } from "../policy/validity.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
 
@@ -68,7 +69,7 @@ function signWith(
 ): Reply | Promise<Reply> {
   const { signer } = identity;
   if (signer instanceof Authenticator) {
-    return touchAndSign(agent, identity, signer, request, destination);
+    return touchAndSign(agent, connection, identity, signer, request, destination);
   }
   const algorithm = signatureAlgorithm(identity.key, request.flags);
   agent.log(`sign with ${describeIdentity(identity)}, ${algorithm}`);
@@ -94,22 +95,24 @@ function signWith(
 /** Signs with a card before which somebody sits, who is not asked for ever. */
 async function signByCard(
   agent: Agent,
-  { askedCards }: ConnectionState,
+  { askedCards, gone }: ConnectionState,
   identity: KeyringIdentity,
   signBy: (holder: CardHolder) => Promise<Buffer>,
 ): Promise<Buffer> {
   let asked: TokenDescription | undefined;
   const holder: CardHolder = {
-    async askPin(card, isLastTry) {
+    gone,
+    async askPin(card, isLastTry, unwanted) {
       if (!askedCards.mayAsk(card, agent.clock.now())) return undefined;
       asked = card;
-      const pin = await askPin(agent, identity, card, isLastTry);
+      const pin = await askPin(agent, identity, card, isLastTry, unwanted);
       if (pin === undefined) askedCards.noteInVain(card, agent.clock.now());
       return pin;
     },
     notify: (card) => {
       const [name, key] = [nameCard(card), nameKey(agent, identity)];
-      return agent.person.notify(`Card ${name} is to sign with ${key}; touch it if it blinks.`);
+      const text = `Card ${name} is to sign with ${key}; touch it if it blinks.`;
+      return notify(agent, purposeOf(agent, identity, gone), text);
     },
   };
   try {
@@ -128,12 +131,13 @@ async function askPin(
   identity: KeyringIdentity,
   card: TokenDescription,
   isLastTry: boolean,
+  unwanted: AbortSignal,
 ): Promise<Buffer | undefined> {
-  checkStillThere(agent, identity);
   const warning = isLastTry ? "One try is left before the card locks itself.\n" : "";
   const key = nameKey(agent, identity);
   const question = `${warning}Enter PIN for card ${nameCard(card)} to use ${key}: `;
-  const pin = await agent.person.askPin(question);
+  const purpose = purposeOf(agent, identity, unwanted);
+  const pin = await agent.prompts.ask(purpose, (taken) => agent.person.askPin(question, taken));
   try {
     checkStillThere(agent, identity);
   } catch (error) {
@@ -155,6 +159,7 @@ function nameCard({ label, serial }: TokenDescription): string {
 
 async function touchAndSign(
   agent: Agent,
+  { gone }: ConnectionState,
   identity: KeyringIdentity,
   authenticator: Authenticator,
   { keyBlob, data }: SignRequest,
@@ -162,7 +167,15 @@ async function touchAndSign(
 ): Promise<Reply> {
   checkWebsafe(agent.settings.websafeAllow, authenticator.application, data, keyBlob);
   agent.log(`sign with ${describeIdentity(identity)}, on an authenticator`);
-  const signature = await authenticator.sign(data, destination);
+  const purpose = purposeOf(agent, identity, gone);
+  const signature = await authenticator.sign(data, destination, {
+    gone,
+    askPin: (question) => {
+      agent.log("a signature waits for the PIN of an authenticator");
+      return agent.prompts.ask(purpose, (taken) => agent.person.askPin(question, taken));
+    },
+    notify: (text) => notify(agent, purpose, text),
+  });
   checkStillThere(agent, identity);
   return { type: "signature", signature };
 }
@@ -173,15 +186,30 @@ async function confirmUse(
   identity: KeyringIdentity,
   destination: string | undefined,
 ): Promise<void> {
-  const { peer } = connection;
-  const requester = peer === undefined ? undefined : await describeProcess(peer.pid);
+  const { peer, gone } = connection;
+  // Described as it is now, and not when its turn comes.
+  const requester = peer && describeProcess(peer.pid);
   const print = fingerprint(identity.keyBlob, agent.settings.fingerprintHash);
-  const comment = sanitizeName(identity.comment);
-  const question = confirmQuestion(comment, print, destination, requester);
-  if (!(await agent.ask(question))) {
+  const name = sanitizeName(identity.comment);
+  const isConfirmed = await agent.prompts.ask(
+    purposeOf(agent, identity, gone),
+    async (taken) =>
+      await agent.ask(confirmQuestion(name, print, destination, await requester), taken),
+  );
+  if (!isConfirmed) {
     throw new Failure("user-refused", "The use of this key was not confirmed.");
   }
   checkStillThere(agent, identity);
+}
+
+/** Prompts for a use of an identity. @param unwanted aborted when nobody waits for it any more */
+function purposeOf(agent: Agent, identity: KeyringIdentity, unwanted: AbortSignal): Purpose {
+  return { unwanted, check: () => checkStillThere(agent, identity) };
+}
+
+/** Shows a notice in its turn; the function that it returns takes it away. */
+function notify(agent: Agent, purpose: Purpose, text: string): () => void {
+  return agent.prompts.notify(purpose, (taken) => agent.person.notify(text, taken));
 }
 
 /** A person was waited for: the agent may be locked, and the identity gone, by now. */

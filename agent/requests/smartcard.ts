@@ -59,6 +59,7 @@ export async function removeSmartcardKey(
   for (const { provider, keys } of chosen) {
     const { path } = provider;
     agent.keyring.removeProvider(path, keys && new Set(keys.map(({ keyBlob }) => nameOf(keyBlob))));
+    agent.prompts.recheck();
     agent.log(keys === undefined ? `removed ${path}` : `removed ${keys.length} keys of ${path}`);
     const current = agent.providers.get(path);
     if (keys !== undefined) current?.forgetPins();
