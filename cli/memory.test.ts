@@ -1,0 +1,114 @@
+/** What of a private key is left in ssh-add's memory once it has been added. */
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import test, { type ExecutionContext } from "ava";
+import { eventually } from "../fixtures/eventually.ts";
+import { type Secrets, secretsInMemory } from "../fixtures/process-memory.ts";
+import { puttygen, sshAdd } from "../fixtures/programs.ts";
+import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
+import type { SecretFields } from "../protocol/private-key.ts";
+import { readPrivateKeyFile } from "./files/private-key-file.ts";
+import { type KeyOptions, makeKey, startRecorder } from "./test-agent.ts";
+
+/** The passphrase of all files that have one. */
+const passphrase = "correct horse battery";
+
+function secretsOf(secret: SecretFields): Secrets {
+  switch (secret.type) {
+    case "rsa":
+      return { d: secret.d, p: secret.p, q: secret.q, iqmp: secret.iqmp };
+    case "ecdsa":
+      return { scalar: secret.d };
+    case "ed25519":
+      return { seed: secret.seed };
+    default:
+      throw new Error(`There is no secret number in a key of the type ${secret.type}.`);
+  }
+}
+
+/** What is left of a key in the memory of an ssh-add that has added it and goes on to the next. */
+async function leftWhileNextIsSent(t: ExecutionContext, workspace: Workspace, path: string) {
+  const file = readFileSync(path);
+  const secret = Buffer.from(passphrase);
+  const { key } = await readPrivateKeyFile(file, Buffer.from(secret));
+  const next = workspace.path("next");
+  if (!existsSync(next)) await makeKey(workspace, "next", { passphrase: "another" });
+  const requests: Buffer[] = [];
+  await startRecorder(t, workspace, (request) => {
+    requests.push(request);
+    return requests.length === 1 ? { type: "success" } : new Promise(() => {});
+  });
+  const askpass = `#!/bin/sh\ncase "$1" in *next*) echo another ;; *) echo '${passphrase}' ;; esac\n`;
+  const env = {
+    SSH_ASKPASS: workspace.write("askpass", askpass, 0o700),
+    SSH_ASKPASS_REQUIRE: "force",
+  };
+  const child = workspace.spawn(sshAdd, [path, next], { env });
+  t.true(await eventually(() => requests.length === 2));
+  const secrets = { ...secretsOf(key.secret), passphrase: secret };
+  const left = secretsInMemory(child.pid as number, secrets);
+  child.kill("SIGKILL");
+  return left;
+}
+
+const files: readonly { name: string; options: KeyOptions }[] = [
+  { name: "openssh-key-v1, Ed25519", options: {} },
+  { name: "openssh-key-v1, ECDSA", options: { type: "ecdsa" } },
+  { name: "openssh-key-v1, RSA", options: { type: "rsa" } },
+  { name: "PEM, RSA", options: { type: "rsa", more: ["-m", "PEM"] } },
+  { name: "PEM, ECDSA", options: { type: "ecdsa", bits: 384, more: ["-m", "PEM"] } },
+  { name: "PKCS#8, RSA", options: { type: "rsa", more: ["-m", "PKCS8"] } },
+];
+
+for (const { name, options } of files) {
+  test.serial(`a key that was added is not left in memory: ${name}`, async (t) => {
+    const workspace = makeWorkspace(t);
+    const path = await makeKey(workspace, "plain", options);
+    t.deepEqual(await leftWhileNextIsSent(t, workspace, path), []);
+    const encrypted = await makeKey(workspace, "encrypted", {
+      ...options,
+      passphrase,
+    });
+    t.deepEqual(await leftWhileNextIsSent(t, workspace, encrypted), [], "encrypted");
+  });
+}
+
+for (const cipher of ["aes256-cbc", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]) {
+  test.serial(`a key that was added is not left in memory: ${cipher}`, async (t) => {
+    const workspace = makeWorkspace(t);
+    for (const type of ["ed25519", "rsa"] as const) {
+      const path = await makeKey(workspace, type, { type, passphrase, more: ["-Z", cipher] });
+      t.deepEqual(await leftWhileNextIsSent(t, workspace, path), []);
+    }
+  });
+}
+
+test.serial("a key that was added is not left in memory: Ed25519 in PKCS#8", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { privateKey } = generateKeyPairSync("ed25519");
+  for (const [name, pem] of pkcs8Files(privateKey)) {
+    const path = workspace.write(name, pem, 0o600);
+    t.deepEqual(await leftWhileNextIsSent(t, workspace, path), [], name);
+  }
+});
+
+function pkcs8Files(key: KeyObject): [string, string][] {
+  const form = { format: "pem", type: "pkcs8" } as const;
+  const plain = key.export(form).toString();
+  const encrypted = createPrivateKey(plain).export({ ...form, cipher: "aes-256-cbc", passphrase });
+  return [
+    ["plain", plain],
+    ["encrypted", encrypted.toString()],
+  ];
+}
+
+test.serial("a key that was added is not left in memory: PuTTY's", async (t) => {
+  const workspace = makeWorkspace(t);
+  workspace.write("passphrase", passphrase);
+  for (const type of ["ed25519", "rsa"] as const) {
+    const key = await makeKey(workspace, type, { type });
+    const args = [key, "-O", "private", "-o", `${key}.ppk`, "--ppk-param", "passes=1,memory=64"];
+    await workspace.expect(puttygen(), [...args, "--new-passphrase", "passphrase"]);
+    t.deepEqual(await leftWhileNextIsSent(t, workspace, `${key}.ppk`), []);
+  }
+});
