@@ -27,7 +27,12 @@ function secretsOf(secret: SecretFields): Secrets {
 }
 
 /** What is left of a key in the memory of an ssh-add that has added it and goes on to the next. */
-async function leftWhileNextIsSent(t: ExecutionContext, workspace: Workspace, path: string) {
+async function leftWhileNextIsSent(
+  t: ExecutionContext,
+  workspace: Workspace,
+  path: string,
+  named = path,
+) {
   const file = readFileSync(path);
   const secret = Buffer.from(passphrase);
   const { key } = await readPrivateKeyFile(file, Buffer.from(secret));
@@ -43,7 +48,7 @@ async function leftWhileNextIsSent(t: ExecutionContext, workspace: Workspace, pa
     SSH_ASKPASS: workspace.write("askpass", askpass, 0o700),
     SSH_ASKPASS_REQUIRE: "force",
   };
-  const child = workspace.spawn(sshAdd, [path, next], { env });
+  const child = workspace.spawn(sshAdd, [named, next], { env });
   t.true(await eventually(() => requests.length === 2));
   const secrets = { ...secretsOf(key.secret), passphrase: secret };
   const left = secretsInMemory(child.pid as number, secrets);
@@ -65,10 +70,7 @@ for (const { name, options } of files) {
     const workspace = makeWorkspace(t);
     const path = await makeKey(workspace, "plain", options);
     t.deepEqual(await leftWhileNextIsSent(t, workspace, path), []);
-    const encrypted = await makeKey(workspace, "encrypted", {
-      ...options,
-      passphrase,
-    });
+    const encrypted = await makeKey(workspace, "encrypted", { ...options, passphrase });
     t.deepEqual(await leftWhileNextIsSent(t, workspace, encrypted), [], "encrypted");
   });
 }
@@ -111,4 +113,13 @@ test.serial("a key that was added is not left in memory: PuTTY's", async (t) => 
     await workspace.expect(puttygen(), [...args, "--new-passphrase", "passphrase"]);
     t.deepEqual(await leftWhileNextIsSent(t, workspace, `${key}.ppk`), []);
   }
+});
+
+test.serial("a key that was added is not left in memory: through a pipe", async (t) => {
+  const workspace = makeWorkspace(t);
+  const path = await makeKey(workspace, "key", { type: "rsa" });
+  const pipe = workspace.path("pipe");
+  await workspace.expect("mkfifo", ["-m", "600", pipe]);
+  workspace.spawn("sh", ["-c", `cat ${path} >${pipe}`]);
+  t.deepEqual(await leftWhileNextIsSent(t, workspace, path, pipe), []);
 });

@@ -1,5 +1,5 @@
 /** `ssh-add [file …]`: adds private keys from files, each with the certificate beside it. */
-import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
@@ -83,7 +83,7 @@ function readKeyFile({ console }: Context, path: string): Buffer | undefined {
     return undefined;
   }
   try {
-    const file = readFileSync(descriptor);
+    const file = readInput(descriptor);
     // A public key may be read by others, and its reader wants to know what it is.
     if (isPublicFile(file) || isPrivateFile(descriptor, path, console)) return file;
     file.fill(0);

@@ -6,6 +6,7 @@
  * mark come along. None of these is a character of base64, so all are passed over. Whether a file is
  * whole is told by the lengths within it.
  */
+import { secretBytes } from "../../protocol/secret-bytes.ts";
 
 /** What stands between a BEGIN line and its END line. */
 export interface Armoured {
@@ -75,7 +76,7 @@ export function decodeExactBase64(text: string): Buffer | undefined {
  * @returns undefined when it holds anything else, or ends within a byte
  */
 export function decodeBase64(body: Buffer): Buffer | undefined {
-  const decoded = Buffer.alloc(Math.ceil((body.length * 3) / 4));
+  const decoded = secretBytes(Math.ceil((body.length * 3) / 4));
   let length = 0;
   let bits = 0;
   let count = 0;

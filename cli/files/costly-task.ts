@@ -3,6 +3,7 @@
  * where it is not, so that a spinner turns and Ctrl-C is heard.
  */
 import { dirname, join } from "node:path";
+import { secretBytes } from "../../protocol/secret-bytes.ts";
 
 /** What is to be done, with all that is needed for it. */
 export type CostlyTask =
@@ -34,7 +35,7 @@ export async function runHere(task: CostlyTask): Promise<Buffer> {
     case "bcrypt": {
       const { passphrase, salt, rounds, length } = task;
       const { default: bcrypt } = await import("bcrypt-pbkdf");
-      const key = Buffer.alloc(length);
+      const key = secretBytes(length);
       const failed = bcrypt.pbkdf(
         passphrase,
         passphrase.length,

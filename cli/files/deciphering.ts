@@ -1,10 +1,12 @@
 /** Decrypting private keys so that what is left of them is in one buffer, which can be overwritten. */
+
 import type { Decipher } from "node:crypto";
+import { secretBytes } from "../../protocol/secret-bytes.ts";
 import { damaged } from "./loaded-key.ts";
 import { beginsAsKey } from "./private-key-der.ts";
 
 /** Bytes that are decrypted at once. */
-const piece = 32;
+const piece = 16;
 
 /**
  * Decrypts all of `body`. Node.js copies what OpenSSL gives it and frees the first copy as it is; in
@@ -12,7 +14,7 @@ const piece = 32;
  * @param decipher without padding of its own; `final` is the caller's to call
  */
 export function decrypt(decipher: Decipher, body: Buffer): Buffer {
-  const plain = Buffer.alloc(body.length);
+  const plain = secretBytes(body.length);
   let length = 0;
   for (let at = 0; at < body.length; at += piece) {
     const part = decipher.update(body.subarray(at, at + piece));

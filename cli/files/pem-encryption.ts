@@ -3,6 +3,7 @@
  * `DEK-Info: CIPHER,IV` (RFC 1421), and OpenSSL's way to a key.
  */
 import { createDecipheriv, createHash, getCipherInfo } from "node:crypto";
+import { secretBytes } from "../../protocol/secret-bytes.ts";
 import { decryptDer } from "./deciphering.ts";
 import { damaged, invalidFormat, unknownEncryption, wrongPassphrase } from "./loaded-key.ts";
 import { oldCipher } from "./pkcs8-encryption.ts";
@@ -71,7 +72,7 @@ function openCipher(cipher: string, key: Buffer, iv: Buffer) {
 
 /** OpenSSL's EVP_BytesToKey with MD5 and one round. */
 function deriveKey(passphrase: Buffer, salt: Buffer, length: number): Buffer {
-  const key = Buffer.alloc(length);
+  const key = secretBytes(length);
   let last = Buffer.alloc(0);
   for (let at = 0; at < length; at += last.length) {
     const hash = createHash("md5").update(last).update(passphrase).update(salt);

@@ -9,6 +9,7 @@ import { createECDH, createPrivateKey, createPublicKey } from "node:crypto";
 import { derSequence, derTagged } from "../../protocol/der.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
 import { type CurveName, curves, type DsaPublicKey } from "../../protocol/public-key.ts";
+import { secretBytes } from "../../protocol/secret-bytes.ts";
 import { trimZeros } from "../../protocol/wire.ts";
 import { Elements, tags, wholeBytes } from "./der.ts";
 import { forgetKeyObjects } from "./garbage.ts";
@@ -96,7 +97,7 @@ function computePoint(parameters: Buffer, d: Buffer) {
   const curve = curveOf(parameters);
   const name = [...curveNames].find(([, known]) => known === curve)?.[0];
   if (curve === undefined || name === undefined) throw otherCurve(undefined);
-  const scalar = Buffer.alloc(curves[curve].bytes);
+  const scalar = secretBytes(curves[curve].bytes);
   try {
     if (d.length > scalar.length) throw damaged();
     scalar.set(d, scalar.length - d.length);
@@ -199,7 +200,7 @@ const ed25519Prefix = Buffer.from("302e020100300506032b657004220420", "hex");
 
 /** The public key of a seed, 32 bytes. */
 export function computeEd25519(seed: Buffer): Buffer {
-  const der = Buffer.alloc(ed25519Prefix.length + seed.length);
+  const der = secretBytes(ed25519Prefix.length + seed.length);
   ed25519Prefix.copy(der);
   seed.copy(der, ed25519Prefix.length);
   try {

@@ -1,5 +1,7 @@
 /** A line that is typed and not shown: its bytes, kept where they can be overwritten. */
 
+import { secretBytes } from "../../protocol/secret-bytes.ts";
+
 /** Longer lines are cut, as in OpenSSH. */
 const longest = 1023;
 
@@ -34,10 +36,8 @@ export class SecretLine {
 
   /** The line as a buffer of its own; what this object held is overwritten. */
   finish(): Buffer {
-    const line = Buffer.from(this.#bytes.subarray(0, this.#length));
-    const secret = Buffer.allocUnsafeSlow(line.length);
-    line.copy(secret);
-    line.fill(0);
+    const secret = secretBytes(this.#length);
+    this.#bytes.copy(secret, 0, 0, this.#length);
     this.eraseAll();
     return secret;
   }

@@ -6,6 +6,8 @@ import { readSync } from "node:fs";
 import { hasCode } from "../system-errors.ts";
 import { SecretLine } from "./secret-line.ts";
 
+const standardInput = 0;
+
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 
@@ -31,14 +33,15 @@ export function readLineOfInput(): Buffer {
 }
 
 /**
- * Reads all of it. The buffer is the caller's to overwrite.
+ * Reads all of it, or all of another open file, whose name may be that of a pipe. The buffer is the
+ * caller's to overwrite, and there is no other copy, as `readFileSync` leaves of what a pipe gives.
  * @throws the system's error; EFBIG for more than 128 MiB
  */
-export function readInput(): Buffer {
+export function readInput(descriptor = standardInput): Buffer {
   let input = Buffer.alloc(chunkLength);
   let length = 0;
   for (;;) {
-    const count = readSome(input.subarray(length));
+    const count = readSome(descriptor, input.subarray(length));
     if (count === 0) return input.subarray(0, length);
     length += count;
     if (length < input.length) continue;
@@ -58,17 +61,17 @@ function endsLine(byte: number | undefined): boolean {
 /** @returns false at the end of input, or when it cannot be read */
 function readByte(byte: Buffer): boolean {
   try {
-    return readSome(byte) === 1;
+    return readSome(standardInput, byte) === 1;
   } catch {
     return false;
   }
 }
 
 /** Waits until there is something to read. @returns how many bytes came; 0 at the end of input */
-function readSome(buffer: Buffer): number {
+function readSome(descriptor: number, buffer: Buffer): number {
   for (let pause = shortestPause; ; pause = Math.min(2 * pause, longestPause)) {
     try {
-      return readSync(0, buffer, 0, buffer.length, null);
+      return readSync(descriptor, buffer, 0, buffer.length, null);
     } catch (error) {
       if (!hasCode(error, "EAGAIN")) throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause);
