@@ -84,7 +84,11 @@ export class Agent {
     this.log = parts.log;
     this.lock = new AgentLock(parts.clock);
     this.connectionMemory = new ConnectionMemory(parts.clock);
-    this.idleCollection = new IdleCollection(parts.clock, parts.memoryCalls);
+    this.idleCollection = new IdleCollection(
+      parts.clock,
+      parts.memoryCalls,
+      () => this.connectionMemory.total,
+    );
     this.keyring = new Keyring(parts.clock, parts.wallClock, (identity, removal) =>
       this.#onRemoved(identity, removal),
     );

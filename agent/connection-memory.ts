@@ -45,6 +45,11 @@ export class ConnectionMemory {
     this.#clock = clock;
   }
 
+  /** Bytes that all those hold together which hold more than a few. */
+  get total(): number {
+    return this.#total;
+  }
+
   /** Notes what a connection holds, when bytes have come to it or gone from it. */
   note(holder: MemoryHolder, bytes: number): void {
     const before = this.#held.get(holder);

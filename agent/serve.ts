@@ -86,7 +86,11 @@ interface Prepared {
 /** Makes all that the agent needs, before anybody can connect. */
 function prepare(options: AgentOptions): Prepared {
   const log = logOf(options);
-  const memoryCalls = { collect: garbageCollector(), release: () => libc.releaseMemory() };
+  const memoryCalls: MemoryCalls = {
+    resident: process.memoryUsage.rss,
+    collect: garbageCollector(),
+    release: () => libc.releaseMemory(),
+  };
   const agent = makeAgent(options, log, memoryCalls);
   // First of all: until there is a listener, SIGUSR1 makes Node.js open its debugger.
   process.on("SIGUSR1", () => void agent.removeEverything());

@@ -125,7 +125,7 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
     ask: options.ask ?? (() => Promise.resolve(false)),
     clock: options.clock ?? new TestClock(),
     wallClock: options.wallClock ?? (() => options.now ?? 1_800_000_000n),
-    memoryCalls: { collect: () => {}, release: () => {} },
+    memoryCalls: { resident: () => 0, collect: () => {}, release: () => {} },
     log: (line) => log.push(line),
   });
   const libc: Libc = {

@@ -23,8 +23,14 @@ function exposeCollector(): () => void {
   return () => gc();
 }
 
-/** Garbage that is worth a collection, in bytes. */
+/** Garbage after which it is worth to look at the memory that the agent has, in bytes. */
 const muchGarbage = 2 * 1024 * 1024;
+
+/**
+ * Bytes that memory may grow by before it is given back. A collection costs more than its own time:
+ * what runs next has lost its compiled code and its pages, and runs at half its speed for a while.
+ */
+const mostGrowth = 20 * 1024 * 1024;
 
 /** Milliseconds in which nothing has come, after which an agent counts as idle. */
 const idleTime = 250;
@@ -34,6 +40,8 @@ const sweepTime = 1000;
 
 /** How memory is given back. */
 export interface MemoryCalls {
+  /** Memory that the process has, in bytes. */
+  readonly resident: () => number;
   /** Collects all garbage; see `garbageCollector`. */
   readonly collect: () => void;
   /** Gives memory that was freed back to the system. */
@@ -47,14 +55,20 @@ export interface MemoryCalls {
 export class IdleCollection {
   readonly #clock: Clock;
   readonly #calls: MemoryCalls;
-  /** Bytes since the last collection. */
+  readonly #held: () => number;
+  /** Bytes since memory was last looked at. */
   #garbage = 0;
   #arrivals = 0;
   #isWaiting = false;
+  /** What the agent needs: its memory when it started, or when some was last given back. */
+  #needed: number;
 
-  constructor(clock: Clock, calls: MemoryCalls) {
+  /** @param held bytes that connections hold now, which the agent will not need */
+  constructor(clock: Clock, calls: MemoryCalls, held: () => number) {
     this.#clock = clock;
     this.#calls = calls;
+    this.#held = held;
+    this.#needed = calls.resident();
   }
 
   /** Notes that something has come, so that the agent is not idle. */
@@ -65,18 +79,26 @@ export class IdleCollection {
   /** Notes that something is of no use any more. @param bytes about how much memory it had */
   noteGarbage(bytes: number): void {
     this.#garbage += bytes;
-    if (this.#garbage >= muchGarbage && !this.#isWaiting) this.#collectWhenIdle();
+    if (this.#garbage >= muchGarbage && !this.#isWaiting) this.#lookWhenIdle();
   }
 
-  #collectWhenIdle(): void {
+  #lookWhenIdle(): void {
     this.#isWaiting = true;
     const before = this.#arrivals;
     this.#clock.after(idleTime, () => {
-      if (this.#arrivals !== before) return this.#collectWhenIdle();
-      this.#isWaiting = false;
+      if (this.#arrivals !== before) return this.#lookWhenIdle();
       this.#garbage = 0;
-      this.#calls.collect();
-      this.#clock.after(sweepTime, this.#calls.release);
+      if (this.#calls.resident() > this.#needed + mostGrowth) this.#collect();
+      else this.#isWaiting = false;
+    });
+  }
+
+  #collect(): void {
+    this.#calls.collect();
+    this.#clock.after(sweepTime, () => {
+      this.#calls.release();
+      this.#needed = this.#calls.resident() - this.#held();
+      this.#isWaiting = false;
     });
   }
 }
