@@ -92,12 +92,12 @@ async function restartUnsteered(): Promise<never> {
   const descriptors = process.env.LISTEN_FDS === undefined ? [] : [handedDescriptor];
   const { loadLibc } = await import("./host/libc.ts");
   const { cleanNodeEnvironment } = await import("./host/node-environment.ts");
-  const { nodeArguments, programPath } = await import("./host/program.ts");
+  const { programPath } = await import("./host/program.ts");
   for (const [name, value] of Object.entries(cleanNodeEnvironment(process.env))) {
     if (value === undefined) delete process.env[name];
     else process.env[name] = value;
   }
-  const args = [...nodeArguments(), programPath(), ...process.argv.slice(2)];
+  const args = [programPath(), ...process.argv.slice(2)];
   const limit = inheritedFileLimit();
   throw new StartError(loadLibc().execute(process.execPath, args, descriptors, limit));
 }

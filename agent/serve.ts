@@ -6,7 +6,7 @@ import { skHelper } from "./fido/helper.ts";
 import { systemClock, systemWallClock } from "./host/clock.ts";
 import { garbageCollector, type MemoryCalls } from "./host/garbage.ts";
 import { loadLibc } from "./host/libc.ts";
-import { nodeArguments, programPath } from "./host/program.ts";
+import { programPath } from "./host/program.ts";
 import { hostPrefix, removeSocket, type SocketPlace } from "./host/socket-path.ts";
 import { removeStaleSockets } from "./host/stale-sockets.ts";
 import { type AgentOptions, cleansAtStart } from "./options.ts";
@@ -130,7 +130,7 @@ function makeAgent(
     },
     providers: new ProviderRegistry({
       allowed: parseAllowedProviders(options.allowedProviders),
-      helper: { file: process.execPath, args: [...nodeArguments(), helperPath()] },
+      helper: { file: process.execPath, args: [helperPath()] },
       limits: limitsOf(options),
       keepPin: options.keepPin,
       log,

@@ -121,6 +121,19 @@ test("an agent whose starting program was killed ends by itself", async (t) => {
   t.deepEqual(leftIn(workspace), []);
 });
 
+test("an agent whose process cannot be started says so", async (t) => {
+  const workspace = makeWorkspace(t);
+  // What Node.js returns where there are no descriptors left.
+  const code = `require("child_process").spawn = () => {
+    const child = new (require("events"))();
+    process.nextTick(() => child.emit("error", new Error("spawn EMFILE")));
+    return child;
+  };`;
+  const result = await workspace.run(copyProgram(workspace, code), []);
+  t.is(result.stderr, "The agent's process cannot be started. Look at ulimit -u and ulimit -n.\n");
+  t.deepEqual([result.stdout, result.status], ["", 1]);
+});
+
 test("an agent whose lines cannot be printed ends, and says why", async (t) => {
   const workspace = makeWorkspace(t);
   for (const args of ["", "-D"]) {

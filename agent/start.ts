@@ -8,7 +8,7 @@ import { Readable } from "node:stream";
 import { detectShell, type Shell, setVariable } from "./host/environment.ts";
 import { inheritedDescriptors, inheritedFileLimit } from "./host/inheritance.ts";
 import { cleanNodeEnvironment } from "./host/node-environment.ts";
-import { nodeArguments, programPath } from "./host/program.ts";
+import { programPath } from "./host/program.ts";
 import type { SocketPlace } from "./host/socket-path.ts";
 import { StartError } from "./host/start-error.ts";
 import { systemWords } from "./host/system-error.ts";
@@ -71,7 +71,8 @@ export function describeAgent(shell: Shell, path: string, pid: number | undefine
 /** @param parent the process that the agent ends with; 0 for none */
 async function start(options: AgentOptions, parent: number): Promise<StartedAgent> {
   const child = launch(options, parent);
-  const pipe = child.stdio[reportDescriptor];
+  // Without descriptors there is none, and no number.
+  const pipe: unknown = child.stdio?.[reportDescriptor];
   if (child.pid === undefined || !(pipe instanceof Readable)) {
     throw new StartError("The agent's process cannot be started. Look at ulimit -u and ulimit -n.");
   }
@@ -91,7 +92,7 @@ async function start(options: AgentOptions, parent: number): Promise<StartedAgen
 
 function launch(options: AgentOptions, parent: number): ChildProcess {
   const serving = { parent, starter: process.ppid };
-  const args = [...nodeArguments(), programPath(), ...servingArguments(serving, options)];
+  const args = [programPath(), ...servingArguments(serving, options)];
   const env = cleanNodeEnvironment(process.env);
   const stdio = ["ignore", "ignore", "ignore", "pipe"] as const;
   const child = spawn(process.execPath, args, { detached: true, stdio: [...stdio], env });
