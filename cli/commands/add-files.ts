@@ -89,7 +89,9 @@ function readKeyFile({ console }: Context, path: string): Buffer | undefined {
     file.fill(0);
     return undefined;
   } catch (error) {
-    console.note(`Error loading key "${path}": ${systemErrorText(error)}`);
+    if (isPrivateFile(descriptor, path, console)) {
+      console.note(`Error loading key "${path}": ${systemErrorText(error)}`);
+    }
     return undefined;
   } finally {
     closeSync(descriptor);
