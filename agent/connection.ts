@@ -48,21 +48,24 @@ class Connection implements MemoryHolder {
   #message: Buffer | undefined;
   #isBusy = false;
   #isFinished = false;
-  readonly #gone = new AbortController();
+  /** Made when a request wants it: most do not, and short connections would notice the cost. */
+  #gone: AbortController | undefined;
   #probe: NodeJS.Timeout | undefined;
 
   constructor(agent: Agent, socket: Socket, peer: PeerCredentials | undefined) {
     this.#agent = agent;
     this.#socket = socket;
-    const bindings = new SessionBindings();
+    const goneSignal = () => this.#goneSignal();
     this.#state = {
       peer,
-      bindings,
+      bindings: new SessionBindings(),
       lastFailure: undefined,
       askedCards: new AskedCards(),
       prepared: undefined,
       isClosed: false,
-      gone: this.#gone.signal,
+      get gone() {
+        return goneSignal();
+      },
     };
   }
 
@@ -80,7 +83,7 @@ class Connection implements MemoryHolder {
    */
   finish(): void {
     this.#isFinished = true;
-    this.#gone.abort(clientGone);
+    this.#gone?.abort(clientGone);
     this.#work();
   }
 
@@ -92,7 +95,7 @@ class Connection implements MemoryHolder {
     if (!this.#isBusy) this.#message?.fill(0);
     this.#agent.connectionMemory.leave(this);
     clearInterval(this.#probe);
-    this.#gone.abort(clientGone);
+    this.#gone?.abort(clientGone);
     this.#agent.providers.abandon(this.#state.prepared);
   }
 
@@ -152,6 +155,12 @@ class Connection implements MemoryHolder {
     if (isTooLong) this.#agent.log("a reply is longer than 256 KiB; refused instead");
     this.#agent.idleCollection.noteGarbage(requestSize + message.length + encoded.length);
     this.#socket.write(frame(isTooLong ? encodeReply({ type: "failure" }) : encoded));
+  }
+
+  #goneSignal(): AbortSignal {
+    this.#gone ??= new AbortController();
+    if (this.#isFinished || this.#state.isClosed) this.#gone.abort(clientGone);
+    return this.#gone.signal;
   }
 
   /** Bytes of requests that are not answered. */
