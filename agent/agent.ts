@@ -7,6 +7,7 @@ import type { Clock, WallClock } from "./host/clock.ts";
 import { IdleCollection, type MemoryCalls } from "./host/garbage.ts";
 import type { PeerCredentials } from "./host/libc.ts";
 import { Keyring, type KeyringIdentity, type Removal } from "./keyring.ts";
+import type { SoftwareKeyParts } from "./keys/software-key.ts";
 import { AgentLock } from "./lock.ts";
 import type { PreparedProvider } from "./pkcs11/prepared-provider.ts";
 import type { ProviderRegistry } from "./pkcs11/registry.ts";
@@ -46,6 +47,7 @@ export interface AgentParts {
   readonly clock: Clock;
   readonly wallClock: WallClock;
   readonly memoryCalls: MemoryCalls;
+  readonly softwareKeys: SoftwareKeyParts;
   /** Gets a line for each thing that happens; no line ever holds a secret. */
   readonly log: (line: string) => void;
 }
@@ -64,6 +66,7 @@ export class Agent {
   readonly lock: AgentLock;
   readonly connectionMemory: ConnectionMemory;
   readonly idleCollection: IdleCollection;
+  readonly softwareKeys: SoftwareKeyParts;
   readonly authenticators: AuthenticatorParts;
   readonly person: Person;
   readonly ask: Ask;
@@ -81,6 +84,7 @@ export class Agent {
     this.ask = parts.ask;
     this.clock = parts.clock;
     this.wallClock = parts.wallClock;
+    this.softwareKeys = parts.softwareKeys;
     this.log = parts.log;
     this.lock = new AgentLock(parts.clock);
     this.connectionMemory = new ConnectionMemory(parts.clock);

@@ -55,12 +55,33 @@ export function dispatch(
   const refused = (error: unknown) => refuse(agent, connection, message[0] ?? 0, request, error);
   try {
     request = decodeRequest(message);
+    if (hasSecret(request)) agent.softwareKeys.freedMemory.clearReadBuffer();
     const reply = agent.lock.isLocked
       ? handleLocked(agent, connection, request)
       : handle(agent, connection, request);
     return reply instanceof Promise ? reply.catch(refused) : reply;
   } catch (error) {
     return refused(error);
+  }
+}
+
+/** Whether a private key, a PIN or a passphrase is in a request. */
+function hasSecret({ type }: Request): boolean {
+  switch (type) {
+    case "add-identity":
+    case "add-smartcard-key":
+    case "remove-smartcard-key":
+    case "lock":
+    case "unlock":
+      return true;
+    case "request-identities":
+    case "sign":
+    case "remove-identity":
+    case "remove-all-identities":
+    case "extension":
+    case "request-rsa-identities":
+    case "remove-all-rsa-identities":
+      return false;
   }
 }
 

@@ -3,11 +3,11 @@ import type { Certificate } from "../protocol/certificate.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { verifyKeyOrCertificate } from "../protocol/verification.ts";
 import { Keyring, type KeyringIdentity } from "./keyring.ts";
-import { softwareSigner } from "./keys/software-key.ts";
-import { generateKey, makeAuthority, TestClock } from "./test-agent.ts";
+import { SoftwareKey } from "./keys/software-key.ts";
+import { generateKey, makeAuthority, makeKeyParts, TestClock } from "./test-agent.ts";
 
 const key = generateKey("ed25519");
-const signer = await softwareSigner(generateKey("ed25519"));
+const signer = await SoftwareKey.import(makeKeyParts(), generateKey("ed25519"));
 const authority = makeAuthority();
 
 /** An identity of a provider, or of a key in memory. */

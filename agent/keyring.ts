@@ -10,7 +10,7 @@ import { encodeText } from "../protocol/text.ts";
 import type { VerifiedKey } from "../protocol/verification.ts";
 import type { Authenticator } from "./fido/authenticator.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
-import type { Signer } from "./keys/software-key.ts";
+import { SoftwareKey } from "./keys/software-key.ts";
 import type { CardSigner } from "./pkcs11/card-signer.ts";
 
 /** A key or certificate that the agent can use. */
@@ -18,7 +18,7 @@ export interface KeyringIdentity extends VerifiedKey {
   /** The blob that clients name it by: the plain key's, or the certificate's. */
   readonly blob: Buffer;
   readonly comment: string;
-  readonly signer: Signer | CardSigner | Authenticator;
+  readonly signer: SoftwareKey | CardSigner | Authenticator;
   readonly limits: Limits;
   /**
    * When the private key is removed, on the keyring's clock, in milliseconds; undefined for never.
@@ -186,6 +186,7 @@ export class Keyring {
     if (!reordered.has(name)) reordered.set(name, identity);
     this.#identities = reordered;
     for (const other of this.#others.keys()) if (!reordered.has(other)) this.#others.delete(other);
+    this.#forget(gone);
     this.#keepKeys(removed);
   }
 
@@ -250,9 +251,11 @@ export class Keyring {
 
   /** Removes all identities, without telling `onRemoved`. */
   clear(): void {
+    const all = [...this.#all()];
     this.#identities.clear();
     this.#others.clear();
     this.#uncertified.clear();
+    this.#forget(all);
     this.#schedule();
   }
 
@@ -278,11 +281,23 @@ export class Keyring {
     return listed === undefined ? [] : [listed, ...(this.#others.get(name) ?? [])];
   }
 
-  #put(name: string, [listed, ...others]: readonly KeyringIdentity[]): void {
+  #put(name: string, identities: readonly KeyringIdentity[]): void {
+    const gone = this.#at(name).filter((known) => !identities.includes(known));
+    const [listed, ...others] = identities;
     if (listed === undefined) this.#identities.delete(name);
     else this.#identities.set(name, listed);
     if (others.length > 0) this.#others.set(name, others);
     else this.#others.delete(name);
+    this.#forget(gone);
+  }
+
+  /** Has the keys in memory of identities that have gone given up, but for those of others too. */
+  #forget(gone: Iterable<KeyringIdentity>): void {
+    const keys = new Set<SoftwareKey>();
+    for (const { signer } of gone) if (signer instanceof SoftwareKey) keys.add(signer);
+    if (keys.size === 0) return;
+    for (const { signer } of this.#all()) if (signer instanceof SoftwareKey) keys.delete(signer);
+    for (const key of keys) key.forget();
   }
 
   /** Keeps the keys on cards that would be without an identity. */

@@ -4,11 +4,13 @@ import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { Agent } from "./agent.ts";
 import { skHelper } from "./fido/helper.ts";
 import { systemClock, systemWallClock } from "./host/clock.ts";
-import { garbageCollector, type MemoryCalls } from "./host/garbage.ts";
-import { loadLibc } from "./host/libc.ts";
+import { garbageCollector } from "./host/garbage.ts";
+import { type Libc, loadLibc } from "./host/libc.ts";
 import { programPath } from "./host/program.ts";
 import { hostPrefix, removeSocket, type SocketPlace } from "./host/socket-path.ts";
 import { removeStaleSockets } from "./host/stale-sockets.ts";
+import { OpenKeys } from "./keys/open-keys.ts";
+import { Shield } from "./keys/shield.ts";
 import { type AgentOptions, cleansAtStart } from "./options.ts";
 import type { ProviderLimits } from "./pkcs11/provider.ts";
 import { ProviderRegistry } from "./pkcs11/registry.ts";
@@ -86,16 +88,11 @@ interface Prepared {
 /** Makes all that the agent needs, before anybody can connect. */
 function prepare(options: AgentOptions): Prepared {
   const log = logOf(options);
-  const memoryCalls: MemoryCalls = {
-    resident: process.memoryUsage.rss,
-    collect: garbageCollector(),
-    release: () => libc.releaseMemory(),
-  };
-  const agent = makeAgent(options, log, memoryCalls);
   // First of all: until there is a listener, SIGUSR1 makes Node.js open its debugger.
   process.on("SIGUSR1", () => void agent.removeEverything());
-  process.title = "ssh-agent";
   const libc = loadLibc();
+  const agent = makeAgent(options, log, libc);
+  process.title = "ssh-agent";
   libc.protectMemory();
   const server = new AgentServer(agent, libc, process.getuid?.() ?? 0);
   const serveAt = (place: SocketPlace | undefined) => {
@@ -114,12 +111,9 @@ function prepare(options: AgentOptions): Prepared {
   return { server, serveAt };
 }
 
-function makeAgent(
-  options: AgentOptions,
-  log: (line: string) => void,
-  memoryCalls: MemoryCalls,
-): Agent {
+function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Libc): Agent {
   const isDebugging = options.mode === "debug";
+  const collect = garbageCollector();
   return new Agent({
     settings: {
       defaultLifetime: options.lifetime,
@@ -149,7 +143,16 @@ function makeAgent(
     ask: askpass(process.env),
     clock: systemClock,
     wallClock: systemWallClock,
-    memoryCalls,
+    memoryCalls: {
+      resident: process.memoryUsage.rss,
+      collect,
+      release: () => libc.releaseMemory(),
+    },
+    softwareKeys: {
+      freedMemory: libc.freedMemory,
+      shield: new Shield(),
+      openKeys: new OpenKeys(systemClock, collect),
+    },
     log,
   });
 }

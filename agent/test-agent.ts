@@ -15,8 +15,12 @@ import { Agent, type AgentSettings } from "./agent.ts";
 import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import { skHelper } from "./fido/helper.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
+import { nothingFreed } from "./host/freed-memory.ts";
 import type { Libc } from "./host/libc.ts";
 import { placeAt } from "./host/socket-path.ts";
+import { OpenKeys } from "./keys/open-keys.ts";
+import { Shield } from "./keys/shield.ts";
+import type { SoftwareKeyParts } from "./keys/software-key.ts";
 import { makeRegistry } from "./pkcs11/test-registry.ts";
 import type { Ask } from "./policy/confirm.ts";
 import type { Person } from "./policy/notice.ts";
@@ -65,6 +69,8 @@ export interface TestAgentOptions {
   readonly authenticators?: Partial<AuthenticatorParts>;
   readonly person?: Partial<Person>;
   readonly clock?: Clock;
+  /** What the keys in memory are given; without it, their clock stands still. */
+  readonly softwareKeys?: Partial<SoftwareKeyParts>;
   /** Seconds since 1970. */
   readonly now?: bigint;
   /** The same, where it is to change. */
@@ -87,6 +93,15 @@ export interface TestAgent {
   connect(): Promise<AgentClient>;
   /** A new connection that takes any bytes. */
   connectRaw(): Promise<Socket>;
+}
+
+/** What keys in memory are given: nothing of them is cleared. */
+export function makeKeyParts(): SoftwareKeyParts {
+  return {
+    freedMemory: nothingFreed,
+    shield: new Shield(),
+    openKeys: new OpenKeys(new TestClock(), () => {}),
+  };
 }
 
 /** Sees no notice, and answers no question. */
@@ -126,6 +141,7 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
     clock: options.clock ?? new TestClock(),
     wallClock: options.wallClock ?? (() => options.now ?? 1_800_000_000n),
     memoryCalls: { resident: () => 0, collect: () => {}, release: () => {} },
+    softwareKeys: { ...makeKeyParts(), ...options.softwareKeys },
     log: (line) => log.push(line),
   });
   const libc: Libc = {
@@ -134,6 +150,7 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
     duplicate: (descriptor) => descriptor,
     protectMemory: () => {},
     releaseMemory: () => {},
+    freedMemory: nothingFreed,
     execute: () => "not in a test",
   };
   const server = new AgentServer(agent, libc, ownUid);

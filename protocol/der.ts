@@ -4,6 +4,7 @@
  * Values may be secrets: what is made on the way is overwritten, and the result is the caller's to
  * overwrite.
  */
+import { secretBytes } from "./secret-bytes.ts";
 
 /** INTEGER, from the magnitude of a number that is not negative, most significant byte first. */
 export function derInteger(magnitude: Uint8Array): Buffer {
@@ -11,7 +12,7 @@ export function derInteger(magnitude: Uint8Array): Buffer {
   while (start < magnitude.length - 1 && magnitude[start] === 0) start++;
   const trimmed = magnitude.subarray(start);
   if ((trimmed[0] ?? 0) < 0x80) return derTagged(0x02, trimmed);
-  const padded = Buffer.alloc(trimmed.length + 1);
+  const padded = secretBytes(trimmed.length + 1);
   padded.set(trimmed, 1);
   const integer = derTagged(0x02, padded);
   padded.fill(0);

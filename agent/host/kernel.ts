@@ -1,5 +1,6 @@
 /** The few calls in which Linux and macOS differ. Those of macOS are not tested. */
 import type { LibraryHandle } from "koffi";
+import { type FreedMemory, glibcFreedMemory, nothingFreed } from "./freed-memory.ts";
 import type { PeerCredentials } from "./libc.ts";
 
 /** What a kernel does in a way of its own. */
@@ -14,6 +15,7 @@ export interface Kernel {
   forbidAttaching(): void;
   /** Gives memory that was freed back to the system. */
   releaseMemory(): void;
+  readonly freedMemory: FreedMemory;
 }
 
 const nobodyThere = "The socket has no peer credentials.";
@@ -50,6 +52,7 @@ export function linuxKernel(library: LibraryHandle): Kernel {
     releaseMemory() {
       library.func("int malloc_trim(size_t)")(0);
     },
+    freedMemory: glibcFreedMemory(library),
   };
 }
 
@@ -80,5 +83,6 @@ export function darwinKernel(library: LibraryHandle): Kernel {
       ptrace(darwin.ptDenyAttach, 0, null, 0);
     },
     releaseMemory() {},
+    freedMemory: nothingFreed,
   };
 }

@@ -4,6 +4,7 @@
  * Loading it takes a few milliseconds, so this module is imported only where it is needed.
  */
 import { loadKoffi } from "./add-ons.ts";
+import type { FreedMemory } from "./freed-memory.ts";
 import type { FileLimit } from "./inheritance.ts";
 import { darwinKernel, linuxKernel } from "./kernel.ts";
 
@@ -25,6 +26,7 @@ export interface Libc {
   protectMemory(): void;
   /** Gives memory that was freed back to the system. Nothing where the C library does that itself. */
   releaseMemory(): void;
+  readonly freedMemory: FreedMemory;
   /**
    * Replaces this process by a command that is searched in PATH.
    * @param descriptors the descriptors that it gets, beside the standard ones
@@ -75,6 +77,7 @@ export function loadLibc(): Libc {
     releaseMemory() {
       kernel.releaseMemory();
     },
+    freedMemory: kernel.freedMemory,
     execute(command, args, descriptors, fileLimit) {
       const signal = library.func("void *signal(int, intptr_t)");
       fcntl ??= library.func("int fcntl(int, int, ...)");

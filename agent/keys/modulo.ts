@@ -4,6 +4,7 @@
  * An RSA private key arrives without the exponents of its Chinese remainders (RFC 9987,
  * section 3.2.5), and OpenSSL wants them.
  */
+import { secretBytes } from "../../protocol/secret-bytes.ts";
 
 /** A magnitude without one: `bytes - 1`. `bytes` is most significant byte first and not zero. */
 export function minusOne(bytes: Uint8Array): Buffer {
@@ -76,7 +77,7 @@ function addBack(rest: Uint32Array, by: Uint32Array, at: number): void {
 function toDigits(bytes: Uint8Array, shift: number, least: number): Uint32Array {
   const needed = Math.ceil(bytes.length / 2);
   const extra = least === 0 ? 0 : 1;
-  const digits = new Uint32Array(Math.max(needed + extra, least));
+  const digits = new Uint32Array(new ArrayBuffer(4 * Math.max(needed + extra, least)));
   for (let at = 0; at < bytes.length; at++) {
     const fromEnd = bytes.length - 1 - at;
     const place = digits.length - 1 - (fromEnd >> 1);
@@ -93,7 +94,7 @@ function toDigits(bytes: Uint8Array, shift: number, least: number): Uint32Array 
 
 /** The inverse of `toDigits`, in `length` bytes. */
 function fromDigits(digits: Uint32Array, shift: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
+  const bytes = secretBytes(length);
   for (let fromEnd = 0; fromEnd < length; fromEnd++) {
     const place = digits.length - 1 - (fromEnd >> 1);
     const value = (((digits[place - 1] ?? 0) << 16) | (digits[place] ?? 0)) >>> shift;

@@ -1,145 +1,134 @@
 /**
- * Private keys that the agent holds itself: their numbers become a `KeyObject` at once, and every
- * buffer that carried them on the way is overwritten.
+ * Private keys that the agent holds itself. Each is kept encrypted, and as a `KeyObject` beside it
+ * while it is in use; every buffer that carried its numbers is overwritten.
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
-import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";
-import { dsaPrivateDer } from "../../protocol/dsa.ts";
-import { Failure, malformed } from "../../protocol/failure.ts";
-import type { PrivateKey, SecretFields } from "../../protocol/private-key.ts";
-import {
-  type CurveName,
-  curves,
-  keyBits,
-  type PublicKey,
-  type RsaPublicKey,
-} from "../../protocol/public-key.ts";
+import { Failure, invalidKey } from "../../protocol/failure.ts";
+import type { PrivateKey } from "../../protocol/private-key.ts";
+import type { PublicKey } from "../../protocol/public-key.ts";
 import { type SignatureAlgorithm, signatureAlgorithm } from "../../protocol/signature.ts";
 import { signLater, signNow } from "../../protocol/signing.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import { minusOne, modulo } from "./modulo.ts";
+import type { FreedMemory } from "../host/freed-memory.ts";
+import type { OpenKeys } from "./open-keys.ts";
+import { type PrivateDer, privateDer } from "./private-der.ts";
+import type { Sealed, Shield } from "./shield.ts";
 
-/** What signs for an identity: a key in memory, or one on a card. */
-export interface Signer {
+/** What the keys of an agent share. */
+export interface SoftwareKeyParts {
+  readonly freedMemory: FreedMemory;
+  readonly shield: Shield;
+  readonly openKeys: OpenKeys;
+}
+
+/** A key: open while OpenSSL has it in the clear. */
+type State =
+  | { readonly type: "open"; readonly object: KeyObject; readonly sealed: Sealed }
+  | { readonly type: "shielded"; readonly sealed: Sealed }
+  | { readonly type: "forgotten" };
+
+/** A private key in memory. */
+export class SoftwareKey {
+  readonly #parts: SoftwareKeyParts;
+  readonly #form: Omit<PrivateDer, "der">;
+  readonly #isQuick: boolean;
+  #state: State;
+  /** When it was used last, on the clock of `OpenKeys`. */
+  usedAt = 0;
+
+  private constructor(parts: SoftwareKeyParts, key: PublicKey, encoded: PrivateDer) {
+    const { type, numberLength, der } = encoded;
+    this.#parts = parts;
+    this.#form = { type, numberLength };
+    this.#isQuick = isQuick(key);
+    this.#state = { type: "shielded", sealed: parts.shield.seal(der) };
+  }
+
+  /**
+   * Takes in a private key, and proves with one signature that it belongs to its public key. The
+   * secret fields are the caller's to overwrite.
+   * @throws {Failure} malformed; unsupported, for keys on FIDO authenticators
+   */
+  static async import(parts: SoftwareKeyParts, key: PrivateKey): Promise<SoftwareKey> {
+    const { publicKey } = key;
+    const encoded = privateDer(key);
+    const made = new SoftwareKey(parts, publicKey, encoded);
+    encoded.der.fill(0);
+    const probe = Buffer.from("cardagent: does this private key belong to its public key?");
+    const algorithm = signatureAlgorithm(publicKey, 2);
+    try {
+      const signature = await made.sign(algorithm, probe);
+      if (verifySignature(publicKey, signature, probe)) return made;
+    } catch (error) {
+      if (error instanceof Failure) throw error;
+    }
+    made.forget();
+    throw invalidKey("The private key does not belong to its public key.");
+  }
+
   /**
    * Signs `data`, which must not change meanwhile.
+   *
+   * Ed25519 and P-256 take less time than handing them to another thread and back; the others go to
+   * the thread pool, so that connections do not wait for each other.
    * @returns a signature blob, at once where that takes only microseconds
    * @throws {Failure}
    */
-  sign(algorithm: SignatureAlgorithm, data: Buffer): Buffer | Promise<Buffer>;
-}
-
-const smallestRsa = 1024;
-const largestRsa = 16384;
-
-/**
- * Makes a signer of a private key, and proves with one signature that the private key belongs to
- * its public key. The secret fields are the caller's to overwrite.
- * @throws {Failure} malformed; unsupported, for keys on FIDO authenticators
- */
-export async function softwareSigner(key: PrivateKey): Promise<Signer> {
-  const { publicKey } = key;
-  const privateKey = importKey(key);
-  const probe = Buffer.from("cardagent: does this private key belong to its public key?");
-  const algorithm = signatureAlgorithm(publicKey, 2);
-  const signature = await signLater(privateKey, algorithm, probe).catch(() => undefined);
-  if (signature === undefined || !verifySignature(publicKey, signature, probe)) {
-    throw malformed("The private key does not belong to its public key.");
+  sign(algorithm: SignatureAlgorithm, data: Buffer): Buffer | Promise<Buffer> {
+    const { openKeys } = this.#parts;
+    const object = this.#open();
+    openKeys.noteUse(this);
+    if (this.#isQuick) return signNow(object, algorithm, data);
+    return signLater(object, algorithm, data).finally(() => {
+      // The thread had it, whatever became of the key meanwhile.
+      if (this.#state.type !== "open") openKeys.collectSoon();
+    });
   }
-  return signerFor(publicKey, privateKey);
-}
 
-/**
- * Ed25519 and P-256 take less time than handing them to another thread and back; the others go to
- * the thread pool, so that connections do not wait for each other.
- */
-function signerFor(publicKey: PublicKey, key: KeyObject): Signer {
-  const quick =
-    publicKey.type === "ed25519" || (publicKey.type === "ecdsa" && publicKey.curve === "nistp256");
-  if (quick) return { sign: (algorithm, data) => signNow(key, algorithm, data) };
-  return { sign: (algorithm, data) => signLater(key, algorithm, data) };
-}
-
-function importKey({ publicKey, secret }: PrivateKey): KeyObject {
-  const parts = derParts(publicKey, secret);
-  try {
-    return createPrivateKey({ key: parts.der, format: "der", type: parts.type });
-  } catch {
-    throw malformed("The numbers of a private key make no key.");
-  } finally {
-    parts.der.fill(0);
+  /** Leaves only the encrypted key. A signature under way ends well. */
+  shield(): void {
+    if (this.#state.type !== "open") return;
+    this.#state = { type: "shielded", sealed: this.#state.sealed };
+    this.#parts.openKeys.noteShielded(this);
   }
-}
 
-function derParts(
-  publicKey: PublicKey,
-  secret: SecretFields,
-): { readonly type: "pkcs1" | "pkcs8" | "sec1"; readonly der: Buffer } {
-  switch (secret.type) {
-    case "rsa":
-      if (publicKey.type !== "rsa") break;
-      return { type: "pkcs1", der: rsaDer(publicKey, secret) };
-    case "ecdsa":
-      if (publicKey.type !== "ecdsa") break;
-      return { type: "sec1", der: ecdsaDer(publicKey.curve, secret.d, publicKey.point) };
-    case "ed25519":
-      return { type: "pkcs8", der: Buffer.concat([ed25519Prefix, secret.seed]) };
-    case "dsa":
-      if (publicKey.type !== "dsa") break;
-      if (secret.x.length === 0 || secret.x.length > publicKey.q.length) {
-        throw malformed("A DSA private key is out of range.");
+  /** Gives the key up: it signs no more. A signature under way ends well. */
+  forget(): void {
+    this.shield();
+    this.#state = { type: "forgotten" };
+  }
+
+  #open(): KeyObject {
+    const state = this.#state;
+    switch (state.type) {
+      case "open":
+        return state.object;
+      case "shielded": {
+        const der = this.#parts.shield.open(state.sealed);
+        const object = makeObject(this.#parts.freedMemory, { ...this.#form, der });
+        this.#state = { type: "open", object, sealed: state.sealed };
+        this.#parts.openKeys.noteOpened(this);
+        return object;
       }
-      return { type: "pkcs8", der: dsaPrivateDer(publicKey, secret.x) };
-    case "sk-ecdsa":
-    case "sk-ed25519":
-      throw new Failure("unsupported", "A key on a FIDO authenticator has no number to sign with.");
+      case "forgotten":
+        throw new Failure("key-not-found", "The key was removed meanwhile.");
+    }
   }
-  throw malformed("A private key is not of its public key's type.");
 }
 
-/** PrivateKeyInfo for Ed25519 up to the seed (RFC 8410, section 7). */
-const ed25519Prefix = Buffer.from("302e020100300506032b657004220420", "hex");
-
-/** RSAPrivateKey (RFC 8017, appendix A.1.2). */
-function rsaDer(key: RsaPublicKey, secret: Extract<SecretFields, { type: "rsa" }>): Buffer {
-  const bits = keyBits(key);
-  if (bits < smallestRsa || bits > largestRsa) {
-    throw malformed(`An RSA key of ${bits} bits is not accepted: ${smallestRsa} is the least.`);
-  }
-  const { d, iqmp, p, q } = secret;
-  if ([p, q, d, iqmp].some(({ length }) => length === 0 || length > key.n.length)) {
-    throw malformed("An RSA private key lacks a number.");
-  }
-  if (p.equals(q) || !isDivisor(p, key.n) || !isDivisor(q, key.n)) {
-    throw malformed("An RSA private key's primes are not those of its modulus.");
-  }
-  const pLess = minusOne(p);
-  const qLess = minusOne(q);
-  const dp = modulo(d, pLess);
-  const dq = modulo(d, qLess);
-  const numbers = [Buffer.of(0), key.n, key.e, d, p, q, dp, dq, iqmp].map(derInteger);
-  const der = derSequence(numbers);
-  for (const bytes of [pLess, qLess, dp, dq, ...numbers]) bytes.fill(0);
-  return der;
+function isQuick(key: PublicKey): boolean {
+  return key.type === "ed25519" || (key.type === "ecdsa" && key.curve === "nistp256");
 }
 
-/** Whether a number above one divides another. */
-function isDivisor(number: Buffer, other: Buffer): boolean {
-  const rest = modulo(other, number);
-  return number.length > 1 && rest.every((byte) => byte === 0);
-}
-
-/** ECPrivateKey (RFC 5915). */
-function ecdsaDer(curve: CurveName, d: Buffer, point: Buffer): Buffer {
-  const { bytes, oid } = curves[curve];
-  if (d.length === 0 || d.length > bytes) throw malformed("An ECDSA private key is out of range.");
-  const scalar = Buffer.alloc(bytes);
-  scalar.set(d, bytes - d.length);
-  const version = derInteger(Buffer.of(1));
-  const bits = derTagged(0x03, Buffer.concat([Buffer.of(0), point]));
-  const octets = derTagged(0x04, scalar);
-  const der = derSequence([version, octets, derTagged(0xa0, oid), derTagged(0xa1, bits)]);
-  scalar.fill(0);
-  octets.fill(0);
-  return der;
+/** Overwrites the DER. */
+function makeObject(freedMemory: FreedMemory, { type, der, numberLength }: PrivateDer): KeyObject {
+  // The copy of the DER is in a buffer that grows by thirds.
+  const sizes = [Math.floor((der.length + 3) / 3) * 4, numberLength];
+  try {
+    return freedMemory.clearAfter(sizes, () => createPrivateKey({ key: der, format: "der", type }));
+  } catch {
+    throw invalidKey("The numbers of a private key make no key.");
+  } finally {
+    der.fill(0);
+  }
 }

@@ -7,7 +7,7 @@ import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
 import { Authenticator } from "../fido/authenticator.ts";
 import type { KeyringIdentity } from "../keyring.ts";
-import { type Signer, softwareSigner } from "../keys/software-key.ts";
+import { SoftwareKey } from "../keys/software-key.ts";
 import { refuseHidden } from "../policy/destinations.ts";
 import { renewedBy } from "../policy/renewal.ts";
 import { certificateEnded, dropTime } from "../policy/validity.ts";
@@ -27,17 +27,15 @@ export async function addIdentity(
   request: Extract<Request, { type: "add-identity" }>,
 ): Promise<Reply> {
   const { key, comment, constraints } = request;
+  let signer: SoftwareKey | Authenticator | undefined;
   try {
     const { limits, keepEnded, skProvider } = limitsOf(agent, constraints, "key");
     const blob = Buffer.from(identityBlob(key));
     const verified = verifyKeyOrCertificate(blob);
     const { certificate } = verified;
-    const signer = await signerOf(
-      agent,
-      connection,
-      { ...key, publicKey: verified.key },
-      skProvider,
-    );
+    const certified = { ...key, publicKey: verified.key };
+    signer = await signerOf(agent, connection, certified, skProvider);
+    agent.lock.refuseOvertaken();
     const identity: KeyringIdentity = {
       ...verified,
       blob,
@@ -58,6 +56,9 @@ export async function addIdentity(
     const place = renewed.size === 0 ? "" : `, in the place of ${renewed.size}`;
     agent.log(`added ${describeIdentity(identity)}${place}`);
     return { type: "success" };
+  } catch (error) {
+    if (signer instanceof SoftwareKey) signer.forget();
+    throw error;
   } finally {
     wipePrivateKey(key);
   }
@@ -98,10 +99,10 @@ async function signerOf(
   connection: ConnectionState,
   key: PrivateKey,
   provider: string | undefined,
-): Promise<Signer | Authenticator> {
+): Promise<SoftwareKey | Authenticator> {
   const isOnAuthenticator = key.secret.type === "sk-ecdsa" || key.secret.type === "sk-ed25519";
   if (!isOnAuthenticator) {
-    if (provider === undefined) return softwareSigner(key);
+    if (provider === undefined) return SoftwareKey.import(agent.softwareKeys, key);
     throw new Failure("unsupported", "Only keys on FIDO authenticators have a provider.");
   }
   const isInternal = provider === undefined || provider.toLowerCase() === internalProvider;

@@ -3,13 +3,14 @@ import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 
-/** Locks the agent, which forgets the PINs of its cards. */
+/** Locks the agent, which forgets the PINs of its cards and has no key in the clear any more. */
 export async function lock(
   agent: Agent,
   _connection: ConnectionState,
   request: Extract<Request, { type: "lock" }>,
 ): Promise<Reply> {
   await agent.lock.lock(request.passphrase);
+  agent.softwareKeys.openKeys.shieldAll();
   agent.providers.forgetPins();
   agent.prompts.recheck();
   agent.log("locked");

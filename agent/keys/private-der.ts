@@ -1,0 +1,154 @@
+/** Private keys in DER, as OpenSSL takes them; numbers that make no key are refused here. */
+import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";
+import { dsaPrivateDer } from "../../protocol/dsa.ts";
+import { Failure, invalidKey, malformed } from "../../protocol/failure.ts";
+import type { PrivateKey, SecretFields } from "../../protocol/private-key.ts";
+import { type CurveName, curves, keyBits, type RsaPublicKey } from "../../protocol/public-key.ts";
+import { secretBytes } from "../../protocol/secret-bytes.ts";
+import { trimZeros } from "../../protocol/wire.ts";
+import { minusOne, modulo } from "./modulo.ts";
+
+/** The sizes that OpenSSH accepts. */
+const minRsaBits = 1024;
+const maxRsaBits = 16384;
+
+type RsaSecret = Extract<SecretFields, { type: "rsa" }>;
+
+/** A private key in DER. */
+export interface PrivateDer {
+  readonly type: "pkcs1" | "pkcs8" | "sec1";
+  /** The bytes of the secret number, as the DER has it; the longest, where there are several. */
+  readonly numberLength: number;
+  /** A secret. */
+  readonly der: Buffer;
+}
+
+/**
+ * The DER of a private key, which is the caller's to overwrite.
+ * @throws {Failure} malformed, for numbers that make no key; unsupported, for FIDO keys
+ */
+export function privateDer({ publicKey, secret }: PrivateKey): PrivateDer {
+  switch (secret.type) {
+    case "rsa":
+      if (publicKey.type !== "rsa") break;
+      return { type: "pkcs1", numberLength: publicKey.n.length, der: rsaDer(publicKey, secret) };
+    case "ecdsa":
+      if (publicKey.type !== "ecdsa") break;
+      return {
+        type: "sec1",
+        numberLength: curves[publicKey.curve].bytes,
+        der: ecdsaDer(publicKey.curve, secret.d, publicKey.point),
+      };
+    case "ed25519":
+      return {
+        type: "pkcs8",
+        numberLength: secret.seed.length,
+        der: Buffer.concat([ed25519Prefix, secret.seed]),
+      };
+    case "dsa":
+      if (publicKey.type !== "dsa") break;
+      if (secret.x.length === 0 || secret.x.length > publicKey.q.length) {
+        throw invalidKey("A DSA private key is out of range.");
+      }
+      return {
+        type: "pkcs8",
+        numberLength: publicKey.q.length,
+        der: dsaPrivateDer(publicKey, secret.x),
+      };
+    case "sk-ecdsa":
+    case "sk-ed25519":
+      throw new Failure("unsupported", "A key on a FIDO authenticator has no number to sign with.");
+  }
+  throw malformed("A private key is not of its public key's type.");
+}
+
+/** PrivateKeyInfo for Ed25519 up to the seed (RFC 8410, section 7). */
+const ed25519Prefix = hex("302e020100300506032b657004220420");
+
+/** RSAPrivateKey (RFC 8017, appendix A.1.2). */
+function rsaDer(key: RsaPublicKey, secret: RsaSecret): Buffer {
+  const bits = keyBits(key);
+  if (bits < minRsaBits) {
+    throw invalidKey(`An RSA key of ${bits} bits is too short: the least is ${minRsaBits}.`);
+  }
+  if (bits > maxRsaBits) {
+    throw invalidKey(`An RSA key of ${bits} bits is too long: the most is ${maxRsaBits}.`);
+  }
+  checkRsaNumbers(key, secret);
+  const { d, iqmp, p, q } = secret;
+  const pLess = minusOne(p);
+  const qLess = minusOne(q);
+  const dp = modulo(d, pLess);
+  const dq = modulo(d, qLess);
+  const numbers = [Buffer.of(0), key.n, key.e, d, p, q, dp, dq, iqmp].map(derInteger);
+  const der = derSequence(numbers);
+  for (const bytes of [pLess, qLess, dp, dq, ...numbers]) bytes.fill(0);
+  return der;
+}
+
+/** @throws {Failure} malformed */
+function checkRsaNumbers({ n, e }: RsaPublicKey, secret: RsaSecret): void {
+  const { d, iqmp, p, q } = secret;
+  if ([d, iqmp, p, q].some((number) => isZero(number))) {
+    throw invalidKey("An RSA private key lacks a number.");
+  }
+  const isOdd = ((e.at(-1) ?? 0) & 1) === 1;
+  if (!isOdd || isLess(e, Buffer.of(3))) {
+    throw invalidKey("An RSA key's public exponent is even, or less than 3.");
+  }
+  if (!isLess(e, n)) throw invalidKey("An RSA key's public exponent is not below its modulus.");
+  if (!isLess(d, n)) throw invalidKey("An RSA key's private exponent is not below its modulus.");
+  const isPair = isLess(p, n) && isLess(q, n) && !p.equals(q);
+  if (!isPair || !isDivisor(p, n) || !isDivisor(q, n)) {
+    throw invalidKey("An RSA private key's primes are not those of its modulus.");
+  }
+  if (!isLess(iqmp, p))
+    throw invalidKey("An RSA private key's coefficient is not below its prime.");
+}
+
+function isZero(number: Buffer): boolean {
+  return number.every((byte) => byte === 0);
+}
+
+/** Whether a magnitude is less than another. */
+function isLess(number: Buffer, other: Buffer): boolean {
+  const [left, right] = [trimZeros(number), trimZeros(other)];
+  if (left.length !== right.length) return left.length < right.length;
+  return left.compare(right) < 0;
+}
+
+/** Whether a number above one divides another. */
+function isDivisor(number: Buffer, other: Buffer): boolean {
+  return number.length > 1 && isZero(modulo(other, number));
+}
+
+/** How many points each curve's base point makes (SP 800-186, section 3.2.1). */
+const curveOrders: Record<CurveName, Buffer> = {
+  nistp256: hex("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"),
+  nistp384: hex(`${"f".repeat(48)}c7634d81f4372ddf581a0db248b0a77aecec196accc52973`),
+  nistp521: hex(
+    `01${"f".repeat(65)}a51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409`,
+  ),
+};
+
+function hex(text: string): Buffer {
+  return Buffer.from(text, "hex");
+}
+
+/** ECPrivateKey (RFC 5915). */
+function ecdsaDer(curve: CurveName, d: Buffer, point: Buffer): Buffer {
+  const { bytes, oid } = curves[curve];
+  if (isZero(d) || !isLess(d, curveOrders[curve])) {
+    throw invalidKey("An ECDSA private key is zero, or not below its curve's order.");
+  }
+  const scalar = secretBytes(bytes);
+  const magnitude = trimZeros(d);
+  scalar.set(magnitude, bytes - magnitude.length);
+  const version = derInteger(Buffer.of(1));
+  const bits = derTagged(0x03, Buffer.concat([Buffer.of(0), point]));
+  const octets = derTagged(0x04, scalar);
+  const der = derSequence([version, octets, derTagged(0xa0, oid), derTagged(0xa1, bits)]);
+  scalar.fill(0);
+  octets.fill(0);
+  return der;
+}

@@ -1,0 +1,51 @@
+/**
+ * Secrets that are encrypted while they are not in use, as OpenSSH shields its keys.
+ *
+ * The key is the hash of a large random buffer. Whoever reads memory by a side channel or by faults
+ * in its cells, slowly and with errors, has to read all of that buffer without one.
+ */
+import { createHash, randomFillSync } from "node:crypto";
+import { secretBytes } from "../../protocol/secret-bytes.ts";
+
+/** Bytes of the random buffer, as in OpenSSH. */
+const prekeyLength = 16 * 1024;
+const nonceLength = 16;
+
+/** A secret that only its shield can open. */
+export interface Sealed {
+  readonly nonce: Buffer;
+  readonly encrypted: Buffer;
+}
+
+/** Encrypts secrets under a key that never leaves this process. */
+export class Shield {
+  readonly #prekey = randomFillSync(Buffer.allocUnsafeSlow(prekeyLength));
+
+  /** Encrypts a secret, which stays the caller's to overwrite. */
+  seal(secret: Buffer): Sealed {
+    const nonce = randomFillSync(Buffer.allocUnsafeSlow(nonceLength));
+    return { nonce, encrypted: this.#apply(secret, nonce) };
+  }
+
+  /** Decrypts a secret into a buffer, which is the caller's to overwrite. */
+  open({ nonce, encrypted }: Sealed): Buffer {
+    return this.#apply(encrypted, nonce);
+  }
+
+  /**
+   * The stream of SHAKE256 over the random buffer and the nonce, which no other secret has. Not a
+   * cipher of `node:crypto`: those free a copy of what they decrypt without clearing it.
+   */
+  #apply(bytes: Buffer, nonce: Buffer): Buffer {
+    const stream = createHash("shake256", { outputLength: bytes.length })
+      .update(this.#prekey)
+      .update(nonce)
+      .digest();
+    const result = secretBytes(bytes.length);
+    for (let at = 0; at < bytes.length; at++) {
+      result[at] = (bytes[at] as number) ^ (stream[at] as number);
+    }
+    stream.fill(0);
+    return result;
+  }
+}

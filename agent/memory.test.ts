@@ -1,0 +1,235 @@
+/** What is left of a private key in the agent's memory: images of it are searched for the key. */
+import { createHash } from "node:crypto";
+import { on } from "node:events";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import test, { type ExecutionContext } from "ava";
+import { type Secrets, secretsInMemory } from "../fixtures/process-memory.ts";
+import { makeWorkspace } from "../fixtures/workspace.ts";
+import { AgentClient, AgentRefusal } from "../protocol/client.ts";
+import type { PrivateKey } from "../protocol/private-key.ts";
+import { encodePublicKey } from "../protocol/public-key.ts";
+import { minusOne, modulo } from "./keys/modulo.ts";
+import { generateKey, keyTypes } from "./test-agent.ts";
+import { start } from "./test-program.ts";
+
+const data = Buffer.from("what is signed");
+const passphrase = () => Buffer.from("open sesame");
+
+interface KeyToHide {
+  readonly name: string;
+  readonly key: PrivateKey;
+  readonly blob: Buffer;
+  readonly secrets: Secrets;
+}
+
+function makeKeys(): KeyToHide[] {
+  return keyTypes.map((name) => {
+    const key = generateKey(name);
+    return { name, key, blob: encodePublicKey(key.publicKey), secrets: secretsOf(name, key) };
+  });
+}
+
+/** Each number that gives a key away by itself. */
+function secretsOf(name: string, { secret }: PrivateKey): Secrets {
+  switch (secret.type) {
+    case "rsa": {
+      const { d, iqmp, p, q } = secret;
+      const [dp, dq] = [modulo(d, minusOne(p)), modulo(d, minusOne(q))];
+      return Object.fromEntries(
+        Object.entries({ d, dp, dq, iqmp, p, q }).map(([number, value]) => [
+          `${name} ${number}`,
+          Buffer.from(value),
+        ]),
+      );
+    }
+    case "ecdsa":
+      return { [name]: Buffer.from(secret.d) };
+    case "ed25519": {
+      const expanded = createHash("sha512").update(secret.seed).digest();
+      return {
+        [name]: Buffer.from(secret.seed),
+        [`${name} scalar`]: expanded.subarray(0, 32),
+        [`${name} prefix`]: expanded.subarray(32),
+      };
+    }
+    default:
+      throw new TypeError(secret.type);
+  }
+}
+
+/** An agent whose memory is searched, whose clock is stepped, and a client of it. */
+async function startReadable(t: ExecutionContext) {
+  const workspace = makeWorkspace(t);
+  const program = fileURLToPath(new URL("./test-memory-agent.ts", import.meta.url));
+  const args = ["--import", import.meta.resolve("tsx"), program];
+  const child = workspace.spawn(process.execPath, args);
+  const { pid, stdin, stdout } = child;
+  if (pid === undefined || !stdin || !stdout) throw new Error("The agent does not start.");
+  const lines = on(createInterface(stdout), "line");
+  const readLine = async () => String((await lines.next()).value);
+  const path = await readLine();
+  const client = await AgentClient.connect(path);
+  t.teardown(() => client.close());
+  return {
+    client,
+    path,
+    async pass(milliseconds: number) {
+      stdin.write(`${milliseconds}\n`);
+      await readLine();
+    },
+    inMemory: (keys: readonly KeyToHide[]) => {
+      return secretsInMemory(pid, Object.assign({}, ...keys.map(({ secrets }) => secrets)));
+    },
+  };
+}
+
+type Readable = Awaited<ReturnType<typeof startReadable>>;
+
+async function addAndSign({ client }: Readable, keys: readonly KeyToHide[], lifetime?: number) {
+  const constraints =
+    lifetime === undefined ? [] : [{ type: "lifetime" as const, seconds: lifetime }];
+  for (const { name, key } of keys) await client.addIdentity(key, name, constraints);
+  await signAll(client, keys);
+}
+
+async function signAll(client: AgentClient, keys: readonly KeyToHide[]) {
+  for (let again = 0; again < 3; again++) {
+    for (const { blob, name } of keys) await client.sign(blob, data, name === "rsa" ? 4 : 0);
+  }
+}
+
+/** A search that finds nothing proves something only when it finds what is there. */
+function assertInMemory(t: ExecutionContext, agent: Readable, keys: readonly KeyToHide[]) {
+  const found = agent.inMemory(keys);
+  for (const { name } of keys) {
+    t.true(
+      found.some((secret) => secret.startsWith(name)),
+      `${name}: ${found}`,
+    );
+  }
+}
+
+const ends: Record<string, (agent: Readable, keys: readonly KeyToHide[]) => Promise<void>> = {
+  "was removed": async ({ client }, keys) => {
+    for (const { blob } of keys) await client.removeIdentity(blob);
+  },
+  "was removed with all others": ({ client }) => client.removeAllIdentities(),
+  "has ended": ({ pass }) => pass(30_000),
+};
+
+for (const [how, end] of Object.entries(ends)) {
+  test(`two seconds after a key ${how}, nothing of it is in memory`, async (t) => {
+    const agent = await startReadable(t);
+    const keys = makeKeys();
+    await addAndSign(agent, keys, 30);
+    assertInMemory(t, agent, keys);
+    await end(agent, keys);
+    await agent.pass(2_000);
+    t.deepEqual(agent.inMemory(keys), []);
+    t.deepEqual(await agent.client.identities(), []);
+  });
+}
+
+test("a key that is added again is in memory once, and gone with its last identity", async (t) => {
+  const agent = await startReadable(t);
+  const keys = makeKeys();
+  await addAndSign(agent, keys);
+  await addAndSign(agent, keys);
+  await agent.pass(2_000);
+  assertInMemory(t, agent, keys);
+  await agent.client.removeAllIdentities();
+  await agent.pass(2_000);
+  t.deepEqual(agent.inMemory(keys), []);
+});
+
+test("nothing of a key that was refused is in memory", async (t) => {
+  const agent = await startReadable(t);
+  const [keys, others] = [makeKeys(), makeKeys()];
+  for (const [at, { key }] of keys.entries()) {
+    const publicKey = others[at]?.key.publicKey ?? key.publicKey;
+    await t.throwsAsync(agent.client.addIdentity({ ...key, publicKey }, ""), {
+      instanceOf: AgentRefusal,
+    });
+  }
+  await agent.pass(2_000);
+  t.deepEqual(agent.inMemory(keys), []);
+});
+
+test("a key that was not used for a minute is not in the clear, until it is used", async (t) => {
+  const agent = await startReadable(t);
+  const keys = makeKeys();
+  await addAndSign(agent, keys);
+  await agent.pass(30_000);
+  assertInMemory(t, agent, keys);
+  const used = keys.slice(0, 1);
+  await signAll(agent.client, used);
+  await agent.pass(30_000);
+  assertInMemory(t, agent, used);
+  t.deepEqual(agent.inMemory(keys.slice(1)), []);
+  await agent.pass(30_000);
+  t.deepEqual(agent.inMemory(keys), []);
+  await signAll(agent.client, keys);
+  assertInMemory(t, agent, keys);
+  await agent.pass(60_000);
+  t.deepEqual(agent.inMemory(keys), []);
+});
+
+test("a locked agent has no key in the clear, nor when it is unlocked, until it is used", async (t) => {
+  const agent = await startReadable(t);
+  const keys = makeKeys();
+  await addAndSign(agent, keys);
+  await agent.client.lock(passphrase());
+  await agent.pass(2_000);
+  t.deepEqual(agent.inMemory(keys), []);
+  await agent.client.unlock(passphrase());
+  t.deepEqual(agent.inMemory(keys), []);
+  await signAll(agent.client, keys);
+  assertInMemory(t, agent, keys);
+});
+
+test("signatures under way when the agent is locked or the key removed leave nothing", async (t) => {
+  const agent = await startReadable(t);
+  const keys = makeKeys();
+  await addAndSign(agent, keys);
+  const clients = await Promise.all(
+    Array.from({ length: 20 }, () => AgentClient.connect(agent.path)),
+  );
+  t.teardown(() => {
+    for (const client of clients) client.close();
+  });
+  const sign = () =>
+    clients.flatMap((client) => keys.map(({ blob }) => client.sign(blob, data).catch(() => {})));
+  const first = sign();
+  await agent.client.lock(passphrase());
+  await Promise.all(first);
+  await agent.pass(2_000);
+  t.deepEqual(agent.inMemory(keys), []);
+  await agent.client.unlock(passphrase());
+  const second = sign();
+  await agent.client.removeAllIdentities();
+  await Promise.all(second);
+  await agent.pass(2_000);
+  t.deepEqual(agent.inMemory(keys), []);
+});
+
+test("the agent's program clears its memory in time, and shows it to root alone", async (t) => {
+  const { socket, pid } = await start(makeWorkspace(t));
+  const client = await AgentClient.connect(socket);
+  t.teardown(() => client.close());
+  const keys = makeKeys();
+  const secrets: Secrets = Object.assign({}, ...keys.map((key) => key.secrets));
+  if (process.getuid?.() !== 0) {
+    t.throws(() => secretsInMemory(pid, secrets), { code: "EACCES" });
+    return;
+  }
+  for (const { key, name } of keys) await client.addIdentity(key, name);
+  await signAll(client, keys);
+  for (const { name } of keys) {
+    t.true(secretsInMemory(pid, secrets).some((secret) => secret.startsWith(name)));
+  }
+  await client.removeAllIdentities();
+  await sleep(2_000);
+  t.deepEqual(secretsInMemory(pid, secrets), []);
+});

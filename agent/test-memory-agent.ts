@@ -1,0 +1,26 @@
+/**
+ * For tests: an agent in a process of its own, whose clock goes when it is told to, and whose memory
+ * may be read by who started it. It prints the path of its socket. Each line that it reads is
+ * milliseconds that pass, and it answers with a line once they have.
+ */
+import { createInterface } from "node:readline";
+import { garbageCollector } from "./host/garbage.ts";
+import { loadLibc } from "./host/libc.ts";
+import { OpenKeys } from "./keys/open-keys.ts";
+import { startAgent, TestClock } from "./test-agent.ts";
+
+const clock = new TestClock();
+const openKeys = new OpenKeys(clock, garbageCollector());
+const ends: (() => void | Promise<void>)[] = [];
+const owner = { teardown: (end: () => void | Promise<void>) => void ends.push(end) };
+const { path } = await startAgent(owner, {
+  clock,
+  softwareKeys: { openKeys, freedMemory: loadLibc().freedMemory },
+});
+process.stdout.write(`${path}\n`);
+for await (const line of createInterface(process.stdin)) {
+  clock.pass(Number(line));
+  process.stdout.write("passed\n");
+}
+for (const end of ends) await end();
+process.exit();
