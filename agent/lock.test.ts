@@ -1,8 +1,9 @@
 import test from "ava";
-import { AgentRefusal } from "../protocol/client.ts";
+import { type AgentClient, AgentRefusal } from "../protocol/client.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { AgentLock } from "./lock.ts";
 import { generateKey, startAgent, TestClock } from "./test-agent.ts";
+import type { UnlockClient } from "./unlock-turns.ts";
 
 const refused = { instanceOf: AgentRefusal };
 const passphrase = () => Buffer.from("open sesame");
@@ -75,4 +76,111 @@ test("each wrong passphrase makes the next answer slower, up to ten seconds", as
   await lock.lock(passphrase());
   await t.throwsAsync(lock.unlock(Buffer.from("wrong")), { code: "locked" });
   t.is(clock.delays.at(-1), 100);
+});
+
+const connectionOf = (pid: number) => ({ peer: { pid, uid: 0 }, isClosed: false });
+
+/** Guesses whose answers nobody looks at. */
+function guess(lock: AgentLock, clients: readonly UnlockClient[]): void {
+  for (const client of clients) lock.unlock(Buffer.from("wrong"), client).catch(() => {});
+}
+
+const thousands = (pid: number) => Array.from({ length: 4_000 }, () => connectionOf(pid));
+
+test("the right passphrase does not wait behind thousands of guesses of another process", async (t) => {
+  const clock = new HastyClock();
+  const lock = new AgentLock(clock);
+  await lock.lock(passphrase());
+  guess(lock, thousands(7));
+  await lock.unlock(passphrase(), connectionOf(8));
+  t.true(clock.delays.length <= 1, `${clock.delays.length} guesses were verified before`);
+  t.false(lock.isLocked);
+});
+
+test("nor behind those of other connections of its process, nor when others come later", async (t) => {
+  const clock = new HastyClock();
+  const lock = new AgentLock(clock);
+  await lock.lock(passphrase());
+  guess(lock, thousands(7));
+  const last = lock.unlock(passphrase(), connectionOf(7));
+  await last;
+  t.true(clock.delays.length <= 2, `${clock.delays.length} guesses were verified before`);
+  await lock.lock(passphrase());
+  clock.delays.length = 0;
+  guess(lock, [connectionOf(7)]);
+  const first = lock.unlock(passphrase(), connectionOf(7));
+  guess(lock, thousands(7));
+  await first;
+  t.true(clock.delays.length <= 3, `${clock.delays.length} guesses were verified before`);
+});
+
+/** Lets guesses of a process fail until the next answer takes more than a second. */
+async function failOften(lock: AgentLock, clock: TestClock, client: UnlockClient): Promise<void> {
+  for (let failures = 1; failures <= 15; failures++) {
+    const refusal = refusalOf(lock, client);
+    await untilDelayed(clock);
+    clock.pass(failures * 100);
+    await refusal;
+  }
+}
+
+const refusalOf = (lock: AgentLock, client: UnlockClient) =>
+  lock.unlock(Buffer.from("wrong"), client).catch(() => {});
+
+/** A guess has been verified once the clock has a timer for it. */
+async function untilDelayed(clock: TestClock): Promise<void> {
+  while (clock.waits.length === 0) await new Promise((resolve) => setImmediate(resolve));
+}
+
+test("a process that has not failed waits a second at most, others ten", async (t) => {
+  const clock = new TestClock();
+  const lock = new AgentLock(clock);
+  await lock.lock(passphrase());
+  const [guesser, owner] = [connectionOf(7), connectionOf(8)];
+  await failOften(lock, clock, guesser);
+  const refusals = [refusalOf(lock, guesser)];
+  await untilDelayed(clock);
+  t.deepEqual(clock.waits, [1_000]);
+  refusals.push(refusalOf(lock, guesser), refusalOf(lock, connectionOf(7)));
+  clock.pass(1_000);
+  t.deepEqual(clock.waits, [600]); // the guesses wait for the rest of it
+  await lock.unlock(passphrase(), owner);
+  t.deepEqual(clock.waits, [600]);
+  clock.pass(600);
+  await Promise.all(refusals);
+});
+
+test("attempts of connections that have gone are dropped", async (t) => {
+  const clock = new HastyClock();
+  const lock = new AgentLock(clock);
+  await lock.lock(passphrase());
+  const clients = Array.from({ length: 100 }, () => ({ ...connectionOf(7), isClosed: false }));
+  const attempts = clients.map((client) => lock.unlock(passphrase(), client));
+  for (const client of clients.slice(1)) client.isClosed = true;
+  const outcomes = await Promise.allSettled(attempts);
+  t.is(outcomes.filter(({ status }) => status === "fulfilled").length, 1);
+  await lock.lock(passphrase());
+  const gone = { ...connectionOf(7), isClosed: true };
+  await t.throwsAsync(lock.unlock(passphrase(), gone), { code: "locked" });
+  t.true(lock.isLocked);
+  t.deepEqual(clock.delays, []);
+});
+
+test("the owner unlocks an agent that a thousand connections guess at, again and again", async (t) => {
+  const { connect, log } = await startAgent(t, { clock: new HastyClock() });
+  const owner = await connect();
+  await owner.lock(passphrase());
+  const verified = () => log.filter((line) => line.startsWith("refused request 23: locked")).length;
+  const guessers = await Promise.all(Array.from({ length: 1_000 }, connect));
+  const guessOn = async (guesser: AgentClient): Promise<void> => {
+    await guesser.unlock(Buffer.from("wrong")).catch(() => {});
+    if (isGuessing) await guessOn(guesser);
+  };
+  let isGuessing = true;
+  for (const guesser of guessers) void guessOn(guesser);
+  while (verified() < 5) await new Promise((resolve) => setImmediate(resolve));
+  const before = verified();
+  await (await connect()).unlock(passphrase());
+  isGuessing = false;
+  t.true(verified() - before <= 3, `${verified() - before} guesses were verified before`);
 });

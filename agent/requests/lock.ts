@@ -20,10 +20,10 @@ export async function lock(
 /** Unlocks the agent. */
 export async function unlock(
   agent: Agent,
-  _connection: ConnectionState,
+  connection: ConnectionState,
   request: Extract<Request, { type: "unlock" }>,
 ): Promise<Reply> {
-  await agent.lock.unlock(request.passphrase);
+  await agent.lock.unlock(request.passphrase, connection);
   agent.log("unlocked");
   return { type: "success" };
 }
