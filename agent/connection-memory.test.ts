@@ -7,7 +7,7 @@ import { sshAgent } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { AgentClient } from "../protocol/client.ts";
-import { frame } from "../protocol/framing.ts";
+import { FrameReader, frame } from "../protocol/framing.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { verifySignature } from "../protocol/verification.ts";
 import { ConnectionMemory, type MemoryHolder } from "./connection-memory.ts";
@@ -105,6 +105,24 @@ test.serial(
     t.is(answers.filter(Boolean).length, 150);
   },
 );
+
+test("who reads late, and sends all requests before, gets all replies", async (t) => {
+  const { connectRaw } = await startInProcess(t);
+  const socket = (await connectRaw()).pause();
+  const count = 20_000;
+  socket.write(Buffer.concat(Array.from({ length: count }, () => frame(Buffer.of(11)))));
+  await sleep(200);
+  const frames = new FrameReader();
+  let received = 0;
+  await new Promise<void>((resolve) => {
+    socket.on("data", (chunk: Buffer) => {
+      received += frames.push(chunk).length;
+      if (received === count) resolve();
+    });
+    socket.on("close", resolve).resume();
+  });
+  t.is(received, count);
+});
 
 test("requests that wait behind one under way are answered in order, however long", async (t) => {
   const asked: number[] = [];

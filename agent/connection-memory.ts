@@ -67,13 +67,18 @@ export class ConnectionMemory {
     }
   }
 
+  /** Whether a turn would be had at once. */
+  get hasFreeTurn(): boolean {
+    return this.#turns.size < mostTurns && this.#waiting.size === 0;
+  }
+
   /**
    * Whether a connection may take up more memory now: a frame's worth. If not, it waits for its
    * turn, unless it waits already.
    */
   takeTurn(holder: MemoryHolder): boolean {
     if (this.#turns.has(holder)) return true;
-    if (this.#turns.size < mostTurns && this.#waiting.size === 0) {
+    if (this.hasFreeTurn) {
       this.#turns.set(holder, true);
       return true;
     }

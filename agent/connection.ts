@@ -134,7 +134,8 @@ class Connection implements MemoryHolder {
     this.#message = message;
     if (message?.[0] !== requestNumbers.requestIdentities) return message;
     // Only lists are so long that many of them are a burden.
-    return this.#agent.connectionMemory.takeTurn(this) ? message : undefined;
+    const { connectionMemory } = this.#agent;
+    return connectionMemory.hasFreeTurn || connectionMemory.takeTurn(this) ? message : undefined;
   }
 
   #answerLater(reply: Promise<Reply>, message: Buffer): void {
@@ -155,6 +156,9 @@ class Connection implements MemoryHolder {
     if (isTooLong) this.#agent.log("a reply is longer than 256 KiB; refused instead");
     this.#agent.idleCollection.noteGarbage(requestSize + message.length + encoded.length);
     this.#socket.write(frame(isTooLong ? encodeReply({ type: "failure" }) : encoded));
+    const { writableLength, writableNeedDrain } = this.#socket;
+    // Only where much is left does Node.js tell when it has been sent.
+    if (writableLength > 0 && !writableNeedDrain) this.#socket.write(nothing, () => this.#work());
   }
 
   #goneSignal(): AbortSignal {
@@ -170,13 +174,16 @@ class Connection implements MemoryHolder {
 
   /** Reads on or waits, by what is held; ends when all is said. */
   #balance(): void {
+    if (this.#socket.destroyed) return;
     const { connectionMemory } = this.#agent;
     const received = this.#received;
-    connectionMemory.note(this, received + this.#socket.writableLength);
+    const unsent = this.#socket.writableLength;
+    connectionMemory.note(this, received + unsent);
     if (this.#socket.destroyed) return;
+    if (unsent > fewBytes) connectionMemory.takeTurn(this);
     const isLong = received > fewBytes;
     // All requests that have come whole are answered, and the client, or its kernel, has the replies.
-    const isIdle = this.#message === undefined && this.#socket.writableLength === 0;
+    const isIdle = this.#message === undefined && unsent === 0;
     if (this.#isBusy || (isIdle && !isLong)) connectionMemory.endTurn(this);
     if (isIdle && this.#isFinished) {
       this.#frames.end();

@@ -71,9 +71,7 @@ export class AgentServer {
   }
 
   #makeServer(): Server {
-    // The mark has every reply that could not be sent at once end with a "drain".
-    const options = { allowHalfOpen: true, highWaterMark: 1 };
-    return createServer(options, (socket) => this.#accept(socket));
+    return createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
   }
 
   #use(server: Server): void {
