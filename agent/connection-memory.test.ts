@@ -124,6 +124,18 @@ test("who reads late, and sends all requests before, gets all replies", async (t
   t.is(received, count);
 });
 
+test.serial("what it takes to lock and unlock is given back", async (t) => {
+  const { pid, client, before } = await startQuiet(t, 0);
+  for (let round = 0; round < 10; round++) {
+    await client.lock(Buffer.from("lock"));
+    await client.unlock(Buffer.from("lock"));
+  }
+  t.true(
+    await eventually(() => memoryOf(pid) < before + 40 * megabyte),
+    `${memoryOf(pid)}, before ${before}`,
+  );
+});
+
 test("requests that wait behind one under way are answered in order, however long", async (t) => {
   const asked: number[] = [];
   const ask = async () => {

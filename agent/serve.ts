@@ -94,6 +94,7 @@ function prepare(options: AgentOptions): Prepared {
   const agent = makeAgent(options, log, libc);
   process.title = "ssh-agent";
   libc.protectMemory();
+  libc.returnLargeBlocks();
   const server = new AgentServer(agent, libc, process.getuid?.() ?? 0);
   const serveAt = (place: SocketPlace | undefined) => {
     const stop = () => {

@@ -149,6 +149,7 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
     fileLimit: () => Infinity,
     duplicate: (descriptor) => descriptor,
     protectMemory: () => {},
+    returnLargeBlocks: () => {},
     releaseMemory: () => {},
     freedMemory: nothingFreed,
     execute: () => "not in a test",

@@ -13,6 +13,8 @@ export interface Kernel {
   peerCredentials(descriptor: number): PeerCredentials;
   /** No other process of this user may attach to this one. */
   forbidAttaching(): void;
+  /** From now on, blocks of megabytes go back to the system when they are freed. */
+  returnLargeBlocks(): void;
   /** Gives memory that was freed back to the system. */
   releaseMemory(): void;
   readonly freedMemory: FreedMemory;
@@ -22,7 +24,11 @@ const nobodyThere = "The socket has no peer credentials.";
 const getsockoptPrototype =
   "int getsockopt(int, int, int, _Out_ uint8_t *value, _Inout_ uint32_t *length)";
 
+/** What hashing a passphrase takes is larger; the messages of clients are smaller. */
+const largeBlock = 4 * 1024 * 1024;
+
 const linux = {
+  mMmapThreshold: -3,
   solSocket: 1,
   soPeercred: 17,
   prSetDumpable: 4,
@@ -48,6 +54,10 @@ export function linuxKernel(library: LibraryHandle): Kernel {
         "int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)",
       );
       prctl(linux.prSetDumpable, 0, 0, 0, 0);
+    },
+    returnLargeBlocks() {
+      // Set by hand, it does not grow to the largest block that was ever freed.
+      library.func("int mallopt(int, int)")(linux.mMmapThreshold, largeBlock);
     },
     releaseMemory() {
       library.func("int malloc_trim(size_t)")(0);
@@ -82,6 +92,7 @@ export function darwinKernel(library: LibraryHandle): Kernel {
       const ptrace = library.func("int ptrace(int, int, void *, int)");
       ptrace(darwin.ptDenyAttach, 0, null, 0);
     },
+    returnLargeBlocks() {},
     releaseMemory() {},
     freedMemory: nothingFreed,
   };

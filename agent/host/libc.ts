@@ -24,6 +24,11 @@ export interface Libc {
   duplicate(descriptor: number): number;
   /** No core dumps, and no other process of this user may attach to this one. */
   protectMemory(): void;
+  /**
+   * From now on, blocks of megabytes go back to the system when they are freed. Otherwise glibc keeps
+   * them for each thread that has had one, and malloc_trim does not reach them.
+   */
+  returnLargeBlocks(): void;
   /** Gives memory that was freed back to the system. Nothing where the C library does that itself. */
   releaseMemory(): void;
   readonly freedMemory: FreedMemory;
@@ -73,6 +78,9 @@ export function loadLibc(): Libc {
     protectMemory() {
       kernel.forbidAttaching();
       setrlimit(rlimitCore, [0, 0]);
+    },
+    returnLargeBlocks() {
+      kernel.returnLargeBlocks();
     },
     releaseMemory() {
       kernel.releaseMemory();
