@@ -20,6 +20,9 @@ import { SessionBindings } from "./policy/session.ts";
 const connectionSize = 8 * 1024;
 const requestSize = 1024;
 
+/** Requests of one connection that are answered before others have their turn. */
+const mostAtOnce = 100;
+
 /** Milliseconds between looks at whether a client is there that is not read from meanwhile. */
 const probeInterval = 1000;
 
@@ -107,14 +110,20 @@ class Connection implements MemoryHolder {
   /** Closes the connection. */
   end(reason: string): void {
     this.#agent.log(`connection ended: ${reason}`);
+    this.#agent.idleCollection.noteDropped(this.#received);
     this.#agent.connectionMemory.leave(this);
+    this.#frames.clear();
     this.#socket.destroy();
   }
 
   /** Answers what can be answered at once; a reply that takes longer goes on from here later. */
   #work(): void {
     try {
-      while (!this.#isBusy && this.#socket.writableLength === 0 && !this.#socket.destroyed) {
+      for (let count = 0; this.#mayGoOn; count++) {
+        if (count === mostAtOnce) {
+          this.#goOnLater();
+          return;
+        }
         const message = this.#next();
         if (message === undefined) break;
         const reply = dispatch(this.#agent, this.#state, message);
@@ -126,6 +135,18 @@ class Connection implements MemoryHolder {
       // A stream that lies about a length.
       this.end(error instanceof Error ? error.message : "?");
     }
+  }
+
+  /** Whether the reply to the request before has gone, to a client that is there. */
+  get #mayGoOn(): boolean {
+    const { writableLength, errored, destroyed } = this.#socket;
+    return !this.#isBusy && writableLength === 0 && errored === null && !destroyed;
+  }
+
+  /** Lets other connections have their turn first. */
+  #goOnLater(): void {
+    if (this.#received > fewBytes) this.#socket.pause();
+    setImmediate(() => this.#work());
   }
 
   /** The next request, if it may be answered now. */

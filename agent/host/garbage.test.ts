@@ -34,7 +34,7 @@ test("memory is given back after a burst, once nothing has come for a moment", (
   t.deepEqual(calls, ["collect"]);
   state.resident = 60 * megabyte;
   clock.pass(1000);
-  t.deepEqual(calls, ["collect", "release"]);
+  t.deepEqual(calls, ["collect", "collect", "release"]);
   t.deepEqual(clock.waits, []);
 });
 
@@ -57,15 +57,36 @@ test("what the agent needs for long is not collected again and again", (t) => {
     collection.noteGarbage(3 * megabyte);
     clock.pass(2000);
   }
-  t.deepEqual(calls, ["collect", "release"]);
+  t.deepEqual(calls, ["collect", "collect", "release"]);
 });
 
 test("what connections hold when memory is given back is given back when they have gone", (t) => {
   const { calls, state, clock, collection } = makeProcess();
-  Object.assign(state, { resident: 100 * megabyte, held: 30 * megabyte });
+  Object.assign(state, { resident: 110 * megabyte, held: 16 * megabyte });
   collection.noteGarbage(3 * megabyte);
   clock.pass(2000);
+  state.held = 0;
   collection.noteGarbage(3 * megabyte);
   clock.pass(2000);
-  t.deepEqual(calls, ["collect", "release", "collect", "release"]);
+  t.deepEqual(calls, ["collect", "collect", "release", "collect", "collect", "release"]);
+});
+
+test("what becomes garbage while memory is given back is given back after it", (t) => {
+  const { calls, state, clock, collection } = makeProcess();
+  state.resident = 110 * megabyte;
+  state.held = 16 * megabyte;
+  collection.noteGarbage(3 * megabyte);
+  clock.pass(500);
+  t.deepEqual(calls, ["collect"]);
+  collection.noteGarbage(16 * megabyte);
+  state.held = 0;
+  state.resident = 90 * megabyte;
+  clock.pass(3000);
+  t.deepEqual(calls, ["collect", "collect", "release", "collect", "collect", "release"]);
+});
+
+test("what is dropped in a rush is collected while it comes", (t) => {
+  const { calls, collection } = makeProcess();
+  for (let at = 0; at < 100; at++) collection.noteDropped(megabyte);
+  t.deepEqual(calls, ["collect", "collect", "collect"]);
 });

@@ -32,6 +32,9 @@ const muchGarbage = 2 * 1024 * 1024;
  */
 const mostGrowth = 20 * 1024 * 1024;
 
+/** Dropped bytes that are collected at once: V8 lets several times as much gather. */
+const mostDropped = 32 * 1024 * 1024;
+
 /** Milliseconds in which nothing has come, after which an agent counts as idle. */
 const idleTime = 250;
 
@@ -58,6 +61,8 @@ export class IdleCollection {
   readonly #held: () => number;
   /** Bytes since memory was last looked at. */
   #garbage = 0;
+  /** Bytes that were dropped since the last collection for that. */
+  #dropped = 0;
   #arrivals = 0;
   #isWaiting = false;
   /** What the agent needs: its memory when it started, or when some was last given back. */
@@ -82,6 +87,15 @@ export class IdleCollection {
     if (this.#garbage >= muchGarbage && !this.#isWaiting) this.#lookWhenIdle();
   }
 
+  /** Notes that much is of no use any more, while more may come. @param bytes how much */
+  noteDropped(bytes: number): void {
+    this.noteGarbage(bytes);
+    this.#dropped += bytes;
+    if (this.#dropped < mostDropped) return;
+    this.#dropped = 0;
+    this.#calls.collect();
+  }
+
   #lookWhenIdle(): void {
     this.#isWaiting = true;
     const before = this.#arrivals;
@@ -96,9 +110,14 @@ export class IdleCollection {
   #collect(): void {
     this.#calls.collect();
     this.#clock.after(sweepTime, () => {
+      this.#calls.collect(); // V8 gives up pages that two collections in a row found empty
       this.#calls.release();
-      this.#needed = this.#calls.resident() - this.#held();
+      const resident = this.#calls.resident();
+      // What connections hold, and what else there is because of them, will go with them.
+      const passing = Math.max(this.#held(), this.#garbage);
+      if (passing < muchGarbage || resident < this.#needed) this.#needed = resident;
       this.#isWaiting = false;
+      this.noteGarbage(0); // much may have come meanwhile
     });
   }
 }
