@@ -30,7 +30,7 @@ const muchGarbage = 2 * 1024 * 1024;
  * Bytes that memory may grow by before it is given back. A collection costs more than its own time:
  * what runs next has lost its compiled code and its pages, and runs at half its speed for a while.
  */
-const mostGrowth = 20 * 1024 * 1024;
+const mostGrowth = 30 * 1024 * 1024;
 
 /** Dropped bytes that are collected at once: V8 lets several times as much gather. */
 const mostDropped = 32 * 1024 * 1024;
