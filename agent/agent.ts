@@ -11,9 +11,9 @@ import type { SoftwareKeyParts } from "./keys/software-key.ts";
 import { AgentLock } from "./lock.ts";
 import type { PreparedProvider } from "./pkcs11/prepared-provider.ts";
 import type { ProviderRegistry } from "./pkcs11/registry.ts";
-import type { AskedCards } from "./policy/asked-cards.ts";
 import type { Ask } from "./policy/confirm.ts";
 import type { Person } from "./policy/notice.ts";
+import type { PinPromptBackoff } from "./policy/pin-prompt-backoff.ts";
 import { PromptQueue } from "./policy/prompts.ts";
 import type { SessionBindings } from "./policy/session.ts";
 
@@ -123,7 +123,7 @@ export interface ConnectionState {
   /** Why the last request that failed did. */
   lastFailure: FailureReason | undefined;
   /** The cards whose PIN was asked for in vain. */
-  readonly askedCards: AskedCards;
+  readonly pinPromptBackoff: PinPromptBackoff;
   /** What was prepared for a provider that is about to be added. */
   prepared: PreparedProvider | undefined;
   /** Whether the connection is closed. */

@@ -9,7 +9,7 @@ export interface CardTimeout {
 }
 
 /** The longest limit, in seconds. */
-const longestTimeout = 86_400;
+const maxTimeout = 86_400;
 
 /** The seconds of `-O pin-cache`; 0 for `none`, and without it. @throws {UsageError} */
 export function keepPinOf(text: string | undefined): number {
@@ -22,7 +22,7 @@ export function cardTimeoutOf(text: string | undefined): CardTimeout | undefined
   if (text === undefined) return undefined;
   const times = text.split(",").map((time) => parseDuration(time) ?? 0);
   const [sign = 0, load = sign] = times;
-  if (times.length <= 2 && times.every((time) => time > 0 && time <= longestTimeout)) {
+  if (times.length <= 2 && times.every((time) => time > 0 && time <= maxTimeout)) {
     return { sign, load };
   }
   return badFeature(`Invalid card-timeout "${text}": use a time up to a day, or two`);

@@ -21,10 +21,10 @@ export interface MemoryHolder {
 export const fewBytes = 8 * 1024;
 
 /** Connections that have a turn at once: each may come to hold a frame of 256 KiB. */
-const mostTurns = 64;
+const maxTurns = 64;
 
 /** Bytes that all those hold together which hold more than a few. */
-const mostBytes = 32 * 1024 * 1024;
+const maxBytes = 32 * 1024 * 1024;
 
 /** Milliseconds in which a connection that has a turn, and for which others wait, has to move. */
 const standstill = 1000;
@@ -62,14 +62,14 @@ export class ConnectionMemory {
     this.#total += bytes - (before ?? 0);
     if (this.#turns.has(holder)) this.#turns.set(holder, true);
     for (const [stillest] of this.#held) {
-      if (this.#total <= mostBytes) break;
+      if (this.#total <= maxBytes) break;
       stillest.end("all connections together hold too much memory");
     }
   }
 
   /** Whether a turn would be had at once. */
   get hasFreeTurn(): boolean {
-    return this.#turns.size < mostTurns && this.#waiting.size === 0;
+    return this.#turns.size < maxTurns && this.#waiting.size === 0;
   }
 
   /**
@@ -108,7 +108,7 @@ export class ConnectionMemory {
     if (this.#isAdmitting) return;
     this.#isAdmitting = true;
     for (const holder of this.#waiting) {
-      if (this.#turns.size >= mostTurns) break;
+      if (this.#turns.size >= maxTurns) break;
       this.#waiting.delete(holder);
       this.#turns.set(holder, true);
       holder.resume();

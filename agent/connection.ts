@@ -6,13 +6,13 @@
  */
 import type { Socket } from "node:net";
 import { FrameReader, frame, memoryOf } from "../protocol/framing.ts";
-import { longestFrame, requestNumbers } from "../protocol/numbers.ts";
+import { maxFrameLength, requestNumbers } from "../protocol/numbers.ts";
 import { encodeReply, type Reply } from "../protocol/replies.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
 import { fewBytes, type MemoryHolder } from "./connection-memory.ts";
 import { dispatch } from "./dispatch.ts";
 import type { PeerCredentials } from "./host/libc.ts";
-import { AskedCards } from "./policy/asked-cards.ts";
+import { PinPromptBackoff } from "./policy/pin-prompt-backoff.ts";
 import { clientGone } from "./policy/prompts.ts";
 import { SessionBindings } from "./policy/session.ts";
 
@@ -21,7 +21,7 @@ const connectionSize = 8 * 1024;
 const requestSize = 1024;
 
 /** Requests of one connection that are answered before others have their turn. */
-const mostAtOnce = 100;
+const maxAtOnce = 100;
 
 /** Milliseconds between looks at whether a client is there that is not read from meanwhile. */
 const probeInterval = 1000;
@@ -63,7 +63,7 @@ class Connection implements MemoryHolder {
       peer,
       bindings: new SessionBindings(),
       lastFailure: undefined,
-      askedCards: new AskedCards(),
+      pinPromptBackoff: new PinPromptBackoff(),
       prepared: undefined,
       isClosed: false,
       get gone() {
@@ -120,7 +120,7 @@ class Connection implements MemoryHolder {
   #work(): void {
     try {
       for (let count = 0; this.#mayGoOn; count++) {
-        if (count === mostAtOnce) {
+        if (count === maxAtOnce) {
           this.#goOnLater();
           return;
         }
@@ -173,7 +173,7 @@ class Connection implements MemoryHolder {
     this.#message = undefined;
     if (this.#socket.destroyed) return;
     const encoded = encodeReply(reply);
-    const isTooLong = encoded.length > longestFrame;
+    const isTooLong = encoded.length > maxFrameLength;
     if (isTooLong) this.#agent.log("a reply is longer than 256 KiB; refused instead");
     this.#agent.idleCollection.noteGarbage(requestSize + message.length + encoded.length);
     this.#socket.write(frame(isTooLong ? encodeReply({ type: "failure" }) : encoded));

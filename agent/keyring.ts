@@ -5,7 +5,7 @@
  * certificates.
  */
 import type { DestinationConstraint } from "../protocol/constraints.ts";
-import { longestFrame } from "../protocol/numbers.ts";
+import { maxFrameLength } from "../protocol/numbers.ts";
 import { encodeText } from "../protocol/text.ts";
 import type { VerifiedKey } from "../protocol/verification.ts";
 import type { Authenticator } from "./fido/authenticator.ts";
@@ -48,7 +48,7 @@ export type Removal = "request" | "lifetime" | "ended";
  * A timer longer than this is set again: meanwhile the machine may have slept, while timers stand
  * still, and the time of day may have been set.
  */
-const longestWait = 60_000;
+const maxWait = 60_000;
 
 /** Identities that OpenSSH's clients take in a list. */
 const maxIdentities = 2048;
@@ -98,12 +98,12 @@ export class Keyring {
 
   /** The identity that goes by a key blob or certificate blob. */
   find(blob: Uint8Array): KeyringIdentity | undefined {
-    return this.#identities.get(nameOf(blob));
+    return this.#identities.get(blobId(blob));
   }
 
   /** All that goes by a blob: the identity that is listed, and those of other providers behind it. */
   findAll(blob: Uint8Array): readonly KeyringIdentity[] {
-    return this.#at(nameOf(blob));
+    return this.#at(blobId(blob));
   }
 
   /**
@@ -118,11 +118,11 @@ export class Keyring {
 
   /**
    * Adds an identity that is no provider's at the end, or puts it in the place of the one with the
-   * same blob, or else of the certificates that it renews. A provider's with the same blob stays
+   * same blob, or else of the certificates that it supersedes. A provider's with the same blob stays
    * behind it, and takes the place when it goes.
    */
   add(identity: KeyringIdentity, renewed: ReadonlySet<KeyringIdentity> = new Set()): void {
-    const name = nameOf(identity.blob);
+    const name = blobId(identity.blob);
     const isListed = this.#identities.has(name);
     const [known, ...others] = this.#at(name);
     this.#put(name, [identity, ...others, ...(known?.provider === undefined ? [] : [known])]);
@@ -140,14 +140,14 @@ export class Keyring {
   ): boolean {
     const sizes = new Map<string, number>();
     const count = ({ blob, comment }: KeyringIdentity) => {
-      const name = nameOf(blob);
+      const name = blobId(blob);
       const size = 8 + blob.length + encodeText(comment).length;
       sizes.set(name, Math.max(size, sizes.get(name) ?? 0));
     };
     for (const identity of this.#all()) if (!isGone(identity)) count(identity);
     added.forEach(count);
     const total = [...sizes.values()].reduce((sum, size) => sum + size, listHead);
-    return sizes.size <= maxIdentities && total <= longestFrame;
+    return sizes.size <= maxIdentities && total <= maxFrameLength;
   }
 
   /**
@@ -174,7 +174,7 @@ export class Keyring {
     gone: ReadonlySet<KeyringIdentity>,
     before: KeyringIdentity | undefined,
   ): void {
-    const name = nameOf(identity.blob);
+    const name = blobId(identity.blob);
     const removed: KeyringIdentity[] = [];
     const reordered = new Map<string, KeyringIdentity>();
     for (const [otherName, other] of this.#identities) {
@@ -192,7 +192,7 @@ export class Keyring {
 
   /** Removes the identity that goes by a blob, wherever it is from; false when there is none. */
   remove(blob: Uint8Array): boolean {
-    const name = nameOf(blob);
+    const name = blobId(blob);
     const gone = this.#at(name);
     this.#put(name, []);
     for (const one of gone) this.#onRemoved(one, "request");
@@ -205,7 +205,7 @@ export class Keyring {
    */
   removeProvider(path: string, keys?: ReadonlySet<string>): KeyringIdentity[] {
     const isGone = ({ provider, keyBlob }: KeyringIdentity) =>
-      provider === path && (keys === undefined || keys.has(nameOf(keyBlob)));
+      provider === path && (keys === undefined || keys.has(blobId(keyBlob)));
     for (const one of this.#uncertified) if (isGone(one)) this.#uncertified.delete(one);
     return this.#removeWhere(isGone);
   }
@@ -233,11 +233,11 @@ export class Keyring {
    */
   exchangeProvider(path: string, identities: readonly KeyringIdentity[]): void {
     const isOwn = ({ provider }: KeyringIdentity) => provider === path;
-    const names = new Set(identities.map(({ blob }) => nameOf(blob)));
+    const names = new Set(identities.map(({ blob }) => blobId(blob)));
     for (const one of this.#uncertified) if (isOwn(one)) this.#uncertified.delete(one);
-    this.#removeWhere((one) => isOwn(one) && !names.has(nameOf(one.blob)));
+    this.#removeWhere((one) => isOwn(one) && !names.has(blobId(one.blob)));
     for (const identity of identities) {
-      const name = nameOf(identity.blob);
+      const name = blobId(identity.blob);
       const known = this.#at(name);
       const all = known.some(isOwn)
         ? known.map((one) => (isOwn(one) ? identity : one))
@@ -326,7 +326,7 @@ export class Keyring {
       if (keyExpires !== undefined) note(keyExpires - now);
     }
     if (first === undefined) return;
-    const wait = Math.min(Math.max(first, 0), longestWait);
+    const wait = Math.min(Math.max(first, 0), maxWait);
     this.#cancelTimer = this.#clock.after(wait, () => this.#expire());
   }
 
@@ -365,6 +365,6 @@ function isSameKey(one: KeyringIdentity, other: KeyringIdentity): boolean {
 }
 
 /** A blob as the key of a map: one character per byte. */
-export function nameOf(blob: Uint8Array): string {
+export function blobId(blob: Uint8Array): string {
   return Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength).toString("latin1");
 }

@@ -33,7 +33,7 @@ export class AgentLock {
   }
 
   /** For what was waited for, which a lock may have overtaken. @throws {Failure} locked */
-  refuseOvertaken(): void {
+  throwIfLocked(): void {
     if (this.isLocked) throw new Failure("locked", "The agent was locked meanwhile.");
   }
 

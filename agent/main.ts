@@ -1,6 +1,6 @@
 /** `ssh-agent`: reads the command line and does what it asks for. */
 import { writeSync } from "node:fs";
-import { endAgent } from "./end.ts";
+import { describeAgent, startForCommand, startForShell } from "./daemonize.ts";
 import {
   type Activation,
   findActivation,
@@ -12,8 +12,8 @@ import { restoreNodeEnvironment } from "./host/node-environment.ts";
 import type { SocketPlace } from "./host/socket-path.ts";
 import { StartError } from "./host/start-error.ts";
 import { systemWords } from "./host/system-error.ts";
+import { killAgent } from "./kill.ts";
 import { type AgentOptions, parseOptions, UsageError, usage } from "./options.ts";
-import { describeAgent, startForCommand, startForShell } from "./start.ts";
 import { report } from "./start-report.ts";
 
 main();
@@ -40,7 +40,7 @@ async function run(options: AgentOptions, wasSteered: boolean): Promise<void> {
       writeSync(2, `cardagent ${process.env.CARDAGENT_VERSION ?? ""}\n`);
       return;
     case "kill":
-      writeSync(1, endAgent(process.env, options.shell));
+      writeSync(1, killAgent(process.env, options.shell));
       return;
     case "clean":
       return clean(options);

@@ -41,7 +41,7 @@ export interface AgentOptions {
   readonly cardTimeout: CardTimeout | undefined;
   /** `-O websafe-allow`; undefined after `-O no-restrict-websafe`. */
   readonly websafeAllow: string | undefined;
-  /** Of mode "serve", in which the program starts itself; see start.ts. */
+  /** Of mode "serve", in which the program starts itself; see daemonize.ts. */
   readonly serving: ServingOptions | undefined;
   /** A command to run with the agent, and its arguments. */
   readonly command: readonly string[];

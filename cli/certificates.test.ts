@@ -25,7 +25,7 @@ for (const [whose, run] of [
   ["our", runOurs],
   ["the system's", runSystem],
 ] as const) {
-  test(`${whose} ssh-add KEY renews the certificate of the key`, async (t) => {
+  test(`${whose} ssh-add KEY supersedes the certificate of the key`, async (t) => {
     const { workspace, key, make } = await prepare(t);
     await make("monday", "-1d:+1d");
     await run(workspace, ["key"]);

@@ -1,5 +1,5 @@
 /** Key blobs as fields for people. */
-import { type Certificate, identify } from "../protocol/certificate.ts";
+import { type Certificate, parseKeyOrCertificate } from "../protocol/certificate.ts";
 import { blobAlgorithm, keyBits, keyTypeName } from "../protocol/public-key.ts";
 
 /** What is to be said of a key blob. */
@@ -19,11 +19,11 @@ export interface Description {
 export function describe(blob: Buffer): Description | undefined {
   try {
     const algorithm = blobAlgorithm(blob);
-    const identified = identify(blob);
-    if (identified === undefined) {
+    const parsed = parseKeyOrCertificate(blob);
+    if (parsed === undefined) {
       return { algorithm, type: algorithm, bits: 0, keyBlob: blob, certificate: undefined };
     }
-    const { key, keyBlob, certificate } = identified;
+    const { key, keyBlob, certificate } = parsed;
     const type = keyTypeName(key) + (certificate === undefined ? "" : "-CERT");
     return { algorithm, type, bits: keyBits(key), keyBlob, certificate };
   } catch {

@@ -2,7 +2,7 @@
 import type { Context } from "./context.ts";
 import { KeyFileError, type LoadedKey } from "./files/loaded-key.ts";
 import { readPrivateKeyFile } from "./files/private-key-file.ts";
-import { Waiting } from "./waiting.ts";
+import { Spinner } from "./spinner.ts";
 
 /**
  * How often an askpass program is asked for the passphrase of a file. Whether somebody types into it
@@ -65,11 +65,11 @@ export class KeyUnlocker {
     }
   }
 
-  #announce(seconds: number): Waiting {
+  #announce(seconds: number): Spinner {
     const time =
       seconds < 90 ? `${Math.ceil(seconds)} seconds` : `${Math.ceil(seconds / 60)} minutes`;
     const text = `Making the key from the passphrase, which takes about ${time}…`;
-    return new Waiting(this.#context.console, text);
+    return new Spinner(this.#context.console, text);
   }
 }
 

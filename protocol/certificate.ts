@@ -132,7 +132,7 @@ export function signedPart(certificate: Omit<Certificate, "signature">): Buffer 
 }
 
 /** A key blob read either way: the key itself, and the certificate where it is one. */
-export interface Identified {
+export interface ParsedKey {
   /** The plain key. */
   readonly key: PublicKey;
   /** The plain key's blob: what fingerprints are made of. */
@@ -145,7 +145,7 @@ export interface Identified {
  * @returns undefined for an algorithm that is not known here
  * @throws {Failure} malformed
  */
-export function identify(blob: Uint8Array): Identified | undefined {
+export function parseKeyOrCertificate(blob: Uint8Array): ParsedKey | undefined {
   const certificate = decodeCertificate(blob);
   if (certificate !== undefined) {
     return { key: certificate.key, keyBlob: encodePublicKey(certificate.key), certificate };

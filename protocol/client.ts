@@ -14,7 +14,7 @@ import { decodeQueryReply } from "./extensions/query.ts";
 import { encodeSessionBind, type SessionBind } from "./extensions/session-bind.ts";
 import { Failure, malformed } from "./failure.ts";
 import { FrameReader, frame } from "./framing.ts";
-import { longestFrame } from "./numbers.ts";
+import { maxFrameLength } from "./numbers.ts";
 import type { PrivateKey } from "./private-key.ts";
 import { decodeReply, type Identity, type Reply } from "./replies.ts";
 import { encodeRequest, type Request, requestNumber } from "./requests.ts";
@@ -214,7 +214,7 @@ export class AgentClient {
   request(request: Request): Promise<Reply> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     const message = encodeRequest(request);
-    if (message.length > longestFrame) {
+    if (message.length > maxFrameLength) {
       return Promise.reject(new Failure("too-large", "The request is longer than 256 KiB."));
     }
     const framed = frame(message);

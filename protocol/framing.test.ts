@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { bytes } from "./arbitraries.ts";
 import { Failure } from "./failure.ts";
 import { FrameReader, frame } from "./framing.ts";
-import { longestFrame } from "./numbers.ts";
+import { maxFrameLength } from "./numbers.ts";
 
 /** `whole` in pieces, cut at the given places. */
 function cut(whole: Buffer, places: readonly number[]): Buffer[] {
@@ -28,10 +28,10 @@ test("messages come out whole, however the stream is cut", (t) => {
 });
 
 test("the longest frame passes, and one byte more does not", (t) => {
-  const longest = frame(Buffer.alloc(longestFrame, 1));
-  t.is(new FrameReader().push(longest)[0]?.length, longestFrame);
+  const longest = frame(Buffer.alloc(maxFrameLength, 1));
+  t.is(new FrameReader().push(longest)[0]?.length, maxFrameLength);
   const tooLong = Buffer.alloc(4);
-  tooLong.writeUInt32BE(longestFrame + 1);
+  tooLong.writeUInt32BE(maxFrameLength + 1);
   t.throws(() => new FrameReader().push(tooLong), { instanceOf: Failure, code: "too-large" });
 });
 
@@ -53,14 +53,14 @@ test("an empty frame and a stream that ends within one are malformed", (t) => {
 
 test("a frame under way holds what has come of it, and not what it announces", (t) => {
   const reader = new FrameReader();
-  const long = frame(Buffer.alloc(longestFrame, 1));
+  const long = frame(Buffer.alloc(maxFrameLength, 1));
   reader.add(Buffer.from(long.subarray(0, 5)));
   t.is(reader.next(), undefined);
   t.true(reader.held < 10_000); // small buffers share a pool
   let held = reader.held;
   for (let at = 5; at < long.length; at += 10_000) {
     const [message] = reader.push(slowCopy(long.subarray(at, at + 10_000)));
-    t.is(message?.length, at + 10_000 < long.length ? undefined : longestFrame);
+    t.is(message?.length, at + 10_000 < long.length ? undefined : maxFrameLength);
     t.true(reader.held <= 2 * (at + 10_000));
     held = Math.max(held, reader.held);
   }

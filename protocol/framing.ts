@@ -1,6 +1,6 @@
 /** Frames of the agent protocol: a uint32 length, then that many bytes (RFC 9987, section 3). */
 import { Failure, malformed } from "./failure.ts";
-import { longestFrame } from "./numbers.ts";
+import { maxFrameLength } from "./numbers.ts";
 
 /** A message with its length in front, ready for the socket. */
 export function frame(message: Uint8Array): Buffer {
@@ -142,6 +142,6 @@ function frameSize(bytes: Buffer | undefined, filled: number): number {
 function checkedLength(bytes: Buffer): number {
   const length = bytes.readUInt32BE(0);
   if (length === 0) throw malformed("A message is empty.");
-  if (length > longestFrame) throw new Failure("too-large", "A message is longer than 256 KiB.");
+  if (length > maxFrameLength) throw new Failure("too-large", "A message is longer than 256 KiB.");
   return length;
 }

@@ -7,7 +7,7 @@ import {
   decodeCertificate,
   encodeCertificate,
   forever,
-  identify,
+  parseKeyOrCertificate,
 } from "./certificate.ts";
 import { fingerprint } from "./fingerprint.ts";
 import {
@@ -76,15 +76,15 @@ test("a certificate is of the key that it was made for", (t) => {
   const blobs = new Map(keys.map(({ name, blob }) => [name, blob]));
   for (const { name, blob } of certificates) {
     const plain = blobs.get(name.replace("-cert", ""));
-    if (plain !== undefined) t.deepEqual(identify(blob)?.keyBlob, plain, name);
+    if (plain !== undefined) t.deepEqual(parseKeyOrCertificate(blob)?.keyBlob, plain, name);
   }
 });
 
 /** What `ssh-keygen -l` prints. */
 function shortLine(blob: Buffer, comment: string, hash: FingerprintHash): string {
-  const identified = identify(blob);
-  if (identified === undefined) throw new Error("not known");
-  const { key, keyBlob, certificate } = identified;
+  const parsed = parseKeyOrCertificate(blob);
+  if (parsed === undefined) throw new Error("not known");
+  const { key, keyBlob, certificate } = parsed;
   const type = keyTypeName(key) + (certificate === undefined ? "" : "-CERT");
   return `${keyBits(key)} ${fingerprint(keyBlob, hash)} ${comment} (${type})`;
 }

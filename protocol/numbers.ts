@@ -1,7 +1,7 @@
 /** The numbers of RFC 9987: message types (section 5.1), constraints and signature flags. */
 
 /** The longest frame, without its length field: 256 KiB, as OpenSSH has it. */
-export const longestFrame = 256 * 1024;
+export const maxFrameLength = 256 * 1024;
 
 /** Message numbers of requests. */
 export const requestNumbers = {

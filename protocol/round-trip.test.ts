@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import * as random from "./arbitraries.ts";
-import { decodeCertificate, encodeCertificate, identify } from "./certificate.ts";
+import { decodeCertificate, encodeCertificate, parseKeyOrCertificate } from "./certificate.ts";
 import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
 import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
@@ -58,7 +58,7 @@ const decoders: Readonly<Record<string, (bytes: Buffer) => unknown>> = {
   decodeReply,
   decodePublicKey,
   decodeCertificate,
-  identify,
+  parseKeyOrCertificate,
   verifyCertificate,
   decodeSignature,
   decodeSessionBind,

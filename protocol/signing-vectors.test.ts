@@ -1,6 +1,6 @@
 import test from "ava";
 import { publicKey } from "../fixtures/vectors/index.ts";
-import { identify } from "./certificate.ts";
+import { parseKeyOrCertificate } from "./certificate.ts";
 import {
   decodeSessionBind,
   encodeSessionBind,
@@ -18,7 +18,7 @@ for (const { name, words, request } of signed) {
 
   test(`${name}: ${signer} signs what it was asked to`, (t) => {
     t.deepEqual(request.keyBlob, publicKey(signer).blob);
-    const key = identify(request.keyBlob)?.key;
+    const key = parseKeyOrCertificate(request.keyBlob)?.key;
     const reply = recordedReply(name);
     if (key === undefined || reply.type !== "signature") return t.fail();
     t.true(verifySignature(key, reply.signature, request.data));
@@ -78,7 +78,7 @@ test("hosts prove themselves with keys of each type, and with a certificate", (t
   for (const [login, host] of Object.entries(hosts)) {
     t.deepEqual(bindOf(`${login}.session-bind`).hostKey, publicKey(host).blob, login);
   }
-  const plain = identify(bindOf("login-ed25519-host.session-bind").hostKey);
+  const plain = parseKeyOrCertificate(bindOf("login-ed25519-host.session-bind").hostKey);
   t.like(plain, { certificate: undefined, key: { type: "ed25519" } });
 });
 

@@ -11,7 +11,7 @@ import { decodeText, encodeText } from "./text.ts";
 const empty = Buffer.alloc(0);
 
 /** The longest integer accepted: 16384 bits, as in OpenSSH, and a byte for the sign. */
-const longestInteger = 2049;
+const maxIntegerLength = 2049;
 
 /** Reads values one after another from a run of bytes. */
 export class Reader {
@@ -104,8 +104,8 @@ export class Reader {
    */
   mpint(): Buffer {
     const bytes = this.string();
-    const isTooLong = bytes.length === longestInteger && bytes[0] !== 0;
-    if (bytes.length > longestInteger || isTooLong) throw malformed("An integer is too long.");
+    const isTooLong = bytes.length === maxIntegerLength && bytes[0] !== 0;
+    if (bytes.length > maxIntegerLength || isTooLong) throw malformed("An integer is too long.");
     if (bytes.length > 0 && (bytes[0] as number) >= 0x80)
       throw malformed("An integer is negative.");
     return trimZeros(bytes);

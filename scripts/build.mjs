@@ -95,7 +95,7 @@ try {
     build({
       ...program,
       plugins: [lean],
-      entryPoints: ["agent/pkcs11/helper/main.ts"],
+      entryPoints: ["agent/pkcs11/child/main.ts"],
       outfile: join(staging, "lib/pkcs11-helper.js"),
     }),
     build({

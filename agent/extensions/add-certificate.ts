@@ -10,7 +10,7 @@ import { renewedBy } from "../policy/renewal.ts";
 import { certificateEnded, dropTime } from "../policy/validity.ts";
 import { refuseTooMany } from "../requests/add-identity.ts";
 import { visibleIdentities } from "../requests/identities.ts";
-import { limitsOf, narrow, sooner } from "../requests/limits.ts";
+import { intersectLimits, limitsOf, sooner } from "../requests/limits.ts";
 
 /**
  * Attaches the certificate to its key, whose signer and constraints it shares. It may go on in the
@@ -41,7 +41,7 @@ export function addCertificate(agent: Agent, connection: ConnectionState, body: 
     blob,
     comment: request.comment || key.comment,
     signer: key.signer,
-    limits: narrow({ ...key.limits, expires: key.keyExpires }, limits),
+    limits: intersectLimits({ ...key.limits, expires: key.keyExpires }, limits),
     keyExpires: isOfCertificate ? key.keyExpires : sooner(key.keyExpires, limits.expires),
     dropped: keepEnded ? undefined : dropTime(certificate, agent.settings.certificateGrace),
     provider: key.provider,

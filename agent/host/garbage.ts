@@ -30,10 +30,10 @@ const muchGarbage = 2 * 1024 * 1024;
  * Bytes that memory may grow by before it is given back. A collection costs more than its own time:
  * what runs next has lost its compiled code and its pages, and runs at half its speed for a while.
  */
-const mostGrowth = 30 * 1024 * 1024;
+const maxGrowth = 30 * 1024 * 1024;
 
 /** Dropped bytes that are collected at once: V8 lets several times as much gather. */
-const mostDropped = 32 * 1024 * 1024;
+const maxDropped = 32 * 1024 * 1024;
 
 /** Milliseconds in which nothing has come, after which an agent counts as idle. */
 const idleTime = 250;
@@ -91,7 +91,7 @@ export class IdleCollection {
   noteDropped(bytes: number): void {
     this.noteGarbage(bytes);
     this.#dropped += bytes;
-    if (this.#dropped < mostDropped) return;
+    if (this.#dropped < maxDropped) return;
     this.#dropped = 0;
     this.#calls.collect();
   }
@@ -102,7 +102,7 @@ export class IdleCollection {
     this.#clock.after(idleTime, () => {
       if (this.#arrivals !== before) return this.#lookWhenIdle();
       this.#garbage = 0;
-      if (this.#calls.resident() > this.#needed + mostGrowth) this.#collect();
+      if (this.#calls.resident() > this.#needed + maxGrowth) this.#collect();
       else this.#isWaiting = false;
     });
   }

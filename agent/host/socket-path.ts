@@ -36,7 +36,7 @@ export interface SocketPlace {
 export const backlog = 65_535;
 
 /** The longest path that a Unix socket can have on Linux, in bytes. */
-const longestPath = 107;
+const maxPathLength = 107;
 
 /** Letters of each of the two names in the name of a socket. */
 const nameLength = 10;
@@ -156,7 +156,7 @@ export async function listenAt(server: Server, place: SocketPlace): Promise<void
   const passingShown = `${dirname(shown)}/${basename(passing)}`;
   if (ownFolder !== undefined) makeOwnFolder(ownFolder);
   try {
-    if (Math.max(Buffer.byteLength(shown), Buffer.byteLength(passingShown)) > longestPath) {
+    if (Math.max(Buffer.byteLength(shown), Buffer.byteLength(passingShown)) > maxPathLength) {
       const sentence = `unix_listener: path "${shown}" too long for Unix domain socket\r`;
       throw new StartError(sentence, { code: "ENAMETOOLONG" });
     }

@@ -2,7 +2,7 @@
 import { Failure } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 import { isPinMissing } from "./pin-failures.ts";
-import type { CardHolder, Provider } from "./provider.ts";
+import type { Provider, UserInteraction } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 
 /** Refusals after which another provider of the same key may do better. */
@@ -40,7 +40,11 @@ export class CardSigner {
    * @returns the signature blob
    * @throws {Failure} as `Provider.sign`: of several refusals, the one that tells what to do
    */
-  async sign(algorithm: SignatureAlgorithm, data: Buffer, holder: CardHolder): Promise<Buffer> {
+  async sign(
+    algorithm: SignatureAlgorithm,
+    data: Buffer,
+    holder: UserInteraction,
+  ): Promise<Buffer> {
     const [first, ...others] = this.#serving();
     if (first === undefined) throw new Failure("not-loaded", `${this.#path} is not loaded.`);
     if (others.length === 0) return this.#signBy(first, algorithm, data, holder);
@@ -66,7 +70,7 @@ export class CardSigner {
     provider: Provider,
     algorithm: SignatureAlgorithm,
     data: Buffer,
-    holder: CardHolder,
+    holder: UserInteraction,
   ): Promise<Buffer> {
     try {
       return await provider.sign(this.#keyBlob, algorithm, data, holder);

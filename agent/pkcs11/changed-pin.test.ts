@@ -3,7 +3,7 @@ import test, { type ExecutionContext } from "ava";
 import { openscLibrary, ykcs11Library, yubicoPivTool } from "../../fixtures/programs.ts";
 import { makeYubiKey, startCardReader } from "../../fixtures/virtual-yubikey/index.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
-import type { CardHolder } from "./provider.ts";
+import type { UserInteraction } from "./provider.ts";
 import { sign } from "./test-hostile.ts";
 import { makeRegistry, nobody, pinOf, stateOf } from "./test-registry.ts";
 
@@ -22,7 +22,7 @@ async function changed(t: ExecutionContext, library: string, keepPin = 0) {
     });
   t.is((await tool("-a change-pin", "123456", "654321", "654321")).status, 0);
   const asked: boolean[] = [];
-  const holder: CardHolder = {
+  const holder: UserInteraction = {
     ...nobody,
     async askPin(_token, isLastTry) {
       asked.push(isLastTry);

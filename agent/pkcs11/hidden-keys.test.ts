@@ -1,7 +1,7 @@
 /** Cards that were loaded without their PIN: their private keys are seen after the login only. */
 import test, { type ExecutionContext } from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
-import type { CardHolder } from "./provider.ts";
+import type { UserInteraction } from "./provider.ts";
 import { prepare, refused, sign } from "./test-hostile.ts";
 import { nobody, pinOf } from "./test-registry.ts";
 
@@ -10,7 +10,7 @@ async function hidden(t: ExecutionContext, ...words: string[]) {
   const { module, registry } = await prepare(t, ["login", ...words]);
   const provider = await registry.add(module.path, pinOf(""));
   const asked: string[] = [];
-  const holder: CardHolder = {
+  const holder: UserInteraction = {
     ...nobody,
     async askPin({ label }) {
       asked.push(label);

@@ -123,7 +123,7 @@ export class LibraryProcess {
   }
 
   /** Ends the process without C_Finalize. */
-  async giveWay(): Promise<void> {
+  async closeWithoutFinalize(): Promise<void> {
     this.#closed = true;
     await Promise.all([this.#again?.helper.abort(), this.#helper.abort()]);
   }

@@ -7,7 +7,7 @@ import type { KnownKey } from "./inventory.ts";
 import { type LibraryProcess, type LoadOptions, loadLibrary } from "./library-process.ts";
 import { isPinMissing } from "./pin-failures.ts";
 import { PinQuestions } from "./pin-questions.ts";
-import type { CardHolder, CardKey, Provider, ProviderStatus } from "./provider.ts";
+import type { CardKey, Provider, ProviderStatus, UserInteraction } from "./provider.ts";
 
 /** A key, and its place in the inventory. */
 interface Place {
@@ -21,7 +21,7 @@ interface Job {
   readonly place: Place;
   readonly algorithm: SignatureAlgorithm;
   readonly data: Buffer;
-  readonly holder: CardHolder;
+  readonly holder: UserInteraction;
 }
 
 const noPin = Buffer.alloc(0);
@@ -74,16 +74,16 @@ class LoadedProvider implements Provider {
       label,
       token,
     }));
-    this.#places = new Map(places.map((place) => [nameOf(place.key.keyBlob), place]));
+    this.#places = new Map(places.map((place) => [blobId(place.key.keyBlob), place]));
     this.#process = process;
   }
 
   has(keyBlob: Buffer): boolean {
-    return this.#places.has(nameOf(keyBlob));
+    return this.#places.has(blobId(keyBlob));
   }
 
   takesPin(keyBlob: Buffer): boolean {
-    const place = this.#places.get(nameOf(keyBlob));
+    const place = this.#places.get(blobId(keyBlob));
     return place !== undefined && this.#takesPin(place);
   }
 
@@ -96,9 +96,9 @@ class LoadedProvider implements Provider {
     keyBlob: Buffer,
     algorithm: SignatureAlgorithm,
     data: Buffer,
-    holder: CardHolder,
+    holder: UserInteraction,
   ): Promise<Buffer> {
-    const place = this.#places.get(nameOf(keyBlob));
+    const place = this.#places.get(blobId(keyBlob));
     if (place === undefined) {
       throw new Failure("key-not-found", `The library ${this.library} has no such key.`);
     }
@@ -112,8 +112,8 @@ class LoadedProvider implements Provider {
     this.#process.forgetPins();
   }
 
-  async giveWay(): Promise<void> {
-    await this.#process.giveWay();
+  async closeWithoutFinalize(): Promise<void> {
+    await this.#process.closeWithoutFinalize();
     this.#options.log(`exchanged ${this.path}`);
   }
 
@@ -140,7 +140,7 @@ class LoadedProvider implements Provider {
    */
   async #signWithQuestion(
     job: Job,
-    askPin: NonNullable<CardHolder["askPin"]>,
+    askPin: NonNullable<UserInteraction["askPin"]>,
     missing: Failure,
     since: number,
   ): Promise<Buffer> {
@@ -239,6 +239,6 @@ function withName(error: unknown, requested: string): unknown {
 }
 
 /** A key blob as a name in a map. */
-function nameOf(keyBlob: Buffer): string {
+function blobId(keyBlob: Buffer): string {
   return keyBlob.toString("latin1");
 }

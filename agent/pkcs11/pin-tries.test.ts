@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
-import type { CardHolder } from "./provider.ts";
+import type { UserInteraction } from "./provider.ts";
 import { killHelper, loaded, logins, prepare, refused, sign, signOnce } from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { nobody, pinOf } from "./test-registry.ts";
@@ -130,7 +130,7 @@ test("a PIN that was given before all were forgotten is not used", async (t) => 
   const { module, registry, provider } = await loaded(t, ["login"], { keepPin: 3600 });
   registry.forgetPins();
   module.behave("login", "lose-login");
-  const holder: CardHolder = {
+  const holder: UserInteraction = {
     ...nobody,
     async askPin() {
       module.behave("login", "slow-initialize=1000");

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { Failure } from "../../protocol/failure.ts";
-import type { CardHolder } from "./provider.ts";
+import type { UserInteraction } from "./provider.ts";
 import { killHelper, loaded, refused, sign } from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { makeRegistry, nobody, pinOf, stateOf, type TestOptions } from "./test-registry.ts";
@@ -189,7 +189,7 @@ test("a PIN that is kept is not tried when a wrong one would lock the card", asy
 test("the time that somebody takes for the PIN is not the card's", async (t) => {
   for (const words of [[], ["always-authenticate"]]) {
     const { provider, module } = await forgetful(t, { limits: { sign: 2000 } }, ...words);
-    const slow: CardHolder = { ...nobody, askPin: () => sleep(3000, pinOf(hostilePin)) };
+    const slow: UserInteraction = { ...nobody, askPin: () => sleep(3000, pinOf(hostilePin)) };
     const signing = [sign(provider, slow), sign(provider, slow)];
     t.deepEqual(await Promise.all(signing), ["signed", "signed"]);
     t.is(module.calls().filter((call) => call === "initialize").length, 1);
@@ -245,7 +245,7 @@ test("only the token that needs its PIN is asked for, and gets it", async (t) =>
 
 test("what was removed while somebody looked for the PIN is not signed", async (t) => {
   const { provider, registry, module } = await forgetful(t);
-  const gone: CardHolder = {
+  const gone: UserInteraction = {
     ...nobody,
     async askPin() {
       await registry.removeAll();
@@ -254,7 +254,7 @@ test("what was removed while somebody looked for the PIN is not signed", async (
   };
   t.is(await sign(provider, gone), "not-loaded");
   t.is(logins(module), 1);
-  const failing: CardHolder = {
+  const failing: UserInteraction = {
     ...nobody,
     askPin: () => Promise.reject(new Failure("locked", "The agent was locked meanwhile.")),
   };
@@ -266,7 +266,7 @@ test("what was removed while somebody looked for the PIN is not signed", async (
 test("a signature that takes its time is told of, until it is there", async (t) => {
   const { module, provider } = await loaded(t, [], { limits: { notice: 50 } });
   const notices: string[] = [];
-  const watching: CardHolder = {
+  const watching: UserInteraction = {
     ...nobody,
     notify: ({ label }) => {
       notices.push(`touch ${label}`);

@@ -11,7 +11,7 @@ import {
 import { findModule } from "./module-path.ts";
 
 /** Characters: several times what a URI with all attributes of PKCS#11 takes. */
-const longestUri = 8192;
+const maxUriLength = 8192;
 
 /** A provider that is asked for. */
 export interface Wanted {
@@ -44,8 +44,8 @@ export async function resolveRequest(requested: string): Promise<Wanted> {
 
 /** Reads a URI, unless it is so long that this would hold up the agent. @throws {Failure} malformed */
 export function readUri(text: string): Pkcs11Uri {
-  if (text.length <= longestUri) return parsePkcs11Uri(text);
-  throw new Failure("malformed", `The PKCS#11 URI is longer than ${longestUri} characters.`);
+  if (text.length <= maxUriLength) return parsePkcs11Uri(text);
+  throw new Failure("malformed", `The PKCS#11 URI is longer than ${maxUriLength} characters.`);
 }
 
 /** The path of a file without symbolic links. @throws {Failure} no-such-file */

@@ -20,7 +20,7 @@ export interface CardKey {
 }
 
 /** The person who sits before the cards, for one signature. */
-export interface CardHolder {
+export interface UserInteraction {
   /** Aborted, with a `Failure`, when nobody is to be asked for the signature any more. */
   readonly gone: AbortSignal;
   /**
@@ -82,7 +82,7 @@ export interface Provider {
     keyBlob: Buffer,
     algorithm: SignatureAlgorithm,
     data: Buffer,
-    holder: CardHolder,
+    holder: UserInteraction,
   ): Promise<Buffer>;
 
   /** Overwrites the PINs that are kept for reconnecting. */
@@ -95,7 +95,7 @@ export interface Provider {
    * Ends the library's process without C_Finalize, with which some libraries reset the card: the
    * process that takes its place has logged in to that by now.
    */
-  giveWay(): Promise<void>;
+  closeWithoutFinalize(): Promise<void>;
 }
 
 /** How the child process of a provider is started. */

@@ -111,14 +111,16 @@ export class ProviderRegistry {
         if (clearances !== this.#clearances) throw allRemoved();
         adopt(provider);
       } catch (error) {
-        await (this.#isLoaded(provider.library) ? provider.giveWay() : provider.close());
+        await (this.#isLoaded(provider.library)
+          ? provider.closeWithoutFinalize()
+          : provider.close());
         throw error;
       }
       const old = this.#providers.get(provider.path);
       this.#providers.set(provider.path, provider);
       this.#byLoad.add(provider);
       if (old !== undefined) this.#byLoad.delete(old);
-      await old?.giveWay();
+      await old?.closeWithoutFinalize();
       return provider;
     } finally {
       pin.fill(0);

@@ -12,7 +12,7 @@ import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { Failure, type FailureCode } from "../../protocol/failure.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import type { CardHolder, Provider } from "./provider.ts";
+import type { Provider, UserInteraction } from "./provider.ts";
 import { makeRegistry, nobody, pinOf, stateOf, type TestOptions } from "./test-registry.ts";
 
 const algorithm = "ecdsa-sha2-nistp256";
@@ -40,7 +40,7 @@ export function logins(module: HostileModule): string[] {
 }
 
 /** "signed", or the code of the refusal, for the first key. */
-export function sign(provider: Provider, holder: CardHolder = nobody): Promise<Outcome> {
+export function sign(provider: Provider, holder: UserInteraction = nobody): Promise<Outcome> {
   return signOnce(provider, 0, holder);
 }
 
@@ -51,7 +51,7 @@ export type Outcome = FailureCode | "signed" | "garbage";
 export async function signOnce(
   provider: Provider,
   at: number,
-  holder: CardHolder = nobody,
+  holder: UserInteraction = nobody,
 ): Promise<Outcome> {
   const key = provider.keys[at];
   if (key === undefined) throw new Error("the provider has no such key");

@@ -1,11 +1,11 @@
 /** For tests: somebody who sits before the cards, and answers. */
 import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
-import type { CardHolder } from "./provider.ts";
+import type { UserInteraction } from "./provider.ts";
 import { nobody, pinOf } from "./test-registry.ts";
 
 /** Somebody, and what they were asked. */
 export interface Person {
-  readonly holder: CardHolder;
+  readonly holder: UserInteraction;
   readonly asked: readonly { readonly token: TokenDescription; readonly isLastTry: boolean }[];
   /** The PINs that were given, in the buffers in which they were. */
   readonly given: readonly Buffer[];
@@ -15,7 +15,7 @@ export interface Person {
 export function person(...answers: (string | undefined)[]): Person {
   const asked: { token: TokenDescription; isLastTry: boolean }[] = [];
   const given: Buffer[] = [];
-  const holder: CardHolder = {
+  const holder: UserInteraction = {
     ...nobody,
     async askPin(token, isLastTry) {
       asked.push({ token, isLastTry });

@@ -8,7 +8,7 @@ import { buildSync } from "esbuild";
 import { projectRoot } from "../../fixtures/programs.ts";
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
 import { parseAllowedProviders } from "../policy/allowed-providers.ts";
-import type { CardHolder, HelperCommand, Provider, ProviderLimits } from "./provider.ts";
+import type { HelperCommand, Provider, ProviderLimits, UserInteraction } from "./provider.ts";
 import { ProviderRegistry } from "./registry.ts";
 
 /** What differs from a registry that allows everything. */
@@ -58,7 +58,7 @@ function makeBundle(): string {
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const outfile = join(folder, "pkcs11-helper.js");
   buildSync({
-    entryPoints: [fileURLToPath(new URL("./helper/main.ts", import.meta.url))],
+    entryPoints: [fileURLToPath(new URL("./child/main.ts", import.meta.url))],
     outfile,
     bundle: true,
     platform: "node",
@@ -71,7 +71,7 @@ function makeBundle(): string {
 }
 
 /** Nobody to ask for a PIN, or to tell of a card that waits. */
-export const nobody: CardHolder = {
+export const nobody: UserInteraction = {
   gone: neverGone(),
   askPin: undefined,
   notify: () => () => {},

@@ -13,7 +13,7 @@ import { Failure, type FailureCode } from "../../protocol/failure.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import type { CardHolder, CardKey, Provider } from "./provider.ts";
+import type { CardKey, Provider, UserInteraction } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 import { makeRegistry, nobody, pinOf, type TestOptions } from "./test-registry.ts";
 
@@ -80,7 +80,7 @@ let signed = 0;
 export async function signWith(
   { provider, card }: Pick<CardInUse, "card" | "provider">,
   slot = "9a",
-  holder: CardHolder = nobody,
+  holder: UserInteraction = nobody,
 ): Promise<FailureCode | "signed" | "garbage"> {
   const { keyBlob } = keyIn(provider, card, slot);
   const publicKey = decodePublicKey(keyBlob);

@@ -8,7 +8,7 @@ export interface PromptResult {
   readonly output: Buffer;
 }
 
-const longestOutput = 1024;
+const maxOutputLength = 1024;
 
 /** Milliseconds that a program may take to end once it was told to. */
 const patience = 1000;
@@ -94,7 +94,7 @@ function signal(child: ChildProcess, name: NodeJS.Signals): void {
 
 /** Keeps what a program writes, in a place that can be overwritten. */
 function collect(child: ChildProcess): () => Buffer {
-  const output = Buffer.alloc(longestOutput);
+  const output = Buffer.alloc(maxOutputLength);
   let length = 0;
   child.stdout?.on("data", (chunk: Buffer) => {
     length += chunk.copy(output, length);

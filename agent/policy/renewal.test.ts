@@ -3,7 +3,7 @@ import { type Certificate, forever } from "../../protocol/certificate.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import { generateKey, makeAuthority } from "../test-agent.ts";
-import { renews } from "./renewal.ts";
+import { supersedes } from "./renewal.ts";
 
 const now = 1_800_000_000n;
 const key = generateKey("ed25519");
@@ -33,8 +33,8 @@ const renewing: readonly [string, Partial<Certificate>][] = [
 ];
 
 for (const [what, fields] of renewing) {
-  test(`a certificate renews another one: ${what}`, (t) => {
-    t.true(renews(made(fields), made({}), now));
+  test(`a certificate supersedes another one: ${what}`, (t) => {
+    t.true(supersedes(made(fields), made({}), now));
   });
 }
 
@@ -65,20 +65,20 @@ const beside: readonly [string, Partial<Certificate>][] = [
 
 for (const [what, fields] of beside) {
   test(`a certificate stays beside another one: ${what}`, (t) => {
-    t.false(renews(made(fields), made({}), now));
+    t.false(supersedes(made(fields), made({}), now));
   });
 }
 
-test("nothing but a certificate of the same key and CA renews a certificate", (t) => {
-  t.false(renews(made({}, makeAuthority()), made({}), now));
-  t.false(renews(made({}, authority, generateKey("ed25519")), made({}), now));
+test("nothing but a certificate of the same key and CA supersedes a certificate", (t) => {
+  t.false(supersedes(made({}, makeAuthority()), made({}), now));
+  t.false(supersedes(made({}, authority, generateKey("ed25519")), made({}), now));
   const plain = { keyBlob: encodePublicKey(key.publicKey), certificate: undefined };
-  t.false(renews(plain, made({}), now));
-  t.false(renews(made({}), plain, now));
+  t.false(supersedes(plain, made({}), now));
+  t.false(supersedes(made({}), plain, now));
 });
 
-test("of two that do not end, the one that is added later renews the other", (t) => {
+test("of two that do not end, the one that is added later supersedes the other", (t) => {
   const [first, second] = [made({ validBefore: forever }), made({ validBefore: forever })];
-  t.true(renews(first, second, now));
-  t.true(renews(second, first, now));
+  t.true(supersedes(first, second, now));
+  t.true(supersedes(second, first, now));
 });

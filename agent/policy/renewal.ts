@@ -10,7 +10,7 @@ interface Certified {
   readonly certificate: VerifiedCertificate | undefined;
 }
 
-/** Those of `others` that an identity renews, but for the very same certificate. */
+/** Those of `others` that an identity supersedes, but for the very same certificate. */
 export function renewedBy<Identity extends Certified>(
   one: Certified,
   others: Iterable<Identity>,
@@ -18,19 +18,19 @@ export function renewedBy<Identity extends Certified>(
 ): Set<Identity> {
   const renewed = new Set<Identity>();
   for (const other of others) {
-    if (!other.blob.equals(one.blob) && renews(one, other, now)) renewed.add(other);
+    if (!other.blob.equals(one.blob) && supersedes(one, other, now)) renewed.add(other);
   }
   return renewed;
 }
 
 /**
- * Whether a certificate renews another one: it is of the same key, by the same CA, for the same
+ * Whether a certificate supersedes another one: it is of the same key, by the same CA, for the same
  * principals, with the same critical options and at least the same extensions, valid by now, and
  * good for no shorter time. Otherwise whoever has both may need both. Serial numbers do not count:
  * some CAs draw them at random.
  * @param now seconds since 1970
  */
-export function renews(
+export function supersedes(
   one: Pick<Certified, "keyBlob" | "certificate">,
   older: Pick<Certified, "keyBlob" | "certificate">,
   now: bigint,

@@ -19,7 +19,7 @@ const internalProvider = "internal";
 
 /**
  * Adds an identity, or gives the one with the same blob a new comment and new constraints. A
- * certificate takes the place of those that it renews.
+ * certificate takes the place of those that it supersedes.
  */
 export async function addIdentity(
   agent: Agent,
@@ -35,7 +35,7 @@ export async function addIdentity(
     const { certificate } = verified;
     const certified = { ...key, publicKey: verified.key };
     signer = await signerOf(agent, connection, certified, skProvider);
-    agent.lock.refuseOvertaken();
+    agent.lock.throwIfLocked();
     const identity: KeyringIdentity = {
       ...verified,
       blob,

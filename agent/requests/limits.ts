@@ -77,7 +77,7 @@ export function limitsOf(
  * The limits of an identity that inherits some and is given more: the narrower of each.
  * @throws {Failure} destination-not-permitted, when no destination is left
  */
-export function narrow(inherited: Limits, given: Limits): Limits {
+export function intersectLimits(inherited: Limits, given: Limits): Limits {
   return {
     expires: sooner(inherited.expires, given.expires),
     confirm: inherited.confirm || given.confirm,

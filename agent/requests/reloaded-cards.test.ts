@@ -87,7 +87,7 @@ test("certificates that fit nothing lose no key that was loaded", async (t) => {
   t.is((await client.listProviders()).length, 1);
 });
 
-test("a certificate that comes with the card renews those that were there", async (t) => {
+test("a certificate that comes with the card supersedes those that were there", async (t) => {
   const { one, client } = await prepare(t);
   await load(client, one);
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);

@@ -13,7 +13,7 @@ import { Authenticator } from "../fido/authenticator.ts";
 import type { KeyringIdentity } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import { isPinRefused } from "../pkcs11/pin-failures.ts";
-import type { CardHolder } from "../pkcs11/provider.ts";
+import type { UserInteraction } from "../pkcs11/provider.ts";
 import { confirmQuestion, describeProcess } from "../policy/confirm.ts";
 import { checkSignature } from "../policy/destinations.ts";
 import type { Purpose } from "../policy/prompts.ts";
@@ -86,7 +86,7 @@ function signWith(
       return { type: "signature", signature: bytes };
     },
     (error) => {
-      agent.lock.refuseOvertaken(); // whatever else has come of it
+      agent.lock.throwIfLocked(); // whatever else has come of it
       throw error;
     },
   );
@@ -95,18 +95,18 @@ function signWith(
 /** Signs with a card before which somebody sits, who is not asked for ever. */
 async function signByCard(
   agent: Agent,
-  { askedCards, gone }: ConnectionState,
+  { pinPromptBackoff, gone }: ConnectionState,
   identity: KeyringIdentity,
-  signBy: (holder: CardHolder) => Promise<Buffer>,
+  signBy: (holder: UserInteraction) => Promise<Buffer>,
 ): Promise<Buffer> {
   let asked: TokenDescription | undefined;
-  const holder: CardHolder = {
+  const holder: UserInteraction = {
     gone,
     async askPin(card, isLastTry, unwanted) {
-      if (!askedCards.mayAsk(card, agent.clock.now())) return undefined;
+      if (!pinPromptBackoff.mayAsk(card, agent.clock.now())) return undefined;
       asked = card;
       const pin = await askPin(agent, identity, card, isLastTry, unwanted);
-      if (pin === undefined) askedCards.noteInVain(card, agent.clock.now());
+      if (pin === undefined) pinPromptBackoff.noteInVain(card, agent.clock.now());
       return pin;
     },
     notify: (card) => {
@@ -119,7 +119,7 @@ async function signByCard(
     return await signBy(holder);
   } catch (error) {
     if (asked !== undefined && isPinRefused(error)) {
-      askedCards.noteInVain(asked, agent.clock.now());
+      pinPromptBackoff.noteInVain(asked, agent.clock.now());
     }
     throw error;
   }
@@ -214,7 +214,7 @@ function notify(agent: Agent, purpose: Purpose, text: string): () => void {
 
 /** A person was waited for: the agent may be locked, and the identity gone, by now. */
 function checkStillThere(agent: Agent, identity: KeyringIdentity): void {
-  agent.lock.refuseOvertaken();
+  agent.lock.throwIfLocked();
   if (agent.keyring.find(identity.blob) === undefined) {
     throw new Failure("key-not-found", "The key was removed meanwhile.");
   }

@@ -4,13 +4,13 @@ import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import { type VerifiedKey, verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
-import { type KeyringIdentity, type Limits, nameOf } from "../keyring.ts";
+import { blobId, type KeyringIdentity, type Limits } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import type { Provider } from "../pkcs11/provider.ts";
 import { refuseHidden } from "../policy/destinations.ts";
-import { renews } from "../policy/renewal.ts";
+import { supersedes } from "../policy/renewal.ts";
 import { dropTime } from "../policy/validity.ts";
-import { type Constraints, limitsOf, narrow, sooner } from "./limits.ts";
+import { type Constraints, intersectLimits, limitsOf, sooner } from "./limits.ts";
 
 /** Loads a provider and adds its keys, each with the certificates that came for it. */
 export async function addSmartcardKey(
@@ -28,7 +28,7 @@ export async function addSmartcardKey(
     return prepared.helper;
   };
   await agent.providers.add(request.provider, request.pin, takePrepared, (provider) => {
-    agent.lock.refuseOvertaken();
+    agent.lock.throwIfLocked();
     const added = identitiesOf(agent, provider, constraints, certificates);
     if (added.length === 0) throw noneCertified();
     const earlier = agent.keyring.ofProvider(provider.path);
@@ -58,7 +58,7 @@ export async function removeSmartcardKey(
   const unloaded: Promise<void>[] = [];
   for (const { provider, keys } of chosen) {
     const { path } = provider;
-    agent.keyring.removeProvider(path, keys && new Set(keys.map(({ keyBlob }) => nameOf(keyBlob))));
+    agent.keyring.removeProvider(path, keys && new Set(keys.map(({ keyBlob }) => blobId(keyBlob))));
     agent.prompts.recheck();
     agent.log(keys === undefined ? `removed ${path}` : `removed ${keys.length} keys of ${path}`);
     const current = agent.providers.get(path);
@@ -152,7 +152,7 @@ function readCardKey(agent: Agent, keyBlob: Buffer): VerifiedKey | undefined {
 
 /**
  * Certificates that were attached to this provider's keys stay when it is loaded again, within their
- * own limits and the new ones, unless one of those that came with it renews them. One that is left
+ * own limits and the new ones, unless one of those that came with it supersedes them. One that is left
  * with no destination goes.
  */
 function keptCertificates(
@@ -168,12 +168,12 @@ function keptCertificates(
       (identity) =>
         identity.certificate !== undefined &&
         provider.keys.some(({ keyBlob }) => keyBlob.equals(identity.keyBlob)) &&
-        !added.some((one) => one.blob.equals(identity.blob) || renews(one, identity, now)),
+        !added.some((one) => one.blob.equals(identity.blob) || supersedes(one, identity, now)),
     )
     .flatMap((identity) => {
       try {
         const keyExpires = sooner(identity.keyExpires, limits.expires);
-        return [{ ...identity, limits: narrow(identity.limits, limits), keyExpires }];
+        return [{ ...identity, limits: intersectLimits(identity.limits, limits), keyExpires }];
       } catch {
         return [];
       }

@@ -9,7 +9,7 @@ import type { Context } from "../context.ts";
 import type { CertificateFile } from "../files/certificate-file.ts";
 import { loadWithCertificates } from "../older-agents.ts";
 import { providerPath, uriHint } from "../provider-path.ts";
-import { Waiting } from "../waiting.ts";
+import { Spinner } from "../spinner.ts";
 
 /** Asks for the PIN and loads the provider. Certificates are read before the PIN is asked for. */
 export async function addCard(context: Context): Promise<number> {
@@ -24,7 +24,7 @@ export async function addCard(context: Context): Promise<number> {
   const constraints = await constraintsFor(context, options.lifetime);
   const pin = await prompter.askOrCancel("Enter passphrase for PKCS#11: ");
   if (pin === undefined) return withoutPin(context);
-  const waiting = new Waiting(console, "Loading card…");
+  const waiting = new Spinner(console, "Loading card…");
   try {
     const provider = providerPath(options.provider);
     const taken = await load(context, { provider, pin, constraints, certificates });

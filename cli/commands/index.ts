@@ -12,7 +12,7 @@ const loaders: Readonly<Record<Action, () => Promise<Command>>> = {
   "list-keys": async () => (await import("./list.ts")).list,
   "list-providers": async () => (await import("./list-providers.ts")).listProviders,
   query: async () => (await import("./query.ts")).query,
-  test: async () => (await import("./test.ts")).test,
+  test: async () => (await import("./test-keys.ts")).testKeys,
   "remove-all": async () => (await import("./remove-all.ts")).removeAll,
   lock: async () => (await import("./lock.ts")).lock,
   unlock: async () => (await import("./lock.ts")).unlock,

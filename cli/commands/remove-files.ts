@@ -1,6 +1,6 @@
 /** `ssh-add -d`: removes identities, named by files or by public keys on standard input. */
 import { existsSync } from "node:fs";
-import { identify } from "../../protocol/certificate.ts";
+import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import type { Identity } from "../../protocol/replies.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { explainRefusal, listAfterwards, refusalText, tellStillListed } from "../agent.ts";
@@ -158,10 +158,10 @@ async function removeCertificate(context: Context, blob: Buffer, name: string): 
 }
 
 function isCertificate({ blob }: PublicKeyLine): boolean {
-  return identify(blob)?.certificate !== undefined;
+  return parseKeyOrCertificate(blob)?.certificate !== undefined;
 }
 
 function samePublicKey(one: PublicKeyLine, other: PublicKeyLine): boolean {
-  const [first, second] = [identify(one.blob), identify(other.blob)];
+  const [first, second] = [parseKeyOrCertificate(one.blob), parseKeyOrCertificate(other.blob)];
   return first !== undefined && second !== undefined && first.keyBlob.equals(second.keyBlob);
 }

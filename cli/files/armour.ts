@@ -18,7 +18,7 @@ export interface Armoured {
 
 const begin = "-----BEGIN ";
 const dashes = "-----";
-const longestLabel = 64;
+const maxLabelLength = 64;
 
 /**
  * Takes the armour off the first block whose label is wanted: others may stand before it, such as
@@ -48,7 +48,7 @@ export function readArmour(
 function readLabel(bytes: Buffer, start: number) {
   const end = bytes.indexOf(dashes, start);
   if (end < 0) return undefined;
-  const isShort = end - start <= longestLabel;
+  const isShort = end - start <= maxLabelLength;
   const text = isShort ? bytes.toString("latin1", start, end).replace(/\s+/g, " ").trim() : "";
   return { text, end: end + dashes.length };
 }

@@ -62,7 +62,7 @@ const secondsPer = {
 
 /** What passes for short, and needs neither a word nor a thread. */
 const shortWork = 1;
-const longestWork = 600;
+const maxWork = 600;
 const largestMemory = 1024 ** 3;
 
 /** The work for a key of this many bytes. */
@@ -104,7 +104,7 @@ export function refuseExcess(derivation: Derivation, length: number): void {
 }
 
 function refuseLongWork(seconds: number): void {
-  if (seconds <= longestWork) return;
+  if (seconds <= maxWork) return;
   throw invalidFormat(
     "The file asks for more than ten minutes of work to make its key from a passphrase.",
   );

@@ -1,6 +1,6 @@
 /** The inside of OpenSSH's private key files (PROTOCOL.key). */
 import { createDecipheriv } from "node:crypto";
-import { identify } from "../../protocol/certificate.ts";
+import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { identityBlob, type PrivateKey, readPrivateKey } from "../../protocol/private-key.ts";
 import { blobAlgorithm } from "../../protocol/public-key.ts";
@@ -82,7 +82,7 @@ export async function openContainer(
 function checkOutside({ publicKey, body, tag }: Container, cipher: Cipher): void {
   if (body.length === 0 || body.length % cipher.block !== 0) throw damaged();
   if (tag.length !== cipher.tag) throw damaged();
-  if (identify(publicKey) === undefined) throw unknownType(blobAlgorithm(publicKey));
+  if (parseKeyOrCertificate(publicKey) === undefined) throw unknownType(blobAlgorithm(publicKey));
 }
 
 function unknownType(algorithm: string): KeyFileError {

@@ -1,6 +1,6 @@
 /** Files that hold a public key or a certificate: `id_ed25519.pub`, `id_ed25519-cert.pub`. */
 import { readFileSync } from "node:fs";
-import { identify } from "../../protocol/certificate.ts";
+import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { systemErrorText } from "../system-errors.ts";
@@ -73,7 +73,7 @@ export function parsePublicKeyLine(line: string): PublicKeyLine | undefined {
   if (blob === undefined) return undefined;
   try {
     if (blobAlgorithm(blob) !== algorithm) return undefined;
-    identify(blob);
+    parseKeyOrCertificate(blob);
   } catch {
     return undefined;
   }
@@ -95,7 +95,7 @@ function keyWithin(file: Buffer | Error): PublicKeyLine | undefined {
 
 function isKnown(blob: Buffer): boolean {
   try {
-    return identify(blob) !== undefined;
+    return parseKeyOrCertificate(blob) !== undefined;
   } catch {
     return false;
   }

@@ -3,7 +3,7 @@
  * file's authentication code, and taken apart into the fields that travel to an agent.
  */
 import { createDecipheriv, createHash, createHmac } from "node:crypto";
-import { identify } from "../../protocol/certificate.ts";
+import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { type SecretFields, wipePrivateKey } from "../../protocol/private-key.ts";
 import type { PublicKey } from "../../protocol/public-key.ts";
 import { decodeText } from "../../protocol/text.ts";
@@ -103,7 +103,7 @@ function isPossible({ memory, passes, parallelism, salt }: Omit<Argon2, "name">)
 
 function readPublicKey({ publicKey }: PuttyFile) {
   try {
-    return identify(publicKey);
+    return parseKeyOrCertificate(publicKey);
   } catch {
     throw damaged();
   }

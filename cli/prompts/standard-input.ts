@@ -16,8 +16,8 @@ const maxInput = 128 * 1024 * 1024;
 const chunkLength = 64 * 1024;
 
 /** Milliseconds between looks at an input that does not block. */
-const shortestPause = 1;
-const longestPause = 50;
+const minPause = 1;
+const maxPause = 50;
 
 /**
  * Reads one line byte by byte, never more than its newline, so that the next prompt or another
@@ -69,7 +69,7 @@ function readByte(byte: Buffer): boolean {
 
 /** Waits until there is something to read. @returns how many bytes came; 0 at the end of input */
 function readSome(descriptor: number, buffer: Buffer): number {
-  for (let pause = shortestPause; ; pause = Math.min(2 * pause, longestPause)) {
+  for (let pause = minPause; ; pause = Math.min(2 * pause, maxPause)) {
     try {
       return readSync(descriptor, buffer, 0, buffer.length, null);
     } catch (error) {

@@ -9,7 +9,7 @@ import type { TokenKey } from "./token-keys.ts";
 import { trimPadding } from "./tokens.ts";
 
 /** How many tokens are named when none of them is wanted. */
-const mostNames = 8;
+const maxNames = 8;
 
 /** A choice among tokens and keys. */
 export interface Selection {
@@ -40,10 +40,10 @@ function selectTokens(
   );
   if (wanted.length > 0) return wanted;
   const sentence = `The library ${module.path} sees no card that the PKCS#11 URI matches.`;
-  const names = found.slice(0, mostNames).map(({ description }) => {
+  const names = found.slice(0, maxNames).map(({ description }) => {
     return `${tokenName(description)} (serial ${description.serial})`;
   });
-  const more = found.length > mostNames ? " and more" : "";
+  const more = found.length > maxNames ? " and more" : "";
   throw new Failure("no-token", sentence, `The cards that it sees are ${names.join(", ")}${more}.`);
 }
 

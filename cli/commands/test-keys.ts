@@ -1,16 +1,16 @@
 /** `ssh-add -T`: whether the agent can sign with keys, found out by signing. */
 import { randomBytes } from "node:crypto";
-import { identify } from "../../protocol/certificate.ts";
+import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { signatureFlags } from "../../protocol/numbers.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import { explainRefusal, refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
 import { fatal } from "../exit.ts";
 import { loadPublicKey, type PublicKeyLine } from "../files/public-key-file.ts";
-import { Waiting } from "../waiting.ts";
+import { Spinner } from "../spinner.ts";
 
 /** Has the agent sign with each key and verifies the signatures. */
-export async function test(context: Context): Promise<number> {
+export async function testKeys(context: Context): Promise<number> {
   const { operands } = context.options;
   if (operands.length === 0) throw fatal("no keys to test");
   let status = 0;
@@ -28,9 +28,9 @@ async function testKey({ client, console }: Context, path: string): Promise<bool
     console.log(`Couldn't read public key ${path}: ${error instanceof Error ? error.message : ""}`);
     return false;
   }
-  const key = identify(line.blob)?.key;
+  const key = parseKeyOrCertificate(line.blob)?.key;
   const data = randomBytes(1024);
-  const waiting = new Waiting(console, "Waiting for the signature; touch your card if it blinks…");
+  const waiting = new Spinner(console, "Spinner for the signature; touch your card if it blinks…");
   try {
     const flags = key?.type === "rsa" ? signatureFlags.rsaSha256 : 0;
     const signature = await client.sign(line.blob, data, flags);

@@ -9,7 +9,7 @@ const largestPid = 2 ** 31 - 1;
  * @returns what the shell is to evaluate
  * @throws an Error that says why it cannot, in OpenSSH's words
  */
-export function endAgent(environment: NodeJS.ProcessEnv, givenShell: Shell | undefined): string {
+export function killAgent(environment: NodeJS.ProcessEnv, givenShell: Shell | undefined): string {
   const text = environment.SSH_AGENT_PID;
   if (text === undefined) throw new Error("SSH_AGENT_PID not set, cannot kill agent");
   const flaw = flawOf(text);

@@ -8,7 +8,7 @@
 import { Socket } from "node:net";
 import { asFailure, Failure } from "../../../protocol/failure.ts";
 import { FrameReader, frame } from "../../../protocol/framing.ts";
-import { longestFrame } from "../../../protocol/numbers.ts";
+import { maxFrameLength } from "../../../protocol/numbers.ts";
 import { formatPkcs11Uri } from "../../../protocol/pkcs11-uri.ts";
 import { restoreNodeEnvironment } from "../../host/node-environment.ts";
 import {
@@ -39,7 +39,7 @@ function main(): void {
   const frames = new FrameReader();
   const send = (reply: HelperReply) => {
     const message = encodeReply(reply);
-    if (message.length > longestFrame) throw tooManyKeys(library.path);
+    if (message.length > maxFrameLength) throw tooManyKeys(library.path);
     socket.write(frame(message));
   };
   socket.on("data", (chunk) => {

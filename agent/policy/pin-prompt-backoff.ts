@@ -9,7 +9,7 @@ const pause = 30_000;
  * a person who has cancelled would go on cancelling, and a program that answers with a wrong PIN would
  * lock the card within one login.
  */
-export class AskedCards {
+export class PinPromptBackoff {
   readonly #inVain = new Map<string, number>();
 
   /** Whether somebody may be asked for a card's PIN. @param now milliseconds */

@@ -15,9 +15,9 @@ import {
 import { trimZeros } from "../../../protocol/wire.ts";
 
 /** RSA keys that are shorter are of no use: OpenSSH refuses their signatures. */
-const shortestRsaBits = 1024;
+const minRsaBits = 1024;
 /** The longest integer that fits the wire, in bits. */
-const longestRsaBits = 16384;
+const maxRsaBits = 16384;
 
 /** How tokens say that a curve is Ed25519: RFC 8410's OID, PKCS#11's name, and GnuPG's old OID. */
 const ed25519Params = [
@@ -169,5 +169,5 @@ function usable(key: PublicKey): PublicKey | undefined {
 }
 
 function isGoodSize(bits: number): boolean {
-  return bits >= shortestRsaBits && bits <= longestRsaBits;
+  return bits >= minRsaBits && bits <= maxRsaBits;
 }

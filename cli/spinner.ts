@@ -6,7 +6,7 @@ const frameTime = 80;
 const eraseLine = "\r\u001b[K";
 
 /** Shows a spinner and a text on standard error once some time has passed, until it is ended. */
-export class Waiting {
+export class Spinner {
   readonly #console: Console;
   readonly #text: string;
   #timer: NodeJS.Timeout | undefined;

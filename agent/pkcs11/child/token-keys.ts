@@ -48,7 +48,7 @@ interface PrivateObject extends PrivateKey {
 /** How many objects are asked for at once. */
 const batch = 32;
 /** More of one class than a token has: whoever finds more than that finds them for ever. */
-const mostObjects = 65_536;
+const maxObjects = 65_536;
 const x509 = 0;
 
 const nameAttributes = [pkcs11js.CKA_ID, pkcs11js.CKA_LABEL] as const;
@@ -209,7 +209,7 @@ function findObjects(cryptoki: Cryptoki, session: Handle, objectClass: number): 
     for (;;) {
       const some = cryptoki.C_FindObjects(session, batch);
       if (some.length === 0) return handles;
-      if (some.length > batch || handles.length > mostObjects) throw tooManyObjects();
+      if (some.length > batch || handles.length > maxObjects) throw tooManyObjects();
       handles.push(...some);
     }
   } finally {

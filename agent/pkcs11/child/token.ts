@@ -25,7 +25,7 @@ import type { TokenKey } from "./token-keys.ts";
 import type { Renewal } from "./token-renewal.ts";
 
 /** How often sessions are opened for one signature, should each be lost before it is used. */
-const mostRenewals = 5;
+const maxRenewals = 5;
 
 /** A token whose keys sign. */
 export class Token {
@@ -116,10 +116,10 @@ export class Token {
       const { pool } = access;
       try {
         if (pool !== undefined) return await this.#attempts.sign(pool, job);
-        if (renewals > mostRenewals) throw sessionLost();
+        if (renewals > maxRenewals) throw sessionLost();
       } catch (error) {
         // Sessions that ended because the library was started again for another token tell nothing.
-        if (pool?.isCurrent || renewals > mostRenewals) {
+        if (pool?.isCurrent || renewals > maxRenewals) {
           tried = this.#remedy(job, error, tried);
           if (tried === undefined) throw await this.#failure(job, error);
         }

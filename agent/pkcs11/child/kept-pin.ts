@@ -3,7 +3,7 @@
 import type { Clock } from "../../host/clock.ts";
 
 /** Timers stand still while a machine sleeps, so that none is set for longer than this. */
-const longestWait = 60_000;
+const maxWait = 60_000;
 
 /** Keeps one PIN for a time, and overwrites it afterwards. */
 export class KeptPin {
@@ -67,6 +67,6 @@ export class KeptPin {
       this.#overwrite();
       return;
     }
-    this.#cancelTimer = this.#clock.after(Math.min(left, longestWait), () => this.#schedule());
+    this.#cancelTimer = this.#clock.after(Math.min(left, maxWait), () => this.#schedule());
   }
 }
