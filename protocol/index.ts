@@ -15,8 +15,6 @@ export * from "./failure.ts";
 export * from "./fingerprint.ts";
 export * from "./key-object.ts";
 export { signatureFlags } from "./numbers.ts";
-export * from "./pkcs11-match.ts";
-export * from "./pkcs11-uri.ts";
 export type { PrivateKey, SecretFields } from "./private-key.ts";
 export * from "./public-key.ts";
 export type { Identity, Reply } from "./replies.ts";

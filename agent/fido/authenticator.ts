@@ -2,16 +2,17 @@
  * Keys on FIDO authenticators: the agent holds a handle and a library's path, and OpenSSH's
  * `ssh-sk-helper` has the authenticator sign.
  */
-import { Failure } from "../../protocol/failure.ts";
-import { fingerprint } from "../../protocol/fingerprint.ts";
-import type { PrivateKey } from "../../protocol/private-key.ts";
-import { encodePublicKey, type FingerprintHash, keyTypeName } from "../../protocol/public-key.ts";
+
 import {
   decodeSkSignature,
   encodeSkSigning,
   SkHelperError,
   skErrors,
-} from "../../protocol/sk-helper.ts";
+} from "../../openssh/sk-helper.ts";
+import { Failure } from "../../protocol/failure.ts";
+import { fingerprint } from "../../protocol/fingerprint.ts";
+import type { PrivateKey } from "../../protocol/private-key.ts";
+import { encodePublicKey, type FingerprintHash, keyTypeName } from "../../protocol/public-key.ts";
 import { checkLibraryFile } from "../pkcs11/library-file.ts";
 import type { AskHelper } from "./helper.ts";
 

@@ -5,9 +5,9 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
+import { skHelperPlaces } from "../../openssh/sk-helper.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { FrameReader } from "../../protocol/framing.ts";
-import { skHelperPlaces } from "../../protocol/sk-helper.ts";
 
 /**
  * Asks the helper once; resolves with its answer, without the length.

@@ -1,6 +1,6 @@
 /** What of the loaded providers a path or a PKCS#11 URI names. */
-import { matchesKey, matchesToken } from "../../protocol/pkcs11-match.ts";
-import { isPkcs11Uri, type Pkcs11Uri } from "../../protocol/pkcs11-uri.ts";
+import { matchesKey, matchesToken } from "../../openssh/pkcs11-match.ts";
+import { isPkcs11Uri, type Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import type { Provider } from "./provider.ts";
 import { canonicalPath, readUri, resolveRequest } from "./provider-request.ts";
 import type { Chosen } from "./registry.ts";

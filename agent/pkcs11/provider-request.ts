@@ -1,13 +1,13 @@
 /** What a client names when it asks for a provider: a library's path, or a PKCS#11 URI (RFC 7512). */
 import { realpath } from "node:fs/promises";
 import { isAbsolute } from "node:path";
-import { Failure } from "../../protocol/failure.ts";
 import {
   formatPkcs11Uri,
   isPkcs11Uri,
   type Pkcs11Uri,
   parsePkcs11Uri,
-} from "../../protocol/pkcs11-uri.ts";
+} from "../../openssh/pkcs11-uri.ts";
+import { Failure } from "../../protocol/failure.ts";
 import { findModule } from "./module-path.ts";
 
 /** Characters: several times what a URI with all attributes of PKCS#11 takes. */

@@ -1,6 +1,7 @@
 /** The PKCS#11 providers that the agent has loaded. */
+
+import { isPkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../protocol/failure.ts";
-import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import type { AllowedProviders } from "../policy/allowed-providers.ts";
 import { chosenKeys } from "./chosen-keys.ts";
 import { Helper } from "./helper.ts";

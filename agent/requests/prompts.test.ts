@@ -8,11 +8,11 @@ import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/ind
 import { isRunning } from "../../fixtures/processes.ts";
 import { skDummy, sshKeygen, systemSshAdd } from "../../fixtures/programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
+import { skHelperPlaces } from "../../openssh/sk-helper.ts";
 import { AgentClient } from "../../protocol/client.ts";
 import { frame } from "../../protocol/framing.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { encodeRequest } from "../../protocol/requests.ts";
-import { skHelperPlaces } from "../../protocol/sk-helper.ts";
 import { makeSkKey, standIn } from "../fido/test-authenticator.ts";
 import { askpass } from "../policy/confirm.ts";
 import { personOf } from "../policy/notice.ts";

@@ -1,7 +1,8 @@
 /** `ssh-add -s LIB` or `-s URI`: loads a PKCS#11 provider, with certificates for its keys. */
+
+import { isPkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import { AgentRefusal } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
-import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
 import { constraintsFor, keepEndedConstraint } from "../constraints.ts";

@@ -1,6 +1,7 @@
 /** `ssh-add -D`: unloads every PKCS#11 provider, then removes all identities. */
+
+import { isPkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import type { ProviderDescription } from "../../protocol/extensions/list-providers.ts";
-import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import { explainRefusal, listAfterwards, refusalText, tellStillListed } from "../agent.ts";
 import type { Context } from "../context.ts";
 

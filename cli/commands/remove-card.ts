@@ -1,6 +1,7 @@
 /** `ssh-add -e LIB` or `-e URI`: removes a PKCS#11 provider and its keys, or some of them. */
+
+import { isPkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import { AgentRefusal } from "../../protocol/client.ts";
-import { isPkcs11Uri } from "../../protocol/pkcs11-uri.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
 import { providerPath, uriHint } from "../provider-path.ts";

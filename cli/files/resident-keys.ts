@@ -1,15 +1,15 @@
 /** The keys that a FIDO authenticator keeps, by way of OpenSSH's `ssh-sk-helper`. */
 import { spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
-import { FrameReader } from "../../protocol/framing.ts";
-import type { PrivateKey } from "../../protocol/private-key.ts";
 import {
   decodeSkResident,
   encodeSkResident,
   SkHelperError,
   skErrors,
   skHelperPlaces,
-} from "../../protocol/sk-helper.ts";
+} from "../../openssh/sk-helper.ts";
+import { FrameReader } from "../../protocol/framing.ts";
+import type { PrivateKey } from "../../protocol/private-key.ts";
 
 /** Why there are no keys: OpenSSH's words, and what this project adds to them. */
 export class ResidentKeysError extends Error {

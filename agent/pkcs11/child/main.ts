@@ -6,10 +6,10 @@
  * under way.
  */
 import { Socket } from "node:net";
+import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { asFailure, Failure } from "../../../protocol/failure.ts";
 import { FrameReader, frame } from "../../../protocol/framing.ts";
 import { maxFrameLength } from "../../../protocol/numbers.ts";
-import { formatPkcs11Uri } from "../../../protocol/pkcs11-uri.ts";
 import { restoreNodeEnvironment } from "../../host/node-environment.ts";
 import {
   decodeRequest,

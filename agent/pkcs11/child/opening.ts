@@ -1,6 +1,7 @@
 /** Opening the tokens of a library for the first time, and finding their keys. */
+
+import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import { formatPkcs11Uri } from "../../../protocol/pkcs11-uri.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
 import type { Inventory, KnownToken } from "../inventory.ts";
 import { isPinRefused } from "../pin-failures.ts";

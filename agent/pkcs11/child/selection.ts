@@ -1,7 +1,8 @@
 /** Which tokens and keys of a library are wanted: those that a PKCS#11 URI matches. */
+
+import { matchesKey, matchesToken, type TokenPlace } from "../../../openssh/pkcs11-match.ts";
+import { type Pkcs11Uri, parsePkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import { matchesKey, matchesToken, type TokenPlace } from "../../../protocol/pkcs11-match.ts";
-import { type Pkcs11Uri, parsePkcs11Uri } from "../../../protocol/pkcs11-uri.ts";
 import { type Handle, libraryFailed } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
 import { type SlotToken, tokenName } from "./slot-token.ts";

@@ -4,6 +4,8 @@
  * `pkcs11:token=my%20card;id=%01?module-path=/usr/lib/libcard.so` is the key with CKA_ID 01 on the
  * token "my card". In front of the "?" stands what has to match, behind it how to get there.
  */
+
+import { decodeText, encodeText } from "../protocol/text.ts";
 import { type Characters, charactersOf, encodePercent } from "./percent-encoding.ts";
 import {
   type AttributeValues,
@@ -13,7 +15,6 @@ import {
   readAttributes,
 } from "./pkcs11-uri-attributes.ts";
 import { type AttributeName, scheme } from "./pkcs11-uri-names.ts";
-import { decodeText, encodeText } from "./text.ts";
 
 export { hidePin } from "./pkcs11-uri-pin.ts";
 

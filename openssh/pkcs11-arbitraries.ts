@@ -1,7 +1,7 @@
 /** Random PKCS#11 URIs, and ways to write them, for the properties in the tests. */
 import fc from "fast-check";
-import { bytes, text } from "./arbitraries.ts";
-import type { TokenDescription } from "./extensions/list-providers.ts";
+import { bytes, text } from "../protocol/arbitraries.ts";
+import type { TokenDescription } from "../protocol/extensions/list-providers.ts";
 import { formatPkcs11Uri, keyObjectTypes, type Pkcs11Uri } from "./pkcs11-uri.ts";
 
 function optional<Value>(value: fc.Arbitrary<Value>): fc.Arbitrary<Value | undefined> {

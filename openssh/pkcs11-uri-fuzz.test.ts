@@ -1,7 +1,7 @@
 /** PKCS#11 URIs out of any text: what is thrown, what is shown, and how the time grows. */
 import test from "ava";
 import fc from "fast-check";
-import { Failure } from "./failure.ts";
+import { Failure } from "../protocol/failure.ts";
 import { pkcs11Uri, spelling } from "./pkcs11-arbitraries.ts";
 import { formatPkcs11Uri, hidePin, parsePkcs11Uri } from "./pkcs11-uri.ts";
 import { pathAttributes, queryAttributes } from "./pkcs11-uri-names.ts";

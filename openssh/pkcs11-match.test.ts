@@ -1,6 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
-import { bytes } from "./arbitraries.ts";
+import { bytes } from "../protocol/arbitraries.ts";
 import { token as anyToken } from "./pkcs11-arbitraries.ts";
 import { matchesKey, matchesToken, type TokenPlace } from "./pkcs11-match.ts";
 import { type Pkcs11Uri, parsePkcs11Uri } from "./pkcs11-uri.ts";

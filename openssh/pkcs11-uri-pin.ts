@@ -2,7 +2,7 @@
  * PINs in PKCS#11 URIs, which RFC 7512 (section 2.4) allows and this project does not take: whoever
  * may list the processes of a machine reads the command lines of all users.
  */
-import { Failure } from "./failure.ts";
+import { Failure } from "../protocol/failure.ts";
 import { type AttributeName, pathAttributes, queryAttributes, scheme } from "./pkcs11-uri-names.ts";
 
 /** The attributes that hold no PIN. */

@@ -1,6 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
-import { Failure } from "./failure.ts";
+import { Failure } from "../protocol/failure.ts";
 import * as random from "./pkcs11-arbitraries.ts";
 import {
   formatPkcs11Uri,

@@ -5,10 +5,10 @@
  * The program takes one request on its standard input, answers on its standard output, and ends.
  * Both are frames of a uint32 length, the version, a uint32 type, and the fields.
  */
-import { Failure, malformed } from "./failure.ts";
-import { frame } from "./framing.ts";
-import { type PrivateKey, readPrivateKey, writePrivateKey } from "./private-key.ts";
-import { Reader, Writer } from "./wire.ts";
+import { Failure, malformed } from "../protocol/failure.ts";
+import { frame } from "../protocol/framing.ts";
+import { type PrivateKey, readPrivateKey, writePrivateKey } from "../protocol/private-key.ts";
+import { Reader, Writer } from "../protocol/wire.ts";
 
 const version = 5;
 const types = { error: 0, sign: 1, loadResident: 3 } as const;

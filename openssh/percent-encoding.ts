@@ -1,6 +1,6 @@
 /** Percent-encoding (RFC 3986, section 2.1): any bytes as text of a few characters. */
-import { Failure } from "./failure.ts";
-import { encodeText } from "./text.ts";
+import { Failure } from "../protocol/failure.ts";
+import { encodeText } from "../protocol/text.ts";
 
 /** Characters of US-ASCII, by their codes. */
 export type Characters = ReadonlySet<number>;

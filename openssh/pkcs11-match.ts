@@ -1,5 +1,5 @@
 /** Which tokens and keys a PKCS#11 URI means (RFC 7512, section 2.5). */
-import type { TokenDescription } from "./extensions/list-providers.ts";
+import type { TokenDescription } from "../protocol/extensions/list-providers.ts";
 import type { KeyObjectType, LibraryVersion, Pkcs11Uri } from "./pkcs11-uri.ts";
 
 /** Where a token is: what the library and the slot say of themselves, texts without padding. */

@@ -1,5 +1,5 @@
 /** The attributes of a PKCS#11 URI as they stand in its text (RFC 7512, section 2.3). */
-import { Failure } from "./failure.ts";
+import { Failure } from "../protocol/failure.ts";
 import { type Characters, charactersOf, decodePercent, unreserved } from "./percent-encoding.ts";
 import { type AttributeName, pathAttributes, queryAttributes, scheme } from "./pkcs11-uri-names.ts";
 import { refusePin } from "./pkcs11-uri-pin.ts";
