@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import test from "ava";
 import { isRunning } from "../fixtures/processes.ts";
-import { sshAgent, systemSshAgent } from "../fixtures/programs.ts";
+import { sshAgent } from "../fixtures/programs.ts";
+import { systemSshAgent } from "../fixtures/system-programs.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { add, start, until } from "./test-program.ts";
 

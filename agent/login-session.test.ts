@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, statSync, symlinkSync 
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import test from "ava";
-import { projectRoot, sshAgent, sshKeygen, systemSshAdd } from "../fixtures/programs.ts";
+import { projectRoot, sshAgent } from "../fixtures/programs.ts";
+import { sshKeygen, systemSshAdd } from "../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { descriptorOf } from "./host/descriptor.ts";
 import { hostPrefix } from "./host/socket-path.ts";

@@ -2,7 +2,8 @@ import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync } fr
 import { dirname } from "node:path";
 import test from "ava";
 import { isRunning } from "../fixtures/processes.ts";
-import { sshAgent, sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/programs.ts";
+import { sshAgent } from "../fixtures/programs.ts";
+import { sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/system-programs.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { add, start, until } from "./test-program.ts";
 

@@ -1,5 +1,6 @@
 /** For tests: the program `ssh-agent`, and the system's `ssh-add` to talk to it. */
-import { sshAgent, systemSshAdd } from "../fixtures/programs.ts";
+import { sshAgent } from "../fixtures/programs.ts";
+import { systemSshAdd } from "../fixtures/system-programs.ts";
 import type { Workspace } from "../fixtures/workspace.ts";
 
 /** An agent in the background. */

@@ -1,7 +1,7 @@
 /** What goes over the socket: the same bytes from ours as from the system's ssh-add. */
 import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
-import { sshKeygen } from "../fixtures/programs.ts";
+import { sshKeygen } from "../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { extensionNames } from "../protocol/extensions/names.ts";
 import type { Reply } from "../protocol/replies.ts";

@@ -1,9 +1,10 @@
 /** Cards, with the project's agent and with the system's, on tokens of SoftHSM. */
 import { symlinkSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
-import { sshAgent, systemSshAgent } from "../fixtures/programs.ts";
+import { sshAgent } from "../fixtures/programs.ts";
 import { keysOf, makeToken, type Token, writePublicKey } from "../fixtures/softhsm.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
+import { systemSshAgent } from "../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { certify, makeKey, runOurs } from "./test-agent.ts";
 

@@ -3,14 +3,9 @@ import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { makeAskpass } from "../fixtures/askpass.ts";
 import { makeCa, signKey } from "../fixtures/ca.ts";
-import {
-  skDummy,
-  sshAgent,
-  sshKeygen,
-  systemSshAdd,
-  systemSshAgent,
-} from "../fixtures/programs.ts";
+import { sshAgent } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
+import { skDummy, sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { writePrivateKey } from "../protocol/private-key.ts";
 import { Writer } from "../protocol/wire.ts";

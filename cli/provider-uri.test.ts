@@ -1,7 +1,7 @@
 /** PKCS#11 URIs with -s and -e: what is refused at once, and what is sent to the agent. */
 import test, { type ExecutionContext } from "ava";
-import { systemSshAgent } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
+import { systemSshAgent } from "../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { extensionNames } from "../protocol/extensions/names.ts";
 import type { Reply } from "../protocol/replies.ts";

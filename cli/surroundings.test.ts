@@ -1,6 +1,7 @@
 /** Surroundings in which programs in Node.js fail with words of the runtime: ssh-add has its own. */
 import test, { type ExecutionContext } from "ava";
-import { sshAdd, systemSshAdd } from "../fixtures/programs.ts";
+import { sshAdd } from "../fixtures/programs.ts";
+import { systemSshAdd } from "../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { makeKey, runOurs, startSystemAgent } from "./test-agent.ts";
 

@@ -2,7 +2,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
-import { script, sshAdd } from "../fixtures/programs.ts";
+import { sshAdd } from "../fixtures/programs.ts";
+import { script } from "../fixtures/system-programs.ts";
 import { startTerminal } from "../fixtures/terminal.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { encodeListProvidersReply } from "../protocol/extensions/list-providers.ts";

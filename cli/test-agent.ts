@@ -1,7 +1,8 @@
 /** What the tests of whole runs share: an agent of the system, keys, and ssh-add against it. */
 import { createServer } from "node:net";
-import { sshAdd, sshKeygen, systemSshAdd } from "../fixtures/programs.ts";
+import { sshAdd } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
+import { sshKeygen, systemSshAdd } from "../fixtures/system-programs.ts";
 import type { Owner, RunResult, Workspace } from "../fixtures/workspace.ts";
 import { decodeCertificate } from "../protocol/certificate.ts";
 import { FrameReader, frame } from "../protocol/framing.ts";

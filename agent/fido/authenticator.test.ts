@@ -4,7 +4,7 @@
  */
 import { chmodSync, copyFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
-import { skDummy } from "../../fixtures/programs.ts";
+import { skDummy } from "../../fixtures/system-programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";

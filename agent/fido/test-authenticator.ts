@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ExecutionContext } from "ava";
-import { skDummy, sshKeygen } from "../../fixtures/programs.ts";
+import { skDummy, sshKeygen } from "../../fixtures/system-programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { readPrivateKey } from "../../protocol/private-key.ts";
 import { Reader } from "../../protocol/wire.ts";

@@ -1,5 +1,7 @@
+import { basename } from "node:path";
 import test from "ava";
 import fc from "fast-check";
+import { bash, csh, tcsh, zsh } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { type Shell, setVariable } from "./environment.ts";
 
@@ -42,13 +44,13 @@ interface Evaluation {
 
 /** How each shell evaluates what was printed: quoted, unquoted as many people type it, as a file. */
 const evaluations: readonly Evaluation[] = [
-  ...["sh", "dash", "bash", "zsh"].flatMap((program): Evaluation[] => [
+  ...["sh", "dash", bash(), zsh()].flatMap((program): Evaluation[] => [
     { program, shell: "sh", command: 'eval "$(cat text)"' },
     { program, shell: "sh", command: "eval $(cat text)" },
   ]),
-  { program: "bash", shell: "sh", command: "shopt -s failglob; eval $(cat text)" },
-  { program: "bash", shell: "sh", command: "shopt -s nullglob; eval $(cat text)" },
-  ...["csh", "tcsh"].flatMap((program): Evaluation[] => [
+  { program: bash(), shell: "sh", command: "shopt -s failglob; eval $(cat text)" },
+  { program: bash(), shell: "sh", command: "shopt -s nullglob; eval $(cat text)" },
+  ...[csh(), tcsh()].flatMap((program): Evaluation[] => [
     { program, shell: "csh", command: "eval `cat text`" },
     { program, shell: "csh", command: "source text" },
   ]),
@@ -69,7 +71,7 @@ async function evaluate(
 }
 
 for (const evaluation of evaluations) {
-  test(`${evaluation.program} reads odd paths as they are: ${evaluation.command}`, async (t) => {
+  test(`${basename(evaluation.program)} reads odd paths as they are: ${evaluation.command}`, async (t) => {
     const broken = ["/tmp/line\nbreak", "/tmp/at the end\n\n", "\n"];
     const paths = evaluation.shell === "sh" ? [...oddPaths, ...broken] : oddPaths;
     t.deepEqual(await evaluate(makeWorkspace(t), evaluation, paths), paths);

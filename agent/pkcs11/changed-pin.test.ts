@@ -1,6 +1,6 @@
 /** A card whose PIN another program has changed, while libraries know the old one. */
 import test, { type ExecutionContext } from "ava";
-import { openscLibrary, ykcs11Library, yubicoPivTool } from "../../fixtures/programs.ts";
+import { openscLibrary, ykcs11Library, yubicoPivTool } from "../../fixtures/system-programs.ts";
 import { makeYubiKey, startCardReader } from "../../fixtures/virtual-yubikey/index.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import type { UserInteraction } from "./provider.ts";

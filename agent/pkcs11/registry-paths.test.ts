@@ -3,6 +3,7 @@ import { basename, dirname } from "node:path";
 import test from "ava";
 import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
+import { findModule } from "./module-path.ts";
 import { refused } from "./test-hostile.ts";
 import { makeRegistry, nobody, pinOf } from "./test-registry.ts";
 
@@ -99,4 +100,10 @@ test("a library that is being loaded while all are removed does not appear after
   t.deepEqual(registry.list(), []);
   await registry.add(module.path, pinOf(""));
   t.is(registry.list().length, 1);
+});
+
+test("the libraries of this system are found", async (t) => {
+  t.regex(await findModule("softhsm2"), /\/libsofthsm2\.so$/);
+  t.regex(await findModule("SoftHSM2"), /\/libsofthsm2\.so$/);
+  t.regex(await findModule("opensc"), /\/opensc-pkcs11\.so$/);
 });

@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { renameSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { sshKeygen } from "../../fixtures/programs.ts";
 import {
   allKeyTypes,
   importCertificate,
@@ -13,6 +12,7 @@ import {
   removePublicKeys,
   type Token,
 } from "../../fixtures/softhsm.ts";
+import { sshKeygen } from "../../fixtures/system-programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { signatureFlags } from "../../protocol/numbers.ts";

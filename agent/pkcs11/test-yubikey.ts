@@ -1,6 +1,6 @@
 /** What the tests with YubiKeys share: a card in a reader of its own, and the library that uses it. */
 import type { ExecutionContext } from "ava";
-import { openscLibrary, ykcs11Library } from "../../fixtures/programs.ts";
+import { openscLibrary, ykcs11Library } from "../../fixtures/system-programs.ts";
 import {
   type CardReader,
   makeYubiKey,

@@ -6,7 +6,7 @@ import { makeDisplay } from "../../fixtures/askpass.ts";
 import { eventually } from "../../fixtures/eventually.ts";
 import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { isRunning } from "../../fixtures/processes.ts";
-import { skDummy, sshKeygen, systemSshAdd } from "../../fixtures/programs.ts";
+import { skDummy, sshKeygen, systemSshAdd } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { skHelperPlaces } from "../../openssh/sk-helper.ts";
 import { AgentClient } from "../../protocol/client.ts";

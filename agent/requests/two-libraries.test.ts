@@ -1,6 +1,6 @@
 /** One YubiKey that two libraries show. */
 import test from "ava";
-import { openscLibrary, ykcs11Library } from "../../fixtures/programs.ts";
+import { openscLibrary, ykcs11Library } from "../../fixtures/system-programs.ts";
 import { makeYubiKey, startCardReader } from "../../fixtures/virtual-yubikey/index.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { startAgent } from "../test-agent.ts";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
-import { openssl } from "../../fixtures/programs.ts";
+import { openssl } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { type PrivateKey, writePrivateKey } from "../../protocol/private-key.ts";
 import { Writer } from "../../protocol/wire.ts";

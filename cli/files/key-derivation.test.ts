@@ -1,7 +1,8 @@
 /** What key files may ask for: work and memory to make their keys from passphrases. */
 import { readFileSync } from "node:fs";
 import test from "ava";
-import { openssl, puttygen, sshAdd } from "../../fixtures/programs.ts";
+import { sshAdd } from "../../fixtures/programs.ts";
+import { openssl, puttygen } from "../../fixtures/system-programs.ts";
 import { startTerminal } from "../../fixtures/terminal.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";

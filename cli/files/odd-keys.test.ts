@@ -2,7 +2,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import test from "ava";
-import { openssl } from "../../fixtures/programs.ts";
+import { openssl } from "../../fixtures/system-programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { derInteger, derSequence } from "../../protocol/der.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";

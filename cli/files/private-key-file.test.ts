@@ -2,7 +2,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
-import { openssl, ssh, sshKeygen } from "../../fixtures/programs.ts";
+import { openssl, ssh, sshKeygen } from "../../fixtures/system-programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { type KeyOptions, makeKey } from "../test-agent.ts";

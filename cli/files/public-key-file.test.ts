@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import test from "ava";
-import { sshKeygen } from "../../fixtures/programs.ts";
+import { sshKeygen } from "../../fixtures/system-programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { certify, makeKey, runOurs, startSystemAgent } from "../test-agent.ts";
 import { readCertificateFile } from "./certificate-file.ts";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import test from "ava";
 import fc from "fast-check";
-import { puttygen } from "../../fixtures/programs.ts";
+import { puttygen } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { type PrivateKey, wipePrivateKey, writePrivateKey } from "../../protocol/private-key.ts";
 import { Writer } from "../../protocol/wire.ts";

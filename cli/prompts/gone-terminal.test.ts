@@ -2,7 +2,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
-import { script, sshAdd } from "../../fixtures/programs.ts";
+import { sshAdd } from "../../fixtures/programs.ts";
+import { script } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { makeKey, runOurs, startSystemAgent } from "../test-agent.ts";
 

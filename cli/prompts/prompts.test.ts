@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
-import { python, script, sshAdd } from "../../fixtures/programs.ts";
+import { sshAdd } from "../../fixtures/programs.ts";
+import { python, script } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { makeKey, runOurs, startSystemAgent } from "../test-agent.ts";
 
