@@ -68,7 +68,7 @@ export async function openContainer(
   if (passphrase.length === 0) throw wrongPassphrase();
   const secret = await derive(derivation, passphrase, length, announce);
   try {
-    const { plain, isAuthentic } = decryptPart(container, cipher, secret);
+    const { plain, isAuthentic } = await decryptPart(container, cipher, secret);
     if (isAuthentic) return readPrivatePart(container, plain);
     const isRight = provesPassphrase(container, plain);
     plain.fill(0);
@@ -101,7 +101,7 @@ function readDerivation({ derivation, derivationOptions }: Container): Derivatio
 }
 
 /** Decrypts, and tells whether the tag is right of ciphers that have one. */
-function decryptPart({ body, tag }: Container, cipher: Cipher, secret: Buffer) {
+async function decryptPart({ body, tag }: Container, cipher: Cipher, secret: Buffer) {
   const key = secret.subarray(0, cipher.key);
   if (cipher.name === chachaPoly) return openChaChaPoly(key.subarray(0, 32), body, tag);
   const iv = secret.subarray(cipher.key);
