@@ -20,14 +20,12 @@ export type Action =
   | "unlock"
   | "add-resident"
   | "help"
-  | "version"
-  | "completion";
+  | "version";
 
 /** Chooses the action. @throws {Exit} when two are asked for that exclude each other */
 export function chooseAction(short: ShortOptions, long: LongOptions): Action {
   if (long.help) return "help";
   if (long.version) return "version";
-  if (long.completion) return "completion";
   const exclusive: Action[] = [];
   if (short.lock !== undefined) exclusive.push(short.lock === "x" ? "lock" : "unlock");
   if (short.list !== undefined) exclusive.push(short.list === "l" ? "list" : "list-keys");

@@ -3,7 +3,7 @@
 /** Long options that take an argument. */
 export const longWithArgument = ["cert-for-card"] as const;
 /** Long options that do not. */
-export const longFlags = ["list-providers", "json", "help", "version", "completion"] as const;
+export const longFlags = ["list-providers", "json", "help", "version"] as const;
 
 /** The long options of a command line. */
 export interface LongOptions {
@@ -12,7 +12,6 @@ export interface LongOptions {
   readonly json: boolean;
   readonly help: boolean;
   readonly version: boolean;
-  readonly completion: boolean;
 }
 
 /**
@@ -27,7 +26,6 @@ export async function readLong(words: readonly string[]): Promise<LongOptions> {
     json: parsed.json === true,
     help: parsed.help === true,
     version: parsed.version === true,
-    completion: parsed.completion === true,
   };
 }
 

@@ -1,11 +1,14 @@
 /** What ssh-add says of itself, and what it does when the agent hangs up. */
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import test from "ava";
+import { projectRoot, sshAdd } from "../fixtures/programs.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
-import { runOurs } from "./test-agent.ts";
+import { runOurs, startRecorder } from "./test-agent.ts";
 import { usage } from "./usage.ts";
 
-test("help, version and completion need no agent", async (t) => {
+test("help and version need no agent", async (t) => {
   const workspace = makeWorkspace(t);
   const help = await runOurs(workspace, ["-l", "--help"]);
   t.true(help.stdout.startsWith(`${usage}\n\nOptions:\n`));
@@ -13,25 +16,28 @@ test("help, version and completion need no agent", async (t) => {
   t.like(help, { stderr: "", status: 0 });
   const version = await runOurs(workspace, ["--version"]);
   t.regex(version.stdout, /^cardagent \d+\.\d+\.\d+\n$/);
-  const completion = await runOurs(workspace, ["--completion"], { env: { SHELL: "/bin/bash" } });
-  t.regex(completion.stdout, /complete .* ssh-add\n/);
-  t.is((await workspace.run("bash", ["-n"], { input: completion.stdout })).status, 0);
 });
 
-test("the shell completes options", async (t) => {
+test("the help names each option of the manual page, in its order", async (t) => {
+  const { stdout } = await runOurs(makeWorkspace(t), ["--help"]);
+  const described = stdout.slice(stdout.indexOf("Options:")).matchAll(/^ +(--?[A-Za-z-]+) /gm);
+  const manual = readFileSync(join(projectRoot, "man", "ssh-add.1"), "utf8");
+  const options = manual.matchAll(/^\.It Fl (\\-)?([A-Za-z-]+)/gm);
+  t.deepEqual(
+    Array.from(described, ([, option]) => option),
+    Array.from(options, ([, isLong, name]) => (isLong ? `--${name}` : `-${name}`)),
+  );
+  t.notRegex(stdout, /\[(boolean|string)\]/);
+});
+
+test("what needs no package loads none", async (t) => {
   const workspace = makeWorkspace(t);
-  const { stdout: script } = await runOurs(workspace, ["--completion"]);
-  workspace.write("script", script);
-  const { sshAdd } = await import("../fixtures/programs.ts");
-  const ask = [
-    `ssh-add() { ${sshAdd} "$@"; }`,
-    "source ./script",
-    "COMP_WORDS=(ssh-add --li) COMP_CWORD=1",
-    "_ssh-add_yargs_completions",
-    'printf "%s " "$COMPREPLY"',
-  ];
-  const { stdout } = await workspace.run("bash", ["-c", ask.join("\n")]);
-  t.is(stdout, "--list-providers ");
+  // There is no node_modules above it.
+  const alone = workspace.write("ssh-add", readFileSync(sshAdd), 0o755);
+  await startRecorder(t, workspace, () => ({ type: "identities", identities: [] }));
+  const listed = await workspace.run(alone, ["-l"]);
+  t.like(listed, { stdout: "The agent has no identities.\n", stderr: "", status: 1 });
+  t.like(await workspace.run(alone, ["-L"]), { stderr: "", status: 1 });
 });
 
 test("an agent that hangs up is told of", async (t) => {

@@ -17,11 +17,6 @@ const version = process.env.CARDAGENT_VERSION ?? "of the source";
 
 /** Runs the program. @returns the exit status */
 async function run(words: readonly string[], console: Console): Promise<number> {
-  if (words[0] === "--get-yargs-completions") {
-    const { completions } = await import("./help.ts");
-    console.paint(await completions(words.slice(1)));
-    return 0;
-  }
   // As in OpenSSH, a missing agent is told of before a wrong command line is.
   const options = await parseOptions(words).catch((error: unknown) => asExit(error));
   if (!(options instanceof Exit)) {
@@ -43,7 +38,7 @@ async function run(words: readonly string[], console: Console): Promise<number> 
 }
 
 function isAboutItself({ action }: Options): boolean {
-  return action === "help" || action === "version" || action === "completion";
+  return action === "help" || action === "version";
 }
 
 async function tellAboutItself({ action }: Options, console: Console): Promise<number> {
@@ -51,8 +46,8 @@ async function tellAboutItself({ action }: Options, console: Console): Promise<n
     console.print(`cardagent ${version}`);
     return 0;
   }
-  const help = await import("./help.ts");
-  console.paint(action === "help" ? await help.helpText() : await help.completionScript());
+  const { helpText } = await import("./help.ts");
+  console.paint(await helpText());
   return 0;
 }
 

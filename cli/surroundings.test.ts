@@ -75,7 +75,6 @@ test("a working directory that is gone matters to relative paths alone", async (
     "-l",
     "-l --json",
     "--help",
-    "--completion",
     "--list-providers",
     "key",
     "-d key",

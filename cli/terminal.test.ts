@@ -85,9 +85,9 @@ test("nor do those of a file's name, by a prompt or a message", async (t) => {
   t.notRegex(terminal.screen().replaceAll("\n", ""), /[\p{Cc}\p{Bidi_Control}]/u);
 });
 
-test("help and the completion script keep their lines", async (t) => {
+test("help and the version keep their lines", async (t) => {
   const workspace = await prepare(t);
-  for (const option of ["--help", "--completion", "--version"]) {
+  for (const option of ["--help", "--version"]) {
     const shown = await onTerminal(workspace, option);
     t.is(shown.replaceAll("\r\n", "\n"), (await runOurs(workspace, [option])).stdout);
   }

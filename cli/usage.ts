@@ -10,4 +10,4 @@ export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H 
        ssh-add [-s pkcs11] --cert-for-card certificate
        ssh-add --list-providers
        ssh-add --json -L | -l | -Q | --list-providers
-       ssh-add --help | --version | --completion`;
+       ssh-add --help | --version`;

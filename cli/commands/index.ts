@@ -19,7 +19,6 @@ const loaders: Readonly<Record<Action, () => Promise<Command>>> = {
   "add-resident": async () => (await import("./add-resident.ts")).addResident,
   help: () => unreachable(),
   version: () => unreachable(),
-  completion: () => unreachable(),
 };
 
 /** The command for an action that needs an agent. */
