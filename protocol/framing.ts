@@ -18,16 +18,22 @@ export function frame(message: Uint8Array): Buffer {
  * them where they held them whole.
  */
 export class FrameReader {
+  readonly #maxLength: number;
   /** What has come and was not looked at yet. */
   readonly #chunks: Buffer[] = [];
   /** The beginning of a frame that came in several chunks. It grows with what comes of it. */
   #pending: Buffer | undefined;
   #filled = 0;
 
+  /** @param maxLength bytes of a message, without its length field */
+  constructor(maxLength = maxFrameLength) {
+    this.#maxLength = maxLength;
+  }
+
   /**
    * Takes the next bytes of the stream and returns the messages that are complete, without their
    * length fields.
-   * @throws {Failure} "too-large" or "malformed", when a length is over 256 KiB or zero
+   * @throws {Failure} "too-large" or "malformed", when a length is zero or over the maximum
    */
   push(chunk: Buffer): Buffer[] {
     this.add(chunk);
@@ -46,7 +52,7 @@ export class FrameReader {
 
   /**
    * The next message that is complete, without its length field.
-   * @throws {Failure} "too-large" or "malformed", when a length is over 256 KiB or zero
+   * @throws {Failure} "too-large" or "malformed", when a length is zero or over the maximum
    */
   next(): Buffer | undefined {
     for (;;) {
@@ -78,7 +84,7 @@ export class FrameReader {
 
   /** A message that a chunk holds whole; else what it holds of one becomes the pending frame. */
   #cut(chunk: Buffer): Buffer | undefined {
-    const size = frameSize(chunk, chunk.length);
+    const size = this.#frameSize(chunk, chunk.length);
     if (chunk.length >= size) {
       this.#advance(chunk, size);
       return chunk.subarray(4, size);
@@ -97,14 +103,14 @@ export class FrameReader {
 
   /** Moves bytes into the pending frame; returns its message when that is complete. */
   #fill(chunk: Buffer): Buffer | undefined {
-    const size = frameSize(this.#pending, this.#filled);
+    const size = this.#frameSize(this.#pending, this.#filled);
     const count = Math.min(chunk.length, size - this.#filled);
     const pending = this.#grown(size, this.#filled + count);
     pending.set(chunk.subarray(0, count), this.#filled);
     chunk.fill(0, 0, count);
     this.#filled += count;
     this.#advance(chunk, count);
-    if (this.#filled < frameSize(pending, this.#filled)) return undefined;
+    if (this.#filled < this.#frameSize(pending, this.#filled)) return undefined;
     this.#pending = undefined;
     return pending.subarray(4, size);
   }
@@ -124,24 +130,21 @@ export class FrameReader {
     if (count === chunk.length) this.#chunks.shift();
     else this.#chunks[0] = chunk.subarray(count);
   }
+
+  /**
+   * The length of a frame with its length field; that of the field alone while that is not complete.
+   * @param filled how many bytes have come
+   */
+  #frameSize(bytes: Buffer | undefined, filled: number): number {
+    if (bytes === undefined || filled < 4) return 4;
+    const length = bytes.readUInt32BE(0);
+    if (length === 0) throw malformed("A message is empty.");
+    if (length <= this.#maxLength) return 4 + length;
+    throw new Failure("too-large", `A message is longer than ${this.#maxLength / 1024} KiB.`);
+  }
 }
 
 /** What a view keeps from being collected. */
 export function memoryOf(bytes: Buffer | undefined): number {
   return bytes?.buffer.byteLength ?? 0;
-}
-
-/**
- * The length of a frame with its length field; that of the field alone while that is not complete.
- * @param filled how many bytes have come
- */
-function frameSize(bytes: Buffer | undefined, filled: number): number {
-  return bytes === undefined || filled < 4 ? 4 : 4 + checkedLength(bytes);
-}
-
-function checkedLength(bytes: Buffer): number {
-  const length = bytes.readUInt32BE(0);
-  if (length === 0) throw malformed("A message is empty.");
-  if (length > maxFrameLength) throw new Failure("too-large", "A message is longer than 256 KiB.");
-  return length;
 }

@@ -33,7 +33,7 @@ export async function chosenKeys(
   const named = whole(providers.filter(({ path }) => path === wanted.name));
   if (named.length > 0) return named;
   const ofLibrary = providers.filter(({ library }) => library === wanted.library);
-  if (wanted.selection === "") return whole(ofLibrary);
+  if (wanted.selection === undefined) return whole(ofLibrary);
   return ofLibrary.flatMap((provider) => matching(provider, uri));
 }
 

@@ -11,27 +11,28 @@ import { Failure } from "../../protocol/failure.ts";
 import { FrameReader, frame } from "../../protocol/framing.ts";
 import { cleanNodeEnvironment } from "../host/node-environment.ts";
 import {
+  type ChildReply,
+  type ChildRequest,
   decodeReply,
   encodeRequest,
-  type HelperReply,
-  type HelperRequest,
+  maxMessageLength,
   secretOf,
 } from "./messages.ts";
 import type { HelperCommand } from "./provider.ts";
 
 /** A request that waits for its reply. */
 interface Pending {
-  readonly type: HelperRequest["type"];
+  readonly type: ChildRequest["type"];
   /** The token that it is for, if it is for one. */
   readonly token: number | undefined;
-  readonly resolve: (reply: HelperReply) => void;
+  readonly resolve: (reply: ChildReply) => void;
   readonly reject: (failure: Failure) => void;
   readonly timer: NodeJS.Timeout;
 }
 
 /** A request without its number, which `Helper` gives it. */
-export type Question = HelperRequest extends infer Request
-  ? Request extends HelperRequest
+export type Question = ChildRequest extends infer Request
+  ? Request extends ChildRequest
     ? Omit<Request, "id">
     : never
   : never;
@@ -117,7 +118,7 @@ export class Helper {
    *   when something that was asked of it before is done.
    * @throws {Failure} the library's own, module-crashed, module-timeout
    */
-  ask(question: Question, limit: number, late: WhenLate, token?: number): Promise<HelperReply> {
+  ask(question: Question, limit: number, late: WhenLate, token?: number): Promise<ChildReply> {
     const gone = this.#end ?? this.#verdict;
     if (gone !== undefined) return Promise.reject(gone);
     this.#lastId = (this.#lastId + 1) >>> 0;
@@ -172,7 +173,7 @@ export class Helper {
     }
   }
 
-  #send(request: HelperRequest): void {
+  #send(request: ChildRequest): void {
     const message = encodeRequest(request);
     const framed = frame(message);
     if (secretOf(request) === undefined) {
@@ -186,7 +187,7 @@ export class Helper {
   }
 
   #listen(): void {
-    const frames = new FrameReader();
+    const frames = new FrameReader(maxMessageLength);
     this.#socket?.on("data", (chunk: Buffer) => {
       try {
         for (const message of frames.push(chunk)) this.#take(decodeReply(message));
@@ -201,7 +202,7 @@ export class Helper {
     this.#socket?.on("error", () => this.kill());
   }
 
-  #take(reply: HelperReply): void {
+  #take(reply: ChildReply): void {
     const pending = this.#pending.get(reply.id);
     if (pending === undefined) return; // it came late
     this.#pending.delete(reply.id);
@@ -246,18 +247,18 @@ export class Helper {
 }
 
 /** A reply of one type. @throws {Failure} internal, when it is of another */
-export function expected<Type extends HelperReply["type"]>(
-  reply: HelperReply,
+export function expected<Type extends ChildReply["type"]>(
+  reply: ChildReply,
   type: Type,
-): HelperReply & { type: Type } {
+): ChildReply & { type: Type } {
   if (isReply(reply, type)) return reply;
   throw new Failure("internal", "The process of the library gave another answer than asked for.");
 }
 
-function isReply<Type extends HelperReply["type"]>(
-  reply: HelperReply,
+function isReply<Type extends ChildReply["type"]>(
+  reply: ChildReply,
   type: Type,
-): reply is HelperReply & { type: Type } {
+): reply is ChildReply & { type: Type } {
   return reply.type === type;
 }
 

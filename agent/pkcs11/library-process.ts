@@ -1,9 +1,11 @@
 /** The process in which a library is loaded, and the one that takes over when that has ended. */
+
+import type { Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
 import { asFailure, Failure } from "../../protocol/failure.ts";
 import { expected, type Helper, type Question } from "./helper.ts";
 import type { Inventory } from "./inventory.ts";
-import type { HelperReply } from "./messages.ts";
+import type { ChildReply } from "./messages.ts";
 import { isPinRefused } from "./pin-failures.ts";
 import type { ProviderLimits } from "./provider.ts";
 
@@ -15,8 +17,8 @@ export interface LoadOptions {
   readonly requested: string;
   /** The canonical path of the library. */
   readonly library: string;
-  /** A PKCS#11 URI that chooses tokens and keys; empty for all. */
-  readonly selection: string;
+  /** What chooses among its tokens and keys; undefined for all. */
+  readonly selection: Pkcs11Uri | undefined;
   /** Seconds that a PIN is kept for reconnecting; 0 for not at all. */
   readonly keepPin: number;
   /** Starts a process that has loaded no library yet. */
@@ -85,12 +87,12 @@ export class LibraryProcess {
    *   throws is thrown
    * @throws {Failure} the library's own, module-crashed, module-timeout, not-loaded
    */
-  async ask<Type extends HelperReply["type"]>(
+  async ask<Type extends ChildReply["type"]>(
     token: number,
     question: Question,
     type: Type,
     check: () => void = () => {},
-  ): Promise<HelperReply & { readonly type: Type }> {
+  ): Promise<ChildReply & { readonly type: Type }> {
     const helper = this.#helper.running ? this.#helper : await this.#running();
     check();
     return expected(await helper.ask(question, this.#options.limits.sign, "kill", token), type);

@@ -5,6 +5,7 @@ import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 import type { Helper } from "./helper.ts";
 import type { KnownKey } from "./inventory.ts";
 import { type LibraryProcess, type LoadOptions, loadLibrary } from "./library-process.ts";
+import type { PinRequired } from "./messages.ts";
 import { isPinMissing } from "./pin-failures.ts";
 import { PinQuestions } from "./pin-questions.ts";
 import type { CardKey, Provider, ProviderStatus, UserInteraction } from "./provider.ts";
@@ -141,7 +142,7 @@ class LoadedProvider implements Provider {
   async #signWithQuestion(
     job: Job,
     askPin: NonNullable<UserInteraction["askPin"]>,
-    missing: Failure,
+    missing: PinRequired,
     since: number,
   ): Promise<Buffer> {
     const { token, key } = job.place;
@@ -152,7 +153,7 @@ class LoadedProvider implements Provider {
     const ask = (unwanted: AbortSignal) => {
       isAsked = true;
       forgettings = this.#forgettings;
-      return askPin(token, missing.code === "pin-last-try", unwanted);
+      return askPin(token, missing.isLastTry, unwanted);
     };
     // A PIN that was given before all were to be forgotten is not used any more.
     const isForgotten = () => forgettings !== this.#forgettings;

@@ -1,13 +1,16 @@
 import test from "ava";
 import fc from "fast-check";
+import { pkcs11Uri } from "../../openssh/pkcs11-arbitraries.ts";
 import { Failure, type FailureCode, failureCodes } from "../../protocol/failure.ts";
 import {
+  type ChildReply,
+  type ChildRequest,
   decodeReply,
   decodeRequest,
   encodeReply,
   encodeRequest,
-  type HelperReply,
-  type HelperRequest,
+  PinRequired,
+  secretOf,
 } from "./messages.ts";
 
 const id = fc.integer({ min: 0, max: 0xffffffff });
@@ -25,7 +28,7 @@ const algorithm = fc.constantFrom(
 const token = fc.record({ label: text, manufacturer: text, model: text, serial: text });
 const known = fc.record({
   description: token,
-  login: fc.constantFrom("none" as const, "pin" as const, "pad" as const),
+  login: fc.constantFrom("none" as const, "pin" as const, "protected-path" as const),
   slot: bytes,
 });
 const key = fc.record({
@@ -48,13 +51,13 @@ const state = fc.constantFrom(
   "module-failed" as const,
 );
 
-const request: fc.Arbitrary<HelperRequest> = fc.oneof(
+const request: fc.Arbitrary<ChildRequest> = fc.oneof(
   fc.record({ type: fc.constant("open" as const), id, path: text }),
   fc.record({
     type: fc.constant("load" as const),
     id,
     path: text,
-    selection: text,
+    selection: fc.option(pkcs11Uri, { nil: undefined }),
     keepPin: id,
     pin: bytes,
   }),
@@ -72,7 +75,7 @@ const request: fc.Arbitrary<HelperRequest> = fc.oneof(
   fc.record({ type: fc.constant("state" as const), id }),
   fc.record({ type: fc.constant("finish" as const), id }),
 );
-const reply: fc.Arbitrary<HelperReply> = fc.oneof(
+const reply: fc.Arbitrary<ChildReply> = fc.oneof(
   fc.record({ type: fc.constant("loaded" as const), id, inventory }),
   fc.record({ type: fc.constant("done" as const), id }),
   fc.record({ type: fc.constant("signed" as const), id, signature: bytes }),
@@ -101,6 +104,69 @@ test("every failure arrives with its code, its sentence and its hint", (t) => {
     t.is(decoded.failure.hint, failure.hint);
   }
   t.pass();
+});
+
+test("a card that asks for its PIN tells whether one try is left", (t) => {
+  for (const isLastTry of [false, true]) {
+    const failure = new PinRequired("It asks.", "Answer.", isLastTry);
+    const decoded = decodeReply(encodeReply({ type: "failed", id: 7, failure }));
+    if (decoded.type !== "failed") return t.fail();
+    t.true(decoded.failure instanceof PinRequired);
+    t.deepEqual(decoded.failure, failure);
+  }
+  t.pass();
+});
+
+test("a PIN is in a message as its own bytes", (t) => {
+  const pin = Buffer.from("\u00e9 8472-secret");
+  for (const request of [
+    { type: "login", id: 1, token: 0, pin },
+    { type: "load", id: 1, path: "/lib.so", selection: undefined, keepPin: 0, pin },
+  ] as const) {
+    const message = encodeRequest(request);
+    t.true(message.subarray(-pin.length).equals(pin));
+    secretOf(decodeRequest(message))?.fill(0);
+    t.false(message.includes("8472"));
+  }
+});
+
+test("a header with a wrong field is malformed", (t) => {
+  const withHeader = (header: unknown, rest = Buffer.alloc(0)) => {
+    const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(json.length);
+    return Buffer.concat([length, json, rest]);
+  };
+  t.deepEqual(decodeReply(withHeader({ type: "done", id: 1, parts: [] })), { type: "done", id: 1 });
+  const failed = { type: "failed", id: 1, code: "internal", message: "", hint: "", parts: [] };
+  for (const wrong of [
+    "",
+    "null",
+    "[]",
+    '{"type":"done","id":1,"parts":[]',
+    { type: "done", id: 1 },
+    { type: "done", id: 1, parts: {} },
+    { type: "done", id: -1, parts: [] },
+    { type: "done", id: 1.5, parts: [] },
+    { type: "done", id: 2 ** 32, parts: [] },
+    { type: "done", id: "1", parts: [] },
+    { type: "done", id: 1, parts: [1] },
+    { type: "toString", id: 1, parts: [] },
+    { type: "signed", id: 1, parts: [] },
+    { type: "state", id: 1, parts: [], tokens: ["constructor"] },
+    { type: "loaded", id: 1, parts: [], inventory: { tokens: [null], keys: [] } },
+    { ...failed, isLastTry: 0 },
+    { ...failed, isLastTry: false, code: "__proto__" },
+  ]) {
+    const bytes = withHeader(wrong);
+    t.throws(
+      () => decodeReply(bytes),
+      { instanceOf: Failure, code: "malformed" },
+      bytes.toString(),
+    );
+  }
+  const spare = withHeader({ type: "done", id: 1, parts: [] }, Buffer.of(0));
+  t.throws(() => decodeReply(spare), { instanceOf: Failure, code: "malformed" });
 });
 
 test("a key on a token that is not there is malformed", (t) => {

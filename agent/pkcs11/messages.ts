@@ -1,30 +1,37 @@
 /**
  * What the agent and a provider's child process say to each other.
  *
- * Each message is a frame (protocol/framing.ts) of RFC 4251 types: a byte for its kind, a uint32
- * that ties a reply to its request, then its fields in the order of the types below. Both ends are
- * of one build, so nothing here is ever negotiated.
+ * Each message is a frame (protocol/framing.ts): a uint32, that many bytes of JSON, which are its
+ * header, then its parts as they are: the data to sign, a PIN, a signature. The header has their
+ * lengths. No part ever becomes a string, and whoever has used a PIN overwrites it in its message.
+ *
+ * Both ends are of one build, so nothing is negotiated. But a library may write to the descriptor,
+ * so the agent believes nothing that it has not checked.
  */
+
+import { keyObjectTypes, type Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import { type ProviderState, providerStates } from "../../protocol/extensions/list-providers.ts";
-import { Failure, failureCodeName, failureCodes, malformed } from "../../protocol/failure.ts";
+import { Failure, type FailureCode, failureCodes, malformed } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
-import { Reader, Writer } from "../../protocol/wire.ts";
-import { type Inventory, readInventory, writeInventory } from "./inventory.ts";
+import { type Inventory, type KnownKey, type KnownToken, loginKinds } from "./inventory.ts";
+
+/** Bytes of a message: those of the agent protocol fit, and lists of keys that fill one. */
+export const maxMessageLength = 1024 * 1024;
 
 /** From the agent. A PIN is UTF-8, and empty for none. */
-export type HelperRequest =
+export type ChildRequest =
   /** Get ready to load the library at `path`: start it, and have it read what it reads of cards. */
   | { readonly type: "open"; readonly id: number; readonly path: string }
   /**
-   * The first one, or after `open`: load the library at `path` and log in with `pin`. What does not match the
-   * PKCS#11 URI `selection` is left alone; an empty one matches all. PINs are kept for `keepPin`
-   * seconds; 0 for not at all.
+   * The first one, or after `open`: load the library at `path` and log in with `pin`. Tokens and keys
+   * that `selection` does not match are left alone. PINs are kept for `keepPin` seconds; 0 for not at
+   * all.
    */
   | {
       readonly type: "load";
       readonly id: number;
       readonly path: string;
-      readonly selection: string;
+      readonly selection: Pkcs11Uri | undefined;
       readonly keepPin: number;
       readonly pin: Buffer;
     }
@@ -59,7 +66,7 @@ export type HelperRequest =
   | { readonly type: "finish"; readonly id: number };
 
 /** From the child process. */
-export type HelperReply =
+export type ChildReply =
   | { readonly type: "loaded"; readonly id: number; readonly inventory: Inventory }
   /** A signature blob. */
   | { readonly type: "signed"; readonly id: number; readonly signature: Buffer }
@@ -67,21 +74,21 @@ export type HelperReply =
   | { readonly type: "state"; readonly id: number; readonly tokens: readonly ProviderState[] }
   /** The token was logged in to, or the library opened or restored. */
   | { readonly type: "done"; readonly id: number }
+  /** A `PinRequired`, when the PIN would help. */
   | { readonly type: "failed"; readonly id: number; readonly failure: Failure };
 
-const requestTypes = {
-  load: 1,
-  sign: 2,
-  state: 3,
-  finish: 4,
-  restore: 5,
-  login: 6,
-  forget: 7,
-  open: 8,
-} as const;
-const replyTypes = { loaded: 1, signed: 2, state: 3, failed: 4, done: 5 } as const;
+/** The failure of what a token does only after it was given its PIN. */
+export class PinRequired extends Failure {
+  /** Whether one try is left before the token locks itself. */
+  readonly isLastTry: boolean;
 
-/** Algorithms by their number in these messages. */
+  /** @param hint as for any failure */
+  constructor(sentence: string, hint?: string, isLastTry = false) {
+    super("pin-required", sentence, hint);
+    this.isLastTry = isLastTry;
+  }
+}
+
 const algorithms: readonly SignatureAlgorithm[] = [
   "ssh-rsa",
   "rsa-sha2-256",
@@ -92,147 +99,317 @@ const algorithms: readonly SignatureAlgorithm[] = [
   "ssh-ed25519",
 ];
 const states = Object.keys(providerStates) as ProviderState[];
+const codes = Object.keys(failureCodes) as FailureCode[];
 
 /** The PIN that a request holds, if it does; its bytes are to be overwritten after use. */
-export function secretOf(request: HelperRequest): Buffer | undefined {
+export function secretOf(request: ChildRequest): Buffer | undefined {
   return "pin" in request && request.pin.length > 0 ? request.pin : undefined;
 }
 
 /** Encodes a request. The bytes of one with a PIN hold it: overwrite them after use. */
-export function encodeRequest(request: HelperRequest): Buffer {
-  const { id } = request;
-  const type = requestTypes[request.type];
+export function encodeRequest(request: ChildRequest): Buffer {
   switch (request.type) {
-    case "open":
-      return begin(type, id).text(request.path).finish();
     case "load": {
-      const texts = 3 * (request.path.length + request.selection.length);
-      return begin(type, id, 64 + texts + request.pin.length)
-        .text(request.path)
-        .text(request.selection)
-        .uint32(request.keepPin)
-        .string(request.pin)
-        .finish();
+      const { pin, selection, ...header } = request;
+      return encode({ ...header, selection: selection && selectionHeader(selection) }, pin);
     }
-    case "restore": {
-      const writer = begin(type, id).text(request.path).uint32(request.keepPin);
-      return writeInventory(writer, request.inventory).finish();
+    case "sign": {
+      const { data, pin, ...header } = request;
+      return encode(header, data, pin);
     }
-    case "sign":
-      return begin(type, id, 24 + request.data.length + request.pin.length)
-        .uint32(request.key)
-        .byte(algorithms.indexOf(request.algorithm))
-        .string(request.data)
-        .string(request.pin)
-        .finish();
-    case "login":
-      return begin(type, id, 16 + request.pin.length)
-        .uint32(request.token)
-        .string(request.pin)
-        .finish();
+    case "login": {
+      const { pin, ...header } = request;
+      return encode(header, pin);
+    }
+    case "restore":
+      return encode({ ...request, inventory: inventoryHeader(request.inventory) });
+    case "open":
     case "forget":
     case "state":
     case "finish":
-      return begin(type, id).finish();
+      return encode(request);
   }
 }
 
 /** Decodes a request; buffers in it are views of `bytes`. @throws {Failure} malformed */
-export function decodeRequest(bytes: Buffer): HelperRequest {
-  const reader = new Reader(bytes);
-  const type = reader.byte();
-  const id = reader.uint32();
+export function decodeRequest(bytes: Buffer): ChildRequest {
+  const [header, parts] = decode(bytes);
+  const id = header.uint32("id");
+  const type = header.text("type");
   switch (type) {
-    case requestTypes.open:
-      return ended(reader, { type: "open", id, path: reader.text() });
-    case requestTypes.load: {
-      const [path, selection] = [reader.text(), reader.text()];
-      const keepPin = reader.uint32();
-      return ended(reader, { type: "load", id, path, selection, keepPin, pin: reader.string() });
+    case "open":
+      return { type, id, path: header.text("path") };
+    case "load": {
+      const [path, keepPin] = [header.text("path"), header.uint32("keepPin")];
+      const selection = header.has("selection")
+        ? readSelection(header.object("selection"))
+        : undefined;
+      return { type, id, path, selection, keepPin, pin: part(parts, 0) };
     }
-    case requestTypes.restore: {
-      const path = reader.text();
-      const keepPin = reader.uint32();
-      return { type: "restore", id, path, keepPin, inventory: readInventory(reader) };
+    case "restore": {
+      const [path, keepPin] = [header.text("path"), header.uint32("keepPin")];
+      return { type, id, path, keepPin, inventory: readInventory(header.object("inventory")) };
     }
-    case requestTypes.sign: {
-      const key = reader.uint32();
-      const algorithm = nth(algorithms, reader.byte());
-      const data = reader.string();
-      return ended(reader, { type: "sign", id, key, algorithm, data, pin: reader.string() });
+    case "sign": {
+      const [key, algorithm] = [header.uint32("key"), header.oneOf("algorithm", algorithms)];
+      return { type, id, key, algorithm, data: part(parts, 0), pin: part(parts, 1) };
     }
-    case requestTypes.login:
-      return ended(reader, { type: "login", id, token: reader.uint32(), pin: reader.string() });
-    case requestTypes.forget:
-      return ended(reader, { type: "forget", id });
-    case requestTypes.state:
-      return ended(reader, { type: "state", id });
-    case requestTypes.finish:
-      return ended(reader, { type: "finish", id });
+    case "login":
+      return { type, id, token: header.uint32("token"), pin: part(parts, 0) };
+    case "forget":
+    case "state":
+    case "finish":
+      return { type, id };
     default:
-      throw malformed(`The helper's request ${type} is not known.`);
+      throw malformed("The type of a request to the child process is not known.");
   }
 }
 
 /** Encodes a reply. */
-export function encodeReply(reply: HelperReply): Buffer {
-  const writer = begin(replyTypes[reply.type], reply.id);
+export function encodeReply(reply: ChildReply): Buffer {
+  const { type, id } = reply;
   switch (reply.type) {
     case "loaded":
-      return writeInventory(writer, reply.inventory).finish();
+      return encode({ type, id, inventory: inventoryHeader(reply.inventory) });
     case "signed":
-      return writer.string(reply.signature).finish();
+      return encode({ type, id }, reply.signature);
     case "state":
-      for (const state of reply.tokens) writer.byte(states.indexOf(state));
-      return writer.finish();
     case "done":
-      return writer.finish();
+      return encode(reply);
     case "failed": {
       const { code, message, hint } = reply.failure;
-      return writer.uint32(failureCodes[code]).text(message).text(hint).finish();
+      const isLastTry = reply.failure instanceof PinRequired && reply.failure.isLastTry;
+      return encode({ type, id, code, message, hint, isLastTry });
     }
   }
 }
 
 /** Decodes a reply; buffers in it are views of `bytes`. @throws {Failure} malformed */
-export function decodeReply(bytes: Buffer): HelperReply {
-  const reader = new Reader(bytes);
-  const type = reader.byte();
-  const id = reader.uint32();
+export function decodeReply(bytes: Buffer): ChildReply {
+  const [header, parts] = decode(bytes);
+  const id = header.uint32("id");
+  const type = header.text("type");
   switch (type) {
-    case replyTypes.loaded:
-      return { type: "loaded", id, inventory: readInventory(reader) };
-    case replyTypes.signed:
-      return ended(reader, { type: "signed", id, signature: reader.string() });
-    case replyTypes.state: {
-      const tokens: ProviderState[] = [];
-      while (reader.remaining > 0) tokens.push(nth(states, reader.byte()));
-      return { type: "state", id, tokens };
-    }
-    case replyTypes.done:
-      return ended(reader, { type: "done", id });
-    case replyTypes.failed: {
-      const code = failureCodeName(reader.uint32()) ?? "internal";
-      const sentence = reader.text();
-      const failure = new Failure(code, sentence, reader.text());
-      return ended(reader, { type: "failed", id, failure });
+    case "loaded":
+      return { type, id, inventory: readInventory(header.object("inventory")) };
+    case "signed":
+      return { type, id, signature: part(parts, 0) };
+    case "state":
+      return { type, id, tokens: header.list("tokens", states) };
+    case "done":
+      return { type, id };
+    case "failed": {
+      const [code, sentence] = [header.oneOf("code", codes), header.text("message")];
+      const [hint, isLastTry] = [header.text("hint"), header.flag("isLastTry")];
+      const failure =
+        code === "pin-required"
+          ? new PinRequired(sentence, hint, isLastTry)
+          : new Failure(code, sentence, hint);
+      return { type, id, failure };
     }
     default:
-      throw malformed(`The helper's reply ${type} is not known.`);
+      throw malformed("The type of a reply of the child process is not known.");
   }
 }
 
-function begin(type: number, id: number, capacity = 64): Writer {
-  return new Writer(8 + capacity).byte(type).uint32(id);
+function inventoryHeader({ tokens, keys }: Inventory): object {
+  return {
+    tokens: tokens.map(({ slot, ...rest }) => ({ ...rest, slot: slot.toString("hex") })),
+    keys: keys.map(({ keyBlob, id, ...rest }) => {
+      return { ...rest, keyBlob: keyBlob.toString("base64"), id: id.toString("hex") };
+    }),
+  };
 }
 
-function ended<Message>(reader: Reader, message: Message): Message {
-  reader.end();
+function readInventory(header: Header): Inventory {
+  const tokens = header.objects("tokens").map((token): KnownToken => {
+    const description = token.object("description");
+    return {
+      description: {
+        label: description.text("label"),
+        manufacturer: description.text("manufacturer"),
+        model: description.text("model"),
+        serial: description.text("serial"),
+      },
+      login: token.oneOf("login", loginKinds),
+      slot: token.bytes("slot", "hex"),
+    };
+  });
+  const keys = header.objects("keys").map((key): KnownKey => {
+    const token = key.uint32("token");
+    if (token >= tokens.length) throw malformed("A key is on no token.");
+    return {
+      keyBlob: key.bytes("keyBlob", "base64"),
+      label: key.text("label"),
+      id: key.bytes("id", "hex"),
+      alwaysAuthenticate: key.flag("alwaysAuthenticate"),
+      token,
+    };
+  });
+  return { tokens, keys };
+}
+
+function selectionHeader(uri: Pkcs11Uri): object {
+  return { ...uri, id: uri.id?.toString("hex"), slotId: uri.slotId?.toString() };
+}
+
+function readSelection(header: Header): Pkcs11Uri {
+  const text = (name: string) => (header.has(name) ? header.text(name) : undefined);
+  const slotId = text("slotId");
+  const version = header.has("libraryVersion") ? header.object("libraryVersion") : undefined;
+  return {
+    token: text("token"),
+    manufacturer: text("manufacturer"),
+    serial: text("serial"),
+    model: text("model"),
+    libraryManufacturer: text("libraryManufacturer"),
+    libraryVersion: version && { major: version.uint32("major"), minor: version.uint32("minor") },
+    libraryDescription: text("libraryDescription"),
+    object: text("object"),
+    type: header.has("type") ? header.oneOf("type", keyObjectTypes) : undefined,
+    id: header.has("id") ? header.bytes("id", "hex") : undefined,
+    slotManufacturer: text("slotManufacturer"),
+    slotDescription: text("slotDescription"),
+    slotId: slotId === undefined ? undefined : readSlotId(slotId),
+    moduleName: text("moduleName"),
+    modulePath: text("modulePath"),
+  };
+}
+
+function readSlotId(text: string): bigint {
+  if (/^\d{1,20}$/.test(text)) return BigInt(text);
+  throw malformed("Invalid slot ID in a message of the child process.");
+}
+
+/** @param header without buffers */
+function encode(header: object, ...parts: readonly Buffer[]): Buffer {
+  const lengths = parts.map(({ length }) => length);
+  const json = JSON.stringify({ ...header, parts: lengths });
+  const size = Buffer.byteLength(json);
+  const message = Buffer.allocUnsafeSlow(lengths.reduce((sum, length) => sum + length, 4 + size));
+  message.writeUInt32BE(size, 0);
+  message.write(json, 4);
+  let at = 4 + size;
+  for (const bytes of parts) at += bytes.copy(message, at);
   return message;
 }
 
-function nth<Value>(values: readonly Value[], index: number): Value {
-  const value = values[index];
-  if (value === undefined) throw malformed("A number in the helper's message is not known.");
-  return value;
+function decode(bytes: Buffer): [Header, Buffer[]] {
+  if (bytes.length < 4) throw malformed("A message of the child process is too short.");
+  const size = bytes.readUInt32BE(0);
+  if (size > bytes.length - 4) throw malformed("The header of a message is too long.");
+  const header = Header.parse(bytes.toString("utf8", 4, 4 + size));
+  let at = 4 + size;
+  const parts = header.lengths("parts").map((length) => {
+    at += length;
+    return bytes.subarray(at - length, at);
+  });
+  if (at !== bytes.length) throw malformed("The parts of a message do not fill it.");
+  return [header, parts];
+}
+
+function part(parts: readonly Buffer[], index: number): Buffer {
+  const bytes = parts[index];
+  if (bytes === undefined) throw malformed("A message of the child process lacks a part.");
+  return bytes;
+}
+
+/** An object in JSON whose fields are checked as they are read. */
+class Header {
+  readonly #fields: Readonly<Record<string, unknown>>;
+
+  /** @throws {Failure} malformed, as all of its methods, when the value is of another type */
+  constructor(value: unknown) {
+    if (!isRecord(value)) throw malformed("A message of the child process has no object.");
+    this.#fields = value;
+  }
+
+  static parse(json: string): Header {
+    let value: unknown;
+    try {
+      value = JSON.parse(json);
+    } catch {
+      throw malformed("The header of a message is not JSON.");
+    }
+    return new Header(value);
+  }
+
+  has(name: string): boolean {
+    return this.#fields[name] !== undefined;
+  }
+
+  text(name: string): string {
+    const value = this.#fields[name];
+    if (typeof value !== "string") throw invalid(name);
+    return value;
+  }
+
+  flag(name: string): boolean {
+    const value = this.#fields[name];
+    if (typeof value !== "boolean") throw invalid(name);
+    return value;
+  }
+
+  uint32(name: string): number {
+    return uint32(this.#fields[name], name);
+  }
+
+  /** @param encoding that the bytes are written in; any other spelling of them is refused */
+  bytes(name: string, encoding: "hex" | "base64"): Buffer {
+    const text = this.text(name);
+    const bytes = Buffer.from(text, encoding);
+    if (bytes.toString(encoding) !== text) throw invalid(name);
+    return bytes;
+  }
+
+  oneOf<Value extends string>(name: string, values: readonly Value[]): Value {
+    return oneOf(this.#fields[name], values, name);
+  }
+
+  list<Value extends string>(name: string, values: readonly Value[]): Value[] {
+    return this.#array(name).map((value) => oneOf(value, values, name));
+  }
+
+  lengths(name: string): number[] {
+    return this.#array(name).map((value) => uint32(value, name));
+  }
+
+  object(name: string): Header {
+    return new Header(this.#fields[name]);
+  }
+
+  objects(name: string): Header[] {
+    return this.#array(name).map((value) => new Header(value));
+  }
+
+  #array(name: string): readonly unknown[] {
+    const value: unknown = this.#fields[name];
+    if (!Array.isArray(value)) throw invalid(name);
+    return value;
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+function uint32(value: unknown, name: string): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 0xffffffff) {
+    return value >>> 0; // -0 is 0
+  }
+  throw invalid(name);
+}
+
+function oneOf<Value extends string>(
+  value: unknown,
+  values: readonly Value[],
+  name: string,
+): Value {
+  const found = values.find((candidate) => candidate === value);
+  if (found === undefined) throw invalid(name);
+  return found;
+}
+
+function invalid(name: string): Failure {
+  return malformed(`Invalid ${name} in a message of the child process.`);
 }

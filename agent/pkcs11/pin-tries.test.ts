@@ -95,7 +95,7 @@ test("a token that is left alone is told of with the URI that it is loaded by", 
   const { module, registry } = await prepare(t, ["tokens=2", "login", "tries=3", ...serials]);
   for (const suffix of ["", "-2"]) writeFileSync(`${module.path}.tries${suffix}`, "2\n");
   const { code, hint } = await refused(t, registry.add(module.path, pinOf("0000")));
-  t.is(code, "pin-last-try");
+  t.is(code, "pin-required");
   const uri = `pkcs11:serial=it%27s%20one?module-path=${module.path}`;
   t.true(hint.endsWith(`ssh-add -s '${uri}'`), hint);
   t.is(module.wrongPins(), 2);

@@ -68,7 +68,8 @@ test("before the last try the question says so, and a locked PIN is not asked fo
   t.is(await sign(provider, wrong.holder), "pin-incorrect");
   t.is(await sign(provider, wrong.holder), "pin-last-try");
   const untold = await refused(t, provider.sign(...request(provider), nobody));
-  t.is(untold.code, "pin-last-try");
+  t.is(untold.code, "pin-required");
+  t.regex(untold.message, /one try is left/);
   t.regex(untold.hint, new RegExp(`^The next wrong PIN locks .* ssh-add -s ${module.path}$`));
   t.is(await sign(provider, wrong.holder), "pin-locked");
   t.is(await sign(provider, wrong.holder), "pin-locked");
@@ -176,7 +177,7 @@ test("a PIN that is kept is not tried when a wrong one would lock the card", asy
     t.is((await refused(t, makeRegistry(t).add(module.path, pinOf("0000")))).code, code);
   }
   module.behave("login", "tries=3", "lose-login");
-  t.is(await sign(provider), "pin-last-try");
+  t.is(await sign(provider), "pin-required");
   t.is(logins(module), 3);
   const { holder, asked } = person(hostilePin);
   t.is(await sign(provider, holder), "signed");

@@ -18,8 +18,8 @@ export interface Wanted {
   readonly requested: string;
   /** The canonical path of the library. */
   readonly library: string;
-  /** A canonical URI that chooses among its tokens and keys; empty for all. */
-  readonly selection: string;
+  /** What chooses among its tokens and keys; undefined for all. */
+  readonly selection: Pkcs11Uri | undefined;
   /** What the provider goes by: the library's path, or the canonical URI with that path. */
   readonly name: string;
 }
@@ -31,15 +31,16 @@ export interface Wanted {
 export async function resolveRequest(requested: string): Promise<Wanted> {
   if (!isPkcs11Uri(requested)) {
     const library = await canonicalPath(requested);
-    return { requested, library, selection: "", name: library };
+    return { requested, library, selection: undefined, name: library };
   }
   const uri = readUri(requested);
   const library = await canonicalPath(uri.modulePath ?? (await findModule(uri.moduleName)));
-  const everything = formatPkcs11Uri({});
-  const chosen = formatPkcs11Uri({ ...uri, moduleName: undefined, modulePath: undefined });
-  if (chosen === everything) return { requested, library, selection: "", name: library };
+  const selection = { ...uri, moduleName: undefined, modulePath: undefined };
+  if (formatPkcs11Uri(selection) === formatPkcs11Uri({})) {
+    return { requested, library, selection: undefined, name: library };
+  }
   const name = formatPkcs11Uri({ ...uri, moduleName: undefined, modulePath: library });
-  return { requested, library, selection: chosen, name };
+  return { requested, library, selection, name };
 }
 
 /** Reads a URI, unless it is so long that this would hold up the agent. @throws {Failure} malformed */

@@ -116,10 +116,14 @@ test.serial("opensc: what others did to the PIN is told before it is asked for",
   const other = makeRegistry(t, { env: used.reader.env });
   for (let at = 0; at < 2; at++) await refused(t, other.add(used.library, pinOf("000000")));
   t.is(used.card.pinTriesLeft, 1);
-  t.is(await signWith(used, "9a"), "pin-last-try");
+  const { keyBlob } = keyIn(used.provider, used.card, "9a");
+  const signing = used.provider.sign(keyBlob, "ecdsa-sha2-nistp256", Buffer.of(1), nobody);
+  const { code, message } = await refused(t, signing);
+  t.is(code, "pin-required");
+  t.regex(message, /one try is left/);
   t.is(await stateOf(used.provider), "pin-needed");
   const { asked, holder } = person(undefined);
-  t.is(await signWith(used, "9a", holder), "pin-last-try");
+  t.is(await signWith(used, "9a", holder), "pin-required");
   t.deepEqual(
     asked.map(({ isLastTry }) => isLastTry),
     [true],

@@ -107,7 +107,7 @@ for (const name of libraryNames) {
       used.card.changePin(newPin);
       for (let at = 0; at < 2; at++) await refused(t, other.add(used.library, pinOf(wrongPin)));
       await used.reader.insert(used.card);
-      t.is(await signWith(used, slot), "pin-last-try", slot);
+      t.is(await signWith(used, slot), "pin-required", slot);
       t.is(used.card.pinTriesLeft, 1);
       const { asked, holder } = person(newPin);
       t.is(await signWith(used, slot, holder), "signed");
@@ -134,7 +134,7 @@ test.serial("opensc: a PIN that it has tried without a word leaves the last try"
   const used = await cardInUse(t, "opensc", { card: { keys }, keepPin: 3600 });
   used.card.changePin(newPin);
   await resetByAnotherProgram(used.workspace, used.reader);
-  for (let at = 0; at < 3; at++) t.is(await signWith(used, "9a"), "pin-last-try");
+  for (let at = 0; at < 3; at++) t.is(await signWith(used, "9a"), "pin-required");
   t.is(used.card.pinTriesLeft, 1);
   const { asked, holder } = person(newPin);
   t.is(await signWith(used, "9a", holder), "signed");

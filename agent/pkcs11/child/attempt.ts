@@ -116,7 +116,7 @@ export class Attempts {
   /** The PIN for one signature, in bytes of its own, or null when the token asks for it itself. */
   #contextPin({ pin: given }: Job): Buffer | null {
     const { description, login, user } = this.#access;
-    if (login === "pad") return null;
+    if (login === "protected-path") return null;
     if (given.length > 0) return Buffer.from(given);
     const now = this.#find();
     const kept = user.keptPinFor(now);

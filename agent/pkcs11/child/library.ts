@@ -3,15 +3,15 @@ import type { ProviderState } from "../../../protocol/extensions/list-providers.
 import { Failure } from "../../../protocol/failure.ts";
 import { systemClock } from "../../host/clock.ts";
 import type { Inventory, KnownKey } from "../inventory.ts";
-import type { HelperRequest } from "../messages.ts";
+import type { ChildRequest } from "../messages.ts";
 import { KeptPin } from "./kept-pin.ts";
 import { Module } from "./module.ts";
 import { type Opening, openEarly, openTokens, restoreTokens } from "./opening.ts";
-import { parseSelection } from "./selection.ts";
+import { makeSelection } from "./selection.ts";
 import type { Token } from "./token.ts";
 
 /** A request of one kind. */
-type Request<Type extends HelperRequest["type"]> = HelperRequest & { readonly type: Type };
+type Request<Type extends ChildRequest["type"]> = ChildRequest & { readonly type: Type };
 
 /** A library, its tokens and their keys. */
 export class Library {
@@ -32,7 +32,7 @@ export class Library {
 
   /** Loads the library and finds its keys. @throws {Failure} */
   async load({ path, selection, keepPin, pin }: Request<"load">): Promise<Inventory> {
-    const wanted = parseSelection(selection);
+    const wanted = makeSelection(selection);
     this.#tokens = await openTokens(this.#begin(path, keepPin), wanted, pin);
     return this.#takeInventory();
   }
@@ -102,7 +102,8 @@ export class Library {
         if (seen.has(name)) continue;
         seen.add(name);
         places.push({ token, index });
-        keys.push({ ...key, token: place });
+        const { keyBlob, label, id, alwaysAuthenticate } = key;
+        keys.push({ keyBlob, label, id, alwaysAuthenticate, token: place });
       }
     }
     this.#places = places;

@@ -9,13 +9,13 @@ import { Socket } from "node:net";
 import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { asFailure, Failure } from "../../../protocol/failure.ts";
 import { FrameReader, frame } from "../../../protocol/framing.ts";
-import { maxFrameLength } from "../../../protocol/numbers.ts";
 import { restoreNodeEnvironment } from "../../host/node-environment.ts";
 import {
+  type ChildReply,
+  type ChildRequest,
   decodeRequest,
   encodeReply,
-  type HelperReply,
-  type HelperRequest,
+  maxMessageLength,
   secretOf,
 } from "../messages.ts";
 import { Library } from "./library.ts";
@@ -36,10 +36,10 @@ function main(): void {
   process.on("SIGUSR1", () => {}); // or else Node.js opens its debugger, to every user
   protectProcess();
   const socket = new Socket({ fd: agentDescriptor });
-  const frames = new FrameReader();
-  const send = (reply: HelperReply) => {
+  const frames = new FrameReader(maxMessageLength);
+  const send = (reply: ChildReply) => {
     const message = encodeReply(reply);
-    if (message.length > maxFrameLength) throw tooManyKeys(library.path);
+    if (message.length > maxMessageLength) throw tooManyKeys(library.path);
     socket.write(frame(message));
   };
   socket.on("data", (chunk) => {
@@ -61,10 +61,10 @@ function getReady(): void {
   if (underWay === 0) getReadyForKeys();
 }
 
-type Send = (reply: HelperReply) => void;
+type Send = (reply: ChildReply) => void;
 
 /** @param alone whether nothing else was asked for at the same time */
-function answer(request: HelperRequest, alone: boolean, send: Send): void {
+function answer(request: ChildRequest, alone: boolean, send: Send): void {
   switch (request.type) {
     case "open":
     case "load":
@@ -83,7 +83,7 @@ function answer(request: HelperRequest, alone: boolean, send: Send): void {
   }
 }
 
-type Question = Exclude<HelperRequest, { readonly type: "forget" | "finish" }>;
+type Question = Exclude<ChildRequest, { readonly type: "forget" | "finish" }>;
 
 async function carryOut(request: Question, alone: boolean, send: Send): Promise<void> {
   underWay++;
@@ -99,7 +99,7 @@ async function carryOut(request: Question, alone: boolean, send: Send): Promise<
 }
 
 /** Whoever has the reply can be sure that the PIN is overwritten. */
-async function replyAndForget(request: Question, alone: boolean): Promise<HelperReply> {
+async function replyAndForget(request: Question, alone: boolean): Promise<ChildReply> {
   try {
     return await reply(request, alone);
   } finally {
@@ -107,7 +107,7 @@ async function replyAndForget(request: Question, alone: boolean): Promise<Helper
   }
 }
 
-async function reply(request: Question, alone: boolean): Promise<HelperReply> {
+async function reply(request: Question, alone: boolean): Promise<ChildReply> {
   const { id } = request;
   switch (request.type) {
     case "open":

@@ -4,6 +4,7 @@ import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
 import type { Inventory, KnownToken } from "../inventory.ts";
+import { PinRequired } from "../messages.ts";
 import { isPinRefused } from "../pin-failures.ts";
 import { pkcs11js } from "./add-on.ts";
 import { type Handle, libraryFailed } from "./cryptoki.ts";
@@ -75,16 +76,22 @@ export async function openTokens(
   throw reasons.find(isNoUsableKey) ?? allRefusals(reasons) ?? reasons[0];
 }
 
-/** Refusals of a PIN, the worst first. */
-const byHarm: readonly string[] = ["pin-locked", "pin-last-try", "pin-incorrect"];
+/** What became of a PIN that several tokens were to be given, the worst first. */
+const byHarm: readonly string[] = ["pin-locked", "pin-last-try", "pin-incorrect", "pin-required"];
 
-/** One refusal for several tokens that have refused the PIN: each of them has lost a try. */
+/**
+ * One refusal for several tokens that have refused the PIN, each of which has lost a try, or were left
+ * alone because they have one left.
+ */
 function allRefusals(reasons: readonly unknown[]): Failure | undefined {
-  const refusals = reasons.filter(isPinRefused);
+  const refusals = reasons.filter(
+    (reason) => isPinRefused(reason) || (reason instanceof PinRequired && reason.isLastTry),
+  );
   const rank = ({ code }: Failure) => byHarm.indexOf(code);
   const [worst] = refusals.toSorted((one, other) => rank(one) - rank(other));
   if (worst === undefined || refusals.length < 2) return undefined;
   const sentence = refusals.map(({ message }) => message).join(" ");
+  if (worst instanceof PinRequired) return new PinRequired(sentence, worst.hint, worst.isLastTry);
   return new Failure(worst.code, sentence, worst.hint);
 }
 
@@ -118,8 +125,8 @@ async function openToken(
   const known: KnownToken = { description, login: loginKind(found), slot };
   const session = openFirst(module, found);
   try {
-    const isLogin = known.login === "pad" || (known.login === "pin" && pin.length > 0);
-    const given = known.login === "pad" ? null : pin;
+    const isLogin = known.login === "protected-path" || (known.login === "pin" && pin.length > 0);
+    const given = known.login === "protected-path" ? null : pin;
     const isPinRight = isLogin && (await logIn(module, found, session, given));
     const isHidden = known.login !== "none" && !isLogin;
     const seen = searchKeys(module, found, session, isHidden);
@@ -155,13 +162,13 @@ function spareTries({ path }: Module, token: SlotToken, isAnothers: boolean): vo
   const { serial } = token.description;
   if (isAnothers && hasSeenWrongPin(token)) {
     const sentence = `The card ${tokenName(token.description)} was left alone: the PIN is another's.`;
-    throw new Failure("pin-required", sentence);
+    throw new PinRequired(sentence);
   }
   if (!hasFlag(token, pkcs11js.CKF_USER_PIN_FINAL_TRY)) return;
-  throw new Failure(
-    "pin-last-try",
+  throw new PinRequired(
     `The card ${tokenName(token.description)} has one try for its PIN left, and was left alone.`,
     `Load it by itself, with its serial number in a URI: ssh-add -s '${formatPkcs11Uri({ serial, modulePath: path })}'`,
+    true,
   );
 }
 

@@ -1,6 +1,7 @@
 /** Refusals of tokens, in words. None of them holds a PIN. */
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
+import { PinRequired } from "../messages.ts";
 import { pkcs11js } from "./add-on.ts";
 import { libraryFailed, returnValue } from "./cryptoki.ts";
 import { hasFlag, type SlotToken, tokenName } from "./slot-token.ts";
@@ -83,35 +84,34 @@ export function wantsLogin(error: unknown): boolean {
  * @param now the token as it is now, where that is known
  */
 export function pinRequired(token: TokenDescription, now: SlotToken | undefined): Failure {
-  return asksForPin(now, `The card ${tokenName(token)} asks for its PIN`);
+  const lastTryHint =
+    "The next wrong PIN locks the card. Be sure before you load it again with: ssh-add -s LIB";
+  return asksForPin(now, `The card ${tokenName(token)} asks for its PIN`, undefined, lastTryHint);
 }
 
 /** The failure of a key whose token wants its PIN at each signature. */
 export function pinRequiredEachTime(token: TokenDescription, now: SlotToken | undefined): Failure {
   const what = `The card ${tokenName(token)} asks for its PIN at each signature with this key`;
-  const failure = asksForPin(now, what);
-  const { code, message } = failure;
-  if (code === "pin-locked") return failure;
-  if (code === "pin-last-try") {
-    return new Failure(
-      code,
-      message,
-      "The next wrong PIN locks the card. Be sure before you answer.",
-    );
-  }
   const hint =
     "Answer the agent's question for the PIN. It asks if it was started with SSH_ASKPASS and DISPLAY; to be asked less, start it with: -O pin-cache=TIME";
-  return new Failure(code, message, hint);
+  return asksForPin(
+    now,
+    what,
+    hint,
+    "The next wrong PIN locks the card. Be sure before you answer.",
+  );
 }
 
-function asksForPin(now: SlotToken | undefined, what: string): Failure {
+function asksForPin(
+  now: SlotToken | undefined,
+  what: string,
+  hint: string | undefined,
+  lastTryHint: string,
+): Failure {
   if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED)) return pinLocked(now);
-  if (now === undefined || !hasFlag(now, pkcs11js.CKF_USER_PIN_FINAL_TRY)) {
-    return new Failure("pin-required", `${what}.`);
-  }
-  const hint =
-    "The next wrong PIN locks the card. Be sure before you load it again with: ssh-add -s LIB";
-  return new Failure("pin-last-try", `${what}, and one try is left.`, hint);
+  const isLastTry = now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_FINAL_TRY);
+  if (!isLastTry) return new PinRequired(`${what}.`, hint);
+  return new PinRequired(`${what}, and one try is left.`, lastTryHint, true);
 }
 
 /** The failure of a key whose token is not there. */
@@ -165,7 +165,7 @@ export function loginFailure(
     }
     case "CKR_USER_PIN_NOT_INITIALIZED": {
       const hint = "Set a PIN with the card maker's tool first.";
-      return new Failure("pin-required", `The card ${name} has no PIN yet.`, hint);
+      return new PinRequired(`The card ${name} has no PIN yet.`, hint);
     }
     case "CKR_FUNCTION_CANCELED":
     case "CKR_FUNCTION_REJECTED":

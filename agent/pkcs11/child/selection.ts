@@ -1,7 +1,7 @@
 /** Which tokens and keys of a library are wanted: those that a PKCS#11 URI matches. */
 
 import { matchesKey, matchesToken, type TokenPlace } from "../../../openssh/pkcs11-match.ts";
-import { type Pkcs11Uri, parsePkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
+import type { Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { type Handle, libraryFailed } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
@@ -20,13 +20,12 @@ export interface Selection {
   keys(found: readonly TokenKey[]): readonly TokenKey[];
 }
 
-/** @param uri a PKCS#11 URI, or empty for everything @throws {Failure} malformed */
-export function parseSelection(uri: string): Selection {
-  if (uri === "") return { tokens: (_module, found) => found, keys: (found) => found };
-  const parsed = parsePkcs11Uri(uri);
+/** @param uri undefined for everything */
+export function makeSelection(uri: Pkcs11Uri | undefined): Selection {
+  if (uri === undefined) return { tokens: (_module, found) => found, keys: (found) => found };
   return {
-    tokens: (module, found) => selectTokens(parsed, module, found),
-    keys: (found) => found.filter((key) => isWanted(parsed, key)),
+    tokens: (module, found) => selectTokens(uri, module, found),
+    keys: (found) => found.filter((key) => isWanted(uri, key)),
   };
 }
 

@@ -35,7 +35,10 @@ export class TokenUser {
   /** Whether a login can be made without asking anybody but the token. @param pin or empty */
   canLogIn(pin: Buffer): boolean {
     const { login } = this.#token;
-    return login === "pad" || (login === "pin" && (pin.length > 0 || this.#kept.pin !== undefined));
+    return (
+      login === "protected-path" ||
+      (login === "pin" && (pin.length > 0 || this.#kept.pin !== undefined))
+    );
   }
 
   /**
@@ -138,7 +141,7 @@ export class TokenUser {
     this.#hasLoggedIn = login !== "none" && !relogin && isLoggedIn(this.#module, session);
     if (login === "none" || this.#hasLoggedIn) return false;
     // The bytes that the library gets are its own: what is kept may be overwritten at any time.
-    const usable = login === "pad" ? undefined : this.#usablePin(found, given);
+    const usable = login === "protected-path" ? undefined : this.#usablePin(found, given);
     const pin = usable && Buffer.from(usable);
     if (login === "pin" && pin === undefined) {
       if (relogin) throw pinRequired(description, found);

@@ -109,7 +109,7 @@ export function locateToken(
 /** How a token lets its keys be used. */
 export function loginKind(token: SlotToken): LoginKind {
   if (!hasFlag(token, pkcs11js.CKF_LOGIN_REQUIRED)) return "none";
-  return hasFlag(token, pkcs11js.CKF_PROTECTED_AUTHENTICATION_PATH) ? "pad" : "pin";
+  return hasFlag(token, pkcs11js.CKF_PROTECTED_AUTHENTICATION_PATH) ? "protected-path" : "pin";
 }
 
 /**
