@@ -1,33 +1,32 @@
-/** What `ssh-agent -O` says of cards. */
+/** The options for cards: `ssh-agent -O pin-cache` and `-O card-timeout`. */
 import { parseDuration } from "./host/duration.ts";
 import { UsageError } from "./usage-error.ts";
 
-/** How long a card may take, in seconds. */
+/** Timeouts of a card, in seconds: for a signature, and for loading a provider. */
 export interface CardTimeout {
   readonly sign: number;
   readonly load: number;
 }
 
-/** The longest limit, in seconds. */
-const maxTimeout = 86_400;
+const secondsPerDay = 86_400;
 
-/** The seconds of `-O pin-cache`; 0 for `none`, and without it. @throws {UsageError} */
-export function keepPinOf(text: string | undefined): number {
+/** Parses `-O pin-cache`: seconds, or 0 for `none` and without the option. @throws {UsageError} */
+export function parsePinCache(text: string | undefined): number {
   if (text === undefined || text === "none") return 0;
-  return parseDuration(text) ?? badFeature(`Invalid pin-cache "${text}": use none, or a time`);
+  return parseDuration(text) ?? invalidOption(`Invalid pin-cache "${text}": use none, or a time`);
 }
 
-/** `-O card-timeout`: `TIME`, or `TIME,TIME` for a signature and for loading. @throws {UsageError} */
-export function cardTimeoutOf(text: string | undefined): CardTimeout | undefined {
+/** Parses `-O card-timeout`: `TIME` for both, or `SIGN,LOAD`. @throws {UsageError} */
+export function parseCardTimeout(text: string | undefined): CardTimeout | undefined {
   if (text === undefined) return undefined;
   const times = text.split(",").map((time) => parseDuration(time) ?? 0);
   const [sign = 0, load = sign] = times;
-  if (times.length <= 2 && times.every((time) => time > 0 && time <= maxTimeout)) {
+  if (times.length <= 2 && times.every((time) => time > 0 && time <= secondsPerDay)) {
     return { sign, load };
   }
-  return badFeature(`Invalid card-timeout "${text}": use a time up to a day, or two`);
+  return invalidOption(`Invalid card-timeout "${text}": use a time up to a day, or two`);
 }
 
-function badFeature(message: string): never {
+function invalidOption(message: string): never {
   throw new UsageError(message, 255, false);
 }

@@ -21,7 +21,7 @@ function memoryOf(pid: number): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
 }
 
-/** Opens connections, a few at a time, each of which sends something and reads nothing. */
+/** Opens connections, each of which sends some bytes and reads nothing. */
 async function crowd(path: string, count: number, bytes: Buffer): Promise<Socket[]> {
   const sockets: Socket[] = [];
   for (let at = 0; at < count; at++) {
@@ -33,7 +33,7 @@ async function crowd(path: string, count: number, bytes: Buffer): Promise<Socket
   return sockets;
 }
 
-/** An agent, a client of it that works, and the agent's memory before anybody else came. */
+/** An agent, a client of it, and the agent's resident memory before other clients connect. */
 async function startQuiet(t: ExecutionContext, keys: number) {
   const { socket, pid } = await startAgent(makeWorkspace(t), { program: sshAgent });
   const client = await AgentClient.connect(socket);
@@ -44,43 +44,43 @@ async function startQuiet(t: ExecutionContext, keys: number) {
   const key = generateKey("ed25519");
   const blob = encodePublicKey(key.publicKey);
   await client.addIdentity(key, "own");
-  /** Signs some data, which may be long. */
+  /** Signs `length` bytes; resolves with whether the signature verifies. */
   const sign = async (length: number) => {
     const data = Buffer.alloc(length, 5);
     return verifySignature(key.publicKey, await client.sign(blob, data, 0), data);
   };
-  return { socket, pid, client, sign, before: memoryOf(pid) };
+  return { socket, pid, client, sign, baseline: memoryOf(pid) };
 }
 
-test.serial("unfinished requests hold little memory, and keep nobody from long ones", async (t) => {
-  const { socket, pid, client, sign, before } = await startQuiet(t, 0);
+test.serial("unfinished requests hold little memory and don't block long requests", async (t) => {
+  const { socket, pid, client, sign, baseline } = await startQuiet(t, 0);
   const most = frame(Buffer.alloc(256 * 1024, 1)).subarray(0, 250 * 1024);
   const sockets = await crowd(socket, 1000, most);
   t.is((await client.identities()).length, 1);
   t.true(await sign(100));
   t.true(await sign(200_000));
-  t.true(memoryOf(pid) < before + 150 * megabyte, `${memoryOf(pid)}`);
+  t.true(memoryOf(pid) < baseline + 150 * megabyte, `${memoryOf(pid)}`);
   for (const other of sockets) other.destroy();
   t.true(
-    await eventually(() => memoryOf(pid) < before + 40 * megabyte),
-    `${memoryOf(pid)}, before ${before}`,
+    await eventually(() => memoryOf(pid) < baseline + 40 * megabyte),
+    `${memoryOf(pid)}, baseline ${baseline}`,
   );
   t.true(await sign(200_000));
 });
 
 test.serial(
-  "replies that nobody reads hold little memory, and keep nobody from theirs",
+  "unread replies hold little memory and don't block other clients' replies",
   async (t) => {
-    const { socket, pid, client, sign, before } = await startQuiet(t, 200);
+    const { socket, pid, client, sign, baseline } = await startQuiet(t, 200);
     const lists = Buffer.concat(Array.from({ length: 20_000 }, () => frame(Buffer.of(11))));
     const sockets = await crowd(socket, 500, lists);
     t.true(await sign(100));
     t.is((await client.identities()).length, 201);
-    t.true(memoryOf(pid) < before + 200 * megabyte, `${memoryOf(pid)}`);
+    t.true(memoryOf(pid) < baseline + 200 * megabyte, `${memoryOf(pid)}`);
     for (const other of sockets) other.destroy();
     t.true(
-      await eventually(() => memoryOf(pid) < before + 40 * megabyte),
-      `${memoryOf(pid)}, before ${before}`,
+      await eventually(() => memoryOf(pid) < baseline + 40 * megabyte),
+      `${memoryOf(pid)}, baseline ${baseline}`,
     );
     t.is((await client.identities()).length, 201);
   },
@@ -106,7 +106,7 @@ test.serial(
   },
 );
 
-test("who reads late, and sends all requests before, gets all replies", async (t) => {
+test("a client that sends all requests before it reads gets all replies", async (t) => {
   const { connectRaw } = await startInProcess(t);
   const socket = (await connectRaw()).pause();
   const count = 20_000;
@@ -124,19 +124,19 @@ test("who reads late, and sends all requests before, gets all replies", async (t
   t.is(received, count);
 });
 
-test.serial("what it takes to lock and unlock is given back", async (t) => {
-  const { pid, client, before } = await startQuiet(t, 0);
+test.serial("memory for locking and unlocking is returned to the system", async (t) => {
+  const { pid, client, baseline } = await startQuiet(t, 0);
   for (let round = 0; round < 10; round++) {
     await client.lock(Buffer.from("lock"));
     await client.unlock(Buffer.from("lock"));
   }
   t.true(
-    await eventually(() => memoryOf(pid) < before + 40 * megabyte),
-    `${memoryOf(pid)}, before ${before}`,
+    await eventually(() => memoryOf(pid) < baseline + 40 * megabyte),
+    `${memoryOf(pid)}, baseline ${baseline}`,
   );
 });
 
-test("requests that wait behind one under way are answered in order, however long", async (t) => {
+test("requests queued behind a pending one are answered in order, however long", async (t) => {
   const asked: number[] = [];
   const ask = async () => {
     asked.push(performance.now());
@@ -160,7 +160,7 @@ test("requests that wait behind one under way are answered in order, however lon
   t.deepEqual(order, [...lengths.keys()]);
 });
 
-/** A connection that does nothing but remember. */
+/** A connection that records what is called. */
 function makeHolder(memory: ConnectionMemory) {
   const events: string[] = [];
   const holder: MemoryHolder = {
@@ -173,37 +173,37 @@ function makeHolder(memory: ConnectionMemory) {
   return { holder, events };
 }
 
-test("turns are given in order, and lost by who stands still while others wait", (t) => {
+test("slots are granted in order, and a stalled connection loses its slot to others", (t) => {
   const clock = new TestClock();
   const memory = new ConnectionMemory(clock);
   const all = Array.from({ length: 200 }, () => makeHolder(memory));
-  const withTurn = all.filter(({ holder }) => memory.takeTurn(holder));
-  const waiting = all.filter((one) => !withTurn.includes(one));
-  t.true(withTurn.length > 1 && waiting.length > withTurn.length);
-  for (const { holder } of withTurn) t.true(memory.takeTurn(holder));
-  memory.endTurn((withTurn[0] as (typeof all)[0]).holder);
+  const withSlot = all.filter(({ holder }) => memory.acquireSlot(holder));
+  const waiting = all.filter((one) => !withSlot.includes(one));
+  t.true(withSlot.length > 1 && waiting.length > withSlot.length);
+  for (const { holder } of withSlot) t.true(memory.acquireSlot(holder));
+  memory.releaseSlot((withSlot[0] as (typeof all)[0]).holder);
   t.deepEqual(waiting[0]?.events, ["resumed"]);
   t.deepEqual(waiting[1]?.events, []);
-  const [, mover] = withTurn;
+  const [, mover] = withSlot;
   clock.pass(1000);
-  if (mover !== undefined) memory.note(mover.holder, 100_000);
+  if (mover !== undefined) memory.update(mover.holder, 100_000);
   clock.pass(1000);
   t.deepEqual(mover?.events, []);
-  for (const { events } of withTurn.slice(2)) t.deepEqual(events, ["ended"]);
+  for (const { events } of withSlot.slice(2)) t.deepEqual(events, ["ended"]);
   t.deepEqual(waiting[1]?.events, ["resumed"]);
   for (let round = 0; round < 10; round++) clock.pass(1000);
-  // Nobody waits any more, so nobody loses a turn.
+  // No connection waits, so none loses its slot.
   t.is(clock.waits.length, 0);
   t.deepEqual(all.at(-1)?.events, ["resumed"]);
 });
 
-test("when all hold too much, those are ended that have stood still for longest", (t) => {
+test("above the total limit, the connections that were idle longest are closed", (t) => {
   const memory = new ConnectionMemory(new TestClock());
   const all = Array.from({ length: 300 }, () => makeHolder(memory));
   const [first] = all;
   for (const { holder } of all) {
-    memory.note(holder, 256 * 1024);
-    if (first !== undefined) memory.note(first.holder, 256 * 1024);
+    memory.update(holder, 256 * 1024);
+    if (first !== undefined) memory.update(first.holder, 256 * 1024);
   }
   const ended = all.map(({ events }) => events.includes("ended"));
   t.is(ended.filter((has) => !has).length, 128);
@@ -214,6 +214,6 @@ test("when all hold too much, those are ended that have stood still for longest"
   );
   for (const { holder } of all) memory.leave(holder);
   const other = makeHolder(memory);
-  memory.note(other.holder, 1024 * 1024);
+  memory.update(other.holder, 1024 * 1024);
   t.deepEqual(other.events, []);
 });

@@ -1,85 +1,82 @@
 /**
- * What all connections together may hold of the agent's memory: requests that are unfinished or wait,
- * and replies that nobody reads.
+ * Limits the memory that all connections together hold: requests that are unfinished or queued, and
+ * replies that the client has not read.
  *
- * A connection that holds little is never held up. For more, the rest of a long request or a long
- * reply, it needs a turn, and only so many have one at once; the others wait in order. Whoever has a
- * turn and stands still while others wait loses it, and its connection; so does, when all hold too
- * much, the one that has stood still for longest.
+ * A connection holds up to `maxBytesWithoutSlot` freely. For more (the rest of a long request or of a
+ * long reply) it needs one of `maxSlots` slots, which are granted first come, first served. A connection
+ * that makes no progress in its slot while others wait is closed. Above `maxTotalBytes`, the connection
+ * that has been idle longest is closed.
  */
 import type { Clock } from "./host/clock.ts";
 
-/** A connection, as far as its memory goes. */
+/** A connection as its memory is accounted for. */
 export interface MemoryHolder {
-  /** It has its turn now. */
+  /** Called when the connection gets the slot that it waited for. */
   resume(): void;
-  /** It is to be closed, and to call `leave`. */
+  /** Closes the connection, which then calls `leave`. */
   end(reason: string): void;
 }
 
-/** Bytes that a connection may hold without a turn. Nearly all requests and replies are shorter. */
-export const fewBytes = 8 * 1024;
+/** Bytes that a connection holds without a slot. Nearly all requests and replies are shorter. */
+export const maxBytesWithoutSlot = 8 * 1024;
 
-/** Connections that have a turn at once: each may come to hold a frame of 256 KiB. */
-const maxTurns = 64;
+/** Each connection in a slot may hold a frame of 256 KiB. */
+const maxSlots = 64;
 
-/** Bytes that all those hold together which hold more than a few. */
-const maxBytes = 32 * 1024 * 1024;
+/** The total of all connections above `maxBytesWithoutSlot`. */
+const maxTotalBytes = 32 * 1024 * 1024;
 
-/** Milliseconds in which a connection that has a turn, and for which others wait, has to move. */
-const standstill = 1000;
+/** Milliseconds without progress after which a slot is taken away, if others wait for one. */
+const stallTimeout = 1000;
 
-/** The connections of an agent. */
+/** The memory of an agent's connections. */
 export class ConnectionMemory {
   readonly #clock: Clock;
-  /** What each holds that holds more than a few bytes; the one first that stands still for longest. */
+  /** Bytes of each connection above `maxBytesWithoutSlot`; the least recently active one first. */
   readonly #held = new Map<MemoryHolder, number>();
   #total = 0;
-  /** Who has a turn, and whether it has moved since it was last looked at. */
-  readonly #turns = new Map<MemoryHolder, boolean>();
+  /** The connections in a slot, and whether each has made progress since the last check. */
+  readonly #slots = new Map<MemoryHolder, boolean>();
   readonly #waiting = new Set<MemoryHolder>();
   #isWatching = false;
-  #isAdmitting = false;
+  #isGranting = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Bytes that all those hold together which hold more than a few. */
+  /** Bytes of all connections above `maxBytesWithoutSlot`. */
   get total(): number {
     return this.#total;
   }
 
-  /** Notes what a connection holds, when bytes have come to it or gone from it. */
-  note(holder: MemoryHolder, bytes: number): void {
+  /** Records what a connection holds now, after it received or sent bytes. */
+  update(holder: MemoryHolder, bytes: number): void {
     const before = this.#held.get(holder);
-    if (bytes <= fewBytes) {
+    if (bytes <= maxBytesWithoutSlot) {
       if (before !== undefined) this.#forget(holder, before);
       return;
     }
     this.#held.delete(holder);
     this.#held.set(holder, bytes);
     this.#total += bytes - (before ?? 0);
-    if (this.#turns.has(holder)) this.#turns.set(holder, true);
-    for (const [stillest] of this.#held) {
-      if (this.#total <= maxBytes) break;
-      stillest.end("all connections together hold too much memory");
+    if (this.#slots.has(holder)) this.#slots.set(holder, true);
+    for (const [leastActive] of this.#held) {
+      if (this.#total <= maxTotalBytes) break;
+      leastActive.end("all connections together hold too much memory");
     }
   }
 
-  /** Whether a turn would be had at once. */
-  get hasFreeTurn(): boolean {
-    return this.#turns.size < maxTurns && this.#waiting.size === 0;
+  /** Whether `acquireSlot` would succeed at once. */
+  get hasFreeSlot(): boolean {
+    return this.#slots.size < maxSlots && this.#waiting.size === 0;
   }
 
-  /**
-   * Whether a connection may take up more memory now: a frame's worth. If not, it waits for its
-   * turn, unless it waits already.
-   */
-  takeTurn(holder: MemoryHolder): boolean {
-    if (this.#turns.has(holder)) return true;
-    if (this.hasFreeTurn) {
-      this.#turns.set(holder, true);
+  /** Takes a slot for a connection, or queues it for one. Returns whether it has a slot now. */
+  acquireSlot(holder: MemoryHolder): boolean {
+    if (this.#slots.has(holder)) return true;
+    if (this.hasFreeSlot) {
+      this.#slots.set(holder, true);
       return true;
     }
     this.#waiting.add(holder);
@@ -87,15 +84,15 @@ export class ConnectionMemory {
     return false;
   }
 
-  /** Ends a connection's turn, if it has one. */
-  endTurn(holder: MemoryHolder): void {
-    if (this.#turns.delete(holder) || this.#waiting.delete(holder)) this.#admit();
+  /** Gives up a connection's slot, or its place in the queue. */
+  releaseSlot(holder: MemoryHolder): void {
+    if (this.#slots.delete(holder) || this.#waiting.delete(holder)) this.#grant();
   }
 
-  /** The connection is closed. */
+  /** Forgets a connection that is closed. */
   leave(holder: MemoryHolder): void {
     this.#forget(holder, this.#held.get(holder) ?? 0);
-    this.endTurn(holder);
+    this.releaseSlot(holder);
   }
 
   #forget(holder: MemoryHolder, bytes: number): void {
@@ -103,26 +100,27 @@ export class ConnectionMemory {
     this.#total -= bytes;
   }
 
-  /** Gives turns to those that wait. Who has one may end it at once, hence the loop. */
-  #admit(): void {
-    if (this.#isAdmitting) return;
-    this.#isAdmitting = true;
+  /** Grants free slots. `resume` may release its slot at once; the loop then grants it again. */
+  #grant(): void {
+    if (this.#isGranting) return;
+    this.#isGranting = true;
     for (const holder of this.#waiting) {
-      if (this.#turns.size >= maxTurns) break;
+      if (this.#slots.size >= maxSlots) break;
       this.#waiting.delete(holder);
-      this.#turns.set(holder, true);
+      this.#slots.set(holder, true);
       holder.resume();
     }
-    this.#isAdmitting = false;
+    this.#isGranting = false;
   }
 
+  /** Closes stalled connections for as long as others wait. */
   #watch(): void {
     if (this.#isWatching || this.#waiting.size === 0) return;
     this.#isWatching = true;
-    this.#clock.after(standstill, () => {
+    this.#clock.after(stallTimeout, () => {
       this.#isWatching = false;
-      for (const [holder, hasMoved] of this.#turns) {
-        if (hasMoved) this.#turns.set(holder, false);
+      for (const [holder, hasProgressed] of this.#slots) {
+        if (hasProgressed) this.#slots.set(holder, false);
         else holder.end("it stood still while others waited for memory");
       }
       this.#watch();

@@ -1,32 +1,32 @@
 /**
  * One client's connection: frames in, replies out, in the order of the requests.
  *
- * A request is begun when the one before it is answered, so that pipelined requests have the effect
- * of the same requests made one by one. Connections do not wait for each other.
+ * A request starts when the one before it is answered, so pipelined requests act like sequential ones.
+ * Connections do not wait for each other.
  */
 import type { Socket } from "node:net";
 import { FrameReader, frame, memoryOf } from "../protocol/framing.ts";
 import { maxFrameLength, requestNumbers } from "../protocol/numbers.ts";
 import { encodeReply, type Reply } from "../protocol/replies.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
-import { fewBytes, type MemoryHolder } from "./connection-memory.ts";
+import { type MemoryHolder, maxBytesWithoutSlot } from "./connection-memory.ts";
 import { dispatch } from "./dispatch.ts";
 import type { PeerCredentials } from "./host/libc.ts";
 import { PinPromptBackoff } from "./policy/pin-prompt-backoff.ts";
 import { clientGone } from "./policy/prompts.ts";
 import { SessionBindings } from "./policy/session.ts";
 
-/** About what a connection and a request leave behind beside their bytes. */
+/** Approximate garbage of a connection and of a request, in bytes, beside their messages. */
 const connectionSize = 8 * 1024;
 const requestSize = 1024;
 
-/** Requests of one connection that are answered before others have their turn. */
-const maxAtOnce = 100;
+/** Requests of one connection that are answered before it yields to the event loop. */
+const maxBatch = 100;
 
-/** Milliseconds between looks at whether a client is there that is not read from meanwhile. */
+/** Milliseconds between checks whether the client of a paused connection is still there. */
 const probeInterval = 1000;
 
-const nothing = Buffer.alloc(0);
+const emptyBuffer = Buffer.alloc(0);
 
 /** Serves one connection until it ends. */
 export function serveConnection(
@@ -47,11 +47,11 @@ class Connection implements MemoryHolder {
   readonly #socket: Socket;
   readonly #state: ConnectionState;
   readonly #frames = new FrameReader();
-  /** The request that is next, or that is being answered. */
+  /** The request that is being answered, or that comes next. */
   #message: Buffer | undefined;
   #isBusy = false;
   #isFinished = false;
-  /** Made when a request wants it: most do not, and short connections would notice the cost. */
+  /** Created on first use: few requests need it, and its cost shows on short connections. */
   #gone: AbortController | undefined;
   #probe: NodeJS.Timeout | undefined;
 
@@ -80,9 +80,9 @@ class Connection implements MemoryHolder {
   }
 
   /**
-   * The client sends no more: what it has asked for is still answered, but nobody is asked anything
-   * for it. When a program at the other end of a forwarded connection goes, this is all that is seen
-   * of it; and clients which close this half and then wait for somebody's answer are not known.
+   * Handles the client's end of input: pending requests are still answered, but prompts for them are
+   * cancelled. When a client at the far end of a forwarded connection exits, the agent sees only this.
+   * No known client half-closes and then waits for a prompt.
    */
   finish(): void {
     this.#isFinished = true;
@@ -90,7 +90,7 @@ class Connection implements MemoryHolder {
     this.#work();
   }
 
-  /** Nothing comes or goes any more. */
+  /** Cleans up after the socket has closed. */
   close(): void {
     this.#state.isClosed = true;
     this.#agent.idleCollection.noteGarbage(connectionSize + this.#received);
@@ -102,7 +102,7 @@ class Connection implements MemoryHolder {
     this.#agent.providers.abandon(this.#state.prepared);
   }
 
-  /** The client has taken what was sent to it, or the connection has its turn for more memory. */
+  /** Continues when the client has read its replies, or when the connection gets a memory slot. */
   resume(): void {
     this.#work();
   }
@@ -116,12 +116,12 @@ class Connection implements MemoryHolder {
     this.#socket.destroy();
   }
 
-  /** Answers what can be answered at once; a reply that takes longer goes on from here later. */
+  /** Answers requests until one has to wait; `#work` runs again when it has settled. */
   #work(): void {
     try {
-      for (let count = 0; this.#mayGoOn; count++) {
-        if (count === maxAtOnce) {
-          this.#goOnLater();
+      for (let count = 0; this.#isReady; count++) {
+        if (count === maxBatch) {
+          this.#yield();
           return;
         }
         const message = this.#next();
@@ -132,31 +132,31 @@ class Connection implements MemoryHolder {
       }
       this.#balance();
     } catch (error) {
-      // A stream that lies about a length.
+      // Invalid framing.
       this.end(error instanceof Error ? error.message : "?");
     }
   }
 
-  /** Whether the reply to the request before has gone, to a client that is there. */
-  get #mayGoOn(): boolean {
+  /** Whether the previous reply has been sent and the socket is open. */
+  get #isReady(): boolean {
     const { writableLength, errored, destroyed } = this.#socket;
     return !this.#isBusy && writableLength === 0 && errored === null && !destroyed;
   }
 
-  /** Lets other connections have their turn first. */
-  #goOnLater(): void {
-    if (this.#received > fewBytes) this.#socket.pause();
+  /** Lets other connections run first. */
+  #yield(): void {
+    if (this.#received > maxBytesWithoutSlot) this.#socket.pause();
     setImmediate(() => this.#work());
   }
 
-  /** The next request, if it may be answered now. */
+  /** The next request; undefined if there is none, or it has to wait for memory. */
   #next(): Buffer | undefined {
     const message = this.#message ?? this.#frames.next();
     this.#message = message;
     if (message?.[0] !== requestNumbers.requestIdentities) return message;
-    // Only lists are so long that many of them are a burden.
+    // Only lists of identities have replies long enough to need a slot in advance.
     const { connectionMemory } = this.#agent;
-    return connectionMemory.hasFreeTurn || connectionMemory.takeTurn(this) ? message : undefined;
+    return connectionMemory.hasFreeSlot || connectionMemory.acquireSlot(this) ? message : undefined;
   }
 
   #answerLater(reply: Promise<Reply>, message: Buffer): void {
@@ -178,8 +178,10 @@ class Connection implements MemoryHolder {
     this.#agent.idleCollection.noteGarbage(requestSize + message.length + encoded.length);
     this.#socket.write(frame(isTooLong ? encodeReply({ type: "failure" }) : encoded));
     const { writableLength, writableNeedDrain } = this.#socket;
-    // Only where much is left does Node.js tell when it has been sent.
-    if (writableLength > 0 && !writableNeedDrain) this.#socket.write(nothing, () => this.#work());
+    // Without "drain" (little is unsent), the callback of an empty write tells when it has been sent.
+    if (writableLength > 0 && !writableNeedDrain) {
+      this.#socket.write(emptyBuffer, () => this.#work());
+    }
   }
 
   #goneSignal(): AbortSignal {
@@ -188,38 +190,38 @@ class Connection implements MemoryHolder {
     return this.#gone.signal;
   }
 
-  /** Bytes of requests that are not answered. */
+  /** Bytes of unanswered requests. */
   get #received(): number {
     return this.#frames.held + memoryOf(this.#message);
   }
 
-  /** Reads on or waits, by what is held; ends when all is said. */
+  /** Applies backpressure by the memory held; ends the connection when all is answered. */
   #balance(): void {
     if (this.#socket.destroyed) return;
     const { connectionMemory } = this.#agent;
     const received = this.#received;
     const unsent = this.#socket.writableLength;
-    connectionMemory.note(this, received + unsent);
+    connectionMemory.update(this, received + unsent);
     if (this.#socket.destroyed) return;
-    if (unsent > fewBytes) connectionMemory.takeTurn(this);
-    const isLong = received > fewBytes;
-    // All requests that have come whole are answered, and the client, or its kernel, has the replies.
+    if (unsent > maxBytesWithoutSlot) connectionMemory.acquireSlot(this);
+    const isLong = received > maxBytesWithoutSlot;
+    // Every complete request is answered, and the replies have left for the kernel.
     const isIdle = this.#message === undefined && unsent === 0;
-    if (this.#isBusy || (isIdle && !isLong)) connectionMemory.endTurn(this);
+    if (this.#isBusy || (isIdle && !isLong)) connectionMemory.releaseSlot(this);
     if (isIdle && this.#isFinished) {
       this.#frames.end();
       this.#socket.end();
-    } else if (isLong && !(isIdle && connectionMemory.takeTurn(this))) this.#pause();
-    else if (this.#socket.isPaused()) this.#readOn();
+    } else if (isLong && !(isIdle && connectionMemory.acquireSlot(this))) this.#pause();
+    else if (this.#socket.isPaused()) this.#unpause();
   }
 
-  /** Reads no more for a while. That a client has closed, only a write tells then: also an empty one. */
+  /** Stops reading. A paused socket notices that the client has closed only by a write, even an empty one. */
   #pause(): void {
     this.#socket.pause();
-    this.#probe ??= setInterval(() => this.#socket.write(nothing), probeInterval);
+    this.#probe ??= setInterval(() => this.#socket.write(emptyBuffer), probeInterval);
   }
 
-  #readOn(): void {
+  #unpause(): void {
     this.#socket.resume();
     clearInterval(this.#probe);
     this.#probe = undefined;

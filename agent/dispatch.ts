@@ -1,6 +1,6 @@
 /**
- * One request's way through the agent: decoded, handed to the one row of the table that handles it,
- * and answered. Every refusal becomes a reply here, and nowhere else.
+ * Decodes a request, calls its handler, and returns the reply. Every refusal becomes a reply here, and
+ * nowhere else.
  */
 import { asFailure, Failure } from "../protocol/failure.ts";
 import { requestNumbers } from "../protocol/numbers.ts";
@@ -42,9 +42,9 @@ const handlers: HandlerTable = {
 };
 
 /**
- * Answers one request. Whatever happens, there is a reply; the reason of a refusal is kept in
+ * Answers one request. Every error becomes a failure reply; its reason is kept in
  * `connection.lastFailure`.
- * @param message a frame without its length; not kept once the reply is there
+ * @param message a frame without its length; not referenced once the reply is there
  */
 export function dispatch(
   agent: Agent,
@@ -65,7 +65,7 @@ export function dispatch(
   }
 }
 
-/** Whether a private key, a PIN or a passphrase is in a request. */
+/** Whether a request holds a private key, a PIN or a passphrase. */
 function hasSecret({ type }: Request): boolean {
   switch (type) {
     case "add-identity":
@@ -94,7 +94,7 @@ function handle<Type extends Request["type"]>(
   return handler(agent, connection, request);
 }
 
-/** A locked agent shows nothing and does nothing but unlock, bind sessions and give reasons. */
+/** A locked agent lists no identities; it only unlocks and answers `extensionsWhileLocked`. */
 function handleLocked(
   agent: Agent,
   connection: ConnectionState,
@@ -127,7 +127,7 @@ function handleExtension(
   return handler(agent, connection, request.body);
 }
 
-/** An extension that is known and fails answers 28; all else that fails answers 5. */
+/** The failure reply: SSH_AGENT_EXTENSION_FAILURE (28) for a known extension, else SSH_AGENT_FAILURE (5). */
 function refuse(
   agent: Agent,
   connection: ConnectionState,

@@ -24,7 +24,7 @@ test("-k ends the agent of SSH_AGENT_PID, and says why it cannot", async (t) => 
   }
 });
 
-test("-k ends an agent that has only just been started, and its socket goes with it", async (t) => {
+test("-k ends an agent that has just started, and removes its socket", async (t) => {
   const workspace = makeWorkspace(t);
   const socket = workspace.path("agent.sock");
   const script = `for try in 1 2 3; do eval "$("$0" -a ${socket})" && "$0" -k || exit 1; done`;

@@ -3,13 +3,13 @@ import { type AgentClient, AgentRefusal } from "../protocol/client.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { AgentLock } from "./lock.ts";
 import { generateKey, startAgent, TestClock } from "./test-agent.ts";
-import type { UnlockClient } from "./unlock-turns.ts";
+import type { UnlockClient } from "./unlock-queue.ts";
 
 const refused = { instanceOf: AgentRefusal };
 const passphrase = () => Buffer.from("open sesame");
 
-/** A clock whose timers go off at once, and that keeps what they waited for. */
-class HastyClock extends TestClock {
+/** A clock whose timers fire at once, and which records their delays. */
+class InstantClock extends TestClock {
   readonly delays: number[] = [];
 
   override after(delay: number, callback: () => void): () => void {
@@ -56,15 +56,15 @@ test("locking holds for all connections", async (t) => {
   t.is((await one.identities()).length, 1);
 });
 
-test("an empty passphrase does not lock, and nothing unlocks what is open", async (t) => {
-  const lock = new AgentLock(new HastyClock());
+test("an empty passphrase does not lock, and an unlocked agent cannot be unlocked", async (t) => {
+  const lock = new AgentLock(new InstantClock());
   await t.throwsAsync(lock.lock(Buffer.alloc(0)), { code: "malformed" });
   t.false(lock.isLocked);
   await t.throwsAsync(lock.unlock(passphrase()), { code: "malformed" });
 });
 
 test("each wrong passphrase makes the next answer slower, up to ten seconds", async (t) => {
-  const clock = new HastyClock();
+  const clock = new InstantClock();
   const lock = new AgentLock(clock);
   await lock.lock(passphrase());
   const wrong = Array.from({ length: 4 }, () => lock.unlock(Buffer.from("wrong")));
@@ -80,7 +80,7 @@ test("each wrong passphrase makes the next answer slower, up to ten seconds", as
 
 const connectionOf = (pid: number) => ({ peer: { pid, uid: 0 }, isClosed: false });
 
-/** Guesses whose answers nobody looks at. */
+/** Sends wrong passphrases and ignores the answers. */
 function guess(lock: AgentLock, clients: readonly UnlockClient[]): void {
   for (const client of clients) lock.unlock(Buffer.from("wrong"), client).catch(() => {});
 }
@@ -88,7 +88,7 @@ function guess(lock: AgentLock, clients: readonly UnlockClient[]): void {
 const thousands = (pid: number) => Array.from({ length: 4_000 }, () => connectionOf(pid));
 
 test("the right passphrase does not wait behind thousands of guesses of another process", async (t) => {
-  const clock = new HastyClock();
+  const clock = new InstantClock();
   const lock = new AgentLock(clock);
   await lock.lock(passphrase());
   guess(lock, thousands(7));
@@ -97,8 +97,8 @@ test("the right passphrase does not wait behind thousands of guesses of another 
   t.false(lock.isLocked);
 });
 
-test("nor behind those of other connections of its process, nor when others come later", async (t) => {
-  const clock = new HastyClock();
+test("the right passphrase does not wait behind guesses on other connections of its process", async (t) => {
+  const clock = new InstantClock();
   const lock = new AgentLock(clock);
   await lock.lock(passphrase());
   guess(lock, thousands(7));
@@ -114,7 +114,7 @@ test("nor behind those of other connections of its process, nor when others come
   t.true(clock.delays.length <= 3, `${clock.delays.length} guesses were verified before`);
 });
 
-/** Lets guesses of a process fail until the next answer takes more than a second. */
+/** Fails until the next answer takes more than a second. */
 async function failOften(lock: AgentLock, clock: TestClock, client: UnlockClient): Promise<void> {
   for (let failures = 1; failures <= 15; failures++) {
     const refusal = refusalOf(lock, client);
@@ -127,7 +127,7 @@ async function failOften(lock: AgentLock, clock: TestClock, client: UnlockClient
 const refusalOf = (lock: AgentLock, client: UnlockClient) =>
   lock.unlock(Buffer.from("wrong"), client).catch(() => {});
 
-/** A guess has been verified once the clock has a timer for it. */
+/** Waits until a guess has been verified: the clock then has a timer for its delay. */
 async function untilDelayed(clock: TestClock): Promise<void> {
   while (clock.waits.length === 0) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -143,15 +143,15 @@ test("a process that has not failed waits a second at most, others ten", async (
   t.deepEqual(clock.waits, [1_000]);
   refusals.push(refusalOf(lock, guesser), refusalOf(lock, connectionOf(7)));
   clock.pass(1_000);
-  t.deepEqual(clock.waits, [600]); // the guesses wait for the rest of it
+  t.deepEqual(clock.waits, [600]); // the guesses wait for the rest of the delay
   await lock.unlock(passphrase(), owner);
   t.deepEqual(clock.waits, [600]);
   clock.pass(600);
   await Promise.all(refusals);
 });
 
-test("attempts of connections that have gone are dropped", async (t) => {
-  const clock = new HastyClock();
+test("attempts of closed connections are dropped", async (t) => {
+  const clock = new InstantClock();
   const lock = new AgentLock(clock);
   await lock.lock(passphrase());
   const clients = Array.from({ length: 100 }, () => ({ ...connectionOf(7), isClosed: false }));
@@ -167,7 +167,7 @@ test("attempts of connections that have gone are dropped", async (t) => {
 });
 
 test("the owner unlocks an agent that a thousand connections guess at, again and again", async (t) => {
-  const { connect, log } = await startAgent(t, { clock: new HastyClock() });
+  const { connect, log } = await startAgent(t, { clock: new InstantClock() });
   const owner = await connect();
   await owner.lock(passphrase());
   const verified = () => log.filter((line) => line.startsWith("refused request 23: locked")).length;

@@ -1,6 +1,6 @@
 /** The command line of `ssh-agent`, as OpenSSH has it. */
 import { type FingerprintHash, fingerprintHashes } from "../protocol/public-key.ts";
-import { type CardTimeout, cardTimeoutOf, keepPinOf } from "./card-options.ts";
+import { type CardTimeout, parseCardTimeout, parsePinCache } from "./card-options.ts";
 import { parseDuration } from "./host/duration.ts";
 import { readOptions } from "./host/getopt.ts";
 import { defaultAllowedProviders } from "./policy/allowed-providers.ts";
@@ -143,8 +143,8 @@ function optionsOf(
       ? undefined
       : graceOf(featureValue(features, gracePrefix)),
     allowRemotePkcs11: features.includes("allow-remote-pkcs11"),
-    keepPin: keepPinOf(featureValue(features, pinCachePrefix)),
-    cardTimeout: cardTimeoutOf(featureValue(features, cardTimeoutPrefix)),
+    keepPin: parsePinCache(featureValue(features, pinCachePrefix)),
+    cardTimeout: parseCardTimeout(featureValue(features, cardTimeoutPrefix)),
     websafeAllow: websafeOf(features),
     serving,
     command,
@@ -181,8 +181,8 @@ function checkFeature(feature: string, before: readonly string[]): void {
   if (before.some((other) => other.startsWith(prefix))) {
     throw new UsageError(`${prefix.slice(0, -1)} already set`, 255, false);
   }
-  if (prefix === pinCachePrefix) keepPinOf(feature.slice(prefix.length));
-  if (prefix === cardTimeoutPrefix) cardTimeoutOf(feature.slice(prefix.length));
+  if (prefix === pinCachePrefix) parsePinCache(feature.slice(prefix.length));
+  if (prefix === cardTimeoutPrefix) parseCardTimeout(feature.slice(prefix.length));
   if (prefix === gracePrefix) graceOf(feature.slice(prefix.length));
 }
 

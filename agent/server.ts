@@ -1,9 +1,9 @@
 /**
- * Accepts connections: only the agent's own user and root are served.
+ * Accepts connections from the agent's own user and from root.
  *
- * When descriptors run out, Node.js accepts whoever connects and closes the connection. So before that
- * the agent stops accepting: its server is closed, the socket stays open by another descriptor, and
- * clients wait in the socket's queue until others have gone.
+ * When descriptors run out, Node.js accepts new connections and closes them at once. So the agent stops
+ * accepting before that: it closes the server but keeps the listening socket open by a duplicate
+ * descriptor, and clients wait in the socket's backlog until other connections close.
  */
 import { createServer, type Server, type Socket } from "node:net";
 import type { Agent } from "./agent.ts";
@@ -12,38 +12,35 @@ import { descriptorOf } from "./host/descriptor.ts";
 import type { Libc, PeerCredentials } from "./host/libc.ts";
 import { backlog, listenAtFirst, type SocketPlace } from "./host/socket-path.ts";
 
-/** Descriptors that are kept for cards, askpass programs and files, out of many and out of few. */
-const reserveOfMany = 64;
-const reserveOfFew = 1 / 8;
+/** Descriptors reserved for cards, askpass programs and files: a share of the limit, at most a number. */
+const reservedShare = 1 / 8;
+const maxReserved = 64;
 
-/** Milliseconds until accepting is tried again when it could not be resumed. */
+/** Milliseconds until the agent tries again to accept, after a failure. */
 const retryInterval = 1000;
 
-/** The agent's socket, and who is let in by it. */
+/** The server on the agent's socket. */
 export class AgentServer {
   readonly #agent: Agent;
   readonly #libc: Libc;
   readonly #ownUid: number;
-  /** The first descriptor of those that are kept. */
+  /** Accepting stops when a connection gets this descriptor or a higher one. */
   readonly #firstReserved: number;
-  /** The listening server; undefined while nobody is accepted. */
+  /** The listening server; undefined while accepting is paused. */
   #server: Server | undefined;
-  /** The socket, also while there is no server. */
+  /** A duplicate of the listening socket's descriptor; -1 when closed. */
   #descriptor = -1;
 
-  /**
-   * @param libc what tells the peer's user
-   * @param ownUid the user that is served, beside root
-   */
+  /** @param ownUid the user that is served, beside root */
   constructor(agent: Agent, libc: Libc, ownUid: number) {
     this.#agent = agent;
     this.#libc = libc;
     this.#ownUid = ownUid;
     const limit = libc.fileLimit();
-    this.#firstReserved = limit - Math.min(reserveOfMany, Math.ceil(limit * reserveOfFew));
+    this.#firstReserved = limit - Math.min(maxReserved, Math.ceil(limit * reservedShare));
   }
 
-  /** Listens at the first of some places that can be listened at; see there. */
+  /** See `listenAtFirst` in host/socket-path.ts. */
   async listenAtFirst(
     places: readonly (() => SocketPlace)[],
     trying: (place: SocketPlace) => void,
@@ -54,7 +51,7 @@ export class AgentServer {
     return place;
   }
 
-  /** Listens at a socket that somebody else has opened. */
+  /** Listens at a socket that another program has opened. */
   async listenAt(descriptor: number): Promise<void> {
     const server = this.#makeServer();
     await new Promise<void>((resolve, reject) => {
@@ -64,7 +61,7 @@ export class AgentServer {
     this.#use(server);
   }
 
-  /** Accepts nobody any more; connections stay. */
+  /** Stops accepting; open connections stay. */
   close(): void {
     this.#server?.close();
     this.#descriptor = -1;
@@ -88,7 +85,7 @@ export class AgentServer {
     }
     serveConnection(this.#agent, socket, peer);
     socket.once("close", () => this.#resume());
-    // The system gives the lowest number that is free, so all below it are taken.
+    // The system assigns the lowest free descriptor, so all lower ones are in use.
     if (descriptorOf(socket) >= this.#firstReserved) this.#pause();
   }
 
@@ -115,7 +112,7 @@ export class AgentServer {
   }
 }
 
-/** Who connected; undefined when the system does not tell, as for a client that is gone already. */
+/** The peer's credentials; undefined if the system has none, for example when the client has gone. */
 function identifyPeer(socket: Socket, libc: Libc): PeerCredentials | undefined {
   try {
     return libc.peerCredentials(descriptorOf(socket));
