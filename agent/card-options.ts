@@ -1,6 +1,6 @@
 /** The options for cards: `ssh-agent -O pin-cache` and `-O card-timeout`. */
-import { parseDuration } from "./host/duration.ts";
-import { UsageError } from "./usage-error.ts";
+import { parseDuration } from "../openssh/duration.ts";
+import { fatal } from "../openssh/exit.ts";
 
 /** Timeouts of a card, in seconds: for a signature, and for loading a provider. */
 export interface CardTimeout {
@@ -10,13 +10,13 @@ export interface CardTimeout {
 
 const secondsPerDay = 86_400;
 
-/** Parses `-O pin-cache`: seconds, or 0 for `none` and without the option. @throws {UsageError} */
+/** Parses `-O pin-cache`: seconds, or 0 for `none` and without the option. @throws {Exit} */
 export function parsePinCache(text: string | undefined): number {
   if (text === undefined || text === "none") return 0;
   return parseDuration(text) ?? invalidOption(`Invalid pin-cache "${text}": use none, or a time`);
 }
 
-/** Parses `-O card-timeout`: `TIME` for both, or `SIGN,LOAD`. @throws {UsageError} */
+/** Parses `-O card-timeout`: `TIME` for both, or `SIGN,LOAD`. @throws {Exit} */
 export function parseCardTimeout(text: string | undefined): CardTimeout | undefined {
   if (text === undefined) return undefined;
   const times = text.split(",").map((time) => parseDuration(time) ?? 0);
@@ -28,5 +28,5 @@ export function parseCardTimeout(text: string | undefined): CardTimeout | undefi
 }
 
 function invalidOption(message: string): never {
-  throw new UsageError(message, 255, false);
+  throw fatal(message);
 }

@@ -10,8 +10,7 @@ import { inheritedDescriptors, inheritedFileLimit } from "./host/inheritance.ts"
 import { cleanNodeEnvironment } from "./host/node-environment.ts";
 import { programPath } from "./host/program.ts";
 import type { SocketPlace } from "./host/socket-path.ts";
-import { StartError } from "./host/start-error.ts";
-import { systemWords } from "./host/system-error.ts";
+import { StartError, systemWords } from "./host/start-error.ts";
 import { type AgentOptions, servingArguments } from "./options.ts";
 import { readReports, reportDescriptor } from "./start-report.ts";
 

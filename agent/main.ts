@@ -1,5 +1,6 @@
 /** `ssh-agent`: reads the command line and does what it asks for. */
 import { writeSync } from "node:fs";
+import { Exit } from "../openssh/exit.ts";
 import { describeAgent, startForCommand, startForShell } from "./daemonize.ts";
 import {
   type Activation,
@@ -10,10 +11,9 @@ import {
 import { detectShell } from "./host/environment.ts";
 import { restoreNodeEnvironment } from "./host/node-environment.ts";
 import type { SocketPlace } from "./host/socket-path.ts";
-import { StartError } from "./host/start-error.ts";
-import { systemWords } from "./host/system-error.ts";
+import { StartError, systemWords } from "./host/start-error.ts";
 import { killAgent } from "./kill.ts";
-import { type AgentOptions, parseOptions, UsageError, usage } from "./options.ts";
+import { type AgentOptions, parseOptions, usage } from "./options.ts";
 import { report } from "./start-report.ts";
 
 main();
@@ -26,7 +26,7 @@ function main(): void {
     const options = parseOptions(process.argv.slice(2));
     run(options, wasSteered).catch((error: unknown) => failBy(error, options));
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
+    if (!(error instanceof Exit)) throw error;
     const end = error.isLogged ? "\r\n" : "\n";
     const message = error.message === "" ? "" : error.message + end;
     writeSync(2, message + (error.showsUsage ? usage : ""));
@@ -105,8 +105,8 @@ async function restartUnsteered(): Promise<never> {
 /** `-u`: removes the sockets that killed agents left in the default place. */
 async function clean(options: AgentOptions): Promise<void> {
   const { removeStaleSockets } = await import("./host/stale-sockets.ts");
-  const { homeFolder, hostPrefix } = await import("./host/socket-path.ts");
-  const folder = homeFolder();
+  const { defaultFolder, hostPrefix } = await import("./host/socket-path.ts");
+  const folder = defaultFolder();
   if (folder === undefined) throw new StartError("There is no home folder; set HOME.");
   try {
     await removeStaleSockets(folder, options.cleansAllHosts ? "" : hostPrefix());

@@ -1,6 +1,6 @@
 import test from "ava";
-import { parseDuration } from "./host/duration.ts";
-import { cleansAtStart, parseOptions, servingArguments, UsageError } from "./options.ts";
+import { Exit } from "../openssh/exit.ts";
+import { cleansAtStart, parseOptions, servingArguments } from "./options.ts";
 
 const parse = (line: string) => parseOptions(line === "" ? [] : line.split(" "));
 
@@ -82,7 +82,7 @@ const refusals: readonly [string, string, number][] = [
 for (const [line, message, status] of refusals) {
   test(`ssh-agent ${line} is refused as OpenSSH does it`, (t) => {
     t.like(
-      t.throws(() => parse(line), { instanceOf: UsageError }),
+      t.throws(() => parse(line), { instanceOf: Exit }),
       { message, status },
     );
   });
@@ -116,16 +116,6 @@ test("stale sockets are removed at the start, unless the socket is elsewhere or 
   );
 });
 
-test("durations are those of sshd_config", (t) => {
-  t.is(parseDuration("90"), 90);
-  t.is(parseDuration("1h30m"), 5400);
-  t.is(parseDuration("2W"), 1_209_600);
-  t.is(parseDuration("1d1s"), 86_401);
-  for (const bad of ["", "h", "1x", "-1", "1 h", "99999999999", "4000w", `${"1".repeat(60)}x`]) {
-    t.is(parseDuration(bad), undefined, bad);
-  }
-});
-
 test("PINs are kept for as long as pin-cache says", (t) => {
   t.is(parse("-O pin-cache=none").keepPin, 0);
   t.is(parse("-O pin-cache=0").keepPin, 0);
@@ -133,7 +123,7 @@ test("PINs are kept for as long as pin-cache says", (t) => {
   t.is(parse("-O pin-cache=3600 -O allow-remote-pkcs11").keepPin, 3600);
   for (const value of ["", "for ever", "15x", "-1", "none,none"]) {
     const error = t.throws(() => parseOptions(["-O", `pin-cache=${value}`]), {
-      instanceOf: UsageError,
+      instanceOf: Exit,
     });
     t.is(error.status, 255);
     t.is(error.message, `Invalid pin-cache "${value}": use none, or a time`);
@@ -148,7 +138,7 @@ test("card-timeout is for a signature and for loading, or for both", (t) => {
   t.deepEqual(parse("-O card-timeout=1d").cardTimeout, { sign: 86_400, load: 86_400 });
   for (const value of ["", "0", "1,0", "1,2,3", ",5", "5,", "25h", "soon"]) {
     const error = t.throws(() => parseOptions(["-O", `card-timeout=${value}`]), {
-      instanceOf: UsageError,
+      instanceOf: Exit,
     });
     t.regex(error.message, /^Invalid card-timeout "/);
   }
@@ -161,7 +151,7 @@ test("certificates go five minutes after their end, or as the options say", (t) 
   t.is(parse("-O certificate-grace=1 -O keep-ended-certificates").certificateGrace, undefined);
   for (const value of ["", "soon", "-1", "none"]) {
     const error = t.throws(() => parseOptions(["-O", `certificate-grace=${value}`]), {
-      instanceOf: UsageError,
+      instanceOf: Exit,
     });
     t.is(error.message, `Invalid certificate-grace "${value}": use a time`);
     t.is(error.status, 255);

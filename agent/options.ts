@@ -1,12 +1,10 @@
 /** The command line of `ssh-agent`, as OpenSSH has it. */
-import { type FingerprintHash, fingerprintHashes } from "../protocol/public-key.ts";
+import { parseDuration } from "../openssh/duration.ts";
+import { badUsage, fatal } from "../openssh/exit.ts";
+import { isOptionWord, parseFingerprintHash, readOptions } from "../openssh/getopt.ts";
+import type { FingerprintHash } from "../protocol/public-key.ts";
 import { type CardTimeout, parseCardTimeout, parsePinCache } from "./card-options.ts";
-import { parseDuration } from "./host/duration.ts";
-import { readOptions } from "./host/getopt.ts";
 import { defaultAllowedProviders } from "./policy/allowed-providers.ts";
-import { UsageError } from "./usage-error.ts";
-
-export { UsageError };
 
 /** What a command line asks for. */
 export interface AgentOptions {
@@ -70,7 +68,8 @@ export const defaultWebsafe = "ssh:*";
 /** Seconds that certificates stay after their end; `ssh-add` of OpenSSH 10 asks for as many. */
 const defaultGrace = 300;
 
-const letters = { flags: "cDdksTUuV", withArgument: "aEOPt" };
+/** In getopt's notation: a colon follows those that take an argument. */
+const letters = "a:cDdE:kO:P:sTt:UuV";
 
 const noWebsafe = "no-restrict-websafe";
 const keepEnded = "keep-ended-certificates";
@@ -87,25 +86,26 @@ type Given = ReadonlyMap<string, readonly string[]>;
 /**
  * Reads a command line. Options are looked at in their order, so that of two mistakes the first one
  * is told, and none behind `-V`.
- * @throws {UsageError}
+ * @throws {Exit}
  */
 export function parseOptions(args: readonly string[]): AgentOptions {
   const [first = ""] = args;
   const isServing = first.startsWith(servingPrefix);
   const serving = isServing ? servingOf(first.slice(servingPrefix.length)) : undefined;
-  const reading = readOptions(isServing ? args.slice(1) : args, letters);
+  const words = isServing ? args.slice(1) : [...args];
   const given = new Map<string, string[]>();
-  let step = reading.next();
-  while (step.done !== true && !given.has("V")) {
-    const option = step.value;
-    if (option.kind === "bad") throw new UsageError(option.message, 1, true);
-    checkOption(option.letter, option.value, given);
-    given.set(option.letter, [...(given.get(option.letter) ?? []), option.value]);
-    step = reading.next();
+  while (isOptionWord(words[0]) && !given.has("V")) {
+    const word = words.shift() ?? "";
+    if (word === "--") break;
+    for (const { letter, argument } of readOptions(word, words, letters)) {
+      checkOption(letter, argument, given);
+      given.set(letter, [...(given.get(letter) ?? []), argument]);
+      if (letter === "V") break;
+    }
   }
-  const command = step.done === true ? step.value : [];
+  const command = given.has("V") ? [] : words;
   const cannotRunCommand = ["c", "D", "d", "k", "s"].some((letter) => given.has(letter));
-  if (command.length > 0 && cannotRunCommand && !given.has("V")) throw new UsageError("", 1, true);
+  if (command.length > 0 && cannotRunCommand) throw badUsage("");
   return optionsOf(given, serving, command);
 }
 
@@ -113,12 +113,12 @@ export function parseOptions(args: readonly string[]): AgentOptions {
 function checkOption(letter: string, value: string, given: Given): void {
   const excluding: Record<string, string> = { c: "s", s: "c", d: "dD", D: "dD" };
   const isExcluded = [...(excluding[letter] ?? "")].some((other) => given.has(other));
-  if (isExcluded) throw new UsageError("", 1, true);
+  if (isExcluded) throw badUsage("");
   if (letter === "t") lifetimeOf(value);
-  if (letter === "E") hashOf(value);
+  if (letter === "E") parseFingerprintHash(value);
   if (letter === "O") checkFeature(value, given.get("O") ?? []);
   if (letter === "P" && given.has("P")) {
-    throw new UsageError("-P option already specified", 255, false);
+    throw fatal("-P option already specified");
   }
 }
 
@@ -138,7 +138,7 @@ function optionsOf(
     cleansAllHosts: (given.get("u") ?? []).length > 1,
     lifetime: lifetimeOf(last("t")),
     allowedProviders: last("P") ?? defaultAllowedProviders,
-    fingerprintHash: hashOf(last("E")),
+    fingerprintHash: parseFingerprintHash(last("E") ?? "sha256"),
     certificateGrace: features.includes(keepEnded)
       ? undefined
       : graceOf(featureValue(features, gracePrefix)),
@@ -162,36 +162,29 @@ function modeOf(given: Given): AgentOptions["mode"] {
 function lifetimeOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const seconds = parseDuration(text);
-  if (seconds === undefined) throw new UsageError("Invalid lifetime", 1, true, false);
+  if (seconds === undefined) throw badUsage("Invalid lifetime", { isLogged: false });
   return seconds === 0 ? undefined : seconds;
-}
-
-function hashOf(text: string | undefined): FingerprintHash {
-  if (text === undefined) return "sha256";
-  const name = fingerprintHashes.find((hash) => hash === text.toLowerCase());
-  if (name === undefined) throw new UsageError(`Invalid hash algorithm "${text}"`, 255, false);
-  return name;
 }
 
 function checkFeature(feature: string, before: readonly string[]): void {
   if (["allow-remote-pkcs11", noWebsafe, keepEnded].includes(feature)) return;
   const prefixes = [websafePrefix, pinCachePrefix, cardTimeoutPrefix, gracePrefix];
   const prefix = prefixes.find((known) => feature.startsWith(known));
-  if (prefix === undefined) throw new UsageError("Unknown -O option", 255, false);
+  if (prefix === undefined) throw fatal("Unknown -O option");
   if (before.some((other) => other.startsWith(prefix))) {
-    throw new UsageError(`${prefix.slice(0, -1)} already set`, 255, false);
+    throw fatal(`${prefix.slice(0, -1)} already set`);
   }
   if (prefix === pinCachePrefix) parsePinCache(feature.slice(prefix.length));
   if (prefix === cardTimeoutPrefix) parseCardTimeout(feature.slice(prefix.length));
   if (prefix === gracePrefix) graceOf(feature.slice(prefix.length));
 }
 
-/** The seconds of `-O certificate-grace`. @throws {UsageError} */
+/** The seconds of `-O certificate-grace`. @throws {Exit} */
 function graceOf(text: string | undefined): number {
   if (text === undefined) return defaultGrace;
   const grace = parseDuration(text);
   if (grace !== undefined) return grace;
-  throw new UsageError(`Invalid certificate-grace "${text}": use a time`, 255, false);
+  throw fatal(`Invalid certificate-grace "${text}": use a time`);
 }
 
 /** What follows a prefix in the feature that has it. */
@@ -207,7 +200,7 @@ function websafeOf(features: readonly string[]): string | undefined {
 /** `PARENT,STARTER`, as `servingArguments` writes it. */
 function servingOf(text: string): ServingOptions {
   const [, parent, starter] = /^(\d+),(\d+)$/.exec(text) ?? [];
-  if (parent === undefined) throw new UsageError("unknown option -- -", 1, true);
+  if (parent === undefined) throw badUsage("unknown option -- -");
   return { parent: Number(parent), starter: Number(starter) };
 }
 

@@ -1,11 +1,10 @@
 /** The way to the agent, and what to say when it refuses. */
+import { exit } from "../openssh/exit.ts";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
 import type { Identity } from "../protocol/replies.ts";
-import type { Console } from "./console.ts";
-import { exit } from "./exit.ts";
+import { type Console, errorText } from "./console.ts";
 import { foreignAgent } from "./foreign-agents.ts";
-import { systemErrorText } from "./system-errors.ts";
 
 /** Connects to the agent of the environment. @throws {Exit} with status 2 when there is none */
 export async function connectToAgent(env: NodeJS.ProcessEnv): Promise<AgentClient> {
@@ -16,7 +15,7 @@ export async function connectToAgent(env: NodeJS.ProcessEnv): Promise<AgentClien
   try {
     return await AgentClient.connect(path);
   } catch (error) {
-    throw exit(`Error connecting to agent: ${systemErrorText(error)}`, 2);
+    throw exit(`Error connecting to agent: ${errorText(error)}`, 2);
   }
 }
 

@@ -6,7 +6,9 @@
  */
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
-import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
+import { sleepSync } from "../openssh/sleep-sync.ts";
+import { errorCode, strerror } from "../openssh/strerror.ts";
+import { octal, sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { encodeText } from "../protocol/text.ts";
 
 /** The exit status of a program that writes into a closed pipe: 128 and SIGPIPE's number. */
@@ -53,20 +55,28 @@ export function processConsole(): Console {
   };
 }
 
-/** Shows everything but printable US-ASCII and tab as octal escapes, and doubles backslashes. */
-function escapeAll(text: string): string {
-  let shown = "";
-  for (const symbol of text) {
-    if (symbol === "\\") shown += "\\\\";
-    else
-      shown +=
-        symbol === "\t" || (symbol >= " " && symbol <= "~") ? symbol : octal(encodeText(symbol));
-  }
-  return shown;
+/** Says what goes on, to those who asked for that much: one -v for level 1, two for level 2. */
+export type Debug = (level: 1 | 2 | 3, line: string) => void;
+
+/** What -v adds, in the form of OpenSSH's debugging lines. @param verbosity how many -v were given */
+export function debugTo(console: Console, verbosity: number): Debug {
+  return (level, line) => {
+    if (verbosity >= level) console.log(`debug${level}: ${line}`);
+  };
 }
 
-function octal(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
+/**
+ * What is said of an error: the C library's words for one of the system. Of any other it tells the
+ * kind alone: its message is for the developers of this program.
+ */
+export function errorText(error: unknown): string {
+  if (!(error instanceof Error)) return "unknown error";
+  return strerror(error) ?? `internal error (${errorCode(error) ?? error.name})`;
+}
+
+/** Shows everything but printable US-ASCII and tab as octal escapes, and doubles backslashes. */
+function escapeAll(text: string): string {
+  return text.replace(/\\|[^\t -~]/gu, (symbol) => (symbol === "\\" ? "\\\\" : octal(symbol)));
 }
 
 function writeLine(descriptor: number, line: string): void {
@@ -84,15 +94,10 @@ function writeAll(descriptor: number, bytes: Uint8Array): void {
     try {
       rest = rest.subarray(writeSync(descriptor, rest));
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
+      const code = errorCode(error);
       if (code === "EPIPE") process.exit(brokenPipeStatus);
       if (code !== "EAGAIN") return; // nobody is left to tell
-      pause();
+      sleepSync(2); // the pipe is full
     }
   }
-}
-
-/** Waits a moment for a pipe that is full. */
-function pause(): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
 }

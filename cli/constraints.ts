@@ -1,4 +1,5 @@
 /** Constraints from the command line, in the order in which OpenSSH sends them. */
+import { formatDuration } from "../openssh/duration.ts";
 import { type Constraint, keepEndedCertificate } from "../protocol/constraints.ts";
 import type { Context } from "./context.ts";
 
@@ -50,4 +51,15 @@ async function destinationsFor(context: Context): Promise<Constraint> {
   const found = destinationConstraint(context);
   lookedUp.set(context, found);
   return found;
+}
+
+/** The library of FIDO authenticators: -S, else SSH_SK_PROVIDER, else the one within OpenSSH. */
+export function skProvider({ options, env }: Context): string {
+  return options.skProvider ?? env.SSH_SK_PROVIDER ?? "internal";
+}
+
+/** Says how long an added identity lives, and that its use has to be confirmed. */
+export function describeLimits({ console, options }: Context, lifetime: number): void {
+  if (lifetime > 0) console.note(`Lifetime set to ${formatDuration(lifetime)}`);
+  if (options.confirm) console.note("The user must confirm each use of the key");
 }

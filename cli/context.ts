@@ -1,7 +1,6 @@
 /** What a command works with; it is handed all of it, and looks for nothing elsewhere. */
 import type { AgentClient } from "../protocol/client.ts";
-import type { Console } from "./console.ts";
-import type { Debug } from "./debug.ts";
+import type { Console, Debug } from "./console.ts";
 import type { Options } from "./options.ts";
 import type { Prompter } from "./prompts/prompter.ts";
 

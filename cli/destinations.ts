@@ -1,13 +1,14 @@
 /** Destination constraints (`-h`): where keys may be used, by the host keys in known_hosts files. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fatal } from "../openssh/exit.ts";
+import { homeFolder } from "../openssh/home-folder.ts";
+import { errorCode } from "../openssh/strerror.ts";
 import type { Constraint, DestinationConstraint, Hop, HostKey } from "../protocol/constraints.ts";
 import { decodeText } from "../protocol/text.ts";
+import { errorText } from "./console.ts";
 import type { Context } from "./context.ts";
-import { fatal } from "./exit.ts";
 import { findHostKeys } from "./files/known-hosts.ts";
-import { homeFolder } from "./home.ts";
-import { hasCode, systemErrorText } from "./system-errors.ts";
 
 const defaultFiles = [
   "~/.ssh/known_hosts",
@@ -87,7 +88,7 @@ function readKnownHosts(path: string): { path: string; text: string; problem: st
     return { path, text: decodeText(readFileSync(path)), problem: "" };
   } catch (error) {
     // A folder can be opened, which is all that OpenSSH tells of.
-    const problem = hasCode(error, "EISDIR") ? "" : systemErrorText(error);
+    const problem = errorCode(error) === "EISDIR" ? "" : errorText(error);
     return { path, text: "", problem };
   }
 }

@@ -1,6 +1,6 @@
 /** `--help`. Only this loads `yargs`. */
 import yargs from "yargs";
-import { usage } from "./usage.ts";
+import { usage } from "./options.ts";
 
 /** In the order of the manual page. */
 const descriptions: Readonly<Record<string, string>> = {

@@ -30,3 +30,8 @@ export function describe(blob: Buffer): Description | undefined {
     return undefined;
   }
 }
+
+/** A line of `ssh-add -l`. @param print the fingerprint */
+export function summary({ bits, type }: Description, print: string, comment: string): string {
+  return `${bits} ${print} ${comment} (${type})`;
+}

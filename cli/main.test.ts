@@ -5,8 +5,8 @@ import { join } from "node:path";
 import test from "ava";
 import { projectRoot, sshAdd } from "../fixtures/programs.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
+import { usage } from "./options.ts";
 import { runOurs, startRecorder } from "./test-agent.ts";
-import { usage } from "./usage.ts";
 
 test("help and version need no agent", async (t) => {
   const workspace = makeWorkspace(t);

@@ -1,16 +1,13 @@
 /** ssh-add: adds keys, cards and certificates to an agent, lists them and removes them. */
 import { closeSync } from "node:fs";
 import { isatty } from "node:tty";
+import { Exit } from "../openssh/exit.ts";
 import { connectToAgent } from "./agent.ts";
 import { commandFor } from "./commands/index.ts";
-import { type Console, processConsole } from "./console.ts";
-import { debugTo } from "./debug.ts";
-import { Exit } from "./exit.ts";
-import { type Options, parseOptions } from "./options.ts";
+import { type Console, debugTo, errorText, processConsole } from "./console.ts";
+import { type Options, parseOptions, usage } from "./options.ts";
 import { Prompter } from "./prompts/prompter.ts";
 import { refusesProvider } from "./provider-path.ts";
-import { systemErrorText } from "./system-errors.ts";
-import { usage } from "./usage.ts";
 
 /** The version of the package, set when the program is built. */
 const version = process.env.CARDAGENT_VERSION ?? "of the source";
@@ -59,22 +56,13 @@ function asExit(error: unknown): Exit {
 /** Says how a run ended that was broken off. @returns the exit status */
 function report(error: unknown, console: Console): number {
   if (!(error instanceof Exit)) {
-    console.note(`ssh-add: ${systemErrorText(error)}`);
+    console.note(`ssh-add: ${errorText(error)}`);
     return 1;
   }
-  switch (error.form) {
-    case "silent":
-      break;
-    case "plain":
-      console.note(error.message);
-      break;
-    case "log":
-      console.log(error.message);
-      break;
-    case "usage":
-      console.log(error.message);
-      for (const line of usage.split("\n")) console.note(line);
-  }
+  const { message, isLogged, showsUsage } = error;
+  if (message !== "" && isLogged) console.log(message);
+  else if (message !== "") console.note(message);
+  if (showsUsage) for (const line of usage.split("\n")) console.note(line);
   return error.status;
 }
 

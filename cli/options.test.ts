@@ -1,7 +1,6 @@
 import test from "ava";
-import type { Action } from "./action.ts";
-import { Exit } from "./exit.ts";
-import { type Options, parseOptions } from "./options.ts";
+import { Exit } from "../openssh/exit.ts";
+import { type Action, type Options, parseOptions } from "./options.ts";
 
 async function read(line: string): Promise<Options> {
   return parseOptions(line === "" ? [] : line.split(" "));
@@ -9,7 +8,9 @@ async function read(line: string): Promise<Options> {
 
 async function refusal(line: string): Promise<string> {
   const error = await read(line).catch((thrown: unknown) => thrown);
-  return error instanceof Exit ? `${error.message} / ${error.status} ${error.form}` : "accepted";
+  if (!(error instanceof Exit)) return "accepted";
+  const form = error.showsUsage ? "usage" : error.isLogged ? "log" : "plain";
+  return `${error.message} / ${error.status} ${form}`;
 }
 
 test("short options combine, and arguments follow at once or as the next word", async (t) => {

@@ -4,12 +4,50 @@
  * Short options follow BSD getopt: they combine, and they end at the first operand or at `--`.
  * Long options may stand anywhere before `--`; `yargs-parser` types them, when there are any.
  */
+import { parseDuration } from "../openssh/duration.ts";
+import { badUsage, exit, fatal } from "../openssh/exit.ts";
+import { isOptionWord, type Option, parseFingerprintHash, readOptions } from "../openssh/getopt.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import { decodeText, encodeText } from "../protocol/text.ts";
-import { type Action, chooseAction } from "./action.ts";
-import { badUsage, exit } from "./exit.ts";
-import { type LongOptions, longFlags, longWithArgument, readLong } from "./long-options.ts";
-import { applyShort, newShortOptions, type ShortOptions, shortOptions } from "./short-options.ts";
+
+/** The usage as OpenSSH 10 prints it, with the long options of this project after it. */
+export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H hostkey_file]
+               [-h destination_constraint] [-S provider] [-t life]
+               [file ...]
+       ssh-add -s pkcs11 [-Cv] [certificate ...]
+       ssh-add -e pkcs11
+       ssh-add -T pubkey ...
+       ssh-add -Q
+       ssh-add [-s pkcs11] --cert-for-card certificate
+       ssh-add --list-providers
+       ssh-add --json -L | -l | -Q | --list-providers
+       ssh-add --help | --version`;
+
+/** The short options, OpenSSH's own: a colon follows those that take an argument. */
+const shortOptions = "CcDdE:e:H:h:KkLlNQqS:s:Tt:vXx";
+/** Long options that take an argument. */
+const longWithArgument = ["cert-for-card"] as const;
+/** Long options that do not. */
+const longFlags = ["list-providers", "json", "help", "version"] as const;
+
+/** What ssh-add is to do. */
+export type Action =
+  | "add-files"
+  | "remove-files"
+  | "add-card"
+  | "remove-card"
+  | "attach-certificates"
+  | "list"
+  | "list-keys"
+  | "list-providers"
+  | "query"
+  | "test"
+  | "remove-all"
+  | "lock"
+  | "unlock"
+  | "add-resident"
+  | "help"
+  | "version";
 
 /** A command line that was understood. */
 export interface Options {
@@ -40,40 +78,76 @@ export interface Options {
 
 const actionsWithJson: readonly Action[] = ["list", "list-keys", "list-providers", "query"];
 
+/** The short options that were given. */
+class ShortOptions {
+  readonly #given: Option[] = [];
+
+  /** @throws {Exit} for an invalid argument, and for an option that excludes an earlier one */
+  add(option: Option): void {
+    const { letter, argument } = option;
+    if (letter === "E") parseFingerprintHash(argument);
+    if (letter === "t") parseLifetime(argument);
+    const exclusive = ["lL", "xX"].find((letters) => letters.includes(letter)) ?? "";
+    const earlier = this.last(exclusive);
+    if (earlier !== undefined) throw fatal(`-${earlier.letter} flag already specified`);
+    this.#given.push(option);
+  }
+
+  /** The last of the options with one of these letters. */
+  last(letters: string): Option | undefined {
+    return this.#given.findLast(({ letter }) => letters.includes(letter));
+  }
+
+  has(letters: string): boolean {
+    return this.last(letters) !== undefined;
+  }
+
+  /** The arguments of all options with this letter. */
+  all(letter: string): string[] {
+    return this.#given.filter((one) => one.letter === letter).map(({ argument }) => argument);
+  }
+}
+
+/** The long options of a command line, which OpenSSH does not have. */
+interface LongOptions {
+  readonly cardCertificates: readonly string[];
+  readonly has: (name: (typeof longFlags)[number]) => boolean;
+}
+
 /**
  * Reads a command line.
  * @param words the arguments, without the program's own name
  * @throws {Exit} for what OpenSSH would not take either, in the order in which it would complain
  */
 export async function parseOptions(words: readonly string[]): Promise<Options> {
-  const short = newShortOptions();
-  const { long, operands } = splitWords(words, short);
-  const typed = await readLong(long);
-  const action = chooseAction(short, typed);
-  checkLong(action, typed, operands);
+  const short = new ShortOptions();
+  const { longWords, operands } = splitWords(words, short);
+  const long = await readLong(longWords);
+  const action = chooseAction(short, long);
+  checkLong(action, long, operands);
   return {
     action,
     operands,
-    provider: short.provider ?? "",
-    skProvider: short.skProvider,
-    cardCertificates: typed.cardCertificates,
-    confirm: short.confirm,
-    certificatesOnly: short.certificatesOnly,
-    keysOnly: short.keysOnly,
-    unlimited: short.unlimited,
-    lifetime: short.lifetime,
-    hash: short.hash,
-    destinations: short.destinations,
-    hostKeyFiles: short.hostKeyFiles,
-    quiet: short.quiet,
-    verbosity: short.verbosity,
-    json: typed.json,
+    provider: short.last("es")?.argument ?? "",
+    skProvider: short.last("S")?.argument,
+    cardCertificates: long.cardCertificates,
+    confirm: short.has("c"),
+    certificatesOnly: short.has("C"),
+    keysOnly: short.has("k"),
+    unlimited: short.has("N"),
+    lifetime: parseLifetime(short.last("t")?.argument ?? "0"),
+    hash: parseFingerprintHash(short.last("E")?.argument ?? "sha256"),
+    destinations: short.all("h"),
+    hostKeyFiles: short.all("H"),
+    quiet: short.has("q"),
+    verbosity: short.all("v").length,
+    json: long.has("json"),
   };
 }
 
-/** Applies the short options to `short`, and returns the long ones and the operands. */
+/** Adds the short options to `short`, and returns the long ones and the operands. */
 function splitWords(words: readonly string[], short: ShortOptions) {
-  const long: string[] = [];
+  const longWords: string[] = [];
   const operands: string[] = [];
   const queue = [...words];
   for (let word = queue.shift(); word !== undefined; word = queue.shift()) {
@@ -81,12 +155,12 @@ function splitWords(words: readonly string[], short: ShortOptions) {
       operands.push(...queue);
       break;
     }
-    if (word.startsWith("--")) long.push(...takeLong(word, queue));
-    else if (operands.length === 0 && word.startsWith("-") && word !== "-") {
-      applyCluster(word, queue, short);
+    if (word.startsWith("--")) longWords.push(...takeLong(word, queue));
+    else if (operands.length === 0 && isOptionWord(word)) {
+      for (const option of readOptions(word, queue, shortOptions, firstByte)) short.add(option);
     } else operands.push(word);
   }
-  return { long, operands };
+  return { longWords, operands };
 }
 
 /** A long option with its argument, which comes off `queue` unless it stands behind a `=`. */
@@ -103,30 +177,68 @@ function takeLong(word: string, queue: string[]): string[] {
   return [`--${name}=${argument}`];
 }
 
-/** Applies `-qCs LIB`; an argument that does not follow within `word` comes off `queue`. */
-function applyCluster(word: string, queue: string[], short: ShortOptions): void {
-  for (let at = 1; at < word.length; at++) {
-    const letter = word.charAt(at);
-    const known = letter === ":" ? -1 : shortOptions.indexOf(letter);
-    if (known < 0) throw badUsage(`unknown option -- ${firstByte(word.slice(at))}`);
-    if (shortOptions[known + 1] !== ":") {
-      applyShort(short, letter, "");
-      continue;
-    }
-    const argument = at + 1 < word.length ? word.slice(at + 1) : queue.shift();
-    if (argument === undefined) throw badUsage(`option requires an argument -- ${letter}`);
-    applyShort(short, letter, argument);
-    return;
-  }
+/** An unknown letter as getopt shows it, which reads bytes. */
+function firstByte(letter: string): string {
+  return decodeText(encodeText(letter).subarray(0, 1));
 }
 
-/** As getopt sees it, which reads bytes. */
-function firstByte(text: string): string {
-  return decodeText(encodeText(text).subarray(0, 1));
+function parseLifetime(text: string): number {
+  const lifetime = parseDuration(text);
+  if (lifetime === undefined) throw exit("Invalid lifetime", 1);
+  return lifetime;
+}
+
+/** @param words known long options, each with its argument behind a `=` */
+async function readLong(words: readonly string[]): Promise<LongOptions> {
+  if (words.length === 0) return { cardCertificates: [], has: () => false };
+  // Only here, so that `ssh-add -l` starts without it.
+  const { default: yargsParser } = await import("yargs-parser");
+  const parsed: Record<string, unknown> = yargsParser([...words], {
+    string: [...longWithArgument],
+    array: [...longWithArgument],
+    boolean: [...longFlags],
+    configuration: {
+      "camel-case-expansion": false,
+      "dot-notation": false,
+      "boolean-negation": false,
+      "greedy-arrays": false,
+      "parse-numbers": false,
+      "strip-dashed": false,
+    },
+  });
+  const certificates = parsed["cert-for-card"];
+  return {
+    cardCertificates: Array.isArray(certificates) ? certificates.map(String) : [],
+    has: (name) => parsed[name] === true,
+  };
+}
+
+/**
+ * Chooses the action in OpenSSH's order of precedence.
+ * @throws {Exit} when two are asked for that exclude each other
+ */
+function chooseAction(short: ShortOptions, long: LongOptions): Action {
+  if (long.has("help")) return "help";
+  if (long.has("version")) return "version";
+  const exclusive: Action[] = [];
+  if (short.has("xX")) exclusive.push(short.has("x") ? "lock" : "unlock");
+  if (short.has("lL")) exclusive.push(short.has("l") ? "list" : "list-keys");
+  if (short.has("D")) exclusive.push("remove-all");
+  if (short.has("Q")) exclusive.push("query");
+  if (long.has("list-providers")) exclusive.push("list-providers");
+  if (exclusive.length > 1) throw fatal("Invalid combination of actions");
+  if (exclusive[0] !== undefined) return exclusive[0];
+  // OpenSSH lets these stand together, and the first one wins.
+  const isDeleting = short.has("de");
+  if (short.has("T")) return "test";
+  if (short.has("es")) return isDeleting ? "remove-card" : "add-card";
+  if (short.has("K")) return "add-resident";
+  if (isDeleting) return "remove-files";
+  return long.cardCertificates.length > 0 ? "attach-certificates" : "add-files";
 }
 
 function checkLong(action: Action, long: LongOptions, operands: readonly string[]): void {
-  if (long.json && !actionsWithJson.includes(action)) {
+  if (long.has("json") && !actionsWithJson.includes(action)) {
     throw exit("--json goes with -l, -L, -Q and --list-providers only.", 1);
   }
   const takesCertificates = action === "add-card" || action === "attach-certificates";

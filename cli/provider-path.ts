@@ -1,7 +1,8 @@
 /** PKCS#11 libraries, by path or by URI, as they are sent to an agent. */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { formatPkcs11Uri, hidePin, isPkcs11Uri, parsePkcs11Uri } from "../openssh/pkcs11-uri.ts";
+import { formatPkcs11Uri, isPkcs11Uri, parsePkcs11Uri } from "../openssh/pkcs11-uri.ts";
+import { hidePin } from "../openssh/pkcs11-uri-syntax.ts";
 import { Failure } from "../protocol/failure.ts";
 import { explain } from "./agent.ts";
 import type { Console } from "./console.ts";

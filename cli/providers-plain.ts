@@ -1,9 +1,9 @@
 /** Providers as lines for scripts: one thing a line, its provider's path always in the same place. */
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
+import { fingerprint } from "../protocol/fingerprint.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
-import { describe } from "./identities.ts";
-import { summary } from "./summary.ts";
+import { describe, summary } from "./identities.ts";
 import { validity } from "./validity.ts";
 
 /** What is to be shown. */
@@ -41,7 +41,7 @@ export function commentOf({ identities }: ProvidersView, blob: Buffer): string {
 function identityLine(view: ProvidersView, path: string, blob: Buffer): string[] {
   const described = describe(blob);
   if (described === undefined) return [];
-  const line = summary(described, commentOf(view, blob), view.hash);
+  const line = summary(described, fingerprint(described.keyBlob, view.hash), commentOf(view, blob));
   const { certificate } = described;
   if (certificate === undefined) return [`key ${path} ${line}`];
   return [`certificate ${path} ${line} "${certificate.keyId}" ${validity(certificate, view.now)}`];

@@ -94,7 +94,7 @@ test("a user without a home folder is told so, in OpenSSH's words", async (t) =>
   const workspace = await prepare(t);
   const preload = workspace.write(
     "preload.cjs",
-    `require("node:os").homedir = () => { throw new Error("uv_os_homedir returned ENOENT"); };`,
+    `require("node:os").userInfo = () => { throw new Error("uv_os_get_passwd returned ENOENT"); };`,
   );
   const run = (...args: string[]) =>
     workspace.run(process.execPath, ["-r", preload, sshAdd, ...args], { env: { HOME: undefined } });

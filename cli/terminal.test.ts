@@ -11,8 +11,8 @@ import { extensionNames } from "../protocol/extensions/names.ts";
 import type { Reply } from "../protocol/replies.ts";
 import { decodeRequest } from "../protocol/requests.ts";
 import { parsePublicKeyLine } from "./files/public-key-file.ts";
+import { usage } from "./options.ts";
 import { makeKey, runOurs, startRecorder } from "./test-agent.ts";
-import { usage } from "./usage.ts";
 
 const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIx+6Lml5mGgxS914qFQOdFKIntQOs0E5Lv37tep2kq";
 const keyBlob = parsePublicKeyLine(line)?.blob as Buffer;

@@ -61,7 +61,7 @@ export function matchesKey(uri: Pkcs11Uri, key: KeyObject): boolean {
   );
 }
 
-/** What a URI does not ask for is as it wants it. */
+/** An absent attribute matches anything. */
 function isSame<Value extends string | number | bigint>(
   asked: Value | undefined,
   actual: Value | undefined,

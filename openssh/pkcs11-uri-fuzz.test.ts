@@ -3,8 +3,8 @@ import test from "ava";
 import fc from "fast-check";
 import { Failure } from "../protocol/failure.ts";
 import { pkcs11Uri, spelling } from "./pkcs11-arbitraries.ts";
-import { formatPkcs11Uri, hidePin, parsePkcs11Uri } from "./pkcs11-uri.ts";
-import { pathAttributes, queryAttributes } from "./pkcs11-uri-names.ts";
+import { formatPkcs11Uri, parsePkcs11Uri } from "./pkcs11-uri.ts";
+import { hidePin, pathAttributes, queryAttributes } from "./pkcs11-uri-syntax.ts";
 
 /** The URI, or undefined when it is refused as it should be. */
 function tryParse(text: string): ReturnType<typeof parsePkcs11Uri> | undefined {

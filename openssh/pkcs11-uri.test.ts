@@ -2,13 +2,8 @@ import test from "ava";
 import fc from "fast-check";
 import { Failure } from "../protocol/failure.ts";
 import * as random from "./pkcs11-arbitraries.ts";
-import {
-  formatPkcs11Uri,
-  hidePin,
-  isPkcs11Uri,
-  type Pkcs11Uri,
-  parsePkcs11Uri,
-} from "./pkcs11-uri.ts";
+import { formatPkcs11Uri, isPkcs11Uri, type Pkcs11Uri, parsePkcs11Uri } from "./pkcs11-uri.ts";
+import { hidePin } from "./pkcs11-uri-syntax.ts";
 
 /** The attributes that a URI has. */
 function given(text: string): Partial<Pkcs11Uri> {

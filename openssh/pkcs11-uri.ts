@@ -4,19 +4,17 @@
  * `pkcs11:token=my%20card;id=%01?module-path=/usr/lib/libcard.so` is the key with CKA_ID 01 on the
  * token "my card". In front of the "?" stands what has to match, behind it how to get there.
  */
-
 import { decodeText, encodeText } from "../protocol/text.ts";
 import { type Characters, charactersOf, encodePercent } from "./percent-encoding.ts";
 import {
+  type AttributeName,
   type AttributeValues,
   malformedUri,
   pathCharacters,
   queryCharacters,
   readAttributes,
-} from "./pkcs11-uri-attributes.ts";
-import { type AttributeName, scheme } from "./pkcs11-uri-names.ts";
-
-export { hidePin } from "./pkcs11-uri-pin.ts";
+  scheme,
+} from "./pkcs11-uri-syntax.ts";
 
 /** The classes of objects that belong to a key of ssh, by their names in URIs. */
 export const keyObjectTypes = ["public", "private", "cert"] as const;
@@ -31,8 +29,8 @@ export interface LibraryVersion {
 }
 
 /**
- * A PKCS#11 URI. An attribute that is undefined was not given, and matches everything; one that is
- * empty matches what is empty. Texts are as `decodeText` makes them of bytes.
+ * A PKCS#11 URI. An attribute that is undefined was not given and matches anything; an empty one
+ * matches an empty value. Texts are as `decodeText` makes them of bytes.
  */
 export interface Pkcs11Uri {
   /** CK_TOKEN_INFO: label, manufacturerID, serialNumber, model. */
@@ -65,8 +63,8 @@ export function isPkcs11Uri(text: string): boolean {
 
 /**
  * Reads a PKCS#11 URI (RFC 7512, sections 2.3 and 2.4). Time grows with its length only.
- * @throws {Failure} malformed: for what is none, for an attribute that is unknown or given twice,
- *   for what can be no key of ssh, and for a PIN, which is not quoted
+ * @throws {Failure} malformed: an invalid URI, an attribute that is unknown or given twice, an object
+ *   that cannot be an SSH key, or a PIN, which is not quoted
  */
 export function parsePkcs11Uri(text: string): Pkcs11Uri {
   if (!isPkcs11Uri(text)) throw malformedUri(`A PKCS#11 URI begins with "${scheme}".`);

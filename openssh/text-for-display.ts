@@ -18,9 +18,7 @@ const unsafe =
  * `\033`, as in OpenSSH's own messages. A tab stays, as it does there.
  */
 export function sanitizeForDisplay(text: string): string {
-  return text.replace(unsafe, (character) =>
-    character === "\t" ? character : Array.from(encodeText(character), octal).join(""),
-  );
+  return text.replace(unsafe, (character) => (character === "\t" ? character : octal(character)));
 }
 
 /** Names are much shorter, but a library or a client may give anything. */
@@ -42,8 +40,9 @@ export function stringifyForDisplay(value: unknown): string {
   );
 }
 
-function octal(byte: number): string {
-  return `\\${byte.toString(8).padStart(3, "0")}`;
+/** The bytes of a text as octal escapes. */
+export function octal(text: string): string {
+  return Array.from(encodeText(text), (byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
 }
 
 function unicode(code: number): string {

@@ -15,10 +15,11 @@ import {
   unlinkSync,
 } from "node:fs";
 import type { Server } from "node:net";
-import { hostname, tmpdir, userInfo } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
-import { StartError } from "./start-error.ts";
-import { systemCode, systemWords } from "./system-error.ts";
+import { homeFolder } from "../../openssh/home-folder.ts";
+import { errorCode } from "../../openssh/strerror.ts";
+import { StartError, systemWords } from "./start-error.ts";
 
 /** A place for a socket. */
 export interface SocketPlace {
@@ -41,18 +42,10 @@ const maxPathLength = 107;
 /** Letters of each of the two names in the name of a socket. */
 const nameLength = 10;
 
-/** The folder of the default place; undefined for a user without a home. */
-export function homeFolder(): string | undefined {
-  const home = process.env.HOME || homeOfUser();
-  return home ? join(home, ".ssh", "agent") : undefined;
-}
-
-function homeOfUser(): string | undefined {
-  try {
-    return userInfo().homedir;
-  } catch {
-    return undefined; // somebody whom the system does not know
-  }
+/** The folder of the default place, `~/.ssh/agent`; undefined for a user without a home. */
+export function defaultFolder(): string | undefined {
+  const home = homeFolder(process.env);
+  return home && join(home, ".ssh", "agent");
 }
 
 /**
@@ -69,7 +62,7 @@ export function hostPrefix(): string {
  * @throws {StartError}
  */
 export function homeSocket(): SocketPlace {
-  const folder = homeFolder();
+  const folder = defaultFolder();
   if (folder === undefined) throw new StartError("There is no home folder.", { code: "ENOENT" });
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -92,7 +85,7 @@ export function temporarySocket(parent: number): SocketPlace {
 function noFolder(path: string, error: unknown): StartError {
   const sentence = `Cannot make a folder for the agent's socket: ${path}: ${systemWords(error)}`;
   return new StartError(`${sentence}\nChoose another place with -a PATH, or with TMPDIR and -T.`, {
-    code: systemCode(error),
+    code: errorCode(error),
   });
 }
 
@@ -165,7 +158,7 @@ export async function listenAt(server: Server, place: SocketPlace): Promise<void
       moveWithoutReplacing(passing, path);
     } catch (error) {
       const why = `cannot bind to path ${shown}: ${describeError(error, path)}`;
-      throw new StartError(`unix_listener: ${why}\r`, { code: systemCode(error) });
+      throw new StartError(`unix_listener: ${why}\r`, { code: errorCode(error) });
     }
   } catch (error) {
     server.close();
@@ -217,7 +210,7 @@ function moveWithoutReplacing(from: string, to: string): void {
     linkSync(from, to);
     unlinkSync(from);
   } catch (error) {
-    const isTaken = systemCode(error) === "EEXIST" || exists(to);
+    const isTaken = errorCode(error) === "EEXIST" || exists(to);
     if (isTaken) unlinkSync(from);
     if (isTaken) throw error;
     // A file system without hard links.
@@ -230,14 +223,12 @@ function exists(path: string): boolean {
 }
 
 function describeError(error: unknown, path: string): string {
-  switch (systemCode(error)) {
+  switch (errorCode(error)) {
     case "EEXIST":
       return "Address already in use";
     // Node.js says this also for a folder that is not there.
     case "EACCES":
       return exists(dirname(path)) ? "Permission denied" : "No such file or directory";
-    case "ELOOP":
-      return "Too many levels of symbolic links";
     default:
       return systemWords(error);
   }

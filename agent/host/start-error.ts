@@ -1,3 +1,5 @@
+import { strerror } from "../../openssh/strerror.ts";
+
 /** An agent that cannot be started, or another thing that the program cannot do: in the words for users. */
 export class StartError extends Error {
   /** The program's exit status. */
@@ -10,4 +12,10 @@ export class StartError extends Error {
     this.status = status;
     this.code = code;
   }
+}
+
+/** What is said of an error: the C library's words, or the first line of what it says itself. */
+export function systemWords(error: unknown): string {
+  if (!(error instanceof Error)) return "unknown error";
+  return strerror(error) ?? error.message.replace(/\n.*/s, "");
 }

@@ -4,8 +4,8 @@ import type { Constraint } from "../../protocol/constraints.ts";
 import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
-import type { Console } from "../console.ts";
-import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
+import { type Console, errorText } from "../console.ts";
+import { constraintsFor, describeLimits, keepEndedConstraint, skProvider } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import {
   type CertificateFile,
@@ -19,10 +19,7 @@ import { KeyFileError, type LoadedKey } from "../files/loaded-key.ts";
 import { isPrivateFile } from "../files/permissions.ts";
 import { PublicKeyFileError } from "../files/public-key-file.ts";
 import { foreignAgent } from "../foreign-agents.ts";
-import { describeLimits } from "../limits.ts";
 import { readInput } from "../prompts/standard-input.ts";
-import { skProvider } from "../sk-provider.ts";
-import { systemErrorText } from "../system-errors.ts";
 import { KeyUnlocker } from "../unlock-key.ts";
 
 /** Adds the files that were named, or the default ones that exist. */
@@ -79,7 +76,7 @@ function readKeyFile({ console }: Context, path: string): Buffer | undefined {
     descriptor = openSync(path, "r");
   } catch (error) {
     // As perror has it, which leaves out a name that is empty.
-    console.note(`${path === "" ? "" : `${path}: `}${systemErrorText(error)}`);
+    console.note(`${path === "" ? "" : `${path}: `}${errorText(error)}`);
     return undefined;
   }
   try {
@@ -90,7 +87,7 @@ function readKeyFile({ console }: Context, path: string): Buffer | undefined {
     return undefined;
   } catch (error) {
     if (isPrivateFile(descriptor, path, console)) {
-      console.note(`Error loading key "${path}": ${systemErrorText(error)}`);
+      console.note(`Error loading key "${path}": ${errorText(error)}`);
     }
     return undefined;
   } finally {
@@ -102,7 +99,7 @@ function readKeyFromInput(console: Console): Buffer | undefined {
   try {
     return readInput();
   } catch (error) {
-    console.note(`Error loading key "(stdin)": ${systemErrorText(error)}`);
+    console.note(`Error loading key "(stdin)": ${errorText(error)}`);
     return undefined;
   }
 }

@@ -3,11 +3,9 @@ import { fingerprint } from "../../protocol/fingerprint.ts";
 import { wipePrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey, keyTypeName } from "../../protocol/public-key.ts";
 import { explain, explainRefusal } from "../agent.ts";
-import { constraintsFor } from "../constraints.ts";
+import { constraintsFor, describeLimits, skProvider } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import { loadResidentKeys, ResidentKeysError } from "../files/resident-keys.ts";
-import { describeLimits } from "../limits.ts";
-import { skProvider } from "../sk-provider.ts";
 
 /** Asks for the authenticator's PIN and adds all its keys. */
 export async function addResident(context: Context): Promise<number> {

@@ -2,7 +2,7 @@
 import { AgentRefusal } from "../../protocol/client.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
-import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
+import { constraintsFor, describeLimits, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import {
   type CertificateFile,
@@ -10,7 +10,6 @@ import {
   shorterLifetime,
 } from "../files/certificate-file.ts";
 import { foreignAgent } from "../foreign-agents.ts";
-import { describeLimits } from "../limits.ts";
 
 /** Attaches every certificate that was named. No PIN is needed and no private key is sent. */
 export async function attachCertificates(context: Context): Promise<number> {

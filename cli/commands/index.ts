@@ -1,6 +1,6 @@
 /** Which file holds the command for an action. Each is loaded when it is asked for. */
-import type { Action } from "../action.ts";
 import type { Command } from "../context.ts";
+import type { Action } from "../options.ts";
 
 const loaders: Readonly<Record<Action, () => Promise<Command>>> = {
   "add-files": async () => (await import("./add-files.ts")).addFiles,

@@ -2,7 +2,7 @@
 import type { Identity } from "../../protocol/replies.ts";
 import { refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
-import { type Description, describe } from "../identities.ts";
+import { type Description, describe, summary } from "../identities.ts";
 import type { Options } from "../options.ts";
 
 /** Lists the identities. Exit status 1 when there are none. */
@@ -39,6 +39,7 @@ async function showAs({ action, hash }: Options): Promise<Show> {
     return ({ algorithm }, { keyBlob, comment }) =>
       `${algorithm} ${keyBlob.toString("base64")} ${comment}`;
   }
-  const { summary } = await import("../summary.ts");
-  return (described, { comment }) => summary(described, comment, hash);
+  const { fingerprint } = await import("../../protocol/fingerprint.ts");
+  return (described, { comment }) =>
+    summary(described, fingerprint(described.keyBlob, hash), comment);
 }

@@ -1,11 +1,11 @@
 /** `ssh-add -d`: removes identities, named by files or by public keys on standard input. */
 import { existsSync } from "node:fs";
+import { fatal } from "../../openssh/exit.ts";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import type { Identity } from "../../protocol/replies.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { explainRefusal, listAfterwards, refusalText, tellStillListed } from "../agent.ts";
 import type { Context } from "../context.ts";
-import { fatal } from "../exit.ts";
 import { defaultFiles } from "../files/default-files.ts";
 import {
   loadPublicKey,

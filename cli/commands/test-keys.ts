@@ -1,11 +1,11 @@
 /** `ssh-add -T`: whether the agent can sign with keys, found out by signing. */
 import { randomBytes } from "node:crypto";
+import { fatal } from "../../openssh/exit.ts";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { signatureFlags } from "../../protocol/numbers.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import { explainRefusal, refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
-import { fatal } from "../exit.ts";
 import { loadPublicKey, type PublicKeyLine } from "../files/public-key-file.ts";
 import { Spinner } from "../spinner.ts";
 

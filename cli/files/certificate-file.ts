@@ -1,4 +1,5 @@
 /** Certificates in files, and what their time is. */
+import { maxDuration } from "../../openssh/duration.ts";
 import { type Certificate, decodeCertificate } from "../../protocol/certificate.ts";
 import { PublicKeyFileError, readPublicKeyFile } from "./public-key-file.ts";
 
@@ -23,7 +24,6 @@ export function readCertificateFile(path: string): CertificateFile {
 
 /** Seconds that a certificate's identity stays in the agent after the certificate's end. */
 const grace = 300n;
-const longest = 0x7fff_ffffn;
 
 /**
  * Seconds that a certificate's identity is to live: until its end, and five minutes more.
@@ -33,7 +33,7 @@ const longest = 0x7fff_ffffn;
 export function certificateLifetime(certificate: Certificate, now: number): number | undefined {
   const left = certificate.validBefore - BigInt(now);
   if (left <= 0n) return undefined;
-  return left + grace > longest ? 0 : Number(left + grace);
+  return left + grace > maxDuration ? 0 : Number(left + grace);
 }
 
 /** The shorter of two lifetimes in seconds, where 0 is without end. */

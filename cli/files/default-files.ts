@@ -1,7 +1,7 @@
 /** The key files that are meant when none is named. */
 import { join } from "node:path";
-import { exit } from "../exit.ts";
-import { homeFolder } from "../home.ts";
+import { exit } from "../../openssh/exit.ts";
+import { homeFolder } from "../../openssh/home-folder.ts";
 
 const names = [
   "id_rsa",

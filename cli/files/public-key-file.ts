@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { decodeText } from "../../protocol/text.ts";
-import { systemErrorText } from "../system-errors.ts";
+import { errorText } from "../console.ts";
 import { decodeExactBase64, withoutByteOrderMark } from "./armour.ts";
 import { publicKeyOfContainer } from "./openssh-container.ts";
 import { publicKeyOfPutty } from "./putty-file.ts";
@@ -55,7 +55,7 @@ export function loadPublicKey(path: string): PublicKeyLine {
  */
 export function readPublicKeyFile(path: string): PublicKeyLine {
   const bytes = readOrFail(path);
-  if (bytes instanceof Error) throw new PublicKeyFileError(systemErrorText(bytes), true);
+  if (bytes instanceof Error) throw new PublicKeyFileError(errorText(bytes), true);
   const line = keyWithin(bytes);
   if (line === undefined) throw new PublicKeyFileError("invalid format", false);
   return line;

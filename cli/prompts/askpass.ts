@@ -1,7 +1,6 @@
 /** Asking through a program with a window of its own: SSH_ASKPASS. */
 import { type ChildProcess, spawn } from "node:child_process";
-import type { Console } from "../console.ts";
-import { systemErrorText } from "../system-errors.ts";
+import { type Console, errorText } from "../console.ts";
 import { SecretLine } from "./secret-line.ts";
 
 const newline = 0x0a;
@@ -20,7 +19,7 @@ export function askAskpass(
 ): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
     const fail = (error: unknown) => {
-      console.log(`ssh_askpass: exec(${program}): ${systemErrorText(error)}`);
+      console.log(`ssh_askpass: exec(${program}): ${errorText(error)}`);
       resolve(undefined);
     };
     let child: ChildProcess;

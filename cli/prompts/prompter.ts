@@ -8,8 +8,7 @@
  */
 import { isatty } from "node:tty";
 import { sanitizeForDisplay } from "../../openssh/text-for-display.ts";
-import type { Console } from "../console.ts";
-import type { Debug } from "../debug.ts";
+import type { Console, Debug } from "../console.ts";
 import { readLineOfInput } from "./standard-input.ts";
 
 /** The program that is asked when SSH_ASKPASS does not name one. */

@@ -3,7 +3,9 @@
  * may be set to not block, which is the doing of whoever shares it, and is waited for all the same.
  */
 import { readSync } from "node:fs";
-import { hasCode } from "../system-errors.ts";
+import { constants } from "node:os";
+import { sleepSync } from "../../openssh/sleep-sync.ts";
+import { errorCode } from "../../openssh/strerror.ts";
 import { SecretLine } from "./secret-line.ts";
 
 const standardInput = 0;
@@ -45,12 +47,16 @@ export function readInput(descriptor = standardInput): Buffer {
     if (count === 0) return input.subarray(0, length);
     length += count;
     if (length < input.length) continue;
-    if (length >= maxInput) throw Object.assign(new Error("too long"), { code: "EFBIG" });
+    if (length >= maxInput) throw tooLarge();
     const longer = Buffer.alloc(2 * length);
     input.copy(longer);
     input.fill(0);
     input = longer;
   }
+}
+
+function tooLarge(): Error {
+  return Object.assign(new Error("too large"), { code: "EFBIG", errno: -constants.errno.EFBIG });
 }
 
 /** A carriage return does too, as in OpenSSH: files that were made elsewhere have one before it. */
@@ -73,8 +79,8 @@ function readSome(descriptor: number, buffer: Buffer): number {
     try {
       return readSync(descriptor, buffer, 0, buffer.length, null);
     } catch (error) {
-      if (!hasCode(error, "EAGAIN")) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause);
+      if (errorCode(error) !== "EAGAIN") throw error;
+      sleepSync(pause);
     }
   }
 }

@@ -7,7 +7,7 @@
  */
 import { closeSync, openSync, writeSync } from "node:fs";
 import { ReadStream } from "node:tty";
-import { type Exit, silentExit } from "../exit.ts";
+import { type Exit, exit } from "../../openssh/exit.ts";
 import { SecretLine } from "./secret-line.ts";
 
 const keys = {
@@ -80,7 +80,7 @@ class TerminalPrompt {
     if (this.#isOver) return;
     this.#line.eraseAll();
     this.#leave();
-    this.#reject(silentExit(1));
+    this.#reject(exit("", 1));
   }
 
   /** Also after a stop, when the shell may have changed the terminal behind our back. */

@@ -1,0 +1,24 @@
+/** The C library's words for system errors, as OpenSSH prints them and scripts look for them. */
+import { getSystemErrorMap } from "node:util";
+
+/** Words of Linux that Node.js has differently. */
+const sentences: Readonly<Record<string, string>> = {
+  EIO: "Input/output error",
+  EISDIR: "Is a directory",
+  ELOOP: "Too many levels of symbolic links",
+  ENAMETOOLONG: "File name too long",
+};
+
+/** What strerror(3) says of a system error; undefined for other errors. */
+export function strerror(error: unknown): string | undefined {
+  if (!(error instanceof Error && "errno" in error)) return undefined;
+  const [code, text] = getSystemErrorMap().get(Number(error.errno)) ?? [];
+  if (code === undefined || text === undefined) return undefined;
+  return sentences[code] ?? text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** The name of an error, such as `ENOENT`. */
+export function errorCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
