@@ -6,14 +6,15 @@ import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
 import { IdleCollection, type MemoryCalls } from "./host/garbage.ts";
 import type { PeerCredentials } from "./host/libc.ts";
-import { Keyring, type KeyringIdentity, type Removal } from "./keyring.ts";
+import { describeIdentity, type KeyringIdentity } from "./identity.ts";
+import { Keyring, type Removal } from "./keyring.ts";
 import type { SoftwareKeyParts } from "./keys/software-key.ts";
 import { AgentLock } from "./lock.ts";
+import type { PinPromptBackoff } from "./pkcs11/pin-prompt.ts";
 import type { PreparedProvider } from "./pkcs11/prepared-provider.ts";
 import type { ProviderRegistry } from "./pkcs11/registry.ts";
 import type { Ask } from "./policy/confirm.ts";
 import type { Person } from "./policy/notice.ts";
-import type { PinPromptBackoff } from "./policy/pin-prompt-backoff.ts";
 import { PromptQueue } from "./policy/prompts.ts";
 import type { SessionBindings } from "./policy/session.ts";
 
@@ -123,7 +124,7 @@ export interface ConnectionState {
   /** Why the last request that failed did. */
   lastFailure: FailureReason | undefined;
   /** The cards whose PIN was asked for in vain. */
-  readonly pinPromptBackoff: PinPromptBackoff;
+  readonly pinBackoff: PinPromptBackoff;
   /** What was prepared for a provider that is about to be added. */
   prepared: PreparedProvider | undefined;
   /** Whether the connection is closed. */
@@ -133,10 +134,4 @@ export interface ConnectionState {
    * asked anything for it from then on.
    */
   readonly gone: AbortSignal;
-}
-
-/** An identity as the log names it. */
-export function describeIdentity(identity: KeyringIdentity): string {
-  const kind = identity.certificate === undefined ? "key" : "certificate";
-  return `${kind} ${JSON.stringify(identity.comment)}`;
 }

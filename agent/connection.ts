@@ -12,7 +12,7 @@ import type { Agent, ConnectionState } from "./agent.ts";
 import { type MemoryHolder, maxBytesWithoutSlot } from "./connection-memory.ts";
 import { dispatch } from "./dispatch.ts";
 import type { PeerCredentials } from "./host/libc.ts";
-import { PinPromptBackoff } from "./policy/pin-prompt-backoff.ts";
+import { PinPromptBackoff } from "./pkcs11/pin-prompt.ts";
 import { clientGone } from "./policy/prompts.ts";
 import { SessionBindings } from "./policy/session.ts";
 
@@ -63,7 +63,7 @@ class Connection implements MemoryHolder {
       peer,
       bindings: new SessionBindings(),
       lastFailure: undefined,
-      pinPromptBackoff: new PinPromptBackoff(),
+      pinBackoff: new PinPromptBackoff(agent.clock),
       prepared: undefined,
       isClosed: false,
       get gone() {

@@ -2,7 +2,8 @@ import test from "ava";
 import type { Certificate } from "../protocol/certificate.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { verifyKeyOrCertificate } from "../protocol/verification.ts";
-import { Keyring, type KeyringIdentity } from "./keyring.ts";
+import type { KeyringIdentity } from "./identity.ts";
+import { Keyring } from "./keyring.ts";
 import { SoftwareKey } from "./keys/software-key.ts";
 import { generateKey, makeAuthority, makeKeyParts, TestClock } from "./test-agent.ts";
 

@@ -1,75 +1,30 @@
 /**
- * The identities that the agent holds, in the order in which they came.
- *
- * An identity is found by its blob in constant time. One timer serves lifetimes and the ends of
- * certificates.
+ * The identities that the agent holds, in the order in which they came. An identity is found by its
+ * blob in constant time.
  */
-import type { DestinationConstraint } from "../protocol/constraints.ts";
-import { maxFrameLength } from "../protocol/numbers.ts";
-import { encodeText } from "../protocol/text.ts";
-import type { VerifiedKey } from "../protocol/verification.ts";
-import type { Authenticator } from "./fido/authenticator.ts";
+import { type End, ExpiryTimer } from "./expiry.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
-import { SoftwareKey } from "./keys/software-key.ts";
-import type { CardSigner } from "./pkcs11/card-signer.ts";
-
-/** A key or certificate that the agent can use. */
-export interface KeyringIdentity extends VerifiedKey {
-  /** The blob that clients name it by: the plain key's, or the certificate's. */
-  readonly blob: Buffer;
-  readonly comment: string;
-  readonly signer: SoftwareKey | CardSigner | Authenticator;
-  readonly limits: Limits;
-  /**
-   * When the private key is removed, on the keyring's clock, in milliseconds; undefined for never.
-   * Certificates that are attached to it go by then.
-   */
-  readonly keyExpires: number | undefined;
-  /** When a certificate is dropped because it has ended, in seconds since 1970; undefined for never. */
-  readonly dropped: bigint | undefined;
-  /** The canonical path of the provider that serves it; undefined for a key in memory. */
-  readonly provider: string | undefined;
-}
-
-/** What limits the use of an identity. */
-export interface Limits {
-  /** When it is removed, on the keyring's clock, in milliseconds; undefined for never. */
-  readonly expires: number | undefined;
-  /** Whether each use has to be confirmed. */
-  readonly confirm: boolean;
-  /** Where it may be used; empty for anywhere. */
-  readonly destinations: readonly DestinationConstraint[];
-}
+import type { KeyringIdentity } from "./identity.ts";
+import type { Signer } from "./signer.ts";
 
 /** Why an identity went. */
 export type Removal = "request" | "lifetime" | "ended";
 
-/**
- * A timer longer than this is set again: meanwhile the machine may have slept, while timers stand
- * still, and the time of day may have been set.
- */
-const maxWait = 60_000;
-
-/** Identities that OpenSSH's clients take in a list. */
-const maxIdentities = 2048;
-
-/** Bytes before the first identity of a list. */
-const listHead = 5;
-
 /** The identities of an agent. */
 export class Keyring {
-  readonly #clock: Clock;
   readonly #wallClock: WallClock;
   readonly #onRemoved: (identity: KeyringIdentity, removal: Removal) => void;
-  #identities = new Map<string, KeyringIdentity>();
-  /** What other providers have under the same blobs: listed once the one before it has gone. */
-  readonly #others = new Map<string, readonly KeyringIdentity[]>();
+  readonly #timer: ExpiryTimer;
+  /**
+   * By the names of blobs: the identity that is listed, then those of other providers, which take
+   * its place when it goes.
+   */
+  #identities = new Map<string, readonly KeyringIdentity[]>();
   /**
    * Keys on cards without an identity, since their certificates have ended or were renewed: each by
    * the last of them. They are not listed and do not sign; a new certificate can be attached.
    */
   readonly #uncertified = new Set<KeyringIdentity>();
-  #cancelTimer: (() => void) | undefined;
 
   /**
    * @param clock what lifetimes are measured on
@@ -81,9 +36,9 @@ export class Keyring {
     wallClock: WallClock,
     onRemoved: (identity: KeyringIdentity, removal: Removal) => void,
   ) {
-    this.#clock = clock;
     this.#wallClock = wallClock;
     this.#onRemoved = onRemoved;
+    this.#timer = new ExpiryTimer(clock, wallClock, () => this.#expire());
   }
 
   /** How many identities there are. */
@@ -91,14 +46,20 @@ export class Keyring {
     return this.#identities.size;
   }
 
-  /** All identities, in order. */
-  identities(): IterableIterator<KeyringIdentity> {
-    return this.#identities.values();
+  /** The identities that are listed, in order. */
+  *identities(): Generator<KeyringIdentity> {
+    for (const [listed] of this.#identities.values()) if (listed !== undefined) yield listed;
+  }
+
+  /** All identities: those that are listed, then those of other providers behind them. */
+  *all(): Generator<KeyringIdentity> {
+    yield* this.identities();
+    for (const [, ...others] of this.#identities.values()) yield* others;
   }
 
   /** The identity that goes by a key blob or certificate blob. */
   find(blob: Uint8Array): KeyringIdentity | undefined {
-    return this.#identities.get(blobId(blob));
+    return this.#identities.get(blobId(blob))?.[0];
   }
 
   /** All that goes by a blob: the identity that is listed, and those of other providers behind it. */
@@ -131,29 +92,9 @@ export class Keyring {
   }
 
   /**
-   * Whether all identities could still be listed, in a message and by OpenSSH's clients, once
-   * identities came and others went. What waits behind another provider's counts too.
-   */
-  hasRoom(
-    added: readonly KeyringIdentity[],
-    isGone: (identity: KeyringIdentity) => boolean,
-  ): boolean {
-    const sizes = new Map<string, number>();
-    const count = ({ blob, comment }: KeyringIdentity) => {
-      const name = blobId(blob);
-      const size = 8 + blob.length + encodeText(comment).length;
-      sizes.set(name, Math.max(size, sizes.get(name) ?? 0));
-    };
-    for (const identity of this.#all()) if (!isGone(identity)) count(identity);
-    added.forEach(count);
-    const total = [...sizes.values()].reduce((sum, size) => sum + size, listHead);
-    return sizes.size <= maxIdentities && total <= maxFrameLength;
-  }
-
-  /**
-   * Puts a certificate before another identity, in the place of those that it replaces, also of
-   * what other providers have under their blobs. Clients
-   * offer identities in this order, and a certificate is what a server rather wants.
+   * Puts a certificate before another identity, or in the place of those that it replaces, also of
+   * what other providers have under their blobs. Clients offer identities in this order, and a
+   * certificate is what a server rather wants.
    */
   addCertificate(
     certificate: KeyringIdentity,
@@ -175,18 +116,19 @@ export class Keyring {
     before: KeyringIdentity | undefined,
   ): void {
     const name = blobId(identity.blob);
+    const all = [identity, ...this.#at(name).slice(1)];
     const removed: KeyringIdentity[] = [];
-    const reordered = new Map<string, KeyringIdentity>();
-    for (const [otherName, other] of this.#identities) {
+    const reordered = new Map<string, readonly KeyringIdentity[]>();
+    for (const [otherName, others] of this.#identities) {
+      const [other = identity] = others;
       const isPlace = before === undefined ? gone.has(other) : other === before;
-      if (isPlace && !reordered.has(name)) reordered.set(name, identity);
-      if (gone.has(other)) removed.push(...this.#at(otherName));
-      else if (other !== identity) reordered.set(otherName, other);
+      if (isPlace && !reordered.has(name)) reordered.set(name, all);
+      if (gone.has(other)) removed.push(...others);
+      else if (other !== identity) reordered.set(otherName, others);
     }
-    if (!reordered.has(name)) reordered.set(name, identity);
+    if (!reordered.has(name)) reordered.set(name, all);
     this.#identities = reordered;
-    for (const other of this.#others.keys()) if (!reordered.has(other)) this.#others.delete(other);
-    this.#forget(gone);
+    this.#forget(removed);
     this.#keepKeys(removed);
   }
 
@@ -212,8 +154,7 @@ export class Keyring {
 
   /** The identities of a provider, in order, also those that wait behind another one's. */
   ofProvider(path: string): KeyringIdentity[] {
-    const all = [...this.#identities.keys()].flatMap((name) => this.#at(name));
-    return all.filter(({ provider }) => provider === path);
+    return [...this.#identities.values()].flat().filter(({ provider }) => provider === path);
   }
 
   /** All that holds a key of a provider, also what is not listed any more. */
@@ -251,9 +192,8 @@ export class Keyring {
 
   /** Removes all identities, without telling `onRemoved`. */
   clear(): void {
-    const all = [...this.#all()];
+    const all = [...this.all()];
     this.#identities.clear();
-    this.#others.clear();
     this.#uncertified.clear();
     this.#forget(all);
     this.#schedule();
@@ -262,8 +202,7 @@ export class Keyring {
   /** Removes what a condition holds for; another provider's identity takes the place. */
   #removeWhere(isGone: (identity: KeyringIdentity) => boolean): KeyringIdentity[] {
     const removed: KeyringIdentity[] = [];
-    for (const name of [...this.#identities.keys()]) {
-      const all = this.#at(name);
+    for (const [name, all] of [...this.#identities]) {
       const gone = all.filter(isGone);
       if (gone.length === 0) continue;
       removed.push(...gone);
@@ -277,27 +216,23 @@ export class Keyring {
 
   /** What there is under a name: the identity that is listed, and those behind it. */
   #at(name: string): readonly KeyringIdentity[] {
-    const listed = this.#identities.get(name);
-    return listed === undefined ? [] : [listed, ...(this.#others.get(name) ?? [])];
+    return this.#identities.get(name) ?? [];
   }
 
   #put(name: string, identities: readonly KeyringIdentity[]): void {
     const gone = this.#at(name).filter((known) => !identities.includes(known));
-    const [listed, ...others] = identities;
-    if (listed === undefined) this.#identities.delete(name);
-    else this.#identities.set(name, listed);
-    if (others.length > 0) this.#others.set(name, others);
-    else this.#others.delete(name);
+    if (identities.length === 0) this.#identities.delete(name);
+    else this.#identities.set(name, identities);
     this.#forget(gone);
   }
 
-  /** Has the keys in memory of identities that have gone given up, but for those of others too. */
-  #forget(gone: Iterable<KeyringIdentity>): void {
-    const keys = new Set<SoftwareKey>();
-    for (const { signer } of gone) if (signer instanceof SoftwareKey) keys.add(signer);
-    if (keys.size === 0) return;
-    for (const { signer } of this.#all()) if (signer instanceof SoftwareKey) keys.delete(signer);
-    for (const key of keys) key.forget();
+  /** Has the signers of identities that have gone give up their keys, but for those of others too. */
+  #forget(gone: readonly KeyringIdentity[]): void {
+    const signers = new Set<Signer>();
+    for (const { signer } of gone) if (signer.forget !== undefined) signers.add(signer);
+    if (signers.size === 0) return;
+    for (const { signer } of this.all()) signers.delete(signer);
+    for (const signer of signers) signer.forget?.();
   }
 
   /** Keeps the keys on cards that would be without an identity. */
@@ -309,39 +244,20 @@ export class Keyring {
     }
   }
 
-  /** Sets the one timer for what ends first. */
+  /** Sets the timer for what ends first. */
   #schedule(): void {
-    this.#cancelTimer?.();
-    this.#cancelTimer = undefined;
-    const [now, wallNow] = [this.#clock.now(), this.#wallClock()];
-    let first: number | undefined;
-    const note = (wait: number) => {
-      first = Math.min(first ?? wait, wait);
-    };
-    for (const { limits, dropped } of this.#all()) {
-      if (limits.expires !== undefined) note(limits.expires - now);
-      if (dropped !== undefined) note(Number(dropped - wallNow) * 1000);
-    }
-    for (const { keyExpires } of this.#uncertified) {
-      if (keyExpires !== undefined) note(keyExpires - now);
-    }
-    if (first === undefined) return;
-    const wait = Math.min(Math.max(first, 0), maxWait);
-    this.#cancelTimer = this.#clock.after(wait, () => this.#expire());
+    this.#timer.set([...Array.from(this.all(), endOf), ...Array.from(this.#uncertified, keyEndOf)]);
   }
 
   #expire(): void {
-    const [now, wallNow] = [this.#clock.now(), this.#wallClock()];
-    const isPast = (time: number | undefined) => time !== undefined && time <= now;
+    const wallNow = this.#wallClock();
+    const isDue = this.#timer.due();
     const hasEnded = ({ certificate }: KeyringIdentity) =>
       certificate !== undefined && certificate.validBefore <= wallNow;
-    const removed = this.#removeWhere(
-      ({ limits, dropped }) =>
-        isPast(limits.expires) || (dropped !== undefined && dropped <= wallNow),
-    );
+    const removed = this.#removeWhere((one) => isDue(endOf(one)));
     // Nobody who lets a certificate end wants to type the card's PIN for the next one.
-    this.#keepKeys(removed.filter((one) => hasEnded(one) && !isPast(one.keyExpires)));
-    const expired = [...this.#uncertified].filter(({ keyExpires }) => isPast(keyExpires));
+    this.#keepKeys(removed.filter((one) => hasEnded(one) && !isDue(keyEndOf(one))));
+    const expired = [...this.#uncertified].filter((one) => isDue(keyEndOf(one)));
     for (const one of expired) this.#uncertified.delete(one);
     for (const one of removed) this.#onRemoved(one, hasEnded(one) ? "ended" : "lifetime");
     for (const one of expired) this.#onRemoved(one, "lifetime");
@@ -350,14 +266,19 @@ export class Keyring {
 
   /** All that may hold a private key, the listed ones first. */
   *#held(): Generator<KeyringIdentity> {
-    yield* this.#all();
+    yield* this.all();
     yield* this.#uncertified;
   }
+}
 
-  *#all(): Generator<KeyringIdentity> {
-    yield* this.#identities.values();
-    for (const others of this.#others.values()) yield* others;
-  }
+/** When an identity goes. */
+function endOf({ limits, dropped }: KeyringIdentity): End {
+  return { expires: limits.expires, dropped };
+}
+
+/** When its private key does. */
+function keyEndOf({ keyExpires }: KeyringIdentity): End {
+  return { expires: keyExpires };
 }
 
 function isSameKey(one: KeyringIdentity, other: KeyringIdentity): boolean {

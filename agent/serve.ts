@@ -139,6 +139,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
         showMessages: isDebugging,
       }),
       fingerprintHash: options.fingerprintHash,
+      log,
     },
     person: personOf(process.env),
     ask: askpass(process.env),

@@ -134,6 +134,7 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
     authenticators: {
       askHelper: skHelper({ environment: process.env, limit: 60_000, showMessages: false }),
       fingerprintHash: "sha256",
+      log: (line) => log.push(line),
       ...options.authenticators,
     },
     person: { ...nobody, ...options.person },

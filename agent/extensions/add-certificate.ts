@@ -3,13 +3,12 @@ import { decodeAddCertificate } from "../../protocol/extensions/add-certificate.
 import { Failure, invalidCertificate } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
-import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
-import type { KeyringIdentity } from "../keyring.ts";
+import type { Agent, ConnectionState } from "../agent.ts";
+import { describeIdentity, type KeyringIdentity, makeIdentity } from "../identity.ts";
 import { isVisible, refuseHidden } from "../policy/destinations.ts";
 import { renewedBy } from "../policy/renewal.ts";
-import { certificateEnded, dropTime } from "../policy/validity.ts";
-import { refuseTooMany } from "../requests/add-identity.ts";
-import { visibleIdentities } from "../requests/identities.ts";
+import { certificateEnded } from "../policy/validity.ts";
+import { refuseTooMany, visibleIdentities } from "../requests/identities.ts";
 import { intersectLimits, limitsOf, sooner } from "../requests/limits.ts";
 
 /**
@@ -36,19 +35,20 @@ export function addCertificate(agent: Agent, connection: ConnectionState, body: 
   refuseHidden(agent.keyring.findAll(blob), connection.bindings, agent.wallClock);
   const isOfCertificate =
     limits.expires !== undefined && limits.expires - agent.clock.now() >= Number(left) * 1000;
-  const identity: KeyringIdentity = {
-    ...verified,
-    blob,
+  const { signer, provider } = key;
+  const details = {
     comment: request.comment || key.comment,
-    signer: key.signer,
+    signer,
     limits: intersectLimits({ ...key.limits, expires: key.keyExpires }, limits),
     keyExpires: isOfCertificate ? key.keyExpires : sooner(key.keyExpires, limits.expires),
-    dropped: keepEnded ? undefined : dropTime(certificate, agent.settings.certificateGrace),
-    provider: key.provider,
+    keepEnded,
+    provider,
   };
+  const identity = makeIdentity(verified, blob, details, agent.settings.certificateGrace);
   const others = request.replace ? visibleIdentities(agent, connection) : [];
   const replaced = renewedBy(identity, others, agent.wallClock());
-  refuseTooMany(agent, identity, replaced);
+  const isSame = (one: KeyringIdentity) => one.provider === provider && one.blob.equals(blob);
+  refuseTooMany(agent, [identity], (one) => replaced.has(one) || isSame(one));
   agent.keyring.addCertificate(identity, key, replaced);
   agent.log(`attached ${describeIdentity(identity)}, in the place of ${replaced.size}`);
   return { type: "success" };

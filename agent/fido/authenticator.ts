@@ -14,36 +14,27 @@ import { fingerprint } from "../../protocol/fingerprint.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey, type FingerprintHash, keyTypeName } from "../../protocol/public-key.ts";
 import { checkLibraryFile } from "../pkcs11/library-file.ts";
+import type { Signer, SignRequest, UserInteraction } from "../signer.ts";
 import type { AskHelper } from "./helper.ts";
 
 /** What authenticators need of the world. */
 export interface AuthenticatorParts {
   readonly askHelper: AskHelper;
   readonly fingerprintHash: FingerprintHash;
-}
-
-/** Whoever sits before an authenticator, for one signature. */
-export interface AuthenticatorHolder {
-  /** Aborted, with a `Failure`, when nobody is to be asked for the signature any more. */
-  readonly gone: AbortSignal;
-  /** Asks for a PIN; undefined without an answer. The PIN is the caller's to overwrite. */
-  readonly askPin: (question: string) => Promise<Buffer | undefined>;
-  /** Shows a notice; the function that it returns takes it away. */
-  readonly notify: (text: string) => () => void;
+  /** Gets a line for each signature that waits for a PIN. */
+  readonly log: (line: string) => void;
 }
 
 /** The flag of a key that signs only when its authenticator is touched (PROTOCOL.u2f). */
 const userPresence = 0x01;
 
 /** A key on an authenticator. */
-export class Authenticator {
+export class Authenticator implements Signer {
   readonly #parts: AuthenticatorParts;
   readonly #key: PrivateKey;
   readonly #provider: string;
   readonly #name: string;
   readonly #needsTouch: boolean;
-  /** The relying party that the key is for, as in `ssh:`. */
-  readonly application: string;
 
   /**
    * @param key of type "sk-ecdsa" or "sk-ed25519"; its secret fields are copied
@@ -68,32 +59,27 @@ export class Authenticator {
     const print = fingerprint(encodePublicKey(publicKey), parts.fingerprintHash);
     this.#name = `${keyTypeName(publicKey)} ${print}`;
     this.#needsTouch = (secret.flags & userPresence) !== 0;
-    this.application = publicKey.application;
   }
 
   /**
    * Has the authenticator sign. Whoever sits before it is told to touch it where the key asks for
    * that, and is asked for its PIN where it wants one. A touch is not waited for any longer than the
    * signature is.
-   * @param purpose a line on what the signature is for
-   * @returns the signature blob
    * @throws {Failure}
    */
-  async sign(
-    data: Buffer,
-    purpose: string | undefined,
-    holder: AuthenticatorHolder,
-  ): Promise<Buffer> {
+  async sign({ data }: SignRequest, interaction: UserInteraction): Promise<Buffer> {
     const none = Buffer.alloc(0);
-    const first = await this.#try(data, purpose, holder, none);
+    const first = await this.#try(data, interaction, none);
     if (first !== "wrong PIN") return first;
+    this.#parts.log("a signature waits for the PIN of an authenticator");
     const touch = this.#needsTouch ? " and confirm user presence " : " ";
-    const pin = await holder.askPin(`Enter PIN${touch}for ${this.#name}: `);
+    const question = `Enter PIN${touch}for ${this.#name}: `;
+    const pin = await interaction.askPin?.(question, interaction.gone);
     if (pin === undefined) {
       throw new Failure("pin-required", "The authenticator wants a PIN.", askpassHint);
     }
     try {
-      const second = await this.#try(data, purpose, holder, pin);
+      const second = await this.#try(data, interaction, pin);
       if (second !== "wrong PIN") return second;
       throw new Failure("pin-incorrect", "The authenticator refused the PIN.");
     } finally {
@@ -103,8 +89,7 @@ export class Authenticator {
 
   async #try(
     data: Buffer,
-    purpose: string | undefined,
-    { gone, notify }: AuthenticatorHolder,
+    { gone, purpose, notify }: UserInteraction,
     pin: Buffer,
   ): Promise<Buffer | "wrong PIN"> {
     // The helper loads the library anew each time, and may find another one than was added.

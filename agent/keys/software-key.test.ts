@@ -1,7 +1,6 @@
 import test from "ava";
 import { Failure } from "../../protocol/failure.ts";
 import type { PrivateKey, SecretFields } from "../../protocol/private-key.ts";
-import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import { generateKey, keyTypes, makeKeyParts, TestClock } from "../test-agent.ts";
 import { OpenKeys } from "./open-keys.ts";
@@ -25,8 +24,7 @@ for (const type of keyTypes) {
     const signer = await softwareSigner(key);
     const data = Buffer.from("data to be signed");
     for (const flags of type === "rsa" ? [0, 2, 4] : [0]) {
-      const algorithm = signatureAlgorithm(key.publicKey, flags);
-      t.true(verifySignature(key.publicKey, await signer.sign(algorithm, data), data));
+      t.true(verifySignature(key.publicKey, await signer.sign({ data, flags }), data));
     }
   });
 
@@ -127,9 +125,8 @@ test("a key is shielded after a minute without use, by one timer for all, and si
   t.is(parts.collected.length, 1);
   t.deepEqual(parts.clock.waits, []);
   for (const { key, signer } of keys) {
-    const algorithm = signatureAlgorithm(key.publicKey, 2);
     const data = Buffer.from("data");
-    t.true(verifySignature(key.publicKey, await signer.sign(algorithm, data), data));
+    t.true(verifySignature(key.publicKey, await signer.sign({ data, flags: 2 }), data));
   }
   t.is(parts.clock.waits.length, 1);
 });
@@ -138,7 +135,7 @@ test("garbage is collected when nothing is signed, and after two seconds at the 
   const parts = makeParts();
   const key = generateKey("ed25519");
   const signer = await SoftwareKey.import(parts, key);
-  const sign = () => signer.sign("ssh-ed25519", Buffer.from("data"));
+  const sign = () => signer.sign({ data: Buffer.from("data"), flags: 0 });
   const expected: readonly [signatures: number, wait: number][] = [
     [0, 500],
     [3, 750],
@@ -159,5 +156,5 @@ test("garbage is collected when nothing is signed, and after two seconds at the 
 test("a key that was removed signs no more", async (t) => {
   const signer = await SoftwareKey.import(makeParts(), generateKey("ed25519"));
   signer.forget();
-  t.throws(() => signer.sign("ssh-ed25519", Buffer.from("data")), { code: "key-not-found" });
+  t.throws(() => signer.sign({ data: Buffer.from("data"), flags: 0 }), { code: "key-not-found" });
 });

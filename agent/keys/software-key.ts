@@ -4,12 +4,14 @@
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { Failure, invalidKey } from "../../protocol/failure.ts";
+import { signatureFlags } from "../../protocol/numbers.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
 import type { PublicKey } from "../../protocol/public-key.ts";
-import { type SignatureAlgorithm, signatureAlgorithm } from "../../protocol/signature.ts";
+import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { signLater, signNow } from "../../protocol/signing.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import type { FreedMemory } from "../host/freed-memory.ts";
+import type { Signer, SignRequest } from "../signer.ts";
 import type { OpenKeys } from "./open-keys.ts";
 import { type PrivateDer, privateDer } from "./private-der.ts";
 import type { Sealed, Shield } from "./shield.ts";
@@ -28,8 +30,9 @@ type State =
   | { readonly type: "forgotten" };
 
 /** A private key in memory. */
-export class SoftwareKey {
+export class SoftwareKey implements Signer {
   readonly #parts: SoftwareKeyParts;
+  readonly #publicKey: PublicKey;
   readonly #form: Omit<PrivateDer, "der">;
   readonly #isQuick: boolean;
   #state: State;
@@ -40,6 +43,7 @@ export class SoftwareKey {
     const { type, numberLength, der } = encoded;
     this.#parts = parts;
     this.#form = { type, numberLength };
+    this.#publicKey = key;
     this.#isQuick = isQuick(key);
     this.#state = { type: "shielded", sealed: parts.shield.seal(der) };
   }
@@ -54,11 +58,10 @@ export class SoftwareKey {
     const encoded = privateDer(key);
     const made = new SoftwareKey(parts, publicKey, encoded);
     encoded.der.fill(0);
-    const probe = Buffer.from("cardagent: does this private key belong to its public key?");
-    const algorithm = signatureAlgorithm(publicKey, 2);
+    const data = Buffer.from("cardagent: does this private key belong to its public key?");
     try {
-      const signature = await made.sign(algorithm, probe);
-      if (verifySignature(publicKey, signature, probe)) return made;
+      const signature = await made.sign({ data, flags: signatureFlags.rsaSha256 });
+      if (verifySignature(publicKey, signature, data)) return made;
     } catch (error) {
       if (error instanceof Failure) throw error;
     }
@@ -67,14 +70,12 @@ export class SoftwareKey {
   }
 
   /**
-   * Signs `data`, which must not change meanwhile.
-   *
-   * Ed25519 and P-256 take less time than handing them to another thread and back; the others go to
+   * Signs. Ed25519 and P-256 take less time than handing them to another thread and back; the others go to
    * the thread pool, so that connections do not wait for each other.
-   * @returns a signature blob, at once where that takes only microseconds
    * @throws {Failure}
    */
-  sign(algorithm: SignatureAlgorithm, data: Buffer): Buffer | Promise<Buffer> {
+  sign({ data, flags }: Pick<SignRequest, "data" | "flags">): Buffer | Promise<Buffer> {
+    const algorithm = signatureAlgorithm(this.#publicKey, flags);
     const { openKeys } = this.#parts;
     const object = this.#open();
     openKeys.noteUse(this);

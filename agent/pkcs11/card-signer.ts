@@ -1,8 +1,10 @@
 /** Signing with a key on a card, by whichever loaded provider has it at hand. */
 import { Failure } from "../../protocol/failure.ts";
-import type { SignatureAlgorithm } from "../../protocol/signature.ts";
-import { isPinMissing } from "./pin-failures.ts";
-import type { Provider, UserInteraction } from "./provider.ts";
+import type { PublicKey } from "../../protocol/public-key.ts";
+import { type SignatureAlgorithm, signatureAlgorithm } from "../../protocol/signature.ts";
+import type { Signer, SignRequest, UserInteraction } from "../signer.ts";
+import { PinRequired } from "./messages.ts";
+import type { Provider } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 
 /** Refusals after which another provider of the same key may do better. */
@@ -18,8 +20,9 @@ const passedOn: ReadonlySet<string> = new Set([
 ]);
 
 /** A key on a card. It stays the same when providers are loaded again or others come to have it. */
-export class CardSigner {
+export class CardSigner implements Signer {
   readonly #providers: ProviderRegistry;
+  readonly #key: PublicKey;
   readonly #keyBlob: Buffer;
   readonly #path: string;
 
@@ -27,8 +30,9 @@ export class CardSigner {
    * @param keyBlob the plain key blob
    * @param path the provider that it is listed for
    */
-  constructor(providers: ProviderRegistry, keyBlob: Buffer, path: string) {
+  constructor(providers: ProviderRegistry, key: PublicKey, keyBlob: Buffer, path: string) {
     this.#providers = providers;
+    this.#key = key;
     this.#keyBlob = keyBlob;
     this.#path = path;
   }
@@ -36,32 +40,27 @@ export class CardSigner {
   /**
    * Signs. Several providers that have the key are asked in turn, and only when none of them can
    * sign without it is somebody asked for a PIN.
-   * @param data what is signed, which must not change meanwhile
-   * @returns the signature blob
    * @throws {Failure} as `Provider.sign`: of several refusals, the one that tells what to do
    */
-  async sign(
-    algorithm: SignatureAlgorithm,
-    data: Buffer,
-    holder: UserInteraction,
-  ): Promise<Buffer> {
+  async sign({ data, flags }: SignRequest, interaction: UserInteraction): Promise<Buffer> {
+    const algorithm = signatureAlgorithm(this.#key, flags);
     const [first, ...others] = this.#serving();
     if (first === undefined) throw new Failure("not-loaded", `${this.#path} is not loaded.`);
-    if (others.length === 0) return this.#signBy(first, algorithm, data, holder);
+    if (others.length === 0) return this.#signBy(first, algorithm, data, interaction);
     let refusal: Failure | undefined;
     let asking: Provider | undefined;
-    const patient = { ...holder, askPin: undefined };
+    const patient = { ...interaction, askPin: undefined };
     for (const provider of [first, ...others]) {
       try {
         return await this.#signBy(provider, algorithm, data, patient);
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
-        if (isPinMissing(error) && provider.takesPin(this.#keyBlob)) asking ??= provider;
+        if (error instanceof PinRequired && provider.takesPin(this.#keyBlob)) asking ??= provider;
         else if (!passedOn.has(error.code)) throw error;
         refusal ??= error;
       }
     }
-    if (asking !== undefined) return this.#signBy(asking, algorithm, data, holder);
+    if (asking !== undefined) return this.#signBy(asking, algorithm, data, interaction);
     throw refusal ?? new Failure("not-loaded", `${this.#path} is not loaded.`);
   }
 
@@ -70,15 +69,15 @@ export class CardSigner {
     provider: Provider,
     algorithm: SignatureAlgorithm,
     data: Buffer,
-    holder: UserInteraction,
+    interaction: UserInteraction,
   ): Promise<Buffer> {
     try {
-      return await provider.sign(this.#keyBlob, algorithm, data, holder);
+      return await provider.sign(this.#keyBlob, algorithm, data, interaction);
     } catch (error) {
       const next = this.#providers.get(provider.path);
       const isExchanged = error instanceof Failure && error.code === "not-loaded";
       if (!isExchanged || next === provider || !next?.has(this.#keyBlob)) throw error;
-      return next.sign(this.#keyBlob, algorithm, data, holder);
+      return next.sign(this.#keyBlob, algorithm, data, interaction);
     }
   }
 

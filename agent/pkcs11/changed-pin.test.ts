@@ -3,7 +3,7 @@ import test, { type ExecutionContext } from "ava";
 import { openscLibrary, ykcs11Library, yubicoPivTool } from "../../fixtures/system-programs.ts";
 import { makeYubiKey, startCardReader } from "../../fixtures/virtual-yubikey/index.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
-import type { UserInteraction } from "./provider.ts";
+import type { UserInteraction } from "../signer.ts";
 import { refused, sign } from "./test-hostile.ts";
 import { makeRegistry, nobody, pinOf, stateOf } from "./test-registry.ts";
 
@@ -24,8 +24,8 @@ async function changed(t: ExecutionContext, library: string, keepPin = 0) {
   const asked: boolean[] = [];
   const holder: UserInteraction = {
     ...nobody,
-    async askPin(_token, isLastTry) {
-      asked.push(isLastTry);
+    async askPin(question) {
+      asked.push(question.startsWith("One try is left"));
       return pinOf("654321");
     },
   };

@@ -1,7 +1,7 @@
 /** Cards that were loaded without their PIN: their private keys are seen after the login only. */
 import test, { type ExecutionContext } from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
-import type { UserInteraction } from "./provider.ts";
+import type { UserInteraction } from "../signer.ts";
 import { prepare, refused, sign } from "./test-hostile.ts";
 import { nobody, pinOf } from "./test-registry.ts";
 
@@ -12,8 +12,8 @@ async function hidden(t: ExecutionContext, ...words: string[]) {
   const asked: string[] = [];
   const holder: UserInteraction = {
     ...nobody,
-    async askPin({ label }) {
-      asked.push(label);
+    async askPin(question) {
+      asked.push(question);
       return pinOf(hostilePin);
     },
   };

@@ -2,13 +2,14 @@
 import type { ProviderState, TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
+import type { UserInteraction } from "../signer.ts";
 import type { Helper } from "./helper.ts";
 import type { KnownKey } from "./inventory.ts";
 import { type LibraryProcess, type LoadOptions, loadLibrary } from "./library-process.ts";
-import type { PinRequired } from "./messages.ts";
-import { isPinMissing } from "./pin-failures.ts";
-import { PinQuestions } from "./pin-questions.ts";
-import type { CardKey, Provider, ProviderStatus, UserInteraction } from "./provider.ts";
+import { PinRequired } from "./messages.ts";
+import { isPinRefused } from "./pin-failures.ts";
+import { PinPrompts, pinQuestion, tokenName } from "./pin-prompt.ts";
+import type { CardKey, Provider, ProviderStatus } from "./provider.ts";
 
 /** A key, and its place in the inventory. */
 interface Place {
@@ -22,7 +23,7 @@ interface Job {
   readonly place: Place;
   readonly algorithm: SignatureAlgorithm;
   readonly data: Buffer;
-  readonly holder: UserInteraction;
+  readonly interaction: UserInteraction;
 }
 
 const noPin = Buffer.alloc(0);
@@ -56,7 +57,7 @@ class LoadedProvider implements Provider {
   readonly #process: LibraryProcess;
   /** The keys by their blobs, one character for each byte. */
   readonly #places: ReadonlyMap<string, Place>;
-  readonly #questions = new PinQuestions();
+  readonly #prompts = new PinPrompts();
   /** How often the PINs were forgotten. */
   #forgettings = 0;
 
@@ -97,13 +98,13 @@ class LoadedProvider implements Provider {
     keyBlob: Buffer,
     algorithm: SignatureAlgorithm,
     data: Buffer,
-    holder: UserInteraction,
+    interaction: UserInteraction,
   ): Promise<Buffer> {
     const place = this.#places.get(blobId(keyBlob));
     if (place === undefined) {
       throw new Failure("key-not-found", `The library ${this.library} has no such key.`);
     }
-    return this.#signOrAsk({ place, algorithm, data, holder }).catch((error: unknown) => {
+    return this.#signOrAsk({ place, algorithm, data, interaction }).catch((error: unknown) => {
       throw withName(error, this.requested);
     });
   }
@@ -124,36 +125,42 @@ class LoadedProvider implements Provider {
   }
 
   async #signOrAsk(job: Job): Promise<Buffer> {
-    const { askPin } = job.holder;
-    const since = this.#questions.ended(job.place.key.token);
+    const { askPin } = job.interaction;
+    const since = this.#prompts.ended(job.place.key.token);
     try {
       return await this.#signWith(job, noPin);
     } catch (error) {
-      if (!isPinMissing(error) || askPin === undefined || !this.#takesPin(job.place)) throw error;
-      return this.#signWithQuestion(job, askPin, error, since);
+      if (!(error instanceof PinRequired) || askPin === undefined) throw error;
+      if (!this.#takesPin(job.place)) throw error;
+      return this.#askAndSign(job, askPin, error, since);
     }
   }
 
   /**
    * Signs once the PIN was asked for. A key that wants it each time gets it with its signature;
-   * otherwise those who wait for the same token share one question and one login. Whether a key
+   * otherwise those who wait for the same token share one prompt and one login. Whether a key
    * wants it each time may be seen after the login only, so the first of them has it for its key.
    */
-  async #signWithQuestion(
+  async #askAndSign(
     job: Job,
     askPin: NonNullable<UserInteraction["askPin"]>,
     missing: PinRequired,
     since: number,
   ): Promise<Buffer> {
-    const { token, key } = job.place;
-    this.#options.log(`a signature waits for the PIN of ${JSON.stringify(token.label)}`);
+    const { token: description, key } = job.place;
+    const { token } = key;
+    const { gone, keyName, pinBackoff } = job.interaction;
+    this.#options.log(`a signature waits for the PIN of ${JSON.stringify(description.label)}`);
     let isAsked = false;
     let forgettings = 0;
-    const { gone } = job.holder;
-    const ask = (unwanted: AbortSignal) => {
+    const ask = async (unwanted: AbortSignal) => {
+      if (!pinBackoff.mayAsk(description)) return undefined;
       isAsked = true;
       forgettings = this.#forgettings;
-      return askPin(token, missing.isLastTry, unwanted);
+      const question = pinQuestion(description, missing.isLastTry, keyName);
+      const pin = await askPin(question, unwanted);
+      if (pin === undefined) pinBackoff.noteInVain(description);
+      return pin;
     };
     // A PIN that was given before all were to be forgotten is not used any more.
     const isForgotten = () => forgettings !== this.#forgettings;
@@ -161,40 +168,42 @@ class LoadedProvider implements Provider {
       if (isForgotten()) throw missing;
     };
     const signIt = (pin: Buffer) => this.#signWith(job, pin, check);
-    if (key.alwaysAuthenticate) {
-      return this.#questions.alone(key.token, missing, () => ask(gone), signIt);
-    }
     let own: Promise<Buffer> | undefined;
+    const logInAndSign = async (pin: Buffer) => {
+      await this.#process.ask(token, { type: "login", token, pin }, "done", check);
+      if (gone.aborted) return;
+      own = isForgotten() ? this.#signWith(job, noPin) : signIt(pin);
+      await own.catch(() => {}); // the others have their login, whatever becomes of this one
+    };
     try {
-      await this.#questions.shared(key.token, since, missing, gone, ask, async (pin) => {
-        await this.#logIn(key.token, pin, check);
-        if (gone.aborted) return;
-        own = isForgotten() ? this.#signWith(job, noPin) : signIt(pin);
-        await own.catch(() => {}); // the others have their login, whatever becomes of this one
-      });
+      if (key.alwaysAuthenticate) {
+        return await this.#prompts.single({ token, missing, ask, use: signIt }, gone);
+      }
+      await this.#prompts.shared({ token, missing, ask, use: logInAndSign }, since, gone);
+      gone.throwIfAborted();
+      if (own !== undefined) return await own;
     } catch (error) {
-      // The key that the question was for has gone, which says nothing of this one.
+      if (isAsked && isPinRefused(error)) pinBackoff.noteInVain(description);
+      // The key that others' prompt was for has gone, which says nothing of this one.
       const isOfOther = !isAsked && error instanceof Failure && error.code === "key-not-found";
       if (!isOfOther) throw error;
+      gone.throwIfAborted();
     }
-    gone.throwIfAborted();
-    return own ?? this.#signOrAsk(job);
-  }
-
-  async #logIn(token: number, pin: Buffer, check: () => void): Promise<void> {
-    await this.#process.ask(token, { type: "login", token, pin }, "done", check);
+    return this.#signOrAsk(job);
   }
 
   /** @param check called before the PIN is used */
   async #signWith(
-    { place, algorithm, data, holder }: Job,
+    { place, algorithm, data, interaction }: Job,
     pin: Buffer,
     check?: () => void,
   ): Promise<Buffer> {
     await this.#process.ready();
     let done: (() => void) | undefined;
     const timer = setTimeout(() => {
-      done = holder.notify(place.token);
+      const { keyName, notify } = interaction;
+      const name = tokenName(place.token);
+      done = notify(`Card ${name} is to sign with key ${keyName}; touch it if it blinks.`);
     }, this.#options.limits.notice);
     try {
       const question = { type: "sign", key: place.index, algorithm, data, pin } as const;

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
-import type { UserInteraction } from "./provider.ts";
+import type { UserInteraction } from "../signer.ts";
 import { killHelper, loaded, logins, prepare, refused, sign, signOnce } from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { nobody, pinOf } from "./test-registry.ts";

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { Failure } from "../../protocol/failure.ts";
-import type { UserInteraction } from "./provider.ts";
+import type { UserInteraction } from "../signer.ts";
 import { killHelper, loaded, refused, sign } from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { makeRegistry, nobody, pinOf, stateOf, type TestOptions } from "./test-registry.ts";
@@ -25,7 +25,7 @@ test("a card that has forgotten its login is asked for once, by its name", async
   t.is(await sign(provider, holder), "signed");
   t.is(await sign(provider, holder), "signed");
   t.deepEqual(
-    asked.map(({ token, isLastTry }) => [token.label, isLastTry]),
+    asked.map(({ card, isLastTry }) => [card, isLastTry]),
     [["hostile", false]],
   );
   t.is(logins(module), 2);
@@ -240,7 +240,7 @@ test("only the token that needs its PIN is asked for, and gets it", async (t) =>
     provider.sign(second?.keyBlob ?? Buffer.alloc(0), "ecdsa-sha2-nistp256", data, holder),
   );
   t.is(asked.length, 1);
-  t.is(asked[0]?.token.serial, provider.tokens[1]?.serial);
+  t.is(asked[0]?.card, provider.tokens[1]?.label);
   t.is(logins(module), 3);
 });
 
@@ -269,15 +269,15 @@ test("a signature that takes its time is told of, until it is there", async (t) 
   const notices: string[] = [];
   const watching: UserInteraction = {
     ...nobody,
-    notify: ({ label }) => {
-      notices.push(`touch ${label}`);
+    notify: (text) => {
+      notices.push(text);
       module.behave();
       return () => notices.push("done");
     },
   };
   module.behave("hang-sign");
   t.is(await sign(provider, watching), "signed");
-  t.deepEqual(notices, ["touch hostile", "done"]);
+  t.deepEqual(notices, ["Card hostile is to sign with key key; touch it if it blinks.", "done"]);
 });
 
 const data = Buffer.from("what is signed");

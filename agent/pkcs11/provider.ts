@@ -6,6 +6,7 @@
  */
 import type { ProviderState, TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
+import type { UserInteraction } from "../signer.ts";
 
 /** A key on a token. */
 export interface CardKey {
@@ -17,28 +18,6 @@ export interface CardKey {
   readonly id: Buffer;
   readonly label: string;
   readonly token: TokenDescription;
-}
-
-/** The person who sits before the cards, for one signature. */
-export interface UserInteraction {
-  /** Aborted, with a `Failure`, when nobody is to be asked for the signature any more. */
-  readonly gone: AbortSignal;
-  /**
-   * Asks for the PIN of a token. Undefined where nobody is to be asked.
-   * @param isLastTry whether a wrong PIN would lock the token
-   * @param unwanted aborted, with a `Failure`, when nobody who waits for the PIN is left
-   * @returns UTF-8, for the caller to overwrite; undefined when there is nobody to ask, or no answer
-   * @throws {Failure} when there is nothing to sign any more by then
-   */
-  readonly askPin:
-    | ((
-        token: TokenDescription,
-        isLastTry: boolean,
-        unwanted: AbortSignal,
-      ) => Promise<Buffer | undefined>)
-    | undefined;
-  /** Tells that a token takes its time; the function that it returns takes the notice away. */
-  readonly notify: (token: TokenDescription) => () => void;
 }
 
 /** What a provider and its tokens can do now. */
@@ -73,7 +52,7 @@ export interface Provider {
    * Signs with a key of this provider.
    * @param keyBlob the plain key blob
    * @param data what is signed, not hashed; it must not change meanwhile
-   * @param holder who is asked for a PIN, once, if that is needed, and told of a token that waits
+   * @param interaction who is asked for a PIN, once, if that is needed, and told of a token that waits
    * @returns the signature blob
    * @throws {Failure} key-not-found, pin-required, pin-incorrect, pin-last-try, pin-locked,
    *   token-removed, module-crashed, module-timeout, user-refused, unsupported
@@ -82,7 +61,7 @@ export interface Provider {
     keyBlob: Buffer,
     algorithm: SignatureAlgorithm,
     data: Buffer,
-    holder: UserInteraction,
+    interaction: UserInteraction,
   ): Promise<Buffer>;
 
   /** Overwrites the PINs that are kept for reconnecting. */

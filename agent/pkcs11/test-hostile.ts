@@ -12,7 +12,8 @@ import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { Failure, type FailureCode } from "../../protocol/failure.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import type { Provider, UserInteraction } from "./provider.ts";
+import type { UserInteraction } from "../signer.ts";
+import type { Provider } from "./provider.ts";
 import { makeRegistry, nobody, pinOf, stateOf, type TestOptions } from "./test-registry.ts";
 
 const algorithm = "ecdsa-sha2-nistp256";

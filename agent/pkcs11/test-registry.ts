@@ -7,8 +7,11 @@ import { fileURLToPath } from "node:url";
 import { buildSync } from "esbuild";
 import { projectRoot } from "../../fixtures/programs.ts";
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
+import type { Clock } from "../host/clock.ts";
 import { parseAllowedProviders } from "../policy/allowed-providers.ts";
-import type { HelperCommand, Provider, ProviderLimits, UserInteraction } from "./provider.ts";
+import type { UserInteraction } from "../signer.ts";
+import { PinPromptBackoff } from "./pin-prompt.ts";
+import type { HelperCommand, Provider, ProviderLimits } from "./provider.ts";
 import { ProviderRegistry } from "./registry.ts";
 
 /** What differs from a registry that allows everything. */
@@ -73,6 +76,9 @@ function makeBundle(): string {
 /** Nobody to ask for a PIN, or to tell of a card that waits. */
 export const nobody: UserInteraction = {
   gone: neverGone(),
+  keyName: "key",
+  purpose: undefined,
+  pinBackoff: new PinPromptBackoff(patientClock()),
   askPin: undefined,
   notify: () => () => {},
 };
@@ -92,4 +98,10 @@ function neverGone(): AbortSignal {
   const { signal } = new AbortController();
   setMaxListeners(0, signal);
   return signal;
+}
+
+/** A clock of somebody who may always be asked again. */
+function patientClock(): Clock {
+  let now = 0;
+  return { now: () => (now += 60_000), after: () => () => {} };
 }

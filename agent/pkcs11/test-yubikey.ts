@@ -13,7 +13,8 @@ import { Failure, type FailureCode } from "../../protocol/failure.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import type { CardKey, Provider, UserInteraction } from "./provider.ts";
+import type { UserInteraction } from "../signer.ts";
+import type { CardKey, Provider } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 import { makeRegistry, nobody, pinOf, type TestOptions } from "./test-registry.ts";
 

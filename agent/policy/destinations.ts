@@ -8,7 +8,7 @@ import type { DestinationConstraint, Hop } from "../../protocol/constraints.ts";
 import { Failure } from "../../protocol/failure.ts";
 import type { VerifiedKey } from "../../protocol/verification.ts";
 import type { WallClock } from "../host/clock.ts";
-import type { KeyringIdentity } from "../keyring.ts";
+import type { KeyringIdentity } from "../identity.ts";
 import { isForHost } from "./host-certificate.ts";
 import type { Binding, BoundSession, SessionBindings } from "./session.ts";
 import { parseUserauth, type UserauthRequest } from "./userauth.ts";

@@ -4,14 +4,15 @@ import { identityBlob, type PrivateKey, wipePrivateKey } from "../../protocol/pr
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
-import { type Agent, type ConnectionState, describeIdentity } from "../agent.ts";
+import type { Agent, ConnectionState } from "../agent.ts";
 import { Authenticator } from "../fido/authenticator.ts";
-import type { KeyringIdentity } from "../keyring.ts";
+import { describeIdentity, type KeyringIdentity, makeIdentity } from "../identity.ts";
 import { SoftwareKey } from "../keys/software-key.ts";
 import { refuseHidden } from "../policy/destinations.ts";
 import { renewedBy } from "../policy/renewal.ts";
-import { certificateEnded, dropTime } from "../policy/validity.ts";
-import { visibleIdentities } from "./identities.ts";
+import { certificateEnded } from "../policy/validity.ts";
+import type { Signer } from "../signer.ts";
+import { refuseTooMany, visibleIdentities } from "./identities.ts";
 import { limitsOf } from "./limits.ts";
 
 /** The name of the library that is a part of OpenSSH. */
@@ -27,37 +28,30 @@ export async function addIdentity(
   request: Extract<Request, { type: "add-identity" }>,
 ): Promise<Reply> {
   const { key, comment, constraints } = request;
-  let signer: SoftwareKey | Authenticator | undefined;
+  let signer: Signer | undefined;
   try {
     const { limits, keepEnded, skProvider } = limitsOf(agent, constraints, "key");
     const blob = Buffer.from(identityBlob(key));
     const verified = verifyKeyOrCertificate(blob);
-    const { certificate } = verified;
     const certified = { ...key, publicKey: verified.key };
     signer = await signerOf(agent, connection, certified, skProvider);
     agent.lock.throwIfLocked();
-    const identity: KeyringIdentity = {
-      ...verified,
-      blob,
-      comment,
-      signer,
-      limits,
-      keyExpires: limits.expires,
-      dropped: keepEnded ? undefined : dropTime(certificate, agent.settings.certificateGrace),
-      provider: undefined,
-    };
+    const details = { comment, signer, limits, keepEnded, provider: undefined };
+    const identity = makeIdentity(verified, blob, details, agent.settings.certificateGrace);
     refuseDropped(identity, agent.wallClock());
     // With the key in hand, a client could otherwise have it without its limits.
     refuseHidden(agent.keyring.findAll(blob), connection.bindings, agent.wallClock);
     const visible = visibleIdentities(agent, connection);
     const renewed = renewedBy(identity, visible, agent.wallClock());
-    refuseTooMany(agent, identity, renewed);
+    const isOwn = ({ provider, blob: other }: KeyringIdentity) =>
+      provider === undefined && other.equals(blob);
+    refuseTooMany(agent, [identity], (one) => renewed.has(one) || isOwn(one));
     agent.keyring.add(identity, renewed);
     const place = renewed.size === 0 ? "" : `, in the place of ${renewed.size}`;
     agent.log(`added ${describeIdentity(identity)}${place}`);
     return { type: "success" };
   } catch (error) {
-    if (signer instanceof SoftwareKey) signer.forget();
+    signer?.forget?.();
     throw error;
   } finally {
     wipePrivateKey(key);
@@ -71,26 +65,6 @@ function refuseDropped({ certificate, dropped }: KeyringIdentity, now: bigint): 
 }
 
 /**
- * A list that is too long would keep clients from all keys.
- * @param renewed what goes when the identity comes
- * @throws {Failure} too-large
- */
-export function refuseTooMany(
-  agent: Agent,
-  identity: KeyringIdentity,
-  renewed: ReadonlySet<KeyringIdentity>,
-): void {
-  const isGone = (one: KeyringIdentity) =>
-    renewed.has(one) || (one.provider === identity.provider && one.blob.equals(identity.blob));
-  if (agent.keyring.hasRoom([identity], isGone)) return;
-  throw new Failure(
-    "too-large",
-    "With this identity the agent would have more than it can list.",
-    "Remove some identities first; see what there is with: ssh-add -l",
-  );
-}
-
-/**
  * What signs for a private key. A key on an authenticator cannot be tried out: it may want a touch.
  * @param provider the library that the client names for such a key; OpenSSH's own without it
  */
@@ -99,7 +73,7 @@ async function signerOf(
   connection: ConnectionState,
   key: PrivateKey,
   provider: string | undefined,
-): Promise<SoftwareKey | Authenticator> {
+): Promise<Signer> {
   const isOnAuthenticator = key.secret.type === "sk-ecdsa" || key.secret.type === "sk-ed25519";
   if (!isOnAuthenticator) {
     if (provider === undefined) return SoftwareKey.import(agent.softwareKeys, key);

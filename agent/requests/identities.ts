@@ -1,9 +1,18 @@
 /** Request 11: the identities that this connection may see (RFC 9987, section 3.5). */
+import { Failure } from "../../protocol/failure.ts";
+import { maxFrameLength } from "../../protocol/numbers.ts";
 import type { Identity, Reply } from "../../protocol/replies.ts";
+import { encodeText } from "../../protocol/text.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
-
-import type { KeyringIdentity } from "../keyring.ts";
+import type { KeyringIdentity } from "../identity.ts";
+import { blobId } from "../keyring.ts";
 import { isVisible } from "../policy/destinations.ts";
+
+/** Identities that OpenSSH's clients take in a list. */
+const maxIdentities = 2048;
+
+/** Bytes before the first identity of a list. */
+const listHead = 5;
 
 /** Lists the identities. */
 export function requestIdentities(agent: Agent, connection: ConnectionState): Reply {
@@ -22,4 +31,37 @@ export function* visibleIdentities(
   for (const identity of agent.keyring.identities()) {
     if (isVisible(identity, connection.bindings, agent.wallClock)) yield identity;
   }
+}
+
+/**
+ * Refuses identities with which a list would be too long for a message, or for OpenSSH's clients:
+ * that would keep clients from all keys. What waits behind another provider's identity counts too.
+ * @param isGone tells what goes when they come
+ * @throws {Failure} too-large
+ */
+export function refuseTooMany(
+  { keyring }: Agent,
+  added: readonly KeyringIdentity[],
+  isGone: (identity: KeyringIdentity) => boolean,
+): void {
+  const sizes = new Map<string, number>();
+  const kept = [...keyring.all()].filter((one) => !isGone(one));
+  for (const { blob, comment } of [...kept, ...added]) {
+    const size = 8 + blob.length + encodeText(comment).length;
+    const id = blobId(blob);
+    sizes.set(id, Math.max(size, sizes.get(id) ?? 0));
+  }
+  const total = [...sizes.values()].reduce((sum, size) => sum + size, listHead);
+  if (sizes.size <= maxIdentities && total <= maxFrameLength) return;
+  throw added.every(({ provider }) => provider !== undefined)
+    ? new Failure(
+        "too-large",
+        "With the keys of this library the agent would have more than it can list.",
+        "Choose one token or some of its keys with a PKCS#11 URI; see ssh-add(1).",
+      )
+    : new Failure(
+        "too-large",
+        "With this identity the agent would have more than it can list.",
+        "Remove some identities first; see what there is with: ssh-add -l",
+      );
 }

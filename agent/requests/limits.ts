@@ -9,7 +9,7 @@ import { Failure } from "../../protocol/failure.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import { Reader, Writer } from "../../protocol/wire.ts";
 import type { Agent } from "../agent.ts";
-import type { Limits } from "../keyring.ts";
+import type { Limits } from "../identity.ts";
 
 /** The constraints of a request, by their meaning. */
 export interface Constraints {

@@ -3,7 +3,7 @@ import { Failure } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
-import type { KeyringIdentity } from "../keyring.ts";
+import type { KeyringIdentity } from "../identity.ts";
 import { isVisible } from "../policy/destinations.ts";
 
 /** Removes one identity. One that this connection may not see is not there for it. */

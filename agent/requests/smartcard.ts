@@ -4,12 +4,13 @@ import type { Reply } from "../../protocol/replies.ts";
 import type { Request } from "../../protocol/requests.ts";
 import { type VerifiedKey, verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
-import { blobId, type KeyringIdentity, type Limits } from "../keyring.ts";
+import { type KeyringIdentity, type Limits, makeIdentity } from "../identity.ts";
+import { blobId } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import type { Provider } from "../pkcs11/provider.ts";
 import { refuseHidden } from "../policy/destinations.ts";
 import { supersedes } from "../policy/renewal.ts";
-import { dropTime } from "../policy/validity.ts";
+import { refuseTooMany } from "./identities.ts";
 import { type Constraints, intersectLimits, limitsOf, sooner } from "./limits.ts";
 
 /** Loads a provider and adds its keys, each with the certificates that came for it. */
@@ -36,7 +37,7 @@ export async function addSmartcardKey(
     refuseHidden(held, connection.bindings, agent.wallClock);
     const kept = keptCertificates(agent, earlier, added, provider, constraints.limits);
     const identities = [...kept, ...added];
-    refuseTooMany(agent, provider.path, identities);
+    refuseTooMany(agent, identities, (one) => one.provider === provider.path);
     agent.keyring.exchangeProvider(provider.path, identities);
     agent.log(`added ${added.length} identities of ${provider.path}`);
   });
@@ -78,16 +79,6 @@ export function refuseRemote(agent: Agent, connection: ConnectionState): void {
   }
 }
 
-/** A list that is too long for a message would keep clients from all keys. */
-function refuseTooMany(agent: Agent, path: string, added: readonly KeyringIdentity[]): void {
-  if (agent.keyring.hasRoom(added, ({ provider }) => provider === path)) return;
-  throw new Failure(
-    "too-large",
-    "With the keys of this library the agent would have more than it can list.",
-    "Choose one token or some of its keys with a PKCS#11 URI; see ssh-add(1).",
-  );
-}
-
 interface CertificateFor extends VerifiedKey {
   readonly blob: Buffer;
 }
@@ -112,31 +103,18 @@ function identitiesOf(
   certificates: readonly CertificateFor[],
 ): KeyringIdentity[] {
   const now = agent.wallClock();
+  const { path } = provider;
   return provider.keys.flatMap(({ keyBlob, comment }) => {
-    const { path } = provider;
-    const signer = new CardSigner(agent.providers, keyBlob, path);
-    const make = (blob: Buffer, verified: VerifiedKey): KeyringIdentity => {
-      const { certificate } = verified;
-      return {
-        ...verified,
-        blob,
-        comment,
-        signer,
-        limits,
-        keyExpires: limits.expires,
-        dropped: keepEnded ? undefined : dropTime(certificate, agent.settings.certificateGrace),
-        provider: path,
-      };
-    };
-    const identities: KeyringIdentity[] = [];
-    for (const { blob, ...verified } of certificates) {
-      const isCurrent = (verified.certificate?.validBefore ?? 0n) > now;
-      if (isCurrent && verified.keyBlob.equals(keyBlob)) identities.push(make(blob, verified));
-    }
     const plain = readCardKey(agent, keyBlob);
-    const isWanted = associatedCerts?.certsOnly !== true;
-    if (plain !== undefined && isWanted) identities.push(make(keyBlob, plain));
-    return identities;
+    if (plain === undefined) return [];
+    const signer = new CardSigner(agent.providers, plain.key, keyBlob, path);
+    const details = { comment, signer, limits, keepEnded, provider: path };
+    const isCurrent = ({ certificate }: VerifiedKey) => (certificate?.validBefore ?? 0n) > now;
+    const certified = certificates.filter((one) => isCurrent(one) && one.keyBlob.equals(keyBlob));
+    const chosen = associatedCerts?.certsOnly === true ? [] : [{ ...plain, blob: keyBlob }];
+    return [...certified, ...chosen].map(({ blob, ...verified }) =>
+      makeIdentity(verified, blob, details, agent.settings.certificateGrace),
+    );
   });
 }
 

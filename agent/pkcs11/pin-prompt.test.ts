@@ -1,23 +1,24 @@
 import test from "ava";
 import { Failure } from "../../protocol/failure.ts";
 import { clientGone } from "../policy/prompts.ts";
-import { PinQuestions } from "./pin-questions.ts";
+import { PinPrompts } from "./pin-prompt.ts";
 
 const missing = new Failure("pin-required", "The card asks for its PIN.");
 
 /** Questions about one token; each stays until it is answered or taken back. */
 function makeQuestions() {
-  const questions = new PinQuestions();
+  const questions = new PinPrompts();
   const answers: (() => void)[] = [];
   const ask = (unwanted: AbortSignal) =>
     new Promise<Buffer>((resolve, reject) => {
       answers.push(() => resolve(Buffer.from("1234")));
       unwanted.addEventListener("abort", () => reject(unwanted.reason));
     });
+  const prompt = { token: 0, missing, ask, use: async () => {} };
   /** Somebody who waits for the PIN, since so many logins had ended. */
   const wait = (since = questions.ended(0)) => {
     const client = new AbortController();
-    const done = questions.shared(0, since, missing, client.signal, ask, async () => {});
+    const done = questions.shared(prompt, since, client.signal);
     return { done, leave: () => client.abort(clientGone) };
   };
   return { questions, answers, wait };
