@@ -241,11 +241,9 @@ function withName(error: unknown, requested: string): unknown {
   const name = /^[\w./+-]+$/.test(requested)
     ? requested
     : `'${requested.replaceAll("'", "'\\''")}'`;
-  return new Failure(
-    error.code,
-    error.message,
-    error.hint.replace(/-s LIB\b/, () => `-s ${name}`),
-  );
+  const hint = error.hint.replace(/-s LIB\b/, () => `-s ${name}`);
+  if (error instanceof PinRequired) return new PinRequired(error.message, hint, error.isLastTry);
+  return new Failure(error.code, error.message, hint);
 }
 
 /** A key blob as a name in a map. */
