@@ -1,4 +1,4 @@
-/** What an agent is made of; handlers get it handed to them. */
+/** The agent and a connection's state, which every handler gets. */
 import type { FailureReason } from "../protocol/extensions/failure-reason.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import { ConnectionMemory } from "./connection-memory.ts";
@@ -18,27 +18,27 @@ import type { Person } from "./policy/notice.ts";
 import { PromptQueue } from "./policy/prompts.ts";
 import type { SessionBindings } from "./policy/session.ts";
 
-/** What the options of `ssh-agent` set. */
+/** Settings by options of `ssh-agent`. */
 export interface AgentSettings {
-  /** `-t`: seconds that identities live for when their request does not say; undefined for ever. */
+  /** `-t`: seconds that identities live for by default; undefined for ever. */
   readonly defaultLifetime: number | undefined;
   /**
-   * `-O certificate-grace`: seconds that certificates stay after their end; undefined with
+   * `-O certificate-grace`: seconds that certificates stay after they expire; undefined, with
    * `-O keep-ended-certificates`, for ever.
    */
   readonly certificateGrace: number | undefined;
   /** `-O allow-remote-pkcs11`. */
   readonly allowRemotePkcs11: boolean;
   /**
-   * `-O websafe-allow`: a list of patterns for the applications of FIDO keys that may sign anything;
-   * other FIDO keys sign only what looks like SSH's own data. Undefined: all may sign anything.
+   * `-O websafe-allow`: patterns of the applications whose FIDO keys may sign any data; other FIDO keys
+   * sign only SSH's own data. Undefined if all may sign any data.
    */
   readonly websafeAllow: string | undefined;
-  /** `-E`: the fingerprints in questions and in the log. */
+  /** `-E`: the hash of fingerprints in prompts and in the log. */
   readonly fingerprintHash: FingerprintHash;
 }
 
-/** What an agent needs of the world. */
+/** What an agent is made of; tests replace some parts. */
 export interface AgentParts {
   readonly settings: AgentSettings;
   readonly providers: ProviderRegistry;
@@ -49,7 +49,7 @@ export interface AgentParts {
   readonly wallClock: WallClock;
   readonly memoryCalls: MemoryCalls;
   readonly softwareKeys: SoftwareKeyParts;
-  /** Gets a line for each thing that happens; no line ever holds a secret. */
+  /** Writes a line to the log. Lines never contain a secret. */
   readonly log: (line: string) => void;
 }
 
@@ -59,7 +59,7 @@ const removedWords: Readonly<Record<Removal, string>> = {
   ended: "dropped after its end",
 };
 
-/** An agent: its keys, its providers, its lock. */
+/** An agent: its keys, providers and lock. */
 export class Agent {
   readonly settings: AgentSettings;
   readonly keyring: Keyring;
@@ -71,7 +71,7 @@ export class Agent {
   readonly authenticators: AuthenticatorParts;
   readonly person: Person;
   readonly ask: Ask;
-  /** What `ask` and `person` are asked by way of. */
+  /** Shows the prompts of `ask` and `person` one at a time. */
   readonly prompts = new PromptQueue();
   readonly clock: Clock;
   readonly wallClock: WallClock;
@@ -106,7 +106,7 @@ export class Agent {
     await this.providers.removeAll();
   }
 
-  /** A provider whose last key is gone is of no use: its library is unloaded. */
+  /** Logs a removal, and unloads the provider when its last key is gone. */
   #onRemoved(identity: KeyringIdentity, removal: Removal): void {
     this.log(`${removedWords[removal]} ${describeIdentity(identity)}`);
     this.prompts.recheck();
@@ -116,22 +116,21 @@ export class Agent {
   }
 }
 
-/** What the agent keeps for one connection. */
+/** The state of one connection. */
 export interface ConnectionState {
-  /** Who is at the other end; undefined where the system does not tell. */
+  /** The client's process and user; undefined if the system does not tell. */
   readonly peer: PeerCredentials | undefined;
   readonly bindings: SessionBindings;
-  /** Why the last request that failed did. */
+  /** Why the last failed request failed. */
   lastFailure: FailureReason | undefined;
-  /** The cards whose PIN was asked for in vain. */
+  /** The tokens whose PIN prompt the user has not answered. */
   readonly pinBackoff: PinPromptBackoff;
-  /** What was prepared for a provider that is about to be added. */
+  /** The process prepared for a provider that is about to be added. */
   prepared: PreparedProvider | undefined;
-  /** Whether the connection is closed. */
   isClosed: boolean;
   /**
-   * Aborted, with `clientGone`, when the connection is closed or the client sends no more: nobody is
-   * asked anything for it from then on.
+   * Aborted, with `clientGone`, at the client's end of input or when the connection closes: prompts for
+   * it are then cancelled.
    */
   readonly gone: AbortSignal;
 }

@@ -1,6 +1,6 @@
 /**
- * Starts an agent in the background. Node.js cannot fork, so the agent is a new process; this one waits
- * until that serves, or tells why it does not.
+ * Starts an agent in the background. Node.js cannot fork, so the agent is a new process, and this one
+ * waits until it serves or reports why it failed.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { writeSync } from "node:fs";
@@ -9,7 +9,7 @@ import { detectShell, type Shell, setVariable } from "./host/environment.ts";
 import { inheritedDescriptors, inheritedFileLimit } from "./host/inheritance.ts";
 import { cleanNodeEnvironment } from "./host/node-environment.ts";
 import { programPath } from "./host/program.ts";
-import type { SocketPlace } from "./host/socket-path.ts";
+import type { SocketPaths } from "./host/socket-path.ts";
 import { StartError, systemWords } from "./host/start-error.ts";
 import { type AgentOptions, servingArguments } from "./options.ts";
 import { readReports, reportDescriptor } from "./start-report.ts";
@@ -17,60 +17,63 @@ import { readReports, reportDescriptor } from "./start-report.ts";
 /** An agent that serves. */
 interface StartedAgent {
   readonly pid: number;
-  readonly place: SocketPlace;
+  readonly paths: SocketPaths;
 }
 
 /**
- * Starts an agent, prints what a shell needs to know of it, and ends.
+ * Starts an agent, prints the commands that set the shell's variables, and exits.
  * @throws {StartError}
  */
 export async function startForShell(options: AgentOptions): Promise<never> {
-  const { pid, place } = await start(options, 0);
+  const { pid, paths } = await start(options, 0);
   try {
     const shell = options.shell ?? detectShell(process.env);
-    writeSync(1, describeAgent(shell, place.shown, pid));
+    writeSync(1, shellCommands(shell, paths.givenPath, pid));
   } catch (error) {
-    await end(pid, place); // nobody would know of it
-    const isOfSystem = error instanceof Error && "errno" in error;
+    await end(pid, paths); // the user does not know of it
+    const isSystemError = error instanceof Error && "errno" in error;
     throw new StartError(
-      isOfSystem ? `standard output: ${systemWords(error)}` : systemWords(error),
+      isSystemError ? `standard output: ${systemWords(error)}` : systemWords(error),
     );
   }
   process.exit(0);
 }
 
 /**
- * Starts an agent for a command, and becomes that command.
+ * Starts an agent for a command, and replaces this process by the command.
  * @throws {StartError}
  */
 export async function startForCommand(options: AgentOptions): Promise<never> {
-  // Taken before the agent is started: Node.js opens a pipe for that.
+  // Before the agent is started: Node.js opens a pipe for that.
   const descriptors = inheritedDescriptors();
-  const { pid, place } = await start(options, process.pid);
-  const status = await becomeCommand(options.command, place.shown, pid, descriptors);
-  await end(pid, place);
+  const { pid, paths } = await start(options, process.pid);
+  const status = await execCommand(options.command, paths.givenPath, pid, descriptors);
+  await end(pid, paths);
   process.exit(status);
 }
 
-// What removes sockets is loaded only then: it takes OpenSSL, which costs as much as the rest.
+// socket-path.ts is imported on demand: it loads OpenSSL, which takes as long as all the rest.
 
-async function end(pid: number, place: SocketPlace): Promise<void> {
+async function end(pid: number, paths: SocketPaths): Promise<void> {
   process.kill(pid, "SIGTERM");
   const { removeSocket } = await import("./host/socket-path.ts");
-  removeSocket(place); // sooner than the agent does it
+  removeSocket(paths); // now, without waiting for the agent to do it
 }
 
-/** The lines that a shell evaluates. Without a pid they are those of an agent in the foreground. */
-export function describeAgent(shell: Shell, path: string, pid: number | undefined): string {
+/**
+ * The commands for the shell to evaluate.
+ * @param pid of the agent; undefined if this process is the agent, in the foreground
+ */
+export function shellCommands(shell: Shell, path: string, pid: number | undefined): string {
   const socket = setVariable(shell, "SSH_AUTH_SOCK", path);
   if (pid === undefined) return `${socket}echo Agent pid ${process.pid};\n`;
   return `${socket}${setVariable(shell, "SSH_AGENT_PID", String(pid))}echo Agent pid ${pid};\n`;
 }
 
-/** @param parent the process that the agent ends with; 0 for none */
+/** @param parent the process with which the agent ends; 0 for none */
 async function start(options: AgentOptions, parent: number): Promise<StartedAgent> {
   const child = launch(options, parent);
-  // Without descriptors there is none, and no number.
+  // If the process cannot be started, it has no pid and no pipe.
   const pipe: unknown = child.stdio?.[reportDescriptor];
   if (child.pid === undefined || !(pipe instanceof Readable)) {
     throw new StartError("The agent's process cannot be started. Look at ulimit -u and ulimit -n.");
@@ -78,12 +81,12 @@ async function start(options: AgentOptions, parent: number): Promise<StartedAgen
   const outcome = await readReports(pipe);
   switch (outcome.type) {
     case "serving":
-      return { pid: child.pid, place: outcome.place };
+      return { pid: child.pid, paths: outcome.paths };
     case "failed":
       throw new StartError(outcome.sentence, outcome);
     case "silent": {
-      const how = await endOf(child);
-      for (const place of outcome.places) await removeLeftOver(place);
+      const how = await exitOf(child);
+      for (const paths of outcome.tried) await removeLeftOver(paths);
       throw new StartError(`The agent's process was ended ${how} before it served.`);
     }
   }
@@ -95,13 +98,12 @@ function launch(options: AgentOptions, parent: number): ChildProcess {
   const env = cleanNodeEnvironment(process.env);
   const stdio = ["ignore", "ignore", "ignore", "pipe"] as const;
   const child = spawn(process.execPath, args, { detached: true, stdio: [...stdio], env });
-  // Told of by the missing pid.
-  child.on("error", () => {});
+  child.on("error", () => {}); // the missing pid tells
   return child;
 }
 
-/** How a process ended, or ends now. */
-function endOf(child: ChildProcess): Promise<string> {
+/** Waits for a process to exit; resolves with a description of its exit. */
+function exitOf(child: ChildProcess): Promise<string> {
   const describe = (code: number | null, signal: string | null) =>
     signal === null ? `with status ${code}` : `by ${signal}`;
   return new Promise((resolve) => {
@@ -111,16 +113,16 @@ function endOf(child: ChildProcess): Promise<string> {
   });
 }
 
-/** Removes the socket of an agent that was ended, unless somebody else listens there. */
-async function removeLeftOver(place: SocketPlace): Promise<void> {
+/** Removes the socket of an agent that has exited, unless another process listens there. */
+async function removeLeftOver(paths: SocketPaths): Promise<void> {
   const { refusesConnections } = await import("./host/stale-sockets.ts");
   const { removeSocket } = await import("./host/socket-path.ts");
-  const isDead = await refusesConnections(place.path);
-  removeSocket(isDead ? place : { ...place, path: place.passing });
+  const isStale = await refusesConnections(paths.path);
+  removeSocket(isStale ? paths : { ...paths, path: paths.bindPath });
 }
 
-/** Replaces this process by the command; comes back with an exit status only if it cannot. */
-async function becomeCommand(
+/** Replaces this process by the command; returns an exit status if that fails. */
+async function execCommand(
   command: readonly string[],
   path: string,
   pid: number,

@@ -1,7 +1,7 @@
-/** `ssh-agent`: reads the command line and does what it asks for. */
+/** The program `ssh-agent`. */
 import { writeSync } from "node:fs";
 import { Exit } from "../openssh/exit.ts";
-import { describeAgent, startForCommand, startForShell } from "./daemonize.ts";
+import { shellCommands, startForCommand, startForShell } from "./daemonize.ts";
 import {
   type Activation,
   findActivation,
@@ -10,7 +10,7 @@ import {
 } from "./host/activation.ts";
 import { detectShell } from "./host/environment.ts";
 import { restoreNodeEnvironment } from "./host/node-environment.ts";
-import type { SocketPlace } from "./host/socket-path.ts";
+import type { SocketPaths } from "./host/socket-path.ts";
 import { StartError, systemWords } from "./host/start-error.ts";
 import { killAgent } from "./kill.ts";
 import { type AgentOptions, parseOptions, usage } from "./options.ts";
@@ -19,12 +19,12 @@ import { report } from "./start-report.ts";
 main();
 
 function main(): void {
-  // Until an agent serves, whatever is not foreseen ends the program with a sentence.
+  // Until an agent serves, an unexpected error ends the program, with its message and no stack.
   process.once("uncaughtException", (error) => fail(systemWords(error)));
-  const wasSteered = restoreNodeEnvironment(process.env);
+  const hadNodeVariables = restoreNodeEnvironment(process.env);
   try {
     const options = parseOptions(process.argv.slice(2));
-    run(options, wasSteered).catch((error: unknown) => failBy(error, options));
+    run(options, hadNodeVariables).catch((error: unknown) => reportFailure(error, options));
   } catch (error) {
     if (!(error instanceof Exit)) throw error;
     const end = error.isLogged ? "\r\n" : "\n";
@@ -34,7 +34,7 @@ function main(): void {
   }
 }
 
-async function run(options: AgentOptions, wasSteered: boolean): Promise<void> {
+async function run(options: AgentOptions, hadNodeVariables: boolean): Promise<void> {
   switch (options.mode) {
     case "version":
       writeSync(2, `cardagent ${process.env.CARDAGENT_VERSION ?? ""}\n`);
@@ -48,26 +48,26 @@ async function run(options: AgentOptions, wasSteered: boolean): Promise<void> {
       return serve(options);
     case "foreground":
     case "debug":
-      if (wasSteered) return restartUnsteered();
+      if (hadNodeVariables) return reexecClean();
       return runInForeground(options);
     case "background":
       return options.command.length > 0 ? startForCommand(options) : startForShell(options);
   }
 }
 
-/** The places for a socket, in the order in which they are tried. */
-async function placesFor(options: AgentOptions): Promise<readonly (() => SocketPlace)[]> {
-  // Not loaded before: with it comes OpenSSL, which a program that only starts an agent does without.
-  const { homeSocket, placeAt, temporarySocket } = await import("./host/socket-path.ts");
+/** The candidates for the agent's socket, in the order in which they are tried. */
+async function socketCandidates(options: AgentOptions): Promise<readonly (() => SocketPaths)[]> {
+  // Imported on demand: it loads OpenSSL, which a program that only starts an agent does not need.
+  const { homeSocket, socketPaths, temporarySocket } = await import("./host/socket-path.ts");
   const { bindAddress, serving } = options;
-  if (bindAddress !== undefined) return [() => placeAt(bindAddress)];
+  if (bindAddress !== undefined) return [() => socketPaths(bindAddress)];
   const temporary = () => temporarySocket(serving?.starter ?? process.ppid);
   return options.inTemporaryFolder ? [temporary] : [homeSocket, temporary];
 }
 
 async function serve(options: AgentOptions): Promise<void> {
   const { serveInBackground } = await import("./serve.ts");
-  await serveInBackground(options, await placesFor(options));
+  await serveInBackground(options, await socketCandidates(options));
 }
 
 async function runInForeground(options: AgentOptions): Promise<void> {
@@ -80,15 +80,15 @@ async function runInForeground(options: AgentOptions): Promise<void> {
     return serveActivated(options, activation.descriptor);
   }
   const shell = options.shell ?? detectShell(process.env);
-  await serveInForeground(options, await placesFor(options), ({ shown }) => {
-    writeSync(1, describeAgent(shell, shown, undefined));
+  await serveInForeground(options, await socketCandidates(options), ({ givenPath }) => {
+    writeSync(1, shellCommands(shell, givenPath, undefined));
   });
 }
 
-/** Node.js may have opened a debugger or loaded what is not ours: this process begins anew. */
-async function restartUnsteered(): Promise<never> {
+/** Executes this program again without the variables that may have loaded code or opened a debugger. */
+async function reexecClean(): Promise<never> {
   const { inheritedFileLimit } = await import("./host/inheritance.ts");
-  // No others: a debugger's would stay open.
+  // Pass on no other descriptor: it may be a debugger's.
   const descriptors = process.env.LISTEN_FDS === undefined ? [] : [handedDescriptor];
   const { loadLibc } = await import("./host/libc.ts");
   const { cleanNodeEnvironment } = await import("./host/node-environment.ts");
@@ -102,7 +102,7 @@ async function restartUnsteered(): Promise<never> {
   throw new StartError(loadLibc().execute(process.execPath, args, descriptors, limit));
 }
 
-/** `-u`: removes the sockets that killed agents left in the default place. */
+/** `-u`: removes the stale sockets in ~/.ssh/agent. */
 async function clean(options: AgentOptions): Promise<void> {
   const { removeStaleSockets } = await import("./host/stale-sockets.ts");
   const { defaultFolder, hostPrefix } = await import("./host/socket-path.ts");
@@ -116,8 +116,8 @@ async function clean(options: AgentOptions): Promise<void> {
   writeSync(1, "Deleted stale agent sockets in ~/.ssh/agent\n");
 }
 
-/** Ends the program, after saying why to whoever waits for it. */
-function failBy(error: unknown, options: AgentOptions): never {
+/** Exits with an error, which goes to standard error or to the program that started this agent. */
+function reportFailure(error: unknown, options: AgentOptions): never {
   const sentence = error instanceof StartError ? error.message : systemWords(error);
   const status = error instanceof StartError ? error.status : 1;
   if (options.mode !== "serve") fail(sentence, status);

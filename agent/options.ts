@@ -1,4 +1,4 @@
-/** The command line of `ssh-agent`, as OpenSSH has it. */
+/** The command line of `ssh-agent`: OpenSSH's options, and our own for `-O`. */
 import { parseDuration } from "../openssh/duration.ts";
 import { badUsage, fatal } from "../openssh/exit.ts";
 import { isOptionWord, parseFingerprintHash, readOptions } from "../openssh/getopt.ts";
@@ -6,22 +6,22 @@ import type { FingerprintHash } from "../protocol/public-key.ts";
 import { type CardTimeout, parseCardTimeout, parsePinCache } from "./card-options.ts";
 import { defaultAllowedProviders } from "./policy/allowed-providers.ts";
 
-/** What a command line asks for. */
+/** A parsed command line. */
 export interface AgentOptions {
   /**
-   * `-k` ends an agent; `-u` removes stale sockets; `-D` and `-d` run in the foreground, `-d` with a
-   * log; `-V` says which.
+   * "kill" is `-k`, "clean" `-u`, "foreground" `-D`, "debug" `-d`, "version" `-V`; "serve" is the agent
+   * that mode "background" starts.
    */
   readonly mode: "background" | "foreground" | "debug" | "kill" | "clean" | "version" | "serve";
-  /** `-c` or `-s`: for which kind of shell to print; undefined to tell from SHELL. */
+  /** `-c` or `-s`: the kind of shell to print for; undefined to detect it by SHELL. */
   readonly shell: "csh" | "sh" | undefined;
   /** `-a`: where to listen. */
   readonly bindAddress: string | undefined;
   /** `-T`: the default socket is in the folder for temporary files. */
   readonly inTemporaryFolder: boolean;
-  /** `-U`: stale sockets are left where they are. */
+  /** `-U`: stale sockets are not removed at the start. */
   readonly keepsStaleSockets: boolean;
-  /** `-u` twice: stale sockets are removed whichever host they are of. */
+  /** `-u` twice: stale sockets of all hosts are removed. */
   readonly cleansAllHosts: boolean;
   /** `-t`: seconds. */
   readonly lifetime: number | undefined;
@@ -39,17 +39,17 @@ export interface AgentOptions {
   readonly cardTimeout: CardTimeout | undefined;
   /** `-O websafe-allow`; undefined after `-O no-restrict-websafe`. */
   readonly websafeAllow: string | undefined;
-  /** Of mode "serve", in which the program starts itself; see daemonize.ts. */
+  /** For mode "serve"; see daemonize.ts. */
   readonly serving: ServingOptions | undefined;
   /** A command to run with the agent, and its arguments. */
   readonly command: readonly string[];
 }
 
-/** What a background agent is told by the program that started it. */
+/** What the starting program passes to an agent in the background. */
 export interface ServingOptions {
-  /** The agent ends with this process; 0 for none. */
+  /** The process with which the agent ends; 0 for none. */
   readonly parent: number;
-  /** The process that started the program, after which the socket of `-T` is named. */
+  /** The starting program's parent, whose number is in the name of `-T`'s socket. */
   readonly starter: number;
 }
 
@@ -62,10 +62,10 @@ export const usage = `usage: ssh-agent [-c | -s] [-DdTU] [-a bind_address] [-E f
        ssh-agent -V
 `;
 
-/** The applications of FIDO keys that may sign anything, as in OpenSSH. */
+/** The applications of FIDO keys that may sign any data, as in OpenSSH. */
 export const defaultWebsafe = "ssh:*";
 
-/** Seconds that certificates stay after their end; `ssh-add` of OpenSSH 10 asks for as many. */
+/** Seconds that certificates stay after they expire; `ssh-add` of OpenSSH 10 uses the same. */
 const defaultGrace = 300;
 
 /** In getopt's notation: a colon follows those that take an argument. */
@@ -77,21 +77,21 @@ const gracePrefix = "certificate-grace=";
 const websafePrefix = "websafe-allow=";
 const pinCachePrefix = "pin-cache=";
 const cardTimeoutPrefix = "card-timeout=";
-/** What the first argument begins with when the program starts itself. */
+/** Starts the first argument of mode "serve". */
 const servingPrefix = "--serve=";
 
-/** The values that each option was given, in their order; "" for those without an argument. */
-type Given = ReadonlyMap<string, readonly string[]>;
+/** The values of each option, in order; "" for an option without an argument. */
+type OptionValues = ReadonlyMap<string, readonly string[]>;
 
 /**
- * Reads a command line. Options are looked at in their order, so that of two mistakes the first one
- * is told, and none behind `-V`.
+ * Parses a command line. Options are checked in order, so the first mistake is reported, and none after
+ * `-V`.
  * @throws {Exit}
  */
 export function parseOptions(args: readonly string[]): AgentOptions {
   const [first = ""] = args;
   const isServing = first.startsWith(servingPrefix);
-  const serving = isServing ? servingOf(first.slice(servingPrefix.length)) : undefined;
+  const serving = isServing ? parseServing(first.slice(servingPrefix.length)) : undefined;
   const words = isServing ? args.slice(1) : [...args];
   const given = new Map<string, string[]>();
   while (isOptionWord(words[0]) && !given.has("V")) {
@@ -109,12 +109,12 @@ export function parseOptions(args: readonly string[]): AgentOptions {
   return optionsOf(given, serving, command);
 }
 
-/** Refuses an option that is wrong by itself or beside those before it. */
-function checkOption(letter: string, value: string, given: Given): void {
+/** Refuses an option that is invalid, or conflicts with an earlier one. @throws {Exit} */
+function checkOption(letter: string, value: string, given: OptionValues): void {
   const excluding: Record<string, string> = { c: "s", s: "c", d: "dD", D: "dD" };
   const isExcluded = [...(excluding[letter] ?? "")].some((other) => given.has(other));
   if (isExcluded) throw badUsage("");
-  if (letter === "t") lifetimeOf(value);
+  if (letter === "t") parseLifetime(value);
   if (letter === "E") parseFingerprintHash(value);
   if (letter === "O") checkFeature(value, given.get("O") ?? []);
   if (letter === "P" && given.has("P")) {
@@ -123,7 +123,7 @@ function checkOption(letter: string, value: string, given: Given): void {
 }
 
 function optionsOf(
-  given: Given,
+  given: OptionValues,
   serving: ServingOptions | undefined,
   command: readonly string[],
 ): AgentOptions {
@@ -136,12 +136,12 @@ function optionsOf(
     inTemporaryFolder: given.has("T"),
     keepsStaleSockets: given.has("U"),
     cleansAllHosts: (given.get("u") ?? []).length > 1,
-    lifetime: lifetimeOf(last("t")),
+    lifetime: parseLifetime(last("t")),
     allowedProviders: last("P") ?? defaultAllowedProviders,
     fingerprintHash: parseFingerprintHash(last("E") ?? "sha256"),
     certificateGrace: features.includes(keepEnded)
       ? undefined
-      : graceOf(featureValue(features, gracePrefix)),
+      : parseGrace(featureValue(features, gracePrefix)),
     allowRemotePkcs11: features.includes("allow-remote-pkcs11"),
     keepPin: parsePinCache(featureValue(features, pinCachePrefix)),
     cardTimeout: parseCardTimeout(featureValue(features, cardTimeoutPrefix)),
@@ -151,7 +151,7 @@ function optionsOf(
   };
 }
 
-function modeOf(given: Given): AgentOptions["mode"] {
+function modeOf(given: OptionValues): AgentOptions["mode"] {
   if (given.has("V")) return "version";
   if (given.has("k")) return "kill";
   if (given.has("u")) return "clean";
@@ -159,7 +159,7 @@ function modeOf(given: Given): AgentOptions["mode"] {
   return given.has("D") ? "foreground" : "background";
 }
 
-function lifetimeOf(text: string | undefined): number | undefined {
+function parseLifetime(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const seconds = parseDuration(text);
   if (seconds === undefined) throw badUsage("Invalid lifetime", { isLogged: false });
@@ -176,18 +176,18 @@ function checkFeature(feature: string, before: readonly string[]): void {
   }
   if (prefix === pinCachePrefix) parsePinCache(feature.slice(prefix.length));
   if (prefix === cardTimeoutPrefix) parseCardTimeout(feature.slice(prefix.length));
-  if (prefix === gracePrefix) graceOf(feature.slice(prefix.length));
+  if (prefix === gracePrefix) parseGrace(feature.slice(prefix.length));
 }
 
 /** The seconds of `-O certificate-grace`. @throws {Exit} */
-function graceOf(text: string | undefined): number {
+function parseGrace(text: string | undefined): number {
   if (text === undefined) return defaultGrace;
   const grace = parseDuration(text);
   if (grace !== undefined) return grace;
   throw fatal(`Invalid certificate-grace "${text}": use a time`);
 }
 
-/** What follows a prefix in the feature that has it. */
+/** The value of the feature with a prefix, such as "certificate-grace=". */
 function featureValue(features: readonly string[], prefix: string): string | undefined {
   return features.find((feature) => feature.startsWith(prefix))?.slice(prefix.length);
 }
@@ -197,14 +197,14 @@ function websafeOf(features: readonly string[]): string | undefined {
   return featureValue(features, websafePrefix) ?? defaultWebsafe;
 }
 
-/** `PARENT,STARTER`, as `servingArguments` writes it. */
-function servingOf(text: string): ServingOptions {
+/** Parses `PARENT,STARTER`, as `servingArguments` writes it. @throws {Exit} */
+function parseServing(text: string): ServingOptions {
   const [, parent, starter] = /^(\d+),(\d+)$/.exec(text) ?? [];
   if (parent === undefined) throw badUsage("unknown option -- -");
   return { parent: Number(parent), starter: Number(starter) };
 }
 
-/** The command line that hands `options` to an agent in the background. */
+/** The command line that passes `options` to an agent in the background. */
 export function servingArguments(
   { parent, starter }: ServingOptions,
   options: AgentOptions,
@@ -226,8 +226,8 @@ export function servingArguments(
   return [...args, "-P", options.allowedProviders, "-E", options.fingerprintHash];
 }
 
-/** Whether the agent removes stale sockets when it starts: where they are its socket's neighbours. */
+/** Whether the agent removes stale sockets when it starts: only beside the default socket. */
 export function cleansAtStart(options: AgentOptions): boolean {
-  const isDefaultPlace = options.bindAddress === undefined && !options.inTemporaryFolder;
-  return isDefaultPlace && !options.keepsStaleSockets;
+  const isDefaultSocket = options.bindAddress === undefined && !options.inTemporaryFolder;
+  return isDefaultSocket && !options.keepsStaleSockets;
 }

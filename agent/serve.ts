@@ -1,4 +1,4 @@
-/** The agent itself: made of its parts, serving a socket until a signal or its parent's end. */
+/** Creates the agent and serves its socket until a signal, or until its parent exits. */
 import { dirname, join } from "node:path";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { Agent } from "./agent.ts";
@@ -7,7 +7,7 @@ import { systemClock, systemWallClock } from "./host/clock.ts";
 import { garbageCollector } from "./host/garbage.ts";
 import { type Libc, loadLibc } from "./host/libc.ts";
 import { programPath } from "./host/program.ts";
-import { hostPrefix, removeSocket, type SocketPlace } from "./host/socket-path.ts";
+import { hostPrefix, removeSocket, type SocketPaths } from "./host/socket-path.ts";
 import { removeStaleSockets } from "./host/stale-sockets.ts";
 import { OpenKeys } from "./keys/open-keys.ts";
 import { Shield } from "./keys/shield.ts";
@@ -21,54 +21,55 @@ import { personOf } from "./policy/notice.ts";
 import { AgentServer } from "./server.ts";
 import { report } from "./start-report.ts";
 
-/** As OpenSSH's agent ends by a signal. */
+/** The exit status after a signal, as in OpenSSH. */
 const endedBySignal = 2;
 
-/** Milliseconds that a signature of a FIDO authenticator may take: somebody has to touch it. */
-const touchLimit = 120_000;
+/** The timeout of a FIDO authenticator's signature, in milliseconds: the user has to touch it. */
+const touchTimeout = 120_000;
 
-/** Milliseconds between looks at whether the parent is there. */
-const parentInterval = 1000;
+/** Milliseconds between checks whether the parent is still there. */
+const parentCheckInterval = 1000;
 
-/** Serves in the background, and tells the program that started it. */
+/** Serves in the background, and reports to the program that started it. */
 export async function serveInBackground(
   options: AgentOptions,
-  places: readonly (() => SocketPlace)[],
+  candidates: readonly (() => SocketPaths)[],
 ): Promise<void> {
   const { server, serveAt } = prepare(options);
-  const trying = (place: SocketPlace) => report({ type: "trying", place });
-  const place = await server.listenAtFirst(places, trying);
-  const stop = serveAt(place);
+  const paths = await server.listenAtFirst(candidates, (tried) => {
+    report({ type: "trying", paths: tried });
+  });
+  const stop = serveAt(paths);
   process.chdir("/");
   const parent = options.serving?.parent ?? 0;
   if (parent !== 0) endWithParent(parent, stop);
   try {
     report({ type: "serving" });
   } catch {
-    stop(); // the starting program has gone, and nobody knows of this agent
+    stop(); // the starting program has gone: the user cannot know of this agent
   }
-  cleanUp(options, place);
+  cleanUp(options, paths);
 }
 
-/** Serves in the foreground. @param listening tells whoever waits for it */
+/** Serves in the foreground. @param onListening called once the agent listens */
 export async function serveInForeground(
   options: AgentOptions,
-  places: readonly (() => SocketPlace)[],
-  listening: (place: SocketPlace) => void,
+  candidates: readonly (() => SocketPaths)[],
+  onListening: (paths: SocketPaths) => void,
 ): Promise<void> {
   const { server, serveAt } = prepare(options);
-  const place = await server.listenAtFirst(places, () => {});
+  const paths = await server.listenAtFirst(candidates, () => {});
   try {
-    listening(place);
+    onListening(paths);
   } catch (error) {
-    removeSocket(place);
+    removeSocket(paths);
     throw error;
   }
-  serveAt(place);
-  cleanUp(options, place);
+  serveAt(paths);
+  cleanUp(options, paths);
 }
 
-/** Serves a socket that a service manager has opened, in the foreground; the socket stays its. */
+/** Serves a service manager's socket in the foreground, and leaves the socket when it ends. */
 export async function serveActivated(options: AgentOptions, descriptor: number): Promise<void> {
   const { server, serveAt } = prepare(options);
   await server.listenAt(descriptor);
@@ -78,17 +79,17 @@ export async function serveActivated(options: AgentOptions, descriptor: number):
 interface Prepared {
   readonly server: AgentServer;
   /**
-   * Serves from now on, until a signal; a fault is no reason to end any more.
-   * @param place of a socket that goes with the agent
-   * @returns what ends the agent
+   * Installs the handlers of a serving agent: signals end it, uncaught exceptions do not.
+   * @param paths of the socket to remove at the end
+   * @returns a function that ends the agent
    */
-  readonly serveAt: (place: SocketPlace | undefined) => () => void;
+  readonly serveAt: (paths: SocketPaths | undefined) => () => void;
 }
 
-/** Makes all that the agent needs, before anybody can connect. */
+/** Creates the agent and its server, which does not listen yet. */
 function prepare(options: AgentOptions): Prepared {
   const log = logOf(options);
-  // First of all: until there is a listener, SIGUSR1 makes Node.js open its debugger.
+  // Before all else: without a listener, SIGUSR1 makes Node.js open its debugger.
   process.on("SIGUSR1", () => void agent.removeEverything());
   const libc = loadLibc();
   const agent = makeAgent(options, log, libc);
@@ -96,15 +97,15 @@ function prepare(options: AgentOptions): Prepared {
   libc.protectMemory();
   libc.returnLargeBlocks();
   const server = new AgentServer(agent, libc, process.getuid?.() ?? 0);
-  const serveAt = (place: SocketPlace | undefined) => {
+  const serveAt = (paths: SocketPaths | undefined) => {
     const stop = () => {
-      if (place !== undefined) removeSocket(place);
+      if (paths !== undefined) removeSocket(paths);
       process.exit(endedBySignal);
     };
     for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
-    // Ctrl-C is for an agent in the foreground alone.
+    // Ctrl-C ends only an agent in the foreground.
     process.on("SIGINT", options.mode === "serve" ? () => {} : stop);
-    // One request's fault must not cost all the others' keys.
+    // A bug in one request must not cost all keys.
     process.removeAllListeners("uncaughtException");
     process.on("uncaughtException", ({ name, message }) => logFault(`fault: ${name}: ${message}`));
     return stop;
@@ -135,7 +136,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
     authenticators: {
       askHelper: skHelper({
         environment: process.env,
-        limit: touchLimit,
+        limit: touchTimeout,
         showMessages: isDebugging,
       }),
       fingerprintHash: options.fingerprintHash,
@@ -159,24 +160,24 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
   });
 }
 
-/** What `-O card-timeout` sets; seconds become milliseconds. */
+/** `-O card-timeout`, in milliseconds. */
 function limitsOf({ cardTimeout }: AgentOptions): Partial<ProviderLimits> {
   if (cardTimeout === undefined) return {};
   return { sign: cardTimeout.sign * 1000, load: cardTimeout.load * 1000 };
 }
 
-/** The helper's program, beside this one in the package. */
+/** The helper program in this package. */
 function helperPath(): string {
   return join(dirname(programPath()), "..", "lib", "pkcs11-helper.js");
 }
 
-/** Removes what killed agents left beside a socket; nobody waits for it. */
-function cleanUp(options: AgentOptions, place: SocketPlace): void {
-  if (!cleansAtStart(options) || place.ownFolder !== undefined) return;
+/** Removes stale sockets from the folder of the agent's socket, in the background. */
+function cleanUp(options: AgentOptions, paths: SocketPaths): void {
+  if (!cleansAtStart(options) || paths.ownFolder !== undefined) return;
   const log = logOf(options);
-  removeStaleSockets(dirname(place.path), hostPrefix()).then(
-    (paths) => {
-      for (const path of paths) log(`removed the stale socket ${path}`);
+  removeStaleSockets(dirname(paths.path), hostPrefix()).then(
+    (removed) => {
+      for (const path of removed) log(`removed the stale socket ${path}`);
     },
     (error: unknown) => {
       log(`stale sockets stay: ${error instanceof Error ? error.message : "unknown error"}`);
@@ -192,7 +193,7 @@ function logToStderr(line: string): void {
   process.stderr.write(`debug1: ${sanitizeForDisplay(line)}\n`);
 }
 
-/** Faults are told in the foreground always, where a service manager keeps them. */
+/** Logs an uncaught exception, without -d too: service managers keep standard error. */
 function logFault(line: string): void {
   process.stderr.write(`${sanitizeForDisplay(line)}\n`);
 }
@@ -200,5 +201,5 @@ function logFault(line: string): void {
 function endWithParent(parent: number, stop: () => void): void {
   setInterval(() => {
     if (process.ppid !== parent) stop();
-  }, parentInterval);
+  }, parentCheckInterval);
 }

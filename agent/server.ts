@@ -10,7 +10,7 @@ import type { Agent } from "./agent.ts";
 import { serveConnection } from "./connection.ts";
 import { descriptorOf } from "./host/descriptor.ts";
 import type { Libc, PeerCredentials } from "./host/libc.ts";
-import { backlog, listenAtFirst, type SocketPlace } from "./host/socket-path.ts";
+import { backlog, listenAtFirst, type SocketPaths } from "./host/socket-path.ts";
 
 /** Descriptors reserved for cards, askpass programs and files: a share of the limit, at most a number. */
 const reservedShare = 1 / 8;
@@ -42,13 +42,13 @@ export class AgentServer {
 
   /** See `listenAtFirst` in host/socket-path.ts. */
   async listenAtFirst(
-    places: readonly (() => SocketPlace)[],
-    trying: (place: SocketPlace) => void,
-  ): Promise<SocketPlace> {
+    candidates: readonly (() => SocketPaths)[],
+    onTry: (paths: SocketPaths) => void,
+  ): Promise<SocketPaths> {
     const server = this.#makeServer();
-    const place = await listenAtFirst(server, places, trying);
+    const paths = await listenAtFirst(server, candidates, onTry);
     this.#use(server);
-    return place;
+    return paths;
   }
 
   /** Listens at a socket that another program has opened. */

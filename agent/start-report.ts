@@ -1,54 +1,51 @@
 /**
- * What an agent in the background tells the program that started it, over a pipe: where it is about to
- * listen, and then that it serves, or why it does not.
+ * Reports of an agent in the background to the program that started it, over a pipe: the paths it tries
+ * to listen at, then that it serves, or why it failed.
  */
 import { closeSync, writeSync } from "node:fs";
 import type { Readable } from "node:stream";
-import type { SocketPlace } from "./host/socket-path.ts";
+import type { SocketPaths } from "./host/socket-path.ts";
 
-/** The descriptor that the agent has the pipe at. */
+/** The agent's descriptor of the pipe. */
 export const reportDescriptor = 3;
 
-/** What is told, in this order. */
+/** A report, one JSON object per line. */
 export type StartReport =
-  /** Nothing is made there yet; whoever made what is found there later is not known. */
-  | { readonly type: "trying"; readonly place: SocketPlace }
+  /** Sent before anything is created at these paths. A file found there later may be another program's. */
+  | { readonly type: "trying"; readonly paths: SocketPaths }
   | { readonly type: "serving" }
   | { readonly type: "failed"; readonly sentence: string; readonly status: number };
 
-/** How an agent started, as far as it has told before it closed the pipe. */
+/** How an agent started. "silent": it closed the pipe before it reported "serving" or "failed". */
 export type StartOutcome =
-  | { readonly type: "serving"; readonly place: SocketPlace }
+  | { readonly type: "serving"; readonly paths: SocketPaths }
   | { readonly type: "failed"; readonly sentence: string; readonly status: number }
-  | { readonly type: "silent"; readonly places: readonly SocketPlace[] };
+  | { readonly type: "silent"; readonly tried: readonly SocketPaths[] };
 
-/** Tells the starting program. @throws when it has gone: then nobody knows of the agent */
+/** Sends a report to the starting program. @throws if that program has gone */
 export function report(message: StartReport): void {
   writeSync(reportDescriptor, `${JSON.stringify(message)}\n`);
   if (message.type !== "trying") closeSync(reportDescriptor);
 }
 
-/** Reads what an agent tells, until it serves or closes the pipe. */
+/** Reads an agent's reports until it serves, fails, or closes the pipe. */
 export function readReports(pipe: Readable): Promise<StartOutcome> {
   return new Promise((resolve) => {
-    const places: SocketPlace[] = [];
+    const tried: SocketPaths[] = [];
+    const silent = () => resolve({ type: "silent", tried });
     let text = "";
     pipe.on("data", (chunk) => {
       const lines = `${text}${chunk}`.split("\n");
       text = lines.pop() ?? "";
       for (const line of lines) {
         const message = JSON.parse(line) as StartReport;
-        if (message.type === "trying") places.push(message.place);
+        const last = tried.at(-1);
+        if (message.type === "trying") tried.push(message.paths);
         else if (message.type === "failed") resolve(message);
-        else resolve(servingAt(places));
+        else if (last === undefined) silent();
+        else resolve({ type: "serving", paths: last });
       }
     });
-    pipe.on("error", () => resolve({ type: "silent", places }));
-    pipe.on("close", () => resolve({ type: "silent", places }));
+    pipe.on("error", silent).on("close", silent);
   });
-}
-
-function servingAt(places: readonly SocketPlace[]): StartOutcome {
-  const place = places.at(-1);
-  return place === undefined ? { type: "silent", places } : { type: "serving", place };
 }

@@ -1,4 +1,4 @@
-/** For tests: an agent in this process on a socket of its own, and keys and certificates for it. */
+/** For tests: an agent in this process, on a socket of its own, and keys and certificates for it. */
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -17,7 +17,7 @@ import { skHelper } from "./fido/helper.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
 import { nothingFreed } from "./host/freed-memory.ts";
 import type { Libc } from "./host/libc.ts";
-import { placeAt } from "./host/socket-path.ts";
+import { socketPaths } from "./host/socket-path.ts";
 import { OpenKeys } from "./keys/open-keys.ts";
 import { Shield } from "./keys/shield.ts";
 import type { SoftwareKeyParts } from "./keys/software-key.ts";
@@ -26,7 +26,7 @@ import type { Ask } from "./policy/confirm.ts";
 import type { Person } from "./policy/notice.ts";
 import { AgentServer } from "./server.ts";
 
-/** A clock that goes only when it is told to. */
+/** A clock that advances only by `pass`. */
 export class TestClock implements Clock {
   #now = 1_000_000;
   #timers: { readonly at: number; readonly callback: () => void }[] = [];
@@ -43,12 +43,12 @@ export class TestClock implements Clock {
     };
   }
 
-  /** The milliseconds that the timers under way wait for. */
+  /** The milliseconds until each pending timer fires. */
   get waits(): number[] {
     return this.#timers.map(({ at }) => at - this.#now);
   }
 
-  /** Lets time pass; timers go off in their order. */
+  /** Advances the clock; timers fire in order. */
   pass(milliseconds: number): void {
     const end = this.#now + milliseconds;
     for (;;) {
@@ -62,40 +62,39 @@ export class TestClock implements Clock {
   }
 }
 
-/** What a test may set of its agent. */
+/** The parts of an agent that a test may set. */
 export interface TestAgentOptions {
   readonly settings?: Partial<AgentSettings>;
   readonly ask?: Ask;
   readonly authenticators?: Partial<AuthenticatorParts>;
   readonly person?: Partial<Person>;
   readonly clock?: Clock;
-  /** What the keys in memory are given; without it, their clock stands still. */
+  /** Overrides `makeKeyParts`. */
   readonly softwareKeys?: Partial<SoftwareKeyParts>;
   /** Seconds since 1970. */
   readonly now?: bigint;
-  /** The same, where it is to change. */
+  /** Overrides `now`, for a time that changes. */
   readonly wallClock?: WallClock;
-  /** What PKCS#11 libraries find in their environment. */
+  /** The environment of PKCS#11 libraries. */
   readonly cardEnvironment?: Readonly<Record<string, string>>;
-  /** Seconds that PINs are kept. */
+  /** `-O pin-cache`, in seconds. */
   readonly keepPin?: number;
-  /** The user at the other end of every connection. */
+  /** The user of every client. */
   readonly peerUid?: number;
 }
 
-/** An agent that runs, and the ways to it. */
+/** A running agent. */
 export interface TestAgent {
   readonly agent: Agent;
   readonly path: string;
-  /** What the agent logged. */
+  /** The lines of its log. */
   readonly log: readonly string[];
-  /** A new connection. */
   connect(): Promise<AgentClient>;
-  /** A new connection that takes any bytes. */
+  /** Opens a connection for sending arbitrary bytes. */
   connectRaw(): Promise<Socket>;
 }
 
-/** What keys in memory are given: nothing of them is cleared. */
+/** Parts for keys in memory: freed memory is not cleared, and time stands still. */
 export function makeKeyParts(): SoftwareKeyParts {
   return {
     freedMemory: nothingFreed,
@@ -104,7 +103,7 @@ export function makeKeyParts(): SoftwareKeyParts {
   };
 }
 
-/** Sees no notice, and answers no question. */
+/** A user who sees no notice and answers no question. */
 const nobody: Person = {
   notify: () => Promise.resolve(),
   askPin: () => Promise.resolve(undefined),
@@ -156,7 +155,7 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
     execute: () => "not in a test",
   };
   const server = new AgentServer(agent, libc, ownUid);
-  await server.listenAtFirst([() => placeAt(path)], () => {});
+  await server.listenAtFirst([() => socketPaths(path)], () => {});
   const sockets: Socket[] = [];
   const connectRaw = () =>
     new Promise<Socket>((resolve, reject) => {
@@ -193,7 +192,7 @@ function generateObject(type: KeyType): KeyObject {
   }
 }
 
-/** A new private key. Its buffers are the test's own: adding the key does not touch them. */
+/** Generates a private key. Adding it to an agent does not change its buffers. */
 export function generateKey(type: KeyType): PrivateKey {
   return privateKeyOf(generateObject(type), type);
 }
@@ -229,15 +228,15 @@ function privateKeyOf(object: KeyObject, type: KeyType): PrivateKey {
   return { publicKey, secret, certificate: undefined };
 }
 
-/** An authority that certifies keys. */
+/** A CA. */
 export interface TestAuthority {
   readonly keyBlob: Buffer;
-  /** A certificate's blob; fields that a test does not care about have fitting values. */
+  /** Makes a certificate's blob; fields that are not given have defaults. */
   certify(key: PublicKey, fields?: Partial<Certificate>): Buffer;
   sign(data: Buffer): Buffer;
 }
 
-/** Makes an authority. @param flags of its signatures, as in a request: 0 is SHA-1 for RSA */
+/** Makes a CA. @param flags of its signatures, as in a sign request: 0 is SHA-1 for RSA */
 export function makeAuthority(type: KeyType = "ed25519", flags = 0): TestAuthority {
   const object = generateObject(type);
   const { publicKey } = privateKeyOf(object, type);

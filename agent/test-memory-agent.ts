@@ -1,7 +1,7 @@
 /**
- * For tests: an agent in a process of its own, whose clock goes when it is told to, and whose memory
- * may be read by who started it. It prints the path of its socket. Each line that it reads is
- * milliseconds that pass, and it answers with a line once they have.
+ * For tests: an agent in a process of its own, with a clock that tests control and memory that they can
+ * read. It prints the path of its socket. Each line of its input is a number of milliseconds by which
+ * it advances the clock; it answers with a line.
  */
 import { createInterface } from "node:readline";
 import { garbageCollector } from "./host/garbage.ts";

@@ -27,7 +27,7 @@ export function add(workspace: Workspace, socket: string, args: string[]) {
   return workspace.run(systemSshAdd(), args, { env: { SSH_AUTH_SOCK: socket } });
 }
 
-/** Waits until something is so. */
+/** Waits until a condition holds. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
 }

@@ -1,7 +1,7 @@
 /**
- * Where the agent listens, and how it comes to listen there.
+ * The paths of the agent's socket, and how it is created.
  *
- * This runs before the agent serves anybody, so it may wait for the file system.
+ * This runs before the agent serves, so it may use synchronous calls.
  */
 import { createHash, randomBytes } from "node:crypto";
 import {
@@ -21,148 +21,148 @@ import { homeFolder } from "../../openssh/home-folder.ts";
 import { errorCode } from "../../openssh/strerror.ts";
 import { StartError, systemWords } from "./start-error.ts";
 
-/** A place for a socket. */
-export interface SocketPlace {
-  /** Where the socket is; from the root, because an agent in the background changes its folder. */
+/** The paths of a socket. */
+export interface SocketPaths {
+  /** The socket's absolute path: an agent in the background changes its working directory. */
   readonly path: string;
-  /** The path as users are told it: as they gave it. */
-  readonly shown: string;
-  /** Beside it, from the root: where the socket is until it has its mode. */
-  readonly passing: string;
-  /** A folder that is made for this socket alone, and goes with it; from the root. */
+  /** The path as the user gave it, for messages and SSH_AUTH_SOCK. */
+  readonly givenPath: string;
+  /** The absolute path, in the same folder, that the socket is bound to at first. */
+  readonly bindPath: string;
+  /** The absolute path of a folder that is made for this socket and removed with it. */
   readonly ownFolder: string | undefined;
 }
 
-/** Connections that may wait to be accepted. The system has a limit of its own, usually 4,096. */
+/** The backlog of the listening socket. The kernel caps it, usually at 4,096. */
 export const backlog = 65_535;
 
-/** The longest path that a Unix socket can have on Linux, in bytes. */
+/** The longest path of a Unix socket on Linux, in bytes. */
 const maxPathLength = 107;
 
-/** Letters of each of the two names in the name of a socket. */
+/** Characters of HOST and of RANDOM in `s.HOST.agent.RANDOM`. */
 const nameLength = 10;
 
-/** The folder of the default place, `~/.ssh/agent`; undefined for a user without a home. */
+/** The folder of the default socket, `~/.ssh/agent`; undefined for a user without a home. */
 export function defaultFolder(): string | undefined {
   const home = homeFolder(process.env);
   return home && join(home, ".ssh", "agent");
 }
 
 /**
- * What the names of this host's sockets begin with: `s.HOST.`, where HOST is made of the SHA-512 hash
- * of the host's name as OpenSSH makes it. So hosts with a common home can tell their sockets apart,
- * and either agent those that the other one left behind.
+ * The prefix of the names of this host's sockets: `s.HOST.`, where HOST is made of the SHA-512 hash of
+ * the host's name as OpenSSH makes it. So hosts that share a home can tell their sockets apart, and
+ * this agent and OpenSSH's can remove each other's stale sockets.
  */
 export function hostPrefix(): string {
-  return `s.${nameOf(createHash("sha512").update(hostname()).digest().subarray(0, nameLength))}.`;
+  return `s.${alphanumeric(createHash("sha512").update(hostname()).digest().subarray(0, nameLength))}.`;
 }
 
 /**
- * The default place: `~/.ssh/agent/s.HOST.agent.RANDOM`. Folders are made with mode 0700.
+ * The default socket: `~/.ssh/agent/s.HOST.agent.RANDOM`. Makes the folders, with mode 0700.
  * @throws {StartError}
  */
-export function homeSocket(): SocketPlace {
+export function homeSocket(): SocketPaths {
   const folder = defaultFolder();
   if (folder === undefined) throw new StartError("There is no home folder.", { code: "ENOENT" });
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     if ((statSync(folder).mode & 0o077) !== 0) chmodSync(folder, 0o700);
   } catch (error) {
-    throw noFolder(folder, error);
+    throw folderError(folder, error);
   }
-  return placeAt(join(folder, `${hostPrefix()}agent.${nameOf(randomBytes(nameLength))}`));
+  return socketPaths(join(folder, `${hostPrefix()}agent.${alphanumeric(randomBytes(nameLength))}`));
 }
 
 /**
- * The place of `-T`, as in OpenSSH before 10.1: `$TMPDIR/ssh-XXXXXXXXXX/agent.PPID`.
+ * The socket of `-T`, as in OpenSSH before 10.1: `$TMPDIR/ssh-XXXXXXXXXX/agent.PPID`.
  * @param parent the number in the name
  */
-export function temporarySocket(parent: number): SocketPlace {
-  const folder = join(tmpdir(), `ssh-${nameOf(randomBytes(nameLength))}`);
-  return { ...placeAt(join(folder, `agent.${parent}`)), ownFolder: absolute(folder) };
+export function temporarySocket(parent: number): SocketPaths {
+  const folder = join(tmpdir(), `ssh-${alphanumeric(randomBytes(nameLength))}`);
+  return { ...socketPaths(join(folder, `agent.${parent}`)), ownFolder: absolute(folder) };
 }
 
-function noFolder(path: string, error: unknown): StartError {
+function folderError(path: string, error: unknown): StartError {
   const sentence = `Cannot make a folder for the agent's socket: ${path}: ${systemWords(error)}`;
   return new StartError(`${sentence}\nChoose another place with -a PATH, or with TMPDIR and -T.`, {
     code: errorCode(error),
   });
 }
 
-/** A place that was chosen already, such as that of `-a`. */
-export function placeAt(shown: string): SocketPlace {
-  const path = absolute(shown);
-  return { path, shown, passing: besides(path), ownFolder: undefined };
+/** The paths of a socket at a given path, such as that of `-a`. */
+export function socketPaths(givenPath: string): SocketPaths {
+  const path = absolute(givenPath);
+  return { path, givenPath, bindPath: temporaryNameBeside(path), ownFolder: undefined };
 }
 
-// Both put together by hand: `join` would follow `..` without looking at what is before it.
+// Not `join`: it drops `link/..` without following the link.
 
 function absolute(path: string): string {
   return isAbsolute(path) ? path : `${process.cwd()}/${path}`;
 }
 
-function besides(path: string): string {
-  return `${dirname(path)}/.${nameOf(randomBytes(4))}`;
+function temporaryNameBeside(path: string): string {
+  return `${dirname(path)}/.${alphanumeric(randomBytes(4))}`;
 }
 
 /**
- * Listens at the first of some places that can be listened at. A full disk is no reason to go on to
- * the next: it is for the user to know.
- * @param trying is told of each place before anything is made there
- * @throws {StartError} of the first place
+ * Listens at the first candidate that works. When the disk is full, or another resource is used up, it
+ * fails at once: the user should know.
+ * @param onTry called before anything is created at a candidate's paths
+ * @throws {StartError} of the first candidate
  */
 export async function listenAtFirst(
   server: Server,
-  places: readonly (() => SocketPlace)[],
-  trying: (place: SocketPlace) => void,
-): Promise<SocketPlace> {
-  let first: unknown;
-  for (const choose of places) {
+  candidates: readonly (() => SocketPaths)[],
+  onTry: (paths: SocketPaths) => void,
+): Promise<SocketPaths> {
+  let firstError: unknown;
+  for (const candidate of candidates) {
     try {
-      const place = choose();
-      trying(place);
-      await listenAt(server, place);
-      return place;
+      const paths = candidate();
+      onTry(paths);
+      await listenAt(server, paths);
+      return paths;
     } catch (error) {
-      first ??= error;
-      if (!(error instanceof StartError) || isShortage(error.code)) break;
+      firstError ??= error;
+      if (!(error instanceof StartError) || isOutOfResources(error.code)) break;
     }
   }
-  throw first;
+  throw firstError;
 }
 
-function isShortage(code: unknown): boolean {
+function isOutOfResources(code: unknown): boolean {
   return ["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EIO"].some((each) => each === code);
 }
 
 /**
- * Makes a server listen at a place, with mode 0600.
+ * Makes a server listen at a path, with mode 0600.
  *
- * A server removes the path that it was bound to when it is closed, and this one may be closed while
- * clients wait. So the socket is bound under another name and linked to its own, which also refuses a
- * name that is taken, and shows the socket only when its mode is right.
- * @throws {StartError} with a line on why it cannot listen; as OpenSSH has it, a carriage return ends it
+ * The socket is bound to `bindPath` and then linked to `path`, because Node.js unlinks the bound path
+ * when a server closes, and this server may be closed while clients wait. The link also fails if the
+ * name is taken, and publishes the socket only once its mode is right.
+ * @throws {StartError} whose message ends in a carriage return, as OpenSSH's does
  */
-export async function listenAt(server: Server, place: SocketPlace): Promise<void> {
-  // As it was given: from the root it may be too long for a socket.
-  const { path, shown, passing, ownFolder } = place;
-  const passingShown = `${dirname(shown)}/${basename(passing)}`;
+export async function listenAt(server: Server, paths: SocketPaths): Promise<void> {
+  const { path, givenPath, bindPath, ownFolder } = paths;
+  // The path for bind(2) is the given one: the absolute path may be too long.
+  const givenBindPath = `${dirname(givenPath)}/${basename(bindPath)}`;
   if (ownFolder !== undefined) makeOwnFolder(ownFolder);
   try {
-    if (Math.max(Buffer.byteLength(shown), Buffer.byteLength(passingShown)) > maxPathLength) {
-      const sentence = `unix_listener: path "${shown}" too long for Unix domain socket\r`;
+    if (Math.max(Buffer.byteLength(givenPath), Buffer.byteLength(givenBindPath)) > maxPathLength) {
+      const sentence = `unix_listener: path "${givenPath}" too long for Unix domain socket\r`;
       throw new StartError(sentence, { code: "ENAMETOOLONG" });
     }
     try {
-      await bind(server, passingShown);
-      moveWithoutReplacing(passing, path);
+      await bind(server, givenBindPath);
+      renameNoReplace(bindPath, path);
     } catch (error) {
-      const why = `cannot bind to path ${shown}: ${describeError(error, path)}`;
+      const why = `cannot bind to path ${givenPath}: ${describeBindError(error, path)}`;
       throw new StartError(`unix_listener: ${why}\r`, { code: errorCode(error) });
     }
   } catch (error) {
     server.close();
-    if (ownFolder !== undefined) removeSocket(place);
+    if (ownFolder !== undefined) removeSocket(paths);
     throw error;
   }
 }
@@ -171,7 +171,7 @@ function makeOwnFolder(folder: string): void {
   try {
     mkdirSync(folder, { mode: 0o700 });
   } catch (error) {
-    throw noFolder(dirname(folder), error);
+    throw folderError(dirname(folder), error);
   }
 }
 
@@ -187,34 +187,34 @@ function bind(server: Server, path: string): Promise<void> {
   });
 }
 
-/** Removes a socket and the folder that was made for it; what is gone already is no error. */
-export function removeSocket({ path, passing, ownFolder }: SocketPlace): void {
-  for (const each of [passing, path]) unlinkIfThere(each);
+/** Removes a socket and its own folder, if they exist. */
+export function removeSocket({ path, bindPath, ownFolder }: SocketPaths): void {
+  for (const each of [bindPath, path]) unlinkIfExists(each);
   try {
     if (ownFolder !== undefined) rmdirSync(ownFolder);
   } catch {
-    // Somebody put something into it: theirs to keep.
+    // Another program has put a file there, or the folder is gone.
   }
 }
 
-function unlinkIfThere(path: string): void {
+function unlinkIfExists(path: string): void {
   try {
     unlinkSync(path);
   } catch {
-    // It is not there, or somebody else removed it.
+    // It does not exist, or cannot be removed.
   }
 }
 
-function moveWithoutReplacing(from: string, to: string): void {
+function renameNoReplace(from: string, to: string): void {
   try {
     linkSync(from, to);
     unlinkSync(from);
   } catch (error) {
-    const isTaken = errorCode(error) === "EEXIST" || exists(to);
-    if (isTaken) unlinkSync(from);
-    if (isTaken) throw error;
-    // A file system without hard links.
-    renameSync(from, to);
+    if (errorCode(error) === "EEXIST" || exists(to)) {
+      unlinkSync(from);
+      throw error;
+    }
+    renameSync(from, to); // for file systems without hard links
   }
 }
 
@@ -222,11 +222,11 @@ function exists(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-function describeError(error: unknown, path: string): string {
+function describeBindError(error: unknown, path: string): string {
   switch (errorCode(error)) {
     case "EEXIST":
       return "Address already in use";
-    // Node.js says this also for a folder that is not there.
+    // Node.js reports EACCES also for a missing folder.
     case "EACCES":
       return exists(dirname(path)) ? "Permission denied" : "No such file or directory";
     default:
@@ -234,9 +234,9 @@ function describeError(error: unknown, path: string): string {
   }
 }
 
-const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+const alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-/** Bytes as letters and digits, one for each. */
-function nameOf(bytes: Buffer): string {
-  return Array.from(bytes, (byte) => letters[byte % letters.length]).join("");
+/** One letter or digit for each byte. */
+function alphanumeric(bytes: Buffer): string {
+  return Array.from(bytes, (byte) => alphabet[byte % alphabet.length]).join("");
 }
