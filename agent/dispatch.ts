@@ -5,7 +5,7 @@
 import { asFailure, Failure } from "../protocol/failure.ts";
 import { requestNumbers } from "../protocol/numbers.ts";
 import type { Reply } from "../protocol/replies.ts";
-import { decodeRequest, type Request } from "../protocol/requests.ts";
+import { decodeRequest, type Request, type RequestOf } from "../protocol/requests.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
 import { extensionHandlers, extensionsWhileLocked } from "./extensions/table.ts";
 import { addIdentity } from "./requests/add-identity.ts";
@@ -23,7 +23,7 @@ export type Handler<Handled> = (
 ) => Reply | Promise<Reply>;
 
 type HandlerTable = {
-  readonly [Type in Request["type"]]: Handler<Extract<Request, { type: Type }>>;
+  readonly [Type in Request["type"]]: Handler<RequestOf<Type>>;
 };
 
 const handlers: HandlerTable = {
@@ -88,9 +88,9 @@ function hasSecret({ type }: Request): boolean {
 function handle<Type extends Request["type"]>(
   agent: Agent,
   connection: ConnectionState,
-  request: Extract<Request, { type: Type }>,
+  request: RequestOf<Type>,
 ): Reply | Promise<Reply> {
-  const handler: Handler<Extract<Request, { type: Type }>> = handlers[request.type as Type];
+  const handler: Handler<RequestOf<Type>> = handlers[request.type as Type];
   return handler(agent, connection, request);
 }
 
@@ -118,7 +118,7 @@ function handleLocked(
 function handleExtension(
   agent: Agent,
   connection: ConnectionState,
-  request: Extract<Request, { type: "extension" }>,
+  request: RequestOf<"extension">,
 ): Reply | Promise<Reply> {
   const handler = extensionHandlers.get(request.name);
   if (handler === undefined) {

@@ -1,10 +1,10 @@
 /** Creates the agent and serves its socket until a signal, or until its parent exits. */
 import { dirname, join } from "node:path";
+import { garbageCollector } from "../openssh/garbage-collector.ts";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { Agent } from "./agent.ts";
 import { skHelper } from "./fido/helper.ts";
 import { systemClock, systemWallClock } from "./host/clock.ts";
-import { garbageCollector } from "./host/garbage.ts";
 import { type Libc, loadLibc } from "./host/libc.ts";
 import { programPath } from "./host/program.ts";
 import { hostPrefix, removeSocket, type SocketPaths } from "./host/socket-path.ts";

@@ -4,7 +4,7 @@
  * it advances the clock; it answers with a line.
  */
 import { createInterface } from "node:readline";
-import { garbageCollector } from "./host/garbage.ts";
+import { garbageCollector } from "../openssh/garbage-collector.ts";
 import { loadLibc } from "./host/libc.ts";
 import { OpenKeys } from "./keys/open-keys.ts";
 import { startAgent, TestClock } from "./test-agent.ts";

@@ -1,10 +1,12 @@
 /**
- * The messages of `ssh-sk-helper`, OpenSSH's program that speaks with FIDO authenticators, in its
- * version 5, which OpenSSH has had since 8.9.
+ * `ssh-sk-helper`, OpenSSH's program that speaks with FIDO authenticators: where it is, and its
+ * messages in their version 5, which OpenSSH has had since 8.9.
  *
  * The program takes one request on its standard input, answers on its standard output, and ends.
  * Both are frames of a uint32 length, the version, a uint32 type, and the fields.
  */
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
 import { Failure, malformed } from "../protocol/failure.ts";
 import { frame } from "../protocol/framing.ts";
 import { type PrivateKey, readPrivateKey, writePrivateKey } from "../protocol/private-key.ts";
@@ -25,10 +27,24 @@ const usualPlaces = [
   "/usr/local/libexec/ssh-sk-helper",
 ];
 
-/** The paths that may be the program; the first that exists is. SSH_SK_HELPER names another. */
-export function skHelperPlaces(environment: NodeJS.ProcessEnv): readonly string[] {
-  const given = environment.SSH_SK_HELPER;
-  return given ? [given] : usualPlaces;
+/**
+ * Finds the program: that of SSH_SK_HELPER, or the first of the usual places where it can be run.
+ * @param hint what to say where there is none
+ * @throws {Failure} unsupported
+ */
+export async function findSkHelper(env: NodeJS.ProcessEnv, hint: string): Promise<string> {
+  const places = env.SSH_SK_HELPER ? [env.SSH_SK_HELPER] : usualPlaces;
+  for (const path of places) {
+    const error = await access(path, constants.X_OK).catch((error: unknown) => error);
+    if (error === undefined) return path;
+  }
+  throw missingSkHelper(places[0] ?? "", hint);
+}
+
+/** The failure of a program that cannot be run. */
+export function missingSkHelper(path: string, hint: string): Failure {
+  const sentence = `Keys on FIDO authenticators need OpenSSH's ${path}, which cannot be run.`;
+  return new Failure("unsupported", sentence, hint);
 }
 
 /** OpenSSH's numbers for what goes wrong, without their sign. */

@@ -96,8 +96,9 @@ export type PublicKey =
 
 const skSuffix = "@openssh.com";
 
-/** Bits of the smallest modulus. */
-const smallestRsa = 1024;
+/** Bits of an RSA modulus that OpenSSH accepts. */
+export const minRsaBits = 1024;
+export const maxRsaBits = 16384;
 
 /** The algorithm name in front of a plain key's blob. */
 export function algorithmName(key: PublicKey): string {
@@ -139,8 +140,8 @@ export function decodePublicKey(blob: Uint8Array): PublicKey | undefined {
 /** The modulus of an RSA key, which OpenSSH takes from 1,024 bits on. @throws {Failure} malformed */
 export function checkModulus(n: Buffer): void {
   const bits = n.length === 0 ? 0 : bitLength(n);
-  if (bits >= smallestRsa) return;
-  throw invalidKey(`An RSA key of ${bits} bits is not accepted: ${smallestRsa} is the least.`);
+  if (bits >= minRsaBits) return;
+  throw invalidKey(`An RSA key of ${bits} bits is not accepted: ${minRsaBits} is the least.`);
 }
 
 /** Reads the fields that follow the algorithm name `algorithm`; also those within a certificate. */

@@ -1,11 +1,11 @@
 /** For tests: the requests that OpenSSH's programs sent, decoded, each with its command. */
 import { type Vector, vectors } from "../fixtures/vectors/index.ts";
 import { decodeReply, type Reply } from "./replies.ts";
-import { decodeRequest, type Request } from "./requests.ts";
+import { decodeRequest, type Request, type RequestOf } from "./requests.ts";
 
 /** A recorded message, and the request that it is. */
 export type Recorded<Type extends Request["type"]> = Vector & {
-  readonly request: Extract<Request, { type: Type }>;
+  readonly request: RequestOf<Type>;
 };
 
 /** Every recorded message. */
@@ -32,6 +32,6 @@ export function recordedReply(name: string): Reply {
 function isOf<Type extends Request["type"]>(
   request: Request,
   type: Type,
-): request is Extract<Request, { type: Type }> {
+): request is RequestOf<Type> {
   return request.type === type;
 }

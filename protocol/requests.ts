@@ -45,6 +45,9 @@ export type Request =
   /** Protocol 1: remove all. Nothing is ever there. */
   | { readonly type: "remove-all-rsa-identities" };
 
+/** The requests of one type. */
+export type RequestOf<Type extends Request["type"]> = Extract<Request, { type: Type }>;
+
 /** The number that a request goes by on the wire. */
 export function requestNumber(request: Request): number {
   switch (request.type) {

@@ -215,6 +215,13 @@ export function trimZeros<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
   return bytes.subarray(at) as Bytes;
 }
 
+/** Whether a magnitude is less than another. */
+export function isLess(one: Uint8Array, other: Uint8Array): boolean {
+  const [left, right] = [trimZeros(one), trimZeros(other)];
+  if (left.length !== right.length) return left.length < right.length;
+  return Buffer.compare(left, right) < 0;
+}
+
 /** Reads `string`s to the end of `bytes`. */
 export function readStrings(bytes: Uint8Array): Buffer[] {
   const reader = new Reader(bytes);

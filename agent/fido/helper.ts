@@ -3,9 +3,7 @@
  * middleware of an authenticator does cannot harm the agent.
  */
 import { spawn } from "node:child_process";
-import { constants } from "node:fs";
-import { access } from "node:fs/promises";
-import { skHelperPlaces } from "../../openssh/sk-helper.ts";
+import { findSkHelper, missingSkHelper } from "../../openssh/sk-helper.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { FrameReader } from "../../protocol/framing.ts";
 
@@ -45,7 +43,7 @@ async function ask(
   options: HelperOptions,
   unwanted: AbortSignal | undefined,
 ): Promise<Buffer> {
-  const path = await findHelper(options.environment);
+  const path = await findSkHelper(options.environment, missingHint);
   unwanted?.throwIfAborted();
   return new Promise((resolve, reject) => {
     const child = spawn(path, {
@@ -71,7 +69,7 @@ async function ask(
       }
     });
     child.stdin.on("error", () => {}); // it ended early, which "close" tells
-    child.on("error", () => end(missing(path)));
+    child.on("error", () => end(missingSkHelper(path, missingHint)));
     child.on("close", (status, signal) => {
       clearTimeout(timer);
       unwanted?.removeEventListener("abort", giveUp);
@@ -82,26 +80,8 @@ async function ask(
   });
 }
 
-async function findHelper(environment: NodeJS.ProcessEnv): Promise<string> {
-  const places = skHelperPlaces(environment);
-  for (const path of places) {
-    const found = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (found) return path;
-  }
-  throw missing(places[0] ?? "");
-}
-
-function missing(path: string): Failure {
-  return new Failure(
-    "unsupported",
-    `Keys on FIDO authenticators need OpenSSH's ${path}, which cannot be run.`,
-    "Install OpenSSH's client, or start ssh-agent with SSH_SK_HELPER set to its ssh-sk-helper.",
-  );
-}
-
+const missingHint =
+  "Install OpenSSH's client, or start ssh-agent with SSH_SK_HELPER set to its ssh-sk-helper.";
 const again = "Check the authenticator and its library, and try again.";
 
 function late(limit: number): Failure {

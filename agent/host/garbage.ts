@@ -1,27 +1,5 @@
-/** Collections of V8's heap that the agent asks for. */
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
+/** Memory that the agent gives back when it is idle. */
 import type { Clock } from "./clock.ts";
-
-/**
- * Makes a function that collects all garbage at once: some milliseconds in which nothing else runs.
- * OpenSSL clears a key when the last `KeyObject` of it has been collected, and not before.
- */
-export function garbageCollector(): () => void {
-  let collect: (() => void) | undefined;
-  return () => {
-    collect ??= exposeCollector();
-    collect();
-  };
-}
-
-/** V8 gives `gc` to new contexts only. */
-function exposeCollector(): () => void {
-  setFlagsFromString("--expose-gc");
-  const gc: unknown = runInNewContext("gc");
-  if (typeof gc !== "function") throw new TypeError("V8 has no gc.");
-  return () => gc();
-}
 
 /** Garbage after which it is worth to look at the memory that the agent has, in bytes. */
 const muchGarbage = 2 * 1024 * 1024;
@@ -45,7 +23,7 @@ const sweepTime = 1000;
 export interface MemoryCalls {
   /** Memory that the process has, in bytes. */
   readonly resident: () => number;
-  /** Collects all garbage; see `garbageCollector`. */
+  /** Collects all garbage; see `openssh/garbage-collector.ts`. */
   readonly collect: () => void;
   /** Gives memory that was freed back to the system. */
   readonly release: () => void;

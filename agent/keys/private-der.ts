@@ -3,14 +3,17 @@ import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";
 import { dsaPrivateDer } from "../../protocol/dsa.ts";
 import { Failure, invalidKey, malformed } from "../../protocol/failure.ts";
 import type { PrivateKey, SecretFields } from "../../protocol/private-key.ts";
-import { type CurveName, curves, keyBits, type RsaPublicKey } from "../../protocol/public-key.ts";
+import {
+  type CurveName,
+  curves,
+  keyBits,
+  maxRsaBits,
+  minRsaBits,
+  type RsaPublicKey,
+} from "../../protocol/public-key.ts";
 import { secretBytes } from "../../protocol/secret-bytes.ts";
-import { trimZeros } from "../../protocol/wire.ts";
+import { isLess, trimZeros } from "../../protocol/wire.ts";
 import { minusOne, modulo } from "./modulo.ts";
-
-/** The sizes that OpenSSH accepts. */
-const minRsaBits = 1024;
-const maxRsaBits = 16384;
 
 type RsaSecret = Extract<SecretFields, { type: "rsa" }>;
 
@@ -108,13 +111,6 @@ function checkRsaNumbers({ n, e }: RsaPublicKey, secret: RsaSecret): void {
 
 function isZero(number: Buffer): boolean {
   return number.every((byte) => byte === 0);
-}
-
-/** Whether a magnitude is less than another. */
-function isLess(number: Buffer, other: Buffer): boolean {
-  const [left, right] = [trimZeros(number), trimZeros(other)];
-  if (left.length !== right.length) return left.length < right.length;
-  return left.compare(right) < 0;
 }
 
 /** Whether a number above one divides another. */

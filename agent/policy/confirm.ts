@@ -4,6 +4,7 @@
  * mean yes.
  */
 import { readFile } from "node:fs/promises";
+import { askpassProgram, mayRunAskpass } from "../../openssh/askpass.ts";
 import { sanitizeName } from "../../openssh/text-for-display.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { decodeText } from "../../protocol/text.ts";
@@ -15,15 +16,13 @@ import { runPrompt } from "./prompt-program.ts";
  */
 export type Ask = (question: string, taken: AbortSignal) => Promise<boolean>;
 
-const defaultAskpass = "/usr/bin/ssh-askpass";
-
 /**
  * Makes an `Ask` that runs an askpass program.
  * @param environment the agent's: SSH_ASKPASS, SSH_ASKPASS_REQUIRE, DISPLAY, WAYLAND_DISPLAY
  */
 export function askpass(environment: NodeJS.ProcessEnv): Ask {
   return (question, taken) => {
-    if (!mayAsk(environment)) {
+    if (!mayRunAskpass(environment)) {
       throw new Failure(
         "user-refused",
         "The use of this key has to be confirmed, and there is no display to ask on.",
@@ -51,19 +50,6 @@ async function confirm(
     .toLowerCase()
     .split(/[\r\n]/);
   return result.status === 0 && (word === "" || word === "yes");
-}
-
-/** The program that asks. */
-export function askpassProgram(environment: NodeJS.ProcessEnv): string {
-  return environment.SSH_ASKPASS || defaultAskpass;
-}
-
-/** Whether there is a display to ask on, or the program is to be run without one. */
-export function mayAsk(environment: NodeJS.ProcessEnv): boolean {
-  const require = environment.SSH_ASKPASS_REQUIRE?.toLowerCase();
-  if (require === "force") return true;
-  if (require === "never") return false;
-  return Boolean(environment.DISPLAY || environment.WAYLAND_DISPLAY);
 }
 
 /**

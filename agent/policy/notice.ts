@@ -2,7 +2,7 @@
  * What is said to, and asked of, whoever sits before a card or a FIDO authenticator, by an askpass
  * program as in OpenSSH, or by a program of their own choice.
  */
-import { askpassProgram, mayAsk } from "./confirm.ts";
+import { askpassProgram, mayRunAskpass } from "../../openssh/askpass.ts";
 import { runPrompt } from "./prompt-program.ts";
 
 /** The person who sits before the machine. */
@@ -32,7 +32,7 @@ export function notifier(environment: NodeJS.ProcessEnv): Person["notify"] {
   const { SSH_NOTIFY: program } = environment;
   return async (text, taken) => {
     if (program) await runPrompt(program, text, environment, false, taken);
-    else if (mayAsk(environment)) {
+    else if (mayRunAskpass(environment)) {
       const env = { ...environment, SSH_ASKPASS_PROMPT: "none" };
       await runPrompt(askpassProgram(env), text, env, false, taken);
     }
@@ -45,7 +45,7 @@ export function notifier(environment: NodeJS.ProcessEnv): Person["notify"] {
  */
 export function askpassPin(environment: NodeJS.ProcessEnv): Person["askPin"] {
   return async (question, taken) => {
-    if (!mayAsk(environment)) return undefined;
+    if (!mayRunAskpass(environment)) return undefined;
     const { SSH_ASKPASS_PROMPT: _, ...env } = environment;
     const result = await runPrompt(askpassProgram(env), question, env, true, taken);
     if (result === undefined) return undefined;

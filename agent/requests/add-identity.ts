@@ -2,7 +2,7 @@
 import { Failure } from "../../protocol/failure.ts";
 import { identityBlob, type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import type { Reply } from "../../protocol/replies.ts";
-import type { Request } from "../../protocol/requests.ts";
+import type { RequestOf } from "../../protocol/requests.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { Authenticator } from "../fido/authenticator.ts";
@@ -25,7 +25,7 @@ const internalProvider = "internal";
 export async function addIdentity(
   agent: Agent,
   connection: ConnectionState,
-  request: Extract<Request, { type: "add-identity" }>,
+  request: RequestOf<"add-identity">,
 ): Promise<Reply> {
   const { key, comment, constraints } = request;
   let signer: Signer | undefined;

@@ -1,13 +1,13 @@
 /** Requests 22 and 23: lock and unlock (RFC 9987, section 3.7). */
 import type { Reply } from "../../protocol/replies.ts";
-import type { Request } from "../../protocol/requests.ts";
+import type { RequestOf } from "../../protocol/requests.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 
 /** Locks the agent, which forgets the PINs of its cards and has no key in the clear any more. */
 export async function lock(
   agent: Agent,
   _connection: ConnectionState,
-  request: Extract<Request, { type: "lock" }>,
+  request: RequestOf<"lock">,
 ): Promise<Reply> {
   await agent.lock.lock(request.passphrase);
   agent.softwareKeys.openKeys.shieldAll();
@@ -21,7 +21,7 @@ export async function lock(
 export async function unlock(
   agent: Agent,
   connection: ConnectionState,
-  request: Extract<Request, { type: "unlock" }>,
+  request: RequestOf<"unlock">,
 ): Promise<Reply> {
   await agent.lock.unlock(request.passphrase, connection);
   agent.log("unlocked");

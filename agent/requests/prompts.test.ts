@@ -8,7 +8,7 @@ import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/ind
 import { isRunning } from "../../fixtures/processes.ts";
 import { skDummy, sshKeygen, systemSshAdd } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
-import { skHelperPlaces } from "../../openssh/sk-helper.ts";
+import { findSkHelper } from "../../openssh/sk-helper.ts";
 import { AgentClient } from "../../protocol/client.ts";
 import { frame } from "../../protocol/framing.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
@@ -159,9 +159,9 @@ async function loadCard(workspace: Workspace, client: AgentClient, ...words: str
 }
 
 /** A program for ssh-sk-helper that wants a PIN at first, and then signs. */
-function wantingPin(t: ExecutionContext, workspace: Workspace) {
+async function wantingPin(t: ExecutionContext, workspace: Workspace) {
   const asked = workspace.path("asked");
-  const [helper = ""] = skHelperPlaces({}).filter((path) => existsSync(path));
+  const helper = await findSkHelper({}, "");
   const wrongPin = "\\0\\0\\0\\11\\5\\0\\0\\0\\0\\0\\0\\0\\53";
   return standIn(
     t,
@@ -175,7 +175,7 @@ test("confirmations, PINs of cards and of authenticators come in one order", asy
     t,
     ["first", "last"],
     {
-      authenticators: { askHelper: wantingPin(t, helperPlace) },
+      authenticators: { askHelper: await wantingPin(t, helperPlace) },
     },
   );
   const card = await loadCard(workspace, client);
@@ -269,9 +269,9 @@ test("a question for each signature of a card is not asked for a client that has
 });
 
 /** A program for ssh-sk-helper that signs when it is touched, and logs its number. */
-function touchable(t: ExecutionContext, workspace: Workspace) {
+async function touchable(t: ExecutionContext, workspace: Workspace) {
   const [touched, pids] = [workspace.path("touched"), workspace.path("pids")];
-  const [helper = ""] = skHelperPlaces({}).filter((path) => existsSync(path));
+  const helper = await findSkHelper({}, "");
   const script = `echo $$ >>${pids}; while [ ! -e ${touched} ]; do sleep 0.02; done; exec ${helper}`;
   return {
     askHelper: standIn(t, script, 60_000),
@@ -281,7 +281,7 @@ function touchable(t: ExecutionContext, workspace: Workspace) {
 }
 
 async function prepareTouch(t: ExecutionContext, names: readonly string[]) {
-  const { askHelper, touch, pids } = touchable(t, makeWorkspace(t));
+  const { askHelper, touch, pids } = await touchable(t, makeWorkspace(t));
   const prepared = await prepare(t, names, { authenticators: { askHelper } });
   const key = await makeSkKey(t, "ed25519-sk");
   await prepared.client.addIdentity(key, "sk", [{ type: "sk-provider", provider: skDummy() }]);

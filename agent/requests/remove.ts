@@ -1,7 +1,7 @@
 /** Requests 18 and 19: identities go (RFC 9987, section 3.4). */
 import { Failure } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
-import type { Request } from "../../protocol/requests.ts";
+import type { RequestOf } from "../../protocol/requests.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import type { KeyringIdentity } from "../identity.ts";
 import { isVisible } from "../policy/destinations.ts";
@@ -10,7 +10,7 @@ import { isVisible } from "../policy/destinations.ts";
 export function removeIdentity(
   agent: Agent,
   connection: ConnectionState,
-  request: Extract<Request, { type: "remove-identity" }>,
+  request: RequestOf<"remove-identity">,
 ): Reply {
   const known = agent.keyring.findAll(request.keyBlob);
   const isSeen = (one: KeyringIdentity) => isVisible(one, connection.bindings, agent.wallClock);

@@ -1,7 +1,7 @@
 /** Requests 20, 26 and 21: the keys of a PKCS#11 provider come and go (RFC 9987, section 3.2.6). */
 import { asFailure, Failure, invalidCertificate } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
-import type { Request } from "../../protocol/requests.ts";
+import type { RequestOf } from "../../protocol/requests.ts";
 import { type VerifiedKey, verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { type KeyringIdentity, type Limits, makeIdentity } from "../identity.ts";
@@ -17,7 +17,7 @@ import { type Constraints, intersectLimits, limitsOf, sooner } from "./limits.ts
 export async function addSmartcardKey(
   agent: Agent,
   connection: ConnectionState,
-  request: Extract<Request, { type: "add-smartcard-key" }>,
+  request: RequestOf<"add-smartcard-key">,
 ): Promise<Reply> {
   refuseRemote(agent, connection);
   const constraints = limitsOf(agent, request.constraints, "card");
@@ -48,7 +48,7 @@ export async function addSmartcardKey(
 export async function removeSmartcardKey(
   agent: Agent,
   connection: ConnectionState,
-  request: Extract<Request, { type: "remove-smartcard-key" }>,
+  request: RequestOf<"remove-smartcard-key">,
 ): Promise<Reply> {
   const chosen = await agent.providers.choose(request.provider);
   for (const { provider } of chosen) {

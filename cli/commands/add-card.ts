@@ -1,14 +1,14 @@
 /** `ssh-add -s LIB` or `-s URI`: loads a PKCS#11 provider, with certificates for its keys. */
 
 import { isPkcs11Uri } from "../../openssh/pkcs11-uri.ts";
-import { AgentRefusal } from "../../protocol/client.ts";
+import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
+import type { RequestOf } from "../../protocol/requests.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
 import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import type { CertificateFile } from "../files/certificate-file.ts";
-import { loadWithCertificates } from "../older-agents.ts";
 import { providerPath, uriHint } from "../provider-path.ts";
 import { Spinner } from "../spinner.ts";
 
@@ -28,7 +28,11 @@ export async function addCard(context: Context): Promise<number> {
   const waiting = new Spinner(console, "Loading card…");
   try {
     const provider = providerPath(options.provider);
-    const taken = await load(context, { provider, pin, constraints, certificates });
+    const taken = await load(
+      context,
+      { type: "add-smartcard-key", provider, pin, constraints },
+      certificates,
+    );
     waiting.end();
     if (!options.quiet) console.note(`Card added: ${options.provider}`);
     return taken ? await checkCertificates(context, certificates) : withoutCertificates(context);
@@ -49,20 +53,17 @@ function withoutPin({ console, options }: Context): number {
   return 1;
 }
 
-/** What is to be loaded. */
-export interface CardRequest {
-  readonly provider: string;
-  readonly pin: Buffer;
-  readonly constraints: readonly Constraint[];
-  readonly certificates: readonly CertificateFile[];
-}
+type CardRequest = RequestOf<"add-smartcard-key">;
 
 /** @returns whether the agent took the certificates; true when there are none */
-async function load(context: Context, request: CardRequest): Promise<boolean> {
+async function load(
+  context: Context,
+  card: CardRequest,
+  certificates: readonly CertificateFile[],
+): Promise<boolean> {
   const { client, options } = context;
-  const { provider, pin, constraints, certificates } = request;
   if (certificates.length === 0) {
-    await client.addSmartcardKey(provider, pin, constraints);
+    await client.addSmartcardKey(card.provider, card.pin, card.constraints);
     return true;
   }
   const associated: Constraint = {
@@ -71,8 +72,53 @@ async function load(context: Context, request: CardRequest): Promise<boolean> {
     certificates: certificates.map(({ blob }) => blob),
   };
   const keepEnded = await keepEndedConstraint(context);
-  const card = { ...request, constraints: [...constraints, ...keepEnded] };
-  return loadWithCertificates(client, card, associated);
+  const constraints = [...card.constraints, ...keepEnded];
+  return loadWithCertificates(client, { ...card, constraints }, associated);
+}
+
+/**
+ * Loads a card with certificates.
+ *
+ * An agent that answers `query` is new enough to take them. One that does not may be OpenSSH before
+ * 9.6, which refuses; and since it does not say why, the same refusal may be for a wrong PIN. So
+ * that no PIN is ever tried twice, the card is then loaded without certificates first. Only once its
+ * PIN has proved right is it loaded again with them, and if that is refused, without.
+ *
+ * @param associated the constraint that holds the certificates
+ * @returns whether the agent took them
+ * @throws what `addSmartcardKey` does, when the card itself could not be loaded
+ */
+async function loadWithCertificates(
+  client: AgentClient,
+  card: CardRequest,
+  associated: Constraint,
+): Promise<boolean> {
+  const { provider, pin, constraints } = card;
+  const withCertificates = [...constraints, associated];
+  if (await answersQuery(client)) {
+    await client.addSmartcardKey(provider, pin, withCertificates);
+    return true;
+  }
+  await client.addSmartcardKey(provider, pin, constraints);
+  await client.removeSmartcardKey(provider);
+  try {
+    await client.addSmartcardKey(provider, pin, withCertificates);
+    return true;
+  } catch (error) {
+    if (!(error instanceof AgentRefusal)) throw error;
+    await client.addSmartcardKey(provider, pin, constraints);
+    return false;
+  }
+}
+
+async function answersQuery(client: AgentClient): Promise<boolean> {
+  try {
+    await client.query();
+    return true;
+  } catch (error) {
+    if (error instanceof AgentRefusal) return false;
+    throw error;
+  }
 }
 
 /**

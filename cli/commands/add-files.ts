@@ -1,5 +1,5 @@
 /** `ssh-add [file …]`: adds private keys from files, each with the certificate beside it. */
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openSync } from "node:fs";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
@@ -16,7 +16,6 @@ import {
 import { defaultFiles } from "../files/default-files.ts";
 import { isPublicFile } from "../files/foreign-file.ts";
 import { KeyFileError, type LoadedKey } from "../files/loaded-key.ts";
-import { isPrivateFile } from "../files/permissions.ts";
 import { PublicKeyFileError } from "../files/public-key-file.ts";
 import { foreignAgent } from "../foreign-agents.ts";
 import { readInput } from "../prompts/standard-input.ts";
@@ -93,6 +92,30 @@ function readKeyFile({ console }: Context, path: string): Buffer | undefined {
   } finally {
     closeSync(descriptor);
   }
+}
+
+const box = [
+  "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@",
+  "@         WARNING: UNPROTECTED PRIVATE KEY FILE!          @",
+  "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@",
+];
+
+/**
+ * Checks that an open file of this user is for this user alone, and says so if it is not. Files of
+ * other users are not this user's to judge.
+ */
+function isPrivateFile(descriptor: number, path: string, console: Console): boolean {
+  const { uid, mode } = fstatSync(descriptor);
+  if (uid !== process.getuid?.() || (mode & 0o077) === 0) return true;
+  const permissions = (mode & 0o777).toString(8).padStart(4, "0");
+  const lines = [
+    ...box,
+    `Permissions ${permissions} for '${path}' are too open.`,
+    "It is required that your private key files are NOT accessible by others.",
+    "This private key will be ignored.",
+  ];
+  for (const line of lines) console.log(line);
+  return false;
 }
 
 function readKeyFromInput(console: Console): Buffer | undefined {

@@ -41,7 +41,7 @@ export async function addResident(context: Context): Promise<number> {
 async function load({ console, prompter, options, env }: Context, provider: string) {
   const pin = await prompter.ask("Enter PIN for authenticator: ");
   try {
-    return loadResidentKeys(provider, pin, env, options.verbosity);
+    return await loadResidentKeys(provider, pin, env, options.verbosity);
   } catch (error) {
     if (!(error instanceof ResidentKeysError)) throw error;
     console.log(`Unable to load resident keys: ${error.message}`);

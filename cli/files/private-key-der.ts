@@ -6,14 +6,17 @@
  * public key has to be computed.
  */
 import { createECDH, createPrivateKey, createPublicKey } from "node:crypto";
+import { garbageCollector } from "../../openssh/garbage-collector.ts";
 import { derSequence, derTagged } from "../../protocol/der.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
 import { type CurveName, curves, type DsaPublicKey } from "../../protocol/public-key.ts";
 import { secretBytes } from "../../protocol/secret-bytes.ts";
 import { trimZeros } from "../../protocol/wire.ts";
 import { Elements, tags, wholeBytes } from "./der.ts";
-import { forgetKeyObjects } from "./garbage.ts";
 import { damaged, invalidFormat } from "./loaded-key.ts";
+
+/** Called with keys of OpenSSL that are not needed any more, which it overwrites then. */
+const collectGarbage = garbageCollector();
 
 /** RSAPrivateKey. @throws {KeyFileError} */
 export function readRsaKey(der: Buffer): PrivateKey {
@@ -108,7 +111,7 @@ function computePoint(parameters: Buffer, d: Buffer) {
     throw damaged();
   } finally {
     scalar.fill(0);
-    forgetKeyObjects();
+    collectGarbage({ type: "minor" });
   }
 }
 
@@ -224,7 +227,7 @@ function publicPart(pkcs8: Buffer): Buffer {
   } catch {
     throw damaged();
   } finally {
-    forgetKeyObjects();
+    collectGarbage({ type: "minor" });
   }
 }
 

@@ -1,6 +1,7 @@
 /** Private keys in files: OpenSSH's container, PEM, and PuTTY's files. */
 import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
-import { keyBits } from "../../protocol/public-key.ts";
+import { keyBits, maxRsaBits, minRsaBits } from "../../protocol/public-key.ts";
+import { isLess } from "../../protocol/wire.ts";
 import { type Armoured, decodeBase64, readArmour, withoutByteOrderMark } from "./armour.ts";
 import type { Announce } from "./key-derivation.ts";
 import { damaged, invalidFormat, KeyFileError, type LoadedKey } from "./loaded-key.ts";
@@ -71,16 +72,13 @@ async function readOpenSsh(
   }
 }
 
-const smallestRsa = 1024;
-const largestRsa = 16384;
-
 /** Refuses what no agent takes: RSA keys of another length, or with numbers over their modulus. */
 function refuseWeakRsa({ publicKey, secret }: PrivateKey): void {
   if (publicKey.type !== "rsa" || secret.type !== "rsa") return;
   const bits = keyBits(publicKey);
-  if (bits < smallestRsa || bits > largestRsa) {
+  if (bits < minRsaBits || bits > maxRsaBits) {
     throw new KeyFileError("Invalid key length", {
-      explanation: `An RSA key of ${bits} bits is not accepted: it takes ${smallestRsa} to ${largestRsa}.`,
+      explanation: `An RSA key of ${bits} bits is not accepted: it takes ${minRsaBits} to ${maxRsaBits}.`,
     });
   }
   for (const number of [secret.d, secret.p, secret.q, secret.iqmp]) {
@@ -88,10 +86,4 @@ function refuseWeakRsa({ publicKey, secret }: PrivateKey): void {
       throw invalidFormat("The numbers of this RSA key do not belong together.");
     }
   }
-}
-
-/** Compares magnitudes without leading zeros. */
-function isLess(one: Buffer, other: Buffer): boolean {
-  if (one.length !== other.length) return one.length < other.length;
-  return one.compare(other) < 0;
 }

@@ -1,12 +1,11 @@
 /** The keys that a FIDO authenticator keeps, by way of OpenSSH's `ssh-sk-helper`. */
 import { spawnSync } from "node:child_process";
-import { accessSync, constants } from "node:fs";
 import {
   decodeSkResident,
   encodeSkResident,
+  findSkHelper,
   SkHelperError,
   skErrors,
-  skHelperPlaces,
 } from "../../openssh/sk-helper.ts";
 import { FrameReader } from "../../protocol/framing.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
@@ -33,16 +32,16 @@ const logInfo = 3;
  * @param verbosity how many -v were given
  * @throws {ResidentKeysError}
  */
-export function loadResidentKeys(
+export async function loadResidentKeys(
   provider: string,
   pin: Buffer,
   env: NodeJS.ProcessEnv,
   verbosity: number,
-): PrivateKey[] {
+): Promise<PrivateKey[]> {
   const request = encodeSkResident(provider, pin, logInfo + Math.min(verbosity, 3));
   try {
     const stdio = ["pipe", "pipe", "inherit"] as const;
-    const { stdout } = spawnSync(findHelper(env), { input: request, env, stdio: [...stdio] });
+    const { stdout } = spawnSync(await findHelper(env), { input: request, env, stdio: [...stdio] });
     const [answer] = new FrameReader().push(stdout ?? Buffer.alloc(0));
     if (answer === undefined) throw failed("invalid format", "ssh-sk-helper ended early.");
     return decodeSkResident(answer);
@@ -56,22 +55,14 @@ export function loadResidentKeys(
   }
 }
 
-function findHelper(env: NodeJS.ProcessEnv): string {
-  const places = skHelperPlaces(env);
-  const found = places.find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-  if (found !== undefined) return found;
-  throw new ResidentKeysError(
-    "No such file or directory",
-    `Keys on FIDO authenticators need OpenSSH's ${places[0]}, which cannot be run.`,
-    "Install OpenSSH's client, or set SSH_SK_HELPER to its ssh-sk-helper.",
-  );
+async function findHelper(env: NodeJS.ProcessEnv): Promise<string> {
+  const hint = "Install OpenSSH's client, or set SSH_SK_HELPER to its ssh-sk-helper.";
+  try {
+    return await findSkHelper(env, hint);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : "";
+    throw new ResidentKeysError("No such file or directory", reason, hint);
+  }
 }
 
 function inWords(code: number): ResidentKeysError {

@@ -1,18 +1,15 @@
 /**
  * Asking for a PIN or a passphrase: whom to ask.
  *
- * Where standard input is a terminal, the person there is asked. Elsewhere SSH_ASKPASS is, if there
- * is a display; without one, the controlling terminal, and without that standard input.
- * SSH_ASKPASS_REQUIRE overrides this: "force" and "prefer" ask SSH_ASKPASS even on a terminal (the
- * latter only with a display), "never" does not ask it.
+ * Where standard input is a terminal, the user there is asked, unless SSH_ASKPASS_REQUIRE prefers the
+ * askpass program. Elsewhere that program is asked if it may be run, else the controlling terminal,
+ * and without that standard input.
  */
 import { isatty } from "node:tty";
+import { askpassProgram, mayRunAskpass, prefersAskpass } from "../../openssh/askpass.ts";
 import { sanitizeForDisplay } from "../../openssh/text-for-display.ts";
 import type { Console, Debug } from "../console.ts";
 import { readLineOfInput } from "./standard-input.ts";
-
-/** The program that is asked when SSH_ASKPASS does not name one. */
-const defaultAskpass = "/usr/bin/ssh-askpass";
 
 /** Asks for secrets. The buffers that it returns are the caller's to overwrite. */
 export class Prompter {
@@ -41,7 +38,7 @@ export class Prompter {
     if (why !== "") this.#debug(1, `read_passphrase: ${why}`);
     if (asksProgram) {
       const { askAskpass } = await import("./askpass.ts");
-      return askAskpass(this.#env.SSH_ASKPASS || defaultAskpass, prompt, this.#console);
+      return askAskpass(askpassProgram(this.#env), prompt, this.#console);
     }
     const { askTerminal } = await import("./terminal.ts");
     const answer = await askTerminal(prompt);
@@ -56,12 +53,8 @@ export class Prompter {
   }
 
   #choice(): { readonly asksProgram: boolean; readonly why: string } {
-    const hasDisplay = Boolean(this.#env.DISPLAY) || Boolean(this.#env.WAYLAND_DISPLAY);
-    const required = this.#env.SSH_ASKPASS_REQUIRE?.toLowerCase();
-    if (required === "force" || (required === "prefer" && hasDisplay)) {
-      return { asksProgram: true, why: "requested to askpass" };
-    }
+    if (prefersAskpass(this.#env)) return { asksProgram: true, why: "requested to askpass" };
     if (isatty(0)) return { asksProgram: false, why: "" };
-    return { asksProgram: hasDisplay && required !== "never", why: "stdin is not a tty" };
+    return { asksProgram: mayRunAskpass(this.#env), why: "stdin is not a tty" };
   }
 }

@@ -1,10 +1,10 @@
 /** Cards with certificates and agents that may be too old for them: how often a PIN is sent. */
 import test, { type ExecutionContext } from "ava";
-import { makeWorkspace } from "../fixtures/workspace.ts";
-import { extensionNames } from "../protocol/extensions/names.ts";
-import type { Reply } from "../protocol/replies.ts";
-import { decodeRequest, type Request } from "../protocol/requests.ts";
-import { certify, makeKey, runOurs, startRecorder } from "./test-agent.ts";
+import { makeWorkspace } from "../../fixtures/workspace.ts";
+import { extensionNames } from "../../protocol/extensions/names.ts";
+import type { Reply } from "../../protocol/replies.ts";
+import { decodeRequest, type Request } from "../../protocol/requests.ts";
+import { certify, makeKey, runOurs, startRecorder } from "../test-agent.ts";
 
 const success: Reply = { type: "success" };
 const failure: Reply = { type: "failure" };
