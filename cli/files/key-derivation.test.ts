@@ -7,6 +7,7 @@ import { startTerminal } from "../../fixtures/terminal.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";
 import { makeKey, runOurs, startRecorder } from "../test-agent.ts";
+import { runHere } from "./costly-task.ts";
 import { derive } from "./key-derivation.ts";
 import { KeyFileError } from "./loaded-key.ts";
 import { readPrivateKeyFile } from "./private-key-file.ts";
@@ -150,6 +151,23 @@ test("long work is done in a thread, and gives the same key", async (t) => {
   const quick = { ...bcrypt, rounds: 1 };
   await derive(quick, Buffer.from("sesame"), 32, announce);
   t.is(announced.length, 2);
+});
+
+test("Argon2 gives the same key, whether Node.js has it or not", async (t) => {
+  const salt = Buffer.from("a salt that is as long");
+  const passphrase = Buffer.from("sesame");
+  for (const variant of ["Argon2id", "Argon2i", "Argon2d"] as const) {
+    const argon2 = {
+      type: "argon2",
+      variant,
+      salt,
+      memory: 64,
+      passes: 2,
+      parallelism: 3,
+    } as const;
+    const expected = await runHere({ ...argon2, passphrase, length: 80 });
+    t.deepEqual(await derive(argon2, passphrase, 80), expected, variant);
+  }
 });
 
 test("a file of openssl with many iterations is read", async (t) => {

@@ -4,7 +4,7 @@
  * A file says how much work its key is, so a file could ask for days or for all memory. What is
  * needed to know that is not encrypted: too much of it is refused before a passphrase is asked for.
  */
-import { pbkdf2, scrypt } from "node:crypto";
+import * as crypto from "node:crypto";
 import { promisify } from "node:util";
 import { type CostlyTask, runAside, runHere } from "./costly-task.ts";
 import { damaged, invalidFormat } from "./loaded-key.ts";
@@ -59,6 +59,23 @@ const secondsPer = {
   /** One pass over a KiB. */
   argon2Pass: 8e-6,
 };
+
+type Argon2 = (
+  algorithm: string,
+  parameters: object,
+  done: (error: Error | null, key: Buffer) => void,
+) => void;
+
+/** Argon2 of OpenSSL, in Node.js 24.7 or newer; the types are those of Node.js 20. */
+const nativeArgon2 = hasArgon2(crypto) ? crypto.argon2 : undefined;
+/** The part of our own Argon2's time that it takes. */
+const nativeShare = 0.2;
+
+/** OpenSSL has it since 3.2, and Node.js may have been built with an older one. */
+function hasArgon2(found: object): found is { argon2: Argon2 } {
+  const [major = 0, minor = 0] = process.versions.openssl.split(".").map(Number);
+  return "argon2" in found && (major > 3 || (major === 3 && minor >= 2));
+}
 
 /** What passes for short, and needs neither a word nor a thread. */
 const shortWork = 1;
@@ -123,7 +140,8 @@ export async function derive(
   announce: Announce = unannounced,
 ): Promise<Buffer> {
   refuseExcess(derivation, length);
-  const { seconds } = cost(derivation, length);
+  const isNative = derivation.type === "argon2" && nativeArgon2 !== undefined;
+  const seconds = cost(derivation, length).seconds * (isNative ? nativeShare : 1);
   const announced = seconds > shortWork ? announce(seconds) : undefined;
   try {
     return await make(derivation, passphrase, length, seconds > shortWork);
@@ -144,22 +162,28 @@ function make(
   switch (derivation.type) {
     case "pbkdf2": {
       const { salt, iterations, hash } = derivation;
-      return promisify(pbkdf2)(passphrase, salt, iterations, length, hash);
+      return promisify(crypto.pbkdf2)(passphrase, salt, iterations, length, hash);
     }
     case "scrypt": {
       const { salt, n: N, r, p } = derivation;
       return scryptAsync(passphrase, salt, length, { N, r, p, maxmem: 2 * largestMemory });
     }
-    case "bcrypt":
     case "argon2": {
-      const task: CostlyTask = { ...derivation, passphrase, length };
-      return isLong ? runAside(task) : runHere(task);
+      if (nativeArgon2 === undefined) break;
+      const { variant, salt: nonce, memory, passes, parallelism } = derivation;
+      const settings = { nonce, memory, passes, parallelism, tagLength: length };
+      const algorithm = variant.toLowerCase();
+      return promisify(nativeArgon2)(algorithm, { message: passphrase, ...settings });
     }
+    case "bcrypt":
+      break;
   }
+  const task: CostlyTask = { ...derivation, passphrase, length };
+  return isLong ? runAside(task) : runHere(task);
 }
 
 type ScryptParameters = { N: number; r: number; p: number; maxmem: number };
-const scryptAsync = promisify<Buffer, Buffer, number, ScryptParameters, Buffer>(scrypt);
+const scryptAsync = promisify<Buffer, Buffer, number, ScryptParameters, Buffer>(crypto.scrypt);
 
 /**
  * Decrypts PKCS#8 of the older kinds with OpenSSL, whose copies of the key end with a thread.
