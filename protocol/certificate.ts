@@ -17,7 +17,11 @@ export interface CertificateOption {
   readonly data: Buffer;
 }
 
-/** All that a certificate says. */
+/**
+ * All that a certificate says (OpenSSH's PROTOCOL.certkeys). Whether its CA has signed it, and whether
+ * that CA is to be trusted, is another matter: see `verifyKeyOrCertificate`. That it is valid now is for
+ * whoever knows the time to check, by `validAfter` and `validBefore`.
+ */
 export interface Certificate {
   /** The key that is certified. */
   readonly key: PublicKey;

@@ -1,9 +1,4 @@
-/**
- * `AgentClient`: every verb of the agent protocol as a method, over one connection.
- *
- * Requests may be made without waiting for earlier ones: they travel at once, and each promise
- * settles with its own reply, for replies come in the order of requests (RFC 9987, section 3).
- */
+/** A client of the agent protocol. */
 import { connect, type Socket } from "node:net";
 import type { Constraint } from "./constraints.ts";
 import { type AddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
@@ -20,7 +15,10 @@ import { decodeReply, type Identity, type Reply } from "./replies.ts";
 import { encodeRequest, type Request, requestNumber } from "./requests.ts";
 import { Writer } from "./wire.ts";
 
-/** An agent's answer 5 (FAILURE) or 28 (EXTENSION_FAILURE): it refused and did not say why. */
+/**
+ * An agent's answer 5 (FAILURE) or 28 (EXTENSION_FAILURE): it refused and did not say why. Every method
+ * of `AgentClient` rejects with it; `failureReason` then asks for the reason, if the agent tells one.
+ */
 export class AgentRefusal extends Error {
   override readonly name = "AgentRefusal";
   /** The number of the request that was refused. */
@@ -41,7 +39,13 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** One connection to an agent. */
+/**
+ * One connection to an agent, and every verb of the agent protocol as a method. It works with any
+ * agent; what is named `@cardagent.alt` only this project's knows, and others refuse it.
+ *
+ * Requests may be made without waiting for earlier ones: they travel at once, and each promise
+ * settles with its own reply, for replies come in the order of requests (RFC 9987, section 3).
+ */
 export class AgentClient {
   /** The path of the agent's socket, if it is known. */
   readonly path: string | undefined;

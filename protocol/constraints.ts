@@ -22,13 +22,20 @@ export interface Hop {
   readonly keys: readonly HostKey[];
 }
 
-/** A hop that an identity may be used for. */
+/**
+ * A hop that an identity may be used for: from one host to a user on another one. An identity with
+ * such constraints is seen and used only through connections that ssh has bound to these hosts
+ * (`session-bind@openssh.com`); `ssh-add -h` makes them from known_hosts.
+ */
 export interface DestinationConstraint {
   readonly from: Hop;
   readonly to: Hop;
 }
 
-/** What limits the use of an identity. */
+/**
+ * What limits the use of an identity, from when it is added. An agent that does not know a constraint
+ * refuses the whole request, so that no limit is lost. Each may stand once.
+ */
 export type Constraint =
   /** The identity is removed after so many seconds. */
   | { readonly type: "lifetime"; readonly seconds: number }

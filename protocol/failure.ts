@@ -34,7 +34,7 @@ export const failureCodes = {
   internal: 24,
 } as const;
 
-/** A reason by its name, as in `pin-incorrect`. */
+/** A reason by its name, as in `pin-incorrect`; docs/PROTOCOL.md says what each stands for. */
 export type FailureCode = keyof typeof failureCodes;
 
 /** What to do next, where the cause does not know better. */
@@ -78,7 +78,8 @@ export function failureCodeName(number: number): FailureCode | undefined {
 }
 
 /**
- * A refusal with its reason. Thrown where the cause is known, turned into a reply in one place.
+ * A refusal with its reason. Thrown where the cause is known, turned into a reply in one place. In a
+ * client it means that what was to be sent, or what came back, is not valid.
  * Neither sentence nor hint ever holds a PIN, a passphrase or key material.
  */
 export class Failure extends Error {

@@ -38,5 +38,8 @@ export const replyNumbers = {
 /** Types of key constraints (RFC 9987, section 3.2.7). */
 export const constraintNumbers = { lifetime: 1, confirm: 2, maxsign: 3, extension: 255 } as const;
 
-/** Flags of a sign request (RFC 9987, section 3.6.1). */
+/**
+ * Flags of a sign request (RFC 9987, section 3.6.1): with which hash an RSA key signs. Without one it is
+ * SHA-1, which servers have ceased to accept. Other keys take no notice.
+ */
 export const signatureFlags = { rsaSha256: 2, rsaSha512: 4 } as const;

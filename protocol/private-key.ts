@@ -42,7 +42,10 @@ export type SecretFields =
       readonly reserved: Buffer;
     };
 
-/** A private key with the public key that it belongs to. */
+/**
+ * A private key with the public key that it belongs to, as `AgentClient.addIdentity` sends it. With a
+ * certificate, what is added is the certificate, and the plain key only if it is added by itself.
+ */
 export interface PrivateKey {
   readonly publicKey: PublicKey;
   readonly secret: SecretFields;

@@ -3,14 +3,14 @@ import { malformed } from "./failure.ts";
 import { replyNumbers } from "./numbers.ts";
 import { Reader, Writer } from "./wire.ts";
 
-/** A key or certificate that an agent can use. */
+/** A key or certificate that an agent can use; `verifyKeyOrCertificate` reads the blob. */
 export interface Identity {
   /** A plain key's blob or a certificate's. */
   readonly keyBlob: Buffer;
   readonly comment: string;
 }
 
-/** A reply from an agent. */
+/** A reply from an agent, to the request that `AgentClient.request` has sent. */
 export type Reply =
   | { readonly type: "success" }
   | { readonly type: "failure" }

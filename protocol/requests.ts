@@ -5,7 +5,10 @@ import { requestNumbers } from "./numbers.ts";
 import { type PrivateKey, readPrivateKey, writePrivateKey } from "./private-key.ts";
 import { Reader, Writer } from "./wire.ts";
 
-/** A request from a client. Buffers of a decoded one are views of the frame it came in. */
+/**
+ * A request from a client. `AgentClient.request` sends any of them, where its other methods do not do.
+ * Buffers of a decoded one are views of the frame it came in.
+ */
 export type Request =
   | { readonly type: "request-identities" }
   | {

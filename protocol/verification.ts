@@ -51,7 +51,7 @@ export function verifyCertificate(blob: Uint8Array): boolean {
   return certificate !== undefined && isSigned(certificate, blob);
 }
 
-/** A key blob or certificate blob that is all right: see `verifyKeyOrCertificate`. */
+/** What a valid key blob or certificate blob says: see `verifyKeyOrCertificate`. */
 export interface VerifiedKey {
   /** The plain key. */
   readonly key: PublicKey;

@@ -5,7 +5,11 @@
 import { type Constraint, readConstraints, writeConstraints } from "../constraints.ts";
 import { Reader, Writer } from "../wire.ts";
 
-/** A certificate for a key that the agent has. */
+/**
+ * A certificate for a key that the agent has, on a card or in memory: what
+ * `AgentClient.addCertificate` sends in place of the private key. The agent finds the key by the
+ * certificate's public key and refuses an expired certificate, or one for no key that it has.
+ */
 export interface AddCertificate {
   /** The certificate's blob. */
   readonly certificate: Buffer;

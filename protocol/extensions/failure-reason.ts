@@ -5,7 +5,10 @@
 import { type FailureCode, failureCodeName, failureCodes } from "../failure.ts";
 import { Reader, Writer } from "../wire.ts";
 
-/** Why a request failed. */
+/**
+ * Why the last refused request on a connection was refused, as `AgentClient.failureReason` gets it:
+ * a code for programs, and a sentence and a hint to be shown to people as they are.
+ */
 export interface FailureReason {
   /** The number of the request that failed. */
   readonly request: number;

@@ -21,7 +21,10 @@ export interface TokenDescription {
   readonly serial: string;
 }
 
-/** A loaded provider. */
+/**
+ * A loaded PKCS#11 provider, with what it can do now, its tokens, and the keys and certificates that
+ * it serves, as `AgentClient.listProviders` gets it.
+ */
 export interface ProviderDescription {
   /** The canonical path or PKCS#11 URI: the one to send with `remove-smartcard-key`. */
   readonly path: string;

@@ -1,4 +1,7 @@
-/** The extensions that are known here, by their names (RFC 9987, section 3.8). */
+/**
+ * The extensions that are known here, by their names (RFC 9987, section 3.8): what an agent that knows
+ * them lists for `AgentClient.query`. docs/PROTOCOL.md describes those at `cardagent.alt`.
+ */
 export const extensionNames = {
   /** RFC 9987, section 3.8.1. */
   query: "query",

@@ -4,7 +4,10 @@
  */
 import { Reader, Writer } from "../wire.ts";
 
-/** A session that a connection to the agent is bound to. */
+/**
+ * A session that a connection to the agent is bound to: the host that ssh logs in to, with the proof
+ * that it is there. The agent obeys destination constraints by it.
+ */
 export interface SessionBind {
   /** The blob of the key or host certificate that the server proved itself with. */
   readonly hostKey: Buffer;
