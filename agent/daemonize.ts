@@ -10,7 +10,7 @@ import { inheritedDescriptors, inheritedFileLimit } from "./host/inheritance.ts"
 import { cleanNodeEnvironment } from "./host/node-environment.ts";
 import { programPath } from "./host/program.ts";
 import type { SocketPaths } from "./host/socket-path.ts";
-import { StartError, systemWords } from "./host/start-error.ts";
+import { errorText, StartError } from "./host/start-error.ts";
 import { type AgentOptions, servingArguments } from "./options.ts";
 import { readReports, reportDescriptor } from "./start-report.ts";
 
@@ -32,9 +32,7 @@ export async function startForShell(options: AgentOptions): Promise<never> {
   } catch (error) {
     await end(pid, paths); // the user does not know of it
     const isSystemError = error instanceof Error && "errno" in error;
-    throw new StartError(
-      isSystemError ? `standard output: ${systemWords(error)}` : systemWords(error),
-    );
+    throw new StartError(isSystemError ? `standard output: ${errorText(error)}` : errorText(error));
   }
   process.exit(0);
 }

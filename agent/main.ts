@@ -4,14 +4,14 @@ import { Exit } from "../openssh/exit.ts";
 import { shellCommands, startForCommand, startForShell } from "./daemonize.ts";
 import {
   type Activation,
+  activationDescriptor,
+  clearActivation,
   findActivation,
-  forgetActivation,
-  handedDescriptor,
 } from "./host/activation.ts";
 import { detectShell } from "./host/environment.ts";
 import { restoreNodeEnvironment } from "./host/node-environment.ts";
 import type { SocketPaths } from "./host/socket-path.ts";
-import { StartError, systemWords } from "./host/start-error.ts";
+import { errorText, StartError } from "./host/start-error.ts";
 import { killAgent } from "./kill.ts";
 import { type AgentOptions, parseOptions, usage } from "./options.ts";
 import { report } from "./start-report.ts";
@@ -20,7 +20,7 @@ main();
 
 function main(): void {
   // Until an agent serves, an unexpected error ends the program, with its message and no stack.
-  process.once("uncaughtException", (error) => fail(systemWords(error)));
+  process.once("uncaughtException", (error) => fail(errorText(error)));
   const hadNodeVariables = restoreNodeEnvironment(process.env);
   try {
     const options = parseOptions(process.argv.slice(2));
@@ -76,7 +76,7 @@ async function runInForeground(options: AgentOptions): Promise<void> {
   if (activation.kind === "bad") throw new StartError(activation.message, { status: 255 });
   const { serveActivated, serveInForeground } = await import("./serve.ts");
   if (activation.kind === "socket") {
-    forgetActivation(process.env);
+    clearActivation(process.env);
     return serveActivated(options, activation.descriptor);
   }
   const shell = options.shell ?? detectShell(process.env);
@@ -89,7 +89,7 @@ async function runInForeground(options: AgentOptions): Promise<void> {
 async function reexecClean(): Promise<never> {
   const { inheritedFileLimit } = await import("./host/inheritance.ts");
   // Pass on no other descriptor: it may be a debugger's.
-  const descriptors = process.env.LISTEN_FDS === undefined ? [] : [handedDescriptor];
+  const descriptors = process.env.LISTEN_FDS === undefined ? [] : [activationDescriptor];
   const { loadLibc } = await import("./host/libc.ts");
   const { cleanNodeEnvironment } = await import("./host/node-environment.ts");
   const { programPath } = await import("./host/program.ts");
@@ -111,14 +111,14 @@ async function clean(options: AgentOptions): Promise<void> {
   try {
     await removeStaleSockets(folder, options.cleansAllHosts ? "" : hostPrefix());
   } catch (error) {
-    throw new StartError(`opendir "${folder}": ${systemWords(error)}`);
+    throw new StartError(`opendir "${folder}": ${errorText(error)}`);
   }
   writeSync(1, "Deleted stale agent sockets in ~/.ssh/agent\n");
 }
 
 /** Exits with an error, which goes to standard error or to the program that started this agent. */
 function reportFailure(error: unknown, options: AgentOptions): never {
-  const sentence = error instanceof StartError ? error.message : systemWords(error);
+  const sentence = error instanceof StartError ? error.message : errorText(error);
   const status = error instanceof StartError ? error.status : 1;
   if (options.mode !== "serve") fail(sentence, status);
   report({ type: "failed", sentence, status });

@@ -1,7 +1,7 @@
 import test from "ava";
-import { findActivation, forgetActivation } from "./activation.ts";
+import { clearActivation, findActivation } from "./activation.ts";
 
-test("a socket is looked for only where both variables are set", (t) => {
+test("without both variables there is no socket activation", (t) => {
   for (const environment of [{}, { LISTEN_FDS: "1" }, { LISTEN_PID: "5" }]) {
     t.deepEqual(findActivation(environment, 5), { kind: "none" });
   }
@@ -20,8 +20,8 @@ for (const [LISTEN_FDS, LISTEN_PID, message] of refusals) {
   });
 }
 
-test("the variables do not reach other programs", (t) => {
+test("the variables are not passed on to other programs", (t) => {
   const environment = { LISTEN_PID: "5", LISTEN_FDS: "1", LISTEN_FDNAMES: "x", HOME: "/" };
-  forgetActivation(environment);
+  clearActivation(environment);
   t.deepEqual(environment, { HOME: "/" });
 });

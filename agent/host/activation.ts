@@ -1,20 +1,19 @@
 /**
- * Sockets that a service manager such as systemd opens and hands over, by the protocol of
- * sd_listen_fds(3): LISTEN_FDS counts them, LISTEN_PID says whom they are for, the first is number 3.
+ * Socket activation by a service manager such as systemd, as in sd_listen_fds(3): LISTEN_FDS is the
+ * number of sockets, LISTEN_PID the process that they are for, and the first descriptor is 3.
  */
 import { fstatSync } from "node:fs";
 
-/** The descriptor of the socket that is handed over. */
-export const handedDescriptor = 3;
+/** The descriptor of the passed socket. */
+export const activationDescriptor = 3;
 
-/** What the environment says of a socket that was handed over. */
+/** Whether the process was started by socket activation; "bad" for invalid variables. */
 export type Activation =
   | { readonly kind: "none" }
   | { readonly kind: "socket"; readonly descriptor: number }
-  /** An environment that cannot be followed, and why. */
   | { readonly kind: "bad"; readonly message: string };
 
-/** Looks for a socket that was handed to the process `pid`. */
+/** Looks for a socket that was passed to the process `pid`. */
 export function findActivation(environment: NodeJS.ProcessEnv, pid: number): Activation {
   const { LISTEN_PID, LISTEN_FDS } = environment;
   if (LISTEN_PID === undefined || LISTEN_FDS === undefined) return { kind: "none" };
@@ -24,12 +23,12 @@ export function findActivation(environment: NodeJS.ProcessEnv, pid: number): Act
   }
   if (!/^[1-9]\d*$/.test(LISTEN_PID)) return bad("invalid LISTEN_PID: invalid");
   if (Number(LISTEN_PID) !== pid) return bad(`bad LISTEN_PID: ${LISTEN_PID} vs pid ${pid}`);
-  if (!isSocket(handedDescriptor)) return bad("LISTEN_FDS set but fd 3 unavailable");
-  return { kind: "socket", descriptor: handedDescriptor };
+  if (!isSocket(activationDescriptor)) return bad("LISTEN_FDS set but fd 3 unavailable");
+  return { kind: "socket", descriptor: activationDescriptor };
 }
 
-/** Takes the variables out of an environment: they are not for the programs that we start. */
-export function forgetActivation(environment: NodeJS.ProcessEnv): void {
+/** Removes the variables from an environment: programs that the agent runs must not see them. */
+export function clearActivation(environment: NodeJS.ProcessEnv): void {
   for (const name of ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]) delete environment[name];
 }
 

@@ -37,7 +37,7 @@ test("the C library is found, however koffi was loaded", (t) => {
   t.is(typeof getpid === "function" && getpid(), process.pid);
 });
 
-test("what is not there is no add-on", (t) => {
+test("a missing add-on is undefined", (t) => {
   t.is(tryAddOn("no-such-package/no-such-file.node"), undefined);
   t.truthy(tryAddOn("pkcs11js"));
 });

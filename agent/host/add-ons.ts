@@ -1,16 +1,15 @@
 /**
- * Native add-ons, by the shortest way.
+ * Loads native add-ons without their packages' JavaScript.
  *
- * A package that holds an add-on wraps it: it looks at the machine, keeps older names, makes errors
- * of its own. Loading koffi or pkcs11js so takes several times as long as loading its add-on, and
- * more memory. What is used of them here is the add-on's own, which is loaded from its place in the
- * package; where it is not there, the package itself knows.
+ * Loading koffi or pkcs11js as a package takes several times as long as loading its add-on, and more
+ * memory. The agent uses only what the add-on itself exports, so it is loaded from its file inside the
+ * package; if the file is missing, the package is loaded instead.
  */
 import { closeSync, openSync, readSync } from "node:fs";
 import { createRequire } from "node:module";
 import type koffi from "koffi";
 
-/** What is used of koffi. */
+/** The part of koffi that is used. */
 export type Koffi = Pick<
   typeof koffi,
   "config" | "decode" | "errno" | "load" | "proto" | "sizeof" | "types"
@@ -19,9 +18,9 @@ export type Koffi = Pick<
 const requireFromHere = createRequire(import.meta.url);
 
 /**
- * Loads an add-on, or whatever a package exports.
+ * Loads an add-on or a package.
  * @param name as for `require`
- * @returns undefined when it cannot be loaded
+ * @returns its exports; undefined if it cannot be loaded
  */
 export function tryAddOn(name: string): unknown {
   try {
@@ -31,7 +30,7 @@ export function tryAddOn(name: string): unknown {
   }
 }
 
-/** Loads koffi. @throws when it is not installed */
+/** Loads koffi. @throws if it is not installed */
 export function loadKoffi(): Koffi {
   const { platform, arch } = process;
   const machine = `${platform}_${arch}`;
@@ -53,7 +52,7 @@ function isKoffi(value: unknown): value is Koffi {
   return names.every((name) => typeof functions[name] === "function") && "types" in value;
 }
 
-/** Whether this Node.js stands on the GNU C library, by the loader that its file names. */
+/** Whether this Node.js is linked to glibc, by the dynamic loader (PT_INTERP) of its executable. */
 function isForGlibc(): boolean {
   const start = Buffer.alloc(4096);
   const file = openSync(process.execPath, "r");

@@ -1,9 +1,9 @@
 /** The agent's clock, which tests can replace. */
 import { uptime } from "node:os";
 
-/** Time that never goes back, and timers on it. Milliseconds throughout. */
+/** A monotonic clock and its timers, in milliseconds. */
 export interface Clock {
-  /** Milliseconds since some moment in the past; time that the machine slept counts. */
+  /** Milliseconds since an arbitrary moment; the time that the machine was asleep counts. */
   now(): number;
   /** Calls `callback` once after `delay`; the returned function cancels it. */
   after(delay: number, callback: () => void): () => void;
@@ -13,14 +13,14 @@ export interface Clock {
 export type WallClock = () => bigint;
 
 /**
- * The machine's clock. `os.uptime` counts the time that a machine was asleep, as OpenSSH's agent
- * does: a key that was to live for an hour is gone when a laptop is opened the next morning.
+ * The machine's clock. `os.uptime` counts the time that the machine was asleep, as OpenSSH's agent
+ * does: a key with a lifetime of an hour is gone when a laptop is opened the next morning.
  */
 export const systemClock: Clock = {
   now: () => uptime() * 1000,
   after(delay, callback) {
     if (delay <= 0) {
-      // Before anything else is read; a timer would wait for a millisecond.
+      // Before the next read: a timer would wait for a millisecond.
       const immediate = setImmediate(callback);
       return () => clearImmediate(immediate);
     }

@@ -1,10 +1,10 @@
-/** Descriptors of sockets, which Node.js has and does not tell. */
+/** Descriptors of sockets, for which Node.js has no public API. */
 import type { Server, Socket } from "node:net";
 
 /**
- * The descriptor of an open socket or server. Node.js keeps it in a field that it does not document
- * and has not changed since its first versions; a socket without one is an error, never a guess.
- * @throws when there is none
+ * The descriptor of an open socket or server, from an undocumented field that has been the same since
+ * the first versions of Node.js.
+ * @throws if there is none
  */
 export function descriptorOf(owner: Socket | Server): number {
   const handle: unknown = Reflect.get(owner, "_handle");

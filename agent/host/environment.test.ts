@@ -5,8 +5,8 @@ import { bash, csh, tcsh, zsh } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { type Shell, setVariable } from "./environment.ts";
 
-/** Paths that a shell would tear apart, start programs for, or look for files by. */
-const oddPaths = [
+/** Paths that a shell would split, execute or expand, if they are not quoted. */
+const unusualPaths = [
   "/tmp/a b",
   "/tmp/a  b   c ",
   " /tmp/a",
@@ -42,7 +42,7 @@ interface Evaluation {
   readonly command: string;
 }
 
-/** How each shell evaluates what was printed: quoted, unquoted as many people type it, as a file. */
+/** How each shell evaluates the output: quoted, unquoted as many people type it, and from a file. */
 const evaluations: readonly Evaluation[] = [
   ...["sh", "dash", bash(), zsh()].flatMap((program): Evaluation[] => [
     { program, shell: "sh", command: 'eval "$(cat text)"' },
@@ -56,7 +56,7 @@ const evaluations: readonly Evaluation[] = [
   ]),
 ];
 
-/** What a shell has in variables after it has evaluated the lines that set them. */
+/** The variables of a shell after it has evaluated the commands that set them. */
 async function evaluate(
   workspace: Workspace,
   { program, shell, command }: Evaluation,
@@ -71,14 +71,14 @@ async function evaluate(
 }
 
 for (const evaluation of evaluations) {
-  test(`${basename(evaluation.program)} reads odd paths as they are: ${evaluation.command}`, async (t) => {
+  test(`${basename(evaluation.program)} reads unusual paths: ${evaluation.command}`, async (t) => {
     const broken = ["/tmp/line\nbreak", "/tmp/at the end\n\n", "\n"];
-    const paths = evaluation.shell === "sh" ? [...oddPaths, ...broken] : oddPaths;
+    const paths = evaluation.shell === "sh" ? [...unusualPaths, ...broken] : unusualPaths;
     t.deepEqual(await evaluate(makeWorkspace(t), evaluation, paths), paths);
   });
 }
 
-test("shells read any path as it is", async (t) => {
+test("shells read any path", async (t) => {
   const workspace = makeWorkspace(t);
   const special = fc.constantFrom(...` !$\`'"\\*?[]{}~^#;&|()<>\t%-ab/`);
   const character = fc.oneof(special, fc.string({ minLength: 1, maxLength: 1 }));
@@ -99,11 +99,11 @@ test("common paths are printed as OpenSSH prints them", (t) => {
   t.is(setVariable("csh", "SSH_AUTH_SOCK", path), `setenv SSH_AUTH_SOCK ${path};\n`);
 });
 
-test("a path with blanks is in quotes that other readers understand", (t) => {
+test("a path with blanks is in single quotes, which other programs understand", (t) => {
   t.is(setVariable("sh", "X", "/My Disk/$x"), "X='/My Disk/$x'; export X;\n");
   t.is(setVariable("csh", "X", "/My Disk/$x"), "setenv X '/My Disk/$x';\n");
 });
 
-test("csh is not handed a path with a line break, which it cannot take", (t) => {
+test("for csh, a path with a line break is an error", (t) => {
   t.throws(() => setVariable("csh", "X", "/tmp/a\nb"), { message: /line break/ });
 });

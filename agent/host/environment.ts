@@ -1,4 +1,4 @@
-/** What `ssh-agent` prints for a shell to evaluate. */
+/** The commands that `ssh-agent` prints for a shell to evaluate. */
 
 /** The kind of shell. */
 export type Shell = "csh" | "sh";
@@ -9,10 +9,10 @@ export function detectShell(environment: NodeJS.ProcessEnv): Shell {
 }
 
 /**
- * A line that sets a variable. The value is one word for the shell, whatever it holds; a common path
- * is printed as OpenSSH prints it. Everything else survives ``eval `ssh-agent` `` too, where the shell
- * splits the line at blanks, joins it again, and takes what looks like a pattern for file names.
- * @throws an Error for a value that no text can bring into a csh
+ * The command that sets a variable. Common paths are printed as OpenSSH prints them. Others are quoted
+ * so that they also survive an unquoted ``eval `ssh-agent` ``, in which the shell splits the output at
+ * blanks, expands patterns, and joins the words again.
+ * @throws an Error for a value that csh cannot take
  */
 export function setVariable(shell: Shell, name: string, value: string): string {
   if (shell === "sh") return `${name}=${shValue(name, value)}; export ${name};\n`;
@@ -20,7 +20,7 @@ export function setVariable(shell: Shell, name: string, value: string): string {
   return `setenv ${name} ${cshWord(value)};\n`;
 }
 
-/** A line that takes a variable away. */
+/** The command that unsets a variable. */
 export function unsetVariable(shell: Shell, name: string): string {
   return shell === "csh" ? `unsetenv ${name};\n` : `unset ${name};\n`;
 }
@@ -28,31 +28,31 @@ export function unsetVariable(shell: Shell, name: string): string {
 function shValue(name: string, value: string): string {
   if (isPlain(value)) return value;
   if (isPlainInQuotes(value)) return `'${value}'`;
-  // The shell takes line breaks off the end of an output, unless something follows.
-  const isCut = value.endsWith("\n");
-  return isCut ? `"$(${printfOf(value)}.)"; ${name}="\${${name}%.}"` : `"$(${printfOf(value)})"`;
+  if (!value.endsWith("\n")) return `"$(${printfCommand(value)})"`;
+  // Command substitution strips trailing line breaks, so print a dot after them and remove it.
+  return `"$(${printfCommand(value)}.)"; ${name}="\${${name}%.}"`;
 }
 
 function cshWord(value: string): string {
   if (isPlain(value)) return value;
-  return isPlainInQuotes(value) ? `'${value}'` : `"\`${printfOf(value)}\`"`;
+  return isPlainInQuotes(value) ? `'${value}'` : `"\`${printfCommand(value)}\`"`;
 }
 
-/** Whether no shell sees anything in a word but its letters. */
+/** Whether no shell treats any character of a word specially. */
 function isPlain(value: string): boolean {
   return /^[\w@%+:,./][\w@%+:,./-]*$/.test(value);
 }
 
 /**
- * Whether a word may stand in quotes as it is: without what ends them, is a pattern, or changes when
- * the line is split at blanks and joined again.
+ * Whether a word may stand in single quotes as it is: it has no quote and no pattern, and does not
+ * change when the line is split at blanks and joined again.
  */
 function isPlainInQuotes(value: string): boolean {
   return /^([\w@%+:,./=$"`&;#-]|[^\p{ASCII}\s]| (?! |$))+$/u.test(value);
 }
 
-/** A command that prints a value; all but letters and digits are in octal. */
-function printfOf(value: string): string {
+/** A printf command that prints a value, with special characters in octal. */
+function printfCommand(value: string): string {
   let format = "";
   for (const byte of Buffer.from(value)) {
     const character = String.fromCharCode(byte);

@@ -1,22 +1,22 @@
-/** Memory that was freed with a secret in it, and not cleared. */
+/** Clears secrets from memory that other code has freed without clearing it. */
 import type { LibraryHandle } from "koffi";
 
-/** Clears freed memory, as far as the C library can be told to. */
+/** Clears freed memory. */
 export interface FreedMemory {
   /**
-   * Runs an action in which OpenSSL frees blocks with secrets: its decoders do so with a copy of a
-   * key's DER, and with the number in it of an ECDSA key.
-   * @param sizes the bytes that were asked for when the blocks were allocated
+   * Runs an action that frees blocks with secrets, and clears them. OpenSSL's decoders free a copy of a
+   * key's DER, and the scalar of an ECDSA key.
+   * @param sizes the sizes that the blocks were allocated with, in bytes
    */
   clearAfter<Result>(sizes: readonly number[], action: () => Result): Result;
   /**
-   * Clears what a socket's last chunk was read into. Node.js copies the chunk from there and frees it,
-   * so this has to be called before much else is allocated.
+   * Clears libuv's buffer for the last chunk of a socket. Node.js copies the chunk from it and frees it,
+   * so call this before much else is allocated.
    */
   clearReadBuffer(): void;
 }
 
-/** Where the C library clears by itself what is freed, or nothing needs to be clear. */
+/** Clears nothing: for tests, and for C libraries that clear memory on free. */
 export const nothingFreed: FreedMemory = {
   clearAfter: (_sizes, action) => action(),
   clearReadBuffer() {},
@@ -24,19 +24,19 @@ export const nothingFreed: FreedMemory = {
 
 const mPerturb = -6;
 
-/** Blocks of one size that a thread keeps for itself when it frees them: 7, in newer glibc 16. */
-const maxKept = 16;
-/** A block is this much larger when what would be left beside it is too little for another. */
+/** Freed blocks of one size in a thread's cache (tcache_count): 7, in newer glibc 16. */
+const maxCached = 16;
+/** A block is this much larger if the remainder would be too small for another block. */
 const blockStep = 16;
 
-/** What libuv reads into. */
+/** The length of libuv's read buffer. */
 const readLength = 64 * 1024;
-/** The block may have become a part of a larger free one. */
+/** Blocks to clear for it: the freed buffer may have been merged into a larger free block. */
 const readBlocks = 4;
 
 /**
- * glibc fills what is freed with a byte when it is told to, but not the blocks that a thread keeps for
- * its next requests of the same size. Those are taken, cleared and given back.
+ * Clears memory that glibc has freed. With M_PERTURB it overwrites blocks on free, except those that
+ * go to the thread's cache (tcache). Those are allocated again, cleared and freed.
  */
 export function glibcFreedMemory(library: LibraryHandle): FreedMemory {
   const mallopt = library.func("int mallopt(int, int)");
@@ -55,8 +55,8 @@ export function glibcFreedMemory(library: LibraryHandle): FreedMemory {
         return action();
       } finally {
         for (const size of sizes) {
-          clearBlocks(size, maxKept);
-          clearBlocks(size + blockStep, maxKept);
+          clearBlocks(size, maxCached);
+          clearBlocks(size + blockStep, maxCached);
         }
         mallopt(mPerturb, 0);
       }

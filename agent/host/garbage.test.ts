@@ -4,7 +4,7 @@ import { IdleCollection } from "./garbage.ts";
 
 const megabyte = 1024 * 1024;
 
-/** A process whose memory is what a test says, and what was done to it. */
+/** A process whose resident memory a test sets, and the calls that were made. */
 function makeProcess() {
   const calls: string[] = [];
   const state = { resident: 50 * megabyte, held: 0 };
@@ -21,7 +21,7 @@ function makeProcess() {
   return { calls, state, clock, collection };
 }
 
-test("memory is given back after a burst, once nothing has come for a moment", (t) => {
+test("memory is returned to the system after a burst, once the agent is idle", (t) => {
   const { calls, state, clock, collection } = makeProcess();
   state.resident = 90 * megabyte;
   collection.noteGarbage(3 * megabyte);
@@ -38,7 +38,7 @@ test("memory is given back after a burst, once nothing has come for a moment", (
   t.deepEqual(clock.waits, []);
 });
 
-test("nothing is collected for work that leaves memory as it was", (t) => {
+test("nothing is collected while resident memory does not grow", (t) => {
   const { calls, state, clock, collection } = makeProcess();
   state.resident = 60 * megabyte;
   for (let at = 0; at < 10; at++) {
@@ -50,7 +50,7 @@ test("nothing is collected for work that leaves memory as it was", (t) => {
   t.deepEqual(clock.waits, []);
 });
 
-test("what the agent needs for long is not collected again and again", (t) => {
+test("memory that stays in use is not collected again and again", (t) => {
   const { calls, state, clock, collection } = makeProcess();
   state.resident = 100 * megabyte;
   for (let at = 0; at < 10; at++) {
@@ -60,7 +60,7 @@ test("what the agent needs for long is not collected again and again", (t) => {
   t.deepEqual(calls, ["collect", "collect", "release"]);
 });
 
-test("what connections hold when memory is given back is given back when they have gone", (t) => {
+test("memory that connections hold during a collection is returned when they close", (t) => {
   const { calls, state, clock, collection } = makeProcess();
   Object.assign(state, { resident: 110 * megabyte, held: 16 * megabyte });
   collection.noteGarbage(3 * megabyte);
@@ -71,7 +71,7 @@ test("what connections hold when memory is given back is given back when they ha
   t.deepEqual(calls, ["collect", "collect", "release", "collect", "collect", "release"]);
 });
 
-test("what becomes garbage while memory is given back is given back after it", (t) => {
+test("garbage that appears during a collection is collected after it", (t) => {
   const { calls, state, clock, collection } = makeProcess();
   state.resident = 110 * megabyte;
   state.held = 16 * megabyte;
@@ -85,7 +85,7 @@ test("what becomes garbage while memory is given back is given back after it", (
   t.deepEqual(calls, ["collect", "collect", "release", "collect", "collect", "release"]);
 });
 
-test("what is dropped in a rush is collected while it comes", (t) => {
+test("bytes that are dropped in a burst are collected during the burst", (t) => {
   const { calls, collection } = makeProcess();
   for (let at = 0; at < 100; at++) collection.noteDropped(megabyte);
   t.deepEqual(calls, ["collect", "collect", "collect"]);

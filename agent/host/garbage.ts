@@ -1,71 +1,71 @@
-/** Memory that the agent gives back when it is idle. */
+/** Returns memory to the system when the agent is idle. */
 import type { Clock } from "./clock.ts";
 
-/** Garbage after which it is worth to look at the memory that the agent has, in bytes. */
-const muchGarbage = 2 * 1024 * 1024;
+/** Bytes of garbage after which resident memory is checked. */
+const checkThreshold = 2 * 1024 * 1024;
 
 /**
- * Bytes that memory may grow by before it is given back. A collection costs more than its own time:
- * what runs next has lost its compiled code and its pages, and runs at half its speed for a while.
+ * Bytes by which resident memory may grow before it is returned to the system. A collection costs more
+ * than its own time: V8 drops compiled code, so the agent runs at half its speed for a while.
  */
 const maxGrowth = 30 * 1024 * 1024;
 
-/** Dropped bytes that are collected at once: V8 lets several times as much gather. */
+/** Dropped bytes after which garbage is collected at once: V8 would wait for several times as much. */
 const maxDropped = 32 * 1024 * 1024;
 
-/** Milliseconds in which nothing has come, after which an agent counts as idle. */
+/** Milliseconds without a request after which the agent is idle. */
 const idleTime = 250;
 
-/** Milliseconds after a collection in which V8's own threads have freed the buffers that it found. */
+/** Milliseconds in which V8's threads free the buffers that a collection found. */
 const sweepTime = 1000;
 
-/** How memory is given back. */
+/** How memory is returned to the system. */
 export interface MemoryCalls {
-  /** Memory that the process has, in bytes. */
+  /** Resident memory of the process, in bytes. */
   readonly resident: () => number;
   /** Collects all garbage; see `openssh/garbage-collector.ts`. */
   readonly collect: () => void;
-  /** Gives memory that was freed back to the system. */
+  /** Returns freed memory to the system. */
   readonly release: () => void;
 }
 
 /**
- * Gives memory back after a burst of work. V8 collects garbage when it needs room: an agent that is
- * idle would keep for ever what its busiest moment took.
+ * Returns memory to the system after a burst of work. V8 collects garbage only when it needs room, so
+ * an idle agent would keep the memory of its busiest moment for ever.
  */
 export class IdleCollection {
   readonly #clock: Clock;
   readonly #calls: MemoryCalls;
   readonly #held: () => number;
-  /** Bytes since memory was last looked at. */
+  /** Bytes of garbage since resident memory was last checked. */
   #garbage = 0;
-  /** Bytes that were dropped since the last collection for that. */
+  /** Bytes dropped since the last collection by `noteDropped`. */
   #dropped = 0;
   #arrivals = 0;
   #isWaiting = false;
-  /** What the agent needs: its memory when it started, or when some was last given back. */
-  #needed: number;
+  /** Resident memory at the start, or after memory was last returned. */
+  #baseline: number;
 
-  /** @param held bytes that connections hold now, which the agent will not need */
+  /** @param held the bytes that connections hold now, which are not part of the baseline */
   constructor(clock: Clock, calls: MemoryCalls, held: () => number) {
     this.#clock = clock;
     this.#calls = calls;
     this.#held = held;
-    this.#needed = calls.resident();
+    this.#baseline = calls.resident();
   }
 
-  /** Notes that something has come, so that the agent is not idle. */
+  /** Records that bytes have arrived, so the agent is not idle. */
   noteArrival(): void {
     this.#arrivals++;
   }
 
-  /** Notes that something is of no use any more. @param bytes about how much memory it had */
+  /** Records garbage, of about so many bytes. */
   noteGarbage(bytes: number): void {
     this.#garbage += bytes;
-    if (this.#garbage >= muchGarbage && !this.#isWaiting) this.#lookWhenIdle();
+    if (this.#garbage >= checkThreshold && !this.#isWaiting) this.#checkWhenIdle();
   }
 
-  /** Notes that much is of no use any more, while more may come. @param bytes how much */
+  /** Records garbage of a connection that the agent closed; much of it is collected at once. */
   noteDropped(bytes: number): void {
     this.noteGarbage(bytes);
     this.#dropped += bytes;
@@ -74,13 +74,13 @@ export class IdleCollection {
     this.#calls.collect();
   }
 
-  #lookWhenIdle(): void {
+  #checkWhenIdle(): void {
     this.#isWaiting = true;
     const before = this.#arrivals;
     this.#clock.after(idleTime, () => {
-      if (this.#arrivals !== before) return this.#lookWhenIdle();
+      if (this.#arrivals !== before) return this.#checkWhenIdle();
       this.#garbage = 0;
-      if (this.#calls.resident() > this.#needed + maxGrowth) this.#collect();
+      if (this.#calls.resident() > this.#baseline + maxGrowth) this.#collect();
       else this.#isWaiting = false;
     });
   }
@@ -88,14 +88,14 @@ export class IdleCollection {
   #collect(): void {
     this.#calls.collect();
     this.#clock.after(sweepTime, () => {
-      this.#calls.collect(); // V8 gives up pages that two collections in a row found empty
+      this.#calls.collect(); // V8 releases pages that two collections in a row found empty
       this.#calls.release();
       const resident = this.#calls.resident();
-      // What connections hold, and what else there is because of them, will go with them.
-      const passing = Math.max(this.#held(), this.#garbage);
-      if (passing < muchGarbage || resident < this.#needed) this.#needed = resident;
+      // Memory that connections hold, or have just dropped, is not part of the baseline.
+      const temporary = Math.max(this.#held(), this.#garbage);
+      if (temporary < checkThreshold || resident < this.#baseline) this.#baseline = resident;
       this.#isWaiting = false;
-      this.noteGarbage(0); // much may have come meanwhile
+      this.noteGarbage(0); // there may be enough garbage again
     });
   }
 }

@@ -1,21 +1,20 @@
 /**
- * What this process was started with and Node.js has changed: it closes descriptors on exec, and
- * raises the limit of open files. A program that takes this process over should find both unchanged.
+ * Inherited state that Node.js changes: it sets close-on-exec on descriptors and raises the limit of
+ * open files. A command that replaces this process should find both unchanged.
  *
- * Linux tells by /proc. Elsewhere nothing is found, and nothing is put back.
+ * Read from Linux's /proc; elsewhere nothing is restored.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
-/** How many files a process may have open: up to where the limit is, and how far it can be raised. */
+/** A limit of open files (RLIMIT_NOFILE). */
 export interface FileLimit {
   readonly soft: bigint;
   readonly hard: bigint;
 }
 
 /**
- * The descriptors that whoever started this process left open, beside the standard ones. Those of
- * Node.js itself are event queues, and pipes that have both their ends here.
- * To be called before this program opens any.
+ * The inherited descriptors, beside the standard ones. Those of Node.js itself are left out: event
+ * queues, and pipes with both ends in this process. Call this before the program opens any.
  */
 export function inheritedDescriptors(): number[] {
   const targets = new Map<number, string>();
@@ -33,14 +32,14 @@ export function inheritedDescriptors(): number[] {
 }
 
 /**
- * The limit of open files that this process was started with, as far as can be told: its parent's,
- * unless somebody has set another one in between. Undefined when it is as it was.
+ * The limit of open files that this process was probably started with: the parent's, if only the soft
+ * limit differs. Undefined if the limit is unchanged, or was set by another program in between.
  */
 export function inheritedFileLimit(): FileLimit | undefined {
   const own = fileLimitOf("self");
-  const parents = fileLimitOf(String(process.ppid));
-  if (own === undefined || parents === undefined) return undefined;
-  return own.hard === parents.hard && parents.soft < own.soft ? parents : undefined;
+  const parent = fileLimitOf(String(process.ppid));
+  if (own === undefined || parent === undefined) return undefined;
+  return own.hard === parent.hard && parent.soft < own.soft ? parent : undefined;
 }
 
 function fileLimitOf(pid: string): FileLimit | undefined {
@@ -66,7 +65,6 @@ function targetOf(descriptor: number): string | undefined {
   try {
     return readlinkSync(`/proc/self/fd/${descriptor}`);
   } catch {
-    // The one that the folder was read by.
-    return undefined;
+    return undefined; // readdirSync's own descriptor, which is closed by now
   }
 }

@@ -1,30 +1,27 @@
-/** The few calls in which Linux and macOS differ. Those of macOS are not tested. */
+/** The calls in which Linux and macOS differ. Those for macOS are not tested. */
 import type { LibraryHandle } from "koffi";
 import { type FreedMemory, glibcFreedMemory, nothingFreed } from "./freed-memory.ts";
 import type { PeerCredentials } from "./libc.ts";
 
-/** What a kernel does in a way of its own. */
+/** The calls of one kernel; see `Libc`. */
 export interface Kernel {
-  /** The number of the limit of open files. */
+  /** The value of RLIMIT_NOFILE. */
   readonly fileLimit: number;
-  /** The number of F_DUPFD_CLOEXEC. */
+  /** The value of F_DUPFD_CLOEXEC. */
   readonly duplicateDescriptor: number;
-  /** Who is at the other end of a connected Unix socket. @throws when that cannot be told */
   peerCredentials(descriptor: number): PeerCredentials;
-  /** No other process of this user may attach to this one. */
+  /** Forbids other processes of this user to attach to this one. */
   forbidAttaching(): void;
-  /** From now on, blocks of megabytes go back to the system when they are freed. */
   returnLargeBlocks(): void;
-  /** Gives memory that was freed back to the system. */
   releaseMemory(): void;
   readonly freedMemory: FreedMemory;
 }
 
-const nobodyThere = "The socket has no peer credentials.";
+const noCredentials = "The socket has no peer credentials.";
 const getsockoptPrototype =
   "int getsockopt(int, int, int, _Out_ uint8_t *value, _Inout_ uint32_t *length)";
 
-/** What hashing a passphrase takes is larger; the messages of clients are smaller. */
+/** Smaller than scrypt's memory for a passphrase, larger than clients' messages. */
 const largeBlock = 4 * 1024 * 1024;
 
 const linux = {
@@ -45,7 +42,7 @@ export function linuxKernel(library: LibraryHandle): Kernel {
     peerCredentials(descriptor) {
       const value = Buffer.alloc(12);
       if (getsockopt(descriptor, linux.solSocket, linux.soPeercred, value, [value.length]) !== 0) {
-        throw new Error(nobodyThere);
+        throw new Error(noCredentials);
       }
       return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4) };
     },
@@ -56,7 +53,7 @@ export function linuxKernel(library: LibraryHandle): Kernel {
       prctl(linux.prSetDumpable, 0, 0, 0, 0);
     },
     returnLargeBlocks() {
-      // Set by hand, it does not grow to the largest block that was ever freed.
+      // Setting the threshold keeps glibc from raising it to the largest block that was ever freed.
       library.func("int mallopt(int, int)")(linux.mMmapThreshold, largeBlock);
     },
     releaseMemory() {
@@ -83,7 +80,7 @@ export function darwinKernel(library: LibraryHandle): Kernel {
     duplicateDescriptor: darwin.dupfdCloexec,
     peerCredentials(descriptor) {
       const uid = [0];
-      if (getpeereid(descriptor, uid, [0]) !== 0) throw new Error(nobodyThere);
+      if (getpeereid(descriptor, uid, [0]) !== 0) throw new Error(noCredentials);
       const value = Buffer.alloc(4);
       getsockopt(descriptor, darwin.solLocal, darwin.localPeerPid, value, [value.length]);
       return { pid: value.readInt32LE(0), uid: uid[0] ?? -1 };

@@ -1,7 +1,7 @@
 /**
- * The few calls of the C library that Node.js does not have, by `koffi`.
+ * Calls of the C library that Node.js does not have, by `koffi`.
  *
- * Loading it takes a few milliseconds, so this module is imported only where it is needed.
+ * Loading koffi takes some milliseconds, so this module is imported only where it is needed.
  */
 import { loadKoffi } from "./add-ons.ts";
 import type { FreedMemory } from "./freed-memory.ts";
@@ -14,29 +14,29 @@ export interface PeerCredentials {
   readonly uid: number;
 }
 
-/** The C library's functions that are used here. */
+/** The calls of the C library. */
 export interface Libc {
-  /** Who is at the other end of a connected Unix socket. @throws when that cannot be told */
+  /** The peer of a connected Unix socket. @throws if the system does not tell */
   peerCredentials(descriptor: number): PeerCredentials;
-  /** How many files this process may have open. */
+  /** The soft limit of open files (RLIMIT_NOFILE). */
   fileLimit(): number;
-  /** Another descriptor for the same file, which programs that are run do not get. @throws */
+  /** Duplicates a descriptor, with close-on-exec. @throws if there are no descriptors left */
   duplicate(descriptor: number): number;
-  /** No core dumps, and no other process of this user may attach to this one. */
+  /** Forbids core dumps, and other processes of this user to attach to this one. */
   protectMemory(): void;
   /**
-   * From now on, blocks of megabytes go back to the system when they are freed. Otherwise glibc keeps
-   * them for each thread that has had one, and malloc_trim does not reach them.
+   * Has blocks of several megabytes returned to the system when they are freed. By default glibc keeps
+   * them in the arena of each thread, where malloc_trim does not reach them.
    */
   returnLargeBlocks(): void;
-  /** Gives memory that was freed back to the system. Nothing where the C library does that itself. */
+  /** Returns freed memory to the system, where the C library does not do that itself. */
   releaseMemory(): void;
   readonly freedMemory: FreedMemory;
   /**
-   * Replaces this process by a command that is searched in PATH.
-   * @param descriptors the descriptors that it gets, beside the standard ones
+   * Replaces this process by a command, which is searched for in PATH.
+   * @param descriptors the descriptors that it inherits, beside the standard ones
    * @param fileLimit its limit of open files; undefined for this process's
-   * @returns only if that fails: the system's words for why
+   * @returns the error's strerror(3), if it fails
    */
   execute(
     command: string,
@@ -50,10 +50,10 @@ const rlimitCore = 4;
 const sigpipe = 13;
 const fSetfd = 2;
 
-/** The limit of open files where the system does not tell it. */
-const usualFileLimit = 256;
+/** The limit of open files if getrlimit fails. */
+const defaultFileLimit = 256;
 
-/** Loads the C library. @throws when there is none of a known name */
+/** Loads the C library. @throws if it is not found */
 export function loadLibc(): Libc {
   const koffi = loadKoffi();
   const isMac = process.platform === "darwin";
@@ -66,7 +66,7 @@ export function loadLibc(): Libc {
     fileLimit() {
       const limits = Buffer.alloc(16);
       const getrlimit = library.func("int getrlimit(int, _Out_ uint8_t *)");
-      if (getrlimit(kernel.fileLimit, limits) !== 0) return usualFileLimit;
+      if (getrlimit(kernel.fileLimit, limits) !== 0) return defaultFileLimit;
       return Number(limits.readBigUInt64LE());
     },
     duplicate(descriptor) {
@@ -90,7 +90,7 @@ export function loadLibc(): Libc {
       const signal = library.func("void *signal(int, intptr_t)");
       fcntl ??= library.func("int fcntl(int, int, ...)");
       const execvp = library.func("int execvp(const char *, const char **)");
-      // Node.js ignores SIGPIPE and has the descriptors closed on exec: both undone here.
+      // Undo what Node.js does: it ignores SIGPIPE, and sets close-on-exec on descriptors.
       signal(sigpipe, 0);
       for (const descriptor of [0, 1, 2, ...descriptors]) fcntl(descriptor, fSetfd, "int", 0);
       if (fileLimit !== undefined) setrlimit(kernel.fileLimit, [fileLimit.soft, fileLimit.hard]);

@@ -1,4 +1,4 @@
-/** What is set for Node.js has no power over the agent, and reaches the programs that it runs. */
+/** Variables that control Node.js do not affect the agent, but reach the programs that it runs. */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, symlinkSync } from "node:fs";
 import test from "ava";
@@ -11,8 +11,8 @@ import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { add, start } from "../test-program.ts";
 import { cleanNodeEnvironment, restoreNodeEnvironment } from "./node-environment.ts";
 
-/** Variables that have Node.js run a file, open a debugger, write files and talk. */
-function steering(workspace: Workspace): Record<string, string> {
+/** Variables that have Node.js load a file, open a debugger, write files and log. */
+function nodeVariables(workspace: Workspace): Record<string, string> {
   const script = workspace.write(
     "loaded.cjs",
     `require("fs").appendFileSync("${workspace.path("loaded")}", process.argv.join(" ") + "\\n")`,
@@ -29,16 +29,16 @@ function steering(workspace: Workspace): Record<string, string> {
   };
 }
 
-/** What an agent's process was started with, and those that it has started. */
+/** The environments with which an agent's process and its children were started. */
 function environmentsOf(pid: number): string[] {
   return [pid, ...childrenOf(pid)].map((each) => readFileSync(`/proc/${each}/environ`, "utf8"));
 }
 
-function isSteered(environment: string): boolean {
+function hasNodeVariables(environment: string): boolean {
   return environment.split("\0").some((entry) => /^(NODE_|OPENSSL_CONF=)/.test(entry));
 }
 
-/** Puts the program where npm puts it: a link in a folder of the PATH. */
+/** Installs the program as npm does: by a symbolic link. */
 function link(workspace: Workspace): string {
   const path = workspace.path("ssh-agent");
   symlinkSync(sshAgent, path);
@@ -46,9 +46,9 @@ function link(workspace: Workspace): string {
 }
 
 for (const way of ["by itself", "as an argument of node"]) {
-  test(`an agent in the foreground, started ${way}, is not steered`, async (t) => {
+  test(`Node.js's variables do not affect an agent in the foreground, started ${way}`, async (t) => {
     const workspace = makeWorkspace(t);
-    const env = steering(workspace);
+    const env = nodeVariables(workspace);
     const program =
       way === "by itself"
         ? link(workspace)
@@ -56,7 +56,7 @@ for (const way of ["by itself", "as an argument of node"]) {
     const agent = await startAgent(workspace, { program, env });
     t.is((await add(workspace, agent.socket, ["-l"])).status, 1);
     t.true(await eventually(() => environmentsOf(agent.pid).length > 1));
-    t.deepEqual(environmentsOf(agent.pid).filter(isSteered), []);
+    t.deepEqual(environmentsOf(agent.pid).filter(hasNodeVariables), []);
     const listening = execFileSync("ss", ["-Htlnp"], { encoding: "utf8" });
     t.notRegex(listening, new RegExp(`pid=${agent.pid},`));
     if (way !== "by itself") return; // Node.js has looked at them before the agent began anew
@@ -64,17 +64,17 @@ for (const way of ["by itself", "as an argument of node"]) {
   });
 }
 
-test("an agent in the background is not steered, nor the program that starts it", async (t) => {
+test("Node.js's variables affect neither an agent in the background nor its starting program", async (t) => {
   const workspace = makeWorkspace(t);
-  Object.assign(workspace.env, steering(workspace));
+  Object.assign(workspace.env, nodeVariables(workspace));
   const { pid, socket } = await start(workspace, [], link(workspace));
   t.is((await add(workspace, socket, ["-l"])).status, 1);
   t.true(await eventually(() => environmentsOf(pid).length > 1));
-  t.deepEqual(environmentsOf(pid).filter(isSteered), []);
+  t.deepEqual(environmentsOf(pid).filter(hasNodeVariables), []);
   t.false(existsSync(workspace.path("loaded")));
 });
 
-test("options that Node.js does not know keep no agent from starting", async (t) => {
+test("an agent starts even if NODE_OPTIONS is invalid", async (t) => {
   const workspace = makeWorkspace(t);
   const env = { NODE_OPTIONS: "--no-such-option", NODE_EXTRA_CA_CERTS: "/nofile" };
   const { stderr, status } = await workspace.run(sshAgent, ["-V"], { env });
@@ -82,9 +82,9 @@ test("options that Node.js does not know keep no agent from starting", async (t)
   t.is(status, 0);
 });
 
-test("a command finds its environment as it was", async (t) => {
+test("a command sees the original environment", async (t) => {
   const workspace = makeWorkspace(t);
-  const env = { ...steering(workspace), "BASH_FUNC_f%%": "() { :; }", EMPTY: "" };
+  const env = { ...nodeVariables(workspace), "BASH_FUNC_f%%": "() { :; }", EMPTY: "" };
   const theirs = await workspace.expect("env", [], { env });
   const ours = await workspace.expect(sshAgent, ["env"], { env });
   const lines = (text: string) =>
@@ -96,11 +96,11 @@ test("a command finds its environment as it was", async (t) => {
 });
 
 for (const args of [[], ["-D"]]) {
-  test(`an askpass program finds its environment as it was: ssh-agent ${args.join(" ")}`, async (t) => {
+  test(`an askpass program sees the original environment: ssh-agent ${args.join(" ")}`, async (t) => {
     const workspace = makeWorkspace(t);
     const asked = workspace.path("asked");
     const askpass = workspace.write("askpass", `#!/bin/sh\nenv >${asked}\n`, 0o700);
-    const env = { ...steering(workspace), SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
+    const env = { ...nodeVariables(workspace), SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
     const key = workspace.path("key");
     await workspace.expect(sshKeygen(), ["-q", "-t", "ed25519", "-N", "", "-f", key]);
     let socket: string;
@@ -123,7 +123,7 @@ for (const args of [[], ["-D"]]) {
   });
 }
 
-test("what is put aside is put back, but for what belongs to one process", (t) => {
+test("saved variables are restored, except those for one process", (t) => {
   const environment = { PATH: "/bin", NODE_OPTIONS: "-x", NODE_UNIQUE_ID: "1", NODE_ENV: "test" };
   const cleaned = cleanNodeEnvironment(environment);
   const given = Object.entries(cleaned).filter(([, value]) => value !== undefined);
@@ -134,7 +134,7 @@ test("what is put aside is put back, but for what belongs to one process", (t) =
   t.true(restoreNodeEnvironment({ NODE_OPTIONS: "-x" }));
 });
 
-test("what is no list of variables sets none", (t) => {
+test("an invalid list of saved variables sets none", (t) => {
   for (const text of ["", "{", "null", "3", '["x"]', '{"PATH":"/tmp"}', '{"NODE_PATH":3}']) {
     const environment: NodeJS.ProcessEnv = { CARDAGENT_ENVIRONMENT: text };
     t.false(restoreNodeEnvironment(environment));
@@ -142,7 +142,7 @@ test("what is no list of variables sets none", (t) => {
   }
 });
 
-test("the first line fits into what older kernels read of it", (t) => {
+test("the shebang is not longer than older kernels read", (t) => {
   const [first = ""] = readFileSync(sshAgent, "utf8").split("\n");
   t.true(first.startsWith("#!/usr/bin/env -S env "));
   t.true(first.length < 127, String(first.length));

@@ -19,7 +19,7 @@ import { hostname, tmpdir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { homeFolder } from "../../openssh/home-folder.ts";
 import { errorCode } from "../../openssh/strerror.ts";
-import { StartError, systemWords } from "./start-error.ts";
+import { errorText, StartError } from "./start-error.ts";
 
 /** The paths of a socket. */
 export interface SocketPaths {
@@ -83,7 +83,7 @@ export function temporarySocket(parent: number): SocketPaths {
 }
 
 function folderError(path: string, error: unknown): StartError {
-  const sentence = `Cannot make a folder for the agent's socket: ${path}: ${systemWords(error)}`;
+  const sentence = `Cannot make a folder for the agent's socket: ${path}: ${errorText(error)}`;
   return new StartError(`${sentence}\nChoose another place with -a PATH, or with TMPDIR and -T.`, {
     code: errorCode(error),
   });
@@ -230,7 +230,7 @@ function describeBindError(error: unknown, path: string): string {
     case "EACCES":
       return exists(dirname(path)) ? "Permission denied" : "No such file or directory";
     default:
-      return systemWords(error);
+      return errorText(error);
   }
 }
 

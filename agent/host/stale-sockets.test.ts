@@ -16,14 +16,14 @@ function listen(path: string): Promise<Server> {
   return new Promise((resolve) => server.listen(path, () => resolve(server)));
 }
 
-/** A socket that nobody listens at any more: closing removes only the name that it was bound to. */
+/** Makes a stale socket: it is renamed, so that closing its server does not remove it. */
 async function makeStale(path: string): Promise<void> {
   const server = await listen(`${path}.bound`);
   renameSync(`${path}.bound`, path);
   await new Promise((resolve) => server.close(resolve));
 }
 
-test("a socket that nobody listens at is removed; one that somebody does listen at is not", async (t) => {
+test("a stale socket is removed, a live one is not", async (t) => {
   const folder = makeFolder(t);
   const stale = join(folder, "s.here.agent.a");
   const live = join(folder, "s.here.agent.b");
@@ -50,7 +50,7 @@ test("only sockets are removed, and only those with the prefix", async (t) => {
   t.true(existsSync(join(folder, "s.here.file")));
 });
 
-test("a socket that an agent takes up between the two looks stays", async (t) => {
+test("a socket that is replaced between the two checks stays", async (t) => {
   const folder = makeFolder(t);
   const path = join(folder, "s.here.agent.a");
   await makeStale(path);
@@ -62,7 +62,7 @@ test("a socket that an agent takes up between the two looks stays", async (t) =>
   t.true(existsSync(path));
 });
 
-test("a folder that is not there has no sockets; one that cannot be read is an error", async (t) => {
+test("a missing folder has no sockets; an unreadable one is an error", async (t) => {
   const folder = makeFolder(t);
   t.deepEqual(await removeStaleSockets(join(folder, "nowhere"), ""), []);
   writeFileSync(join(folder, "file"), "");

@@ -1,20 +1,20 @@
-/** Sockets that agents left behind because they were killed, and that nobody listens at any more. */
+/** Stale sockets: those of agents that were killed. */
 import { lstat, readdir, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 
 /**
- * Milliseconds between two looks at a socket. An agent that is just starting refuses connections for a
- * moment too, between giving its socket a name and listening there.
+ * Milliseconds between two checks of a socket. An agent that is starting refuses connections too, for a
+ * moment between bind and listen.
  */
-const secondLook = 100;
+const recheckDelay = 100;
 
 /**
- * Removes the sockets in a folder that refuse connections, twice and some time apart. What is no
- * socket stays, and so does a socket that somebody else replaces meanwhile.
- * @param prefix what the names of the sockets begin with; "" for all
+ * Removes the sockets in a folder that refuse connections in two checks. Other files stay, and so does
+ * a socket that is replaced between the checks.
+ * @param prefix of the sockets' names; "" for all sockets
  * @returns the paths that it removed
- * @throws the system's error when the folder cannot be read; one that is not there is no error
+ * @throws the system error if the folder exists and cannot be read
  */
 export async function removeStaleSockets(folder: string, prefix: string): Promise<string[]> {
   const suspects: { readonly path: string; readonly inode: number }[] = [];
@@ -23,14 +23,13 @@ export async function removeStaleSockets(folder: string, prefix: string): Promis
     if (inode !== undefined && (await refusesConnections(path))) suspects.push({ path, inode });
   }
   if (suspects.length === 0) return [];
-  await new Promise((resolve) => setTimeout(resolve, secondLook));
+  await new Promise((resolve) => setTimeout(resolve, recheckDelay));
   const removed: string[] = [];
   for (const { path, inode } of suspects) {
     if (!(await refusesConnections(path)) || (await inodeOf(path)) !== inode) continue;
     await unlink(path).then(
       () => removed.push(path),
-      // Somebody else was faster, or may and we may not: nothing of ours to tell.
-      () => {},
+      () => {}, // removed by another agent, or not ours to remove
     );
   }
   return removed;
@@ -54,7 +53,7 @@ async function inodeOf(path: string): Promise<number | undefined> {
   );
 }
 
-/** Whether nobody listens; a busy agent, or one that we may not connect to, does. */
+/** Whether no process listens at a socket. Other errors, as of a full backlog, count as listening. */
 export function refusesConnections(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path, () => {

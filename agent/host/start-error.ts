@@ -1,10 +1,10 @@
 import { strerror } from "../../openssh/strerror.ts";
 
-/** An agent that cannot be started, or another thing that the program cannot do: in the words for users. */
+/** A failure of `ssh-agent` before it serves, with a message for the user. */
 export class StartError extends Error {
   /** The program's exit status. */
   readonly status: number;
-  /** The system's name for the reason, such as `ENOSPC`, where it has one. */
+  /** The code of the system error that caused it, such as `ENOSPC`. */
   readonly code: unknown;
 
   constructor(message: string, { status = 1, code }: { status?: number; code?: unknown } = {}) {
@@ -14,8 +14,8 @@ export class StartError extends Error {
   }
 }
 
-/** What is said of an error: the C library's words, or the first line of what it says itself. */
-export function systemWords(error: unknown): string {
+/** The text of an error: strerror(3) for system errors, else the first line of its message. */
+export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return "unknown error";
   return strerror(error) ?? error.message.replace(/\n.*/s, "");
 }
