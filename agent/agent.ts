@@ -5,7 +5,7 @@ import { ConnectionMemory } from "./connection-memory.ts";
 import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
 import { IdleCollection, type MemoryCalls } from "./host/garbage.ts";
-import type { PeerCredentials } from "./host/libc.ts";
+import type { PeerCredentials } from "./host/kernel.ts";
 import { describeIdentity, type KeyringIdentity } from "./identity.ts";
 import { Keyring, type Removal } from "./keyring.ts";
 import type { SoftwareKeyParts } from "./keys/software-key.ts";

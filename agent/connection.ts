@@ -11,7 +11,7 @@ import { encodeReply, type Reply } from "../protocol/replies.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
 import { type MemoryHolder, maxBytesWithoutSlot } from "./connection-memory.ts";
 import { dispatch } from "./dispatch.ts";
-import type { PeerCredentials } from "./host/libc.ts";
+import type { PeerCredentials } from "./host/kernel.ts";
 import { PinPromptBackoff } from "./pkcs11/pin-prompt.ts";
 import { clientGone } from "./policy/prompts.ts";
 import { SessionBindings } from "./policy/session.ts";

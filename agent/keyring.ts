@@ -2,6 +2,7 @@
  * The identities that the agent holds, in the order in which they came. An identity is found by its
  * blob in constant time.
  */
+import { blobId } from "../protocol/public-key.ts";
 import { type End, ExpiryTimer } from "./expiry.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
 import type { KeyringIdentity } from "./identity.ts";
@@ -283,9 +284,4 @@ function keyEndOf({ keyExpires }: KeyringIdentity): End {
 
 function isSameKey(one: KeyringIdentity, other: KeyringIdentity): boolean {
   return one.provider === other.provider && one.keyBlob.equals(other.keyBlob);
-}
-
-/** A blob as the key of a map: one character per byte. */
-export function blobId(blob: Uint8Array): string {
-  return Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength).toString("latin1");
 }

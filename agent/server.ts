@@ -9,7 +9,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { Agent } from "./agent.ts";
 import { serveConnection } from "./connection.ts";
 import { descriptorOf } from "./host/descriptor.ts";
-import type { Libc, PeerCredentials } from "./host/libc.ts";
+import type { PeerCredentials } from "./host/kernel.ts";
+import type { Libc } from "./host/libc.ts";
 import { backlog, listenAtFirst, type SocketPaths } from "./host/socket-path.ts";
 
 /** Descriptors reserved for cards, askpass programs and files: a share of the limit, at most a number. */

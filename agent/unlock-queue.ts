@@ -6,7 +6,7 @@
  * forwards it, however many connections it opens.
  */
 import type { Clock } from "./host/clock.ts";
-import type { PeerCredentials } from "./host/libc.ts";
+import type { PeerCredentials } from "./host/kernel.ts";
 
 /** The connection that an attempt comes from. */
 export interface UnlockClient {

@@ -4,8 +4,16 @@
  */
 import { derInteger, derSequence, derTagged } from "./der.ts";
 import { invalidKey } from "./failure.ts";
-import type { DsaPublicKey } from "./public-key.ts";
 import type { Reader } from "./wire.ts";
+
+export interface DsaPublicKey {
+  readonly type: "dsa";
+  /** Magnitudes, most significant byte first; q is 160 bits long. */
+  readonly p: Buffer;
+  readonly q: Buffer;
+  readonly g: Buffer;
+  readonly y: Buffer;
+}
 
 /** Bytes of r and of s in a signature: SSH has DSA with a q of 160 bits only. */
 export const dsaHalf = 20;

@@ -1,8 +1,8 @@
 /** Public keys as `node:crypto` has them. */
 import { createPublicKey, type KeyObject } from "node:crypto";
-import { dsaPublicDer } from "./dsa.ts";
+import { type DsaPublicKey, dsaPublicDer } from "./dsa.ts";
 import { invalidKey } from "./failure.ts";
-import { curves, type DsaPublicKey, type PublicKey } from "./public-key.ts";
+import { curves, type PublicKey } from "./public-key.ts";
 
 /**
  * A public key as a `KeyObject`, to verify with.

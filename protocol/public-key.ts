@@ -3,7 +3,7 @@
  *
  * A key blob is what names an identity everywhere in the agent protocol.
  */
-import { readDsa } from "./dsa.ts";
+import { type DsaPublicKey, readDsa } from "./dsa.ts";
 import { blame, invalidKey } from "./failure.ts";
 import { Reader, Writer } from "./wire.ts";
 
@@ -64,14 +64,6 @@ export interface Ed25519PublicKey {
   /** 32 bytes. */
   readonly publicKey: Buffer;
 }
-export interface DsaPublicKey {
-  readonly type: "dsa";
-  /** Magnitudes, most significant byte first; q is 160 bits long. */
-  readonly p: Buffer;
-  readonly q: Buffer;
-  readonly g: Buffer;
-  readonly y: Buffer;
-}
 /** Keys on FIDO authenticators. */
 export interface SkEcdsaPublicKey {
   readonly type: "sk-ecdsa";
@@ -116,6 +108,11 @@ export function algorithmName(key: PublicKey): string {
     case "sk-ed25519":
       return `sk-ssh-ed25519${skSuffix}`;
   }
+}
+
+/** A key or certificate blob as the key of a map: one character per byte. */
+export function blobId(blob: Uint8Array): string {
+  return Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength).toString("latin1");
 }
 
 /** The algorithm name that a key blob or certificate blob begins with. @throws {Failure} malformed */

@@ -1,7 +1,12 @@
 /** The calls in which Linux and macOS differ. Those for macOS are not tested. */
 import type { LibraryHandle } from "koffi";
 import { type FreedMemory, glibcFreedMemory, nothingFreed } from "./freed-memory.ts";
-import type { PeerCredentials } from "./libc.ts";
+
+/** The credentials of the process at the other end of a Unix socket. */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+}
 
 /** The calls of one kernel; see `Libc`. */
 export interface Kernel {

@@ -6,13 +6,7 @@
 import { loadKoffi } from "./add-ons.ts";
 import type { FreedMemory } from "./freed-memory.ts";
 import type { FileLimit } from "./inheritance.ts";
-import { darwinKernel, linuxKernel } from "./kernel.ts";
-
-/** The credentials of the process at the other end of a Unix socket. */
-export interface PeerCredentials {
-  readonly pid: number;
-  readonly uid: number;
-}
+import { darwinKernel, linuxKernel, type PeerCredentials } from "./kernel.ts";
 
 /** The calls of the C library. */
 export interface Libc {

@@ -3,7 +3,6 @@
  * minute is shielded, and what was shielded or removed is soon collected.
  */
 import type { Clock } from "../host/clock.ts";
-import type { SoftwareKey } from "./software-key.ts";
 
 /** Milliseconds between looks at the keys that are open. */
 const lookInterval = 5_000;
@@ -22,11 +21,18 @@ const collectAfter = 500;
 const collectInterval = 250;
 const collectTries = 5;
 
+/** A private key that is in the clear. */
+export interface OpenKey {
+  /** When it was used last, on the clock of `OpenKeys`. */
+  usedAt: number;
+  shield(): void;
+}
+
 /** Knows which keys are open. */
 export class OpenKeys {
   readonly #clock: Clock;
   readonly #collect: () => void;
-  readonly #open = new Set<SoftwareKey>();
+  readonly #open = new Set<OpenKey>();
   /** When the keys were looked at: a signature reads no clock. */
   #now = 0;
   #willLook = false;
@@ -39,18 +45,18 @@ export class OpenKeys {
     this.#collect = collect;
   }
 
-  noteOpened(key: SoftwareKey): void {
+  noteOpened(key: OpenKey): void {
     if (!this.#willLook) this.#lookLater();
     this.#open.add(key);
     key.usedAt = this.#now;
   }
 
-  noteUse(key: SoftwareKey): void {
+  noteUse(key: OpenKey): void {
     key.usedAt = this.#now;
     this.#signatures++;
   }
 
-  noteShielded(key: SoftwareKey): void {
+  noteShielded(key: OpenKey): void {
     this.#open.delete(key);
     this.collectSoon();
   }

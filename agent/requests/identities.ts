@@ -1,11 +1,12 @@
 /** Request 11: the identities that this connection may see (RFC 9987, section 3.5). */
+
 import { Failure } from "../../protocol/failure.ts";
 import { maxFrameLength } from "../../protocol/numbers.ts";
+import { blobId } from "../../protocol/public-key.ts";
 import type { Identity, Reply } from "../../protocol/replies.ts";
 import { encodeText } from "../../protocol/text.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import type { KeyringIdentity } from "../identity.ts";
-import { blobId } from "../keyring.ts";
 import { isVisible } from "../policy/destinations.ts";
 
 /** Identities that OpenSSH's clients take in a list. */

@@ -1,11 +1,12 @@
 /** Requests 20, 26 and 21: the keys of a PKCS#11 provider come and go (RFC 9987, section 3.2.6). */
+
 import { asFailure, Failure, invalidCertificate } from "../../protocol/failure.ts";
+import { blobId } from "../../protocol/public-key.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { RequestOf } from "../../protocol/requests.ts";
 import { type VerifiedKey, verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { type KeyringIdentity, type Limits, makeIdentity } from "../identity.ts";
-import { blobId } from "../keyring.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
 import type { Provider } from "../pkcs11/provider.ts";
 import { refuseHidden } from "../policy/destinations.ts";

@@ -2,7 +2,7 @@
 import { createHmac } from "node:crypto";
 import { lowerCase, matchesHostList } from "../../openssh/patterns.ts";
 import type { HostKey } from "../../protocol/constraints.ts";
-import { decodePublicKey } from "../../protocol/public-key.ts";
+import { blobAlgorithm, blobId, decodePublicKey } from "../../protocol/public-key.ts";
 import { decodeExactBase64 } from "./armour.ts";
 
 /** A line that gives a key of the host. */
@@ -23,19 +23,18 @@ export function findHostKeys(texts: readonly string[], host: string): HostKey[] 
     .flatMap((text) => text.split("\n"))
     .map((line) => parseLine(line, name))
     .filter((line) => line !== undefined);
-  const revoked = new Set(lines.filter(({ marker }) => marker === "@revoked").map(idOf));
+  const revoked = new Set(
+    lines.filter(({ marker }) => marker === "@revoked").map(({ keyBlob }) => blobId(keyBlob)),
+  );
   const found = new Map<string, HostKey>();
   for (const line of lines) {
     const isCa = line.marker === "@cert-authority";
-    const id = `${isCa ? "CA" : "host"} ${idOf(line)}`;
-    if (revoked.has(idOf(line)) || found.has(id)) continue;
+    const key = blobId(line.keyBlob);
+    const id = `${isCa ? "CA" : "host"} ${key}`;
+    if (revoked.has(key) || found.has(id)) continue;
     found.set(id, { keyBlob: line.keyBlob, isCa });
   }
   return [...found.values()];
-}
-
-function idOf({ keyBlob }: KnownHost): string {
-  return keyBlob.toString("latin1");
 }
 
 /** Lines that are empty, comments, not understood, or for other hosts give nothing. */
@@ -49,13 +48,11 @@ function parseLine(line: string, name: string): KnownHost | undefined {
   const keyBlob = decodeExactBase64(base64);
   if (keyBlob === undefined) return undefined;
   try {
-    if (decodePublicKey(keyBlob) === undefined) return undefined;
+    const isKnown = decodePublicKey(keyBlob) !== undefined;
+    return isKnown && blobAlgorithm(keyBlob) === algorithm ? { marker, keyBlob } : undefined;
   } catch {
     return undefined;
   }
-  return keyBlob.toString("latin1", 4, 4 + keyBlob.readUInt32BE(0)) === algorithm
-    ? { marker, keyBlob }
-    : undefined;
 }
 
 function matches(hosts: string, name: string): boolean {

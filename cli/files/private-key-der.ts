@@ -8,8 +8,9 @@
 import { createECDH, createPrivateKey, createPublicKey } from "node:crypto";
 import { garbageCollector } from "../../openssh/garbage-collector.ts";
 import { derSequence, derTagged } from "../../protocol/der.ts";
+import type { DsaPublicKey } from "../../protocol/dsa.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
-import { type CurveName, curves, type DsaPublicKey } from "../../protocol/public-key.ts";
+import { type CurveName, curves } from "../../protocol/public-key.ts";
 import { secretBytes } from "../../protocol/secret-bytes.ts";
 import { trimZeros } from "../../protocol/wire.ts";
 import { Elements, tags, wholeBytes } from "./der.ts";

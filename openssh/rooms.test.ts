@@ -1,0 +1,52 @@
+/** Who may import whom: docs/ARCHITECTURE.md, "The parts". */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import test from "ava";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** Which other rooms each room may import. */
+const allowed = {
+  protocol: [],
+  openssh: ["protocol"],
+  agent: ["openssh", "protocol"],
+  cli: ["openssh", "protocol"],
+} as const;
+
+/** The files of the rooms, each with the files that it imports. */
+const imports = new Map(
+  Object.keys(allowed).flatMap((room) =>
+    readdirSync(join(root, room), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => [join(room, name), importedBy(join(room, name))] as const),
+  ),
+);
+
+function importedBy(file: string): string[] {
+  const source = readFileSync(join(root, file), "utf8");
+  const specifiers = source.matchAll(
+    /^(?:import|export|\}).* from "(\.[^"]+)"|import\("(\.[^"]+)"\)/gm,
+  );
+  return [...specifiers].map(([, named, loaded]) =>
+    relative(root, join(root, dirname(file), named ?? loaded ?? "")),
+  );
+}
+
+/** Files of tests, which may stand on `fixtures/`. */
+function isForTests(file: string): boolean {
+  if (file === "cli/commands/test-keys.ts") return false;
+  return /\.test\.ts$|\/test-|\/recorded\.ts$|arbitraries\.ts$/.test(file);
+}
+
+test("rooms import only the rooms that they may", (t) => {
+  t.true(imports.size > 300);
+  for (const [file, imported] of imports) {
+    const room = file.split("/")[0] as keyof typeof allowed;
+    const rooms: string[] = [room, ...allowed[room], ...(isForTests(file) ? ["fixtures"] : [])];
+    const wrong = imported.filter((other) => !rooms.includes(other.split("/")[0] ?? ""));
+    t.deepEqual(wrong, [], file);
+    const testing = isForTests(file) ? [] : imported.filter(isForTests);
+    t.deepEqual(testing, [], `${file} is not for tests`);
+  }
+});
