@@ -1,19 +1,19 @@
-/** One timer for all that ends: by a clock that also counts sleep, or by the time of day. */
+/** One timer for all identities that expire, by the monotonic clock or by the wall clock. */
 import type { Clock, WallClock } from "./host/clock.ts";
 
 /**
- * A timer longer than this is set again: meanwhile the machine may have slept, while timers stand
- * still, and the time of day may have been set.
+ * The longest single wait, in milliseconds. Timers stop while the machine sleeps, and the wall clock may
+ * be set, so longer waits are checked in between.
  */
 const maxWait = 60_000;
 
-/** When something ends: milliseconds on the clock, or seconds since 1970; undefined for never. */
+/** When an identity expires: milliseconds on the clock, or seconds since 1970; undefined for never. */
 export interface End {
   readonly expires?: number | undefined;
   readonly dropped?: bigint | undefined;
 }
 
-/** Calls back when the first of several ends may have come. */
+/** Calls back when the first identity may have expired. */
 export class ExpiryTimer {
   readonly #clock: Clock;
   readonly #wallClock: WallClock;
@@ -26,14 +26,14 @@ export class ExpiryTimer {
     this.#onDue = onDue;
   }
 
-  /** Whether an end has come, as both clocks are now. */
+  /** Returns a predicate for the ends that have passed now. */
   due(): (end: End) => boolean {
     const [now, wallNow] = [this.#clock.now(), this.#wallClock()];
     return ({ expires, dropped }) =>
       (expires !== undefined && expires <= now) || (dropped !== undefined && dropped <= wallNow);
   }
 
-  /** Sets the timer for the first of these ends. */
+  /** Sets the timer to the first of some ends. */
   set(ends: Iterable<End>): void {
     this.#cancel?.();
     this.#cancel = undefined;

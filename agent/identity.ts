@@ -1,4 +1,4 @@
-/** What the agent holds: a key or certificate, what signs for it, and what limits its use. */
+/** Identities: keys and certificates, with their signer and limits. */
 import type { DestinationConstraint } from "../protocol/constraints.ts";
 import type { VerifiedKey } from "../protocol/verification.ts";
 import { dropTime } from "./policy/validity.ts";
@@ -6,23 +6,23 @@ import type { Signer } from "./signer.ts";
 
 /** A key or certificate that the agent can use. */
 export interface KeyringIdentity extends VerifiedKey {
-  /** The blob that clients name it by: the plain key's, or the certificate's. */
+  /** The blob by which clients name it: the plain key's or the certificate's. */
   readonly blob: Buffer;
   readonly comment: string;
   readonly signer: Signer;
   readonly limits: Limits;
   /**
    * When the private key is removed, on the keyring's clock, in milliseconds; undefined for never.
-   * Certificates that are attached to it go by then.
+   * Certificates attached to the key are removed with it.
    */
   readonly keyExpires: number | undefined;
-  /** When a certificate is dropped because it has ended, in seconds since 1970; undefined for never. */
+  /** When an expired certificate is dropped, in seconds since 1970; undefined for never. */
   readonly dropped: bigint | undefined;
   /** The canonical path of the provider that serves it; undefined for a key in memory. */
   readonly provider: string | undefined;
 }
 
-/** What limits the use of an identity. */
+/** Limits on the use of an identity. */
 export interface Limits {
   /** When it is removed, on the keyring's clock, in milliseconds; undefined for never. */
   readonly expires: number | undefined;
@@ -32,18 +32,18 @@ export interface Limits {
   readonly destinations: readonly DestinationConstraint[];
 }
 
-/** What a request says of an identity beside its blob. */
+/** The parts of an identity that do not follow from its blob. */
 type Details = Pick<KeyringIdentity, "comment" | "signer" | "limits" | "provider"> & {
-  /** When the private key goes, if not by the identity's own limits. */
+  /** When the private key is removed, if it is not `limits.expires`. */
   readonly keyExpires?: number | undefined;
-  /** Whether a certificate stays after its end. */
+  /** Whether a certificate stays after it expires. */
   readonly keepEnded: boolean;
 };
 
 /**
- * The identity of a verified key or certificate.
- * @param blob what was verified; it is kept
- * @param grace seconds that certificates stay after their end; undefined for ever
+ * Makes the identity of a verified key or certificate.
+ * @param blob of the key or certificate; not copied
+ * @param grace seconds that certificates stay after they expire; undefined for ever
  */
 export function makeIdentity(
   verified: VerifiedKey,
@@ -55,7 +55,7 @@ export function makeIdentity(
   return { keyExpires: details.limits.expires, ...verified, ...details, blob, dropped };
 }
 
-/** An identity as the log names it. */
+/** An identity's description in the log. */
 export function describeIdentity({ certificate, comment }: KeyringIdentity): string {
   return `${certificate === undefined ? "key" : "certificate"} ${JSON.stringify(comment)}`;
 }

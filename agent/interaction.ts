@@ -1,15 +1,15 @@
-/** The user of a client, for one signature: confirmation, PINs and notices, each in its turn. */
+/** Interaction with the user for one signature: confirmation, PIN prompts and notices. */
 import { sanitizeName } from "../openssh/text-for-display.ts";
 import { Failure } from "../protocol/failure.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
 import type { KeyringIdentity } from "./identity.ts";
 import { confirmQuestion, describeProcess } from "./policy/confirm.ts";
-import type { Purpose } from "./policy/prompts.ts";
+import type { PromptOptions } from "./policy/prompts.ts";
 import type { UserInteraction } from "./signer.ts";
 
 /**
- * What a signer may ask and tell for a signature with an identity.
+ * The interaction for a signature with an identity.
  * @param purpose what the signature is for, as a line for the user
  */
 export function interactionFor(
@@ -27,9 +27,11 @@ export function interactionFor(
     },
     purpose,
     pinBackoff: connection.pinBackoff,
-    async askPin(question, unwanted) {
-      const prompt = promptFor(agent, identity, unwanted);
-      const pin = await agent.prompts.ask(prompt, (taken) => agent.person.askPin(question, taken));
+    async askPin(question, signal) {
+      const prompt = promptFor(agent, identity, signal);
+      const pin = await agent.prompts.ask(prompt, (cancel) =>
+        agent.person.askPin(question, cancel),
+      );
       try {
         throwIfRemoved(agent, identity);
       } catch (error) {
@@ -40,15 +42,15 @@ export function interactionFor(
     },
     notify(text) {
       const prompt = promptFor(agent, identity, connection.gone);
-      return agent.prompts.notify(prompt, (taken) => agent.person.notify(text, taken));
+      return agent.prompts.notify(prompt, (cancel) => agent.person.notify(text, cancel));
     },
   };
 }
 
 /**
- * Has the user confirm the use of an identity.
+ * Asks the user to confirm the use of an identity.
  * @param purpose what the signature is for, as a line for the user
- * @throws {Failure} user-refused; locked or key-not-found, when that came meanwhile
+ * @throws {Failure} user-refused; locked or key-not-found, if that has happened meanwhile
  */
 export async function confirmUse(
   agent: Agent,
@@ -56,11 +58,11 @@ export async function confirmUse(
   identity: KeyringIdentity,
   purpose: string | undefined,
 ): Promise<void> {
-  // Described as it is now, and not when its turn comes.
+  // Started now, because the process may have exited when the prompt is shown.
   const requester = peer && describeProcess(peer.pid);
   const [name, print] = [sanitizeName(identity.comment), printOf(agent, identity)];
-  const isConfirmed = await agent.prompts.ask(promptFor(agent, identity, gone), async (taken) =>
-    agent.ask(confirmQuestion(name, print, purpose, await requester), taken),
+  const isConfirmed = await agent.prompts.ask(promptFor(agent, identity, gone), async (cancel) =>
+    agent.ask(confirmQuestion(name, print, purpose, await requester), cancel),
   );
   if (!isConfirmed) {
     throw new Failure("user-refused", "The use of this key was not confirmed.");
@@ -69,7 +71,7 @@ export async function confirmUse(
 }
 
 /**
- * Refuses what somebody was waited for, when the agent is locked or the identity gone by now.
+ * Checks, after waiting for the user, that the agent still holds the identity and is not locked.
  * @throws {Failure} locked, key-not-found
  */
 export function throwIfRemoved(agent: Agent, identity: KeyringIdentity): void {
@@ -79,9 +81,9 @@ export function throwIfRemoved(agent: Agent, identity: KeyringIdentity): void {
   }
 }
 
-/** Prompts for a use of an identity. @param unwanted aborted when nobody waits for it any more */
-function promptFor(agent: Agent, identity: KeyringIdentity, unwanted: AbortSignal): Purpose {
-  return { unwanted, check: () => throwIfRemoved(agent, identity) };
+/** The options of a prompt for the use of an identity. @param signal cancels it */
+function promptFor(agent: Agent, identity: KeyringIdentity, signal: AbortSignal): PromptOptions {
+  return { signal, check: () => throwIfRemoved(agent, identity) };
 }
 
 function printOf({ settings }: Agent, { keyBlob }: KeyringIdentity): string {

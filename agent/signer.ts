@@ -1,11 +1,11 @@
-/** What signs with a private key, wherever that is: in memory, on a card, on an authenticator. */
+/** Signers: private keys in memory, on a token or on a FIDO authenticator. */
 import type { PinPromptBackoff } from "./pkcs11/pin-prompt.ts";
 
 /** A signature that a client asks for (RFC 9987, section 3.6). */
 export interface SignRequest {
-  /** How the client names the identity: the plain key's blob, or a certificate's. */
+  /** The blob by which the client names the identity: the plain key's or a certificate's. */
   readonly keyBlob: Buffer;
-  /** What is signed, not hashed. It must not change before the signature is there. */
+  /** The data to sign, not hashed. It must not change until the signature is made. */
   readonly data: Buffer;
   /** As in `signatureFlags`. */
   readonly flags: number;
@@ -14,35 +14,35 @@ export interface SignRequest {
 /** Signs with one private key. */
 export interface Signer {
   /**
-   * @param interaction whom to ask for a PIN, and to tell that something is to be touched
-   * @returns the signature blob, at once where that takes only microseconds
+   * @param interaction for PIN prompts and notices
+   * @returns the signature blob; not a promise if it takes only microseconds
    * @throws {Failure}
    */
   sign(request: SignRequest, interaction: UserInteraction): Buffer | Promise<Buffer>;
 
-  /** Gives up what it holds of the private key, and signs no more. */
+  /** Discards the private key; `sign` must not be called after this. */
   forget?(): void;
 }
 
-/** The user of the client that asks for a signature, for that one signature. */
+/** Interaction with the user for one signature. */
 export interface UserInteraction {
-  /** Aborted, with a `Failure`, when nobody is to be asked for the signature any more. */
+  /** Aborted, with a `Failure`, when the client has gone; prompts are then cancelled. */
   readonly gone: AbortSignal;
-  /** The key as prompts name it: its comment, which any client may have chosen, and fingerprint. */
+  /** The key in prompts: its comment, which any client may have chosen, and its fingerprint. */
   readonly keyName: string;
-  /** What the signature is for, as a line for the user; undefined where the agent cannot tell. */
+  /** What the signature is for, as a line for the user; undefined if the agent cannot tell. */
   readonly purpose: string | undefined;
-  /** The tokens whose PIN this client's user was asked for in vain. */
+  /** The tokens whose PIN prompt the user of this connection has not answered. */
   readonly pinBackoff: PinPromptBackoff;
   /**
-   * Asks for a PIN. Undefined where nobody is to be asked.
-   * @param unwanted aborted, with a `Failure`, when nobody who waits for the PIN is left
-   * @returns UTF-8, for the caller to overwrite; undefined when there is nobody to ask, or no answer
-   * @throws {Failure} when there is nothing to sign any more by then
+   * Asks for a PIN. Undefined if prompts are not allowed.
+   * @param signal aborted, with a `Failure`, to cancel the prompt
+   * @returns UTF-8, which the caller overwrites; undefined without a display or an answer
+   * @throws {Failure} if the prompt was cancelled, or the identity is gone
    */
   readonly askPin:
-    | ((question: string, unwanted: AbortSignal) => Promise<Buffer | undefined>)
+    | ((question: string, signal: AbortSignal) => Promise<Buffer | undefined>)
     | undefined;
-  /** Shows a notice; the function that it returns takes it away. */
+  /** Shows a notice; the returned function closes it. */
   readonly notify: (text: string) => () => void;
 }

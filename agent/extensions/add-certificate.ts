@@ -6,8 +6,8 @@ import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { describeIdentity, type KeyringIdentity, makeIdentity } from "../identity.ts";
 import { isVisible, refuseHidden } from "../policy/destinations.ts";
-import { renewedBy } from "../policy/renewal.ts";
-import { certificateEnded } from "../policy/validity.ts";
+import { supersededBy } from "../policy/renewal.ts";
+import { certificateExpired } from "../policy/validity.ts";
 import { refuseTooMany, visibleIdentities } from "../requests/identities.ts";
 import { intersectLimits, limitsOf, sooner } from "../requests/limits.ts";
 
@@ -26,7 +26,7 @@ export function addCertificate(agent: Agent, connection: ConnectionState, body: 
   }
   const { certificate } = verified;
   const left = certificate.validBefore - agent.wallClock();
-  if (left <= 0n) throw certificateEnded(certificate);
+  if (left <= 0n) throw certificateExpired(certificate);
   const isSeen = (one: KeyringIdentity) => isVisible(one, connection.bindings, agent.wallClock);
   const key = agent.keyring.withPrivateKey(verified.keyBlob).find(isSeen);
   if (key === undefined) {
@@ -46,7 +46,7 @@ export function addCertificate(agent: Agent, connection: ConnectionState, body: 
   };
   const identity = makeIdentity(verified, blob, details, agent.settings.certificateGrace);
   const others = request.replace ? visibleIdentities(agent, connection) : [];
-  const replaced = renewedBy(identity, others, agent.wallClock());
+  const replaced = supersededBy(identity, others, agent.wallClock());
   const isSame = (one: KeyringIdentity) => one.provider === provider && one.blob.equals(blob);
   refuseTooMany(agent, [identity], (one) => replaced.has(one) || isSame(one));
   agent.keyring.addCertificate(identity, key, replaced);

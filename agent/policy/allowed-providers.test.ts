@@ -1,7 +1,7 @@
 import test from "ava";
 import { defaultAllowedProviders, parseAllowedProviders } from "./allowed-providers.ts";
 
-test("without -P, libraries below the system's library folders may be loaded", (t) => {
+test("without -P, libraries in the system's library folders may be loaded", (t) => {
   const allowed = parseAllowedProviders(defaultAllowedProviders);
   t.true(allowed.allows("/usr/lib/softhsm/libsofthsm2.so"));
   t.true(allowed.allows("/usr/lib64/opensc-pkcs11.so"));
@@ -12,7 +12,7 @@ test("without -P, libraries below the system's library folders may be loaded", (
   t.false(allowed.allows("/usr/share/evil.so"));
 });
 
-test("a forbidden library stays so, wherever the pattern stands", (t) => {
+test("a negated pattern forbids a library, wherever it is in the list", (t) => {
   for (const list of ["!*bad*,/usr/lib*/*", "/usr/lib*/*,!*bad*"]) {
     const allowed = parseAllowedProviders(list);
     t.false(allowed.allows("/usr/lib/bad.so"));
@@ -20,13 +20,13 @@ test("a forbidden library stays so, wherever the pattern stands", (t) => {
   }
 });
 
-test("an empty list and a list of prohibitions allow nothing", (t) => {
+test("an empty list and a list of negated patterns allow nothing", (t) => {
   for (const list of ["", ",", "!/tmp/*"]) {
     t.false(parseAllowedProviders(list).allows("/usr/lib/good.so"));
   }
 });
 
-test("a question mark stands for one byte, and nothing else is special", (t) => {
+test("a question mark matches one byte, and other characters are not special", (t) => {
   const allowed = parseAllowedProviders("/opt/?.so,/opt/[ab].so");
   t.true(allowed.allows("/opt/a.so"));
   t.true(allowed.allows("/opt/[ab].so"));

@@ -1,27 +1,25 @@
 /**
- * Which PKCS#11 libraries the agent may load: the patterns of `ssh-agent -P`.
+ * The PKCS#11 libraries that the agent may load: the patterns of `ssh-agent -P`.
  *
- * They are matched against the canonical path, so a symbolic link cannot lead elsewhere. A path that
- * is not absolute is resolved against the agent's working directory before that, as OpenSSH does it;
- * for an agent in the background this is the root directory.
+ * Patterns match the canonical path, so a symbolic link cannot lead elsewhere. As in OpenSSH, relative
+ * paths are resolved against the agent's working directory, which is `/` for an agent in the background.
  */
 import { matchesPatternList } from "../../openssh/patterns.ts";
 
-/** The patterns that hold without `-P`, as in OpenSSH. */
+/** The patterns without `-P`, as in OpenSSH. */
 export const defaultAllowedProviders = "/usr/lib*/*,/usr/local/lib*/*";
 
 /** The libraries that may be loaded. */
 export interface AllowedProviders {
   /** Whether the library with this canonical path may be loaded. */
   allows(path: string): boolean;
-  /** Whether there is any that may be. */
+  /** Whether any library may be loaded. */
   readonly allowsAny: boolean;
 }
 
 /**
- * Reads a list of patterns as OpenSSH does (ssh_config(5), PATTERNS): separated by commas; `*` stands
- * for any bytes, also `/`, and `?` for one byte; a pattern behind `!` forbids what it matches,
- * whatever the others say. A list without a match allows nothing.
+ * Parses a comma-separated list of patterns as OpenSSH does (ssh_config(5), PATTERNS): `*` matches any
+ * bytes, also `/`, and `?` one byte; a match of a pattern after `!` forbids a library in any case.
  */
 export function parseAllowedProviders(list: string): AllowedProviders {
   return {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { askpass, confirmQuestion, describeProcess } from "./confirm.ts";
 
-const untaken = new AbortController().signal;
+const neverAborted = new AbortController().signal;
 
 /** An askpass program, and the environment that names it. */
 function withAskpass(t: ExecutionContext, script: string): NodeJS.ProcessEnv {
@@ -30,34 +30,37 @@ const answers: readonly [string, string, boolean][] = [
 
 for (const [name, script, expected] of answers) {
   test(`${name} means ${expected ? "yes" : "no"}`, async (t) => {
-    t.is(await askpass(withAskpass(t, script))("May I?", untaken), expected);
+    t.is(await askpass(withAskpass(t, script))("May I?", neverAborted), expected);
   });
 }
 
-test("the program gets the question, and what kind of question it is", async (t) => {
+test("the program gets the question and its kind", async (t) => {
   const environment = withAskpass(t, 'printf "%s|%s" "$1" "$SSH_ASKPASS_PROMPT" >asked');
   const question = confirmQuestion("my key", "SHA256:x", "Login as root.", "git (pid 7)");
-  t.true(await askpass(environment)(question, untaken));
+  t.true(await askpass(environment)(question, neverAborted));
   t.is(
     readFileSync(join(environment.FOLDER ?? "", "asked"), "utf8"),
     "Allow use of key my key?\nKey fingerprint SHA256:x.\nLogin as root.\nRequested by git (pid 7).|confirm",
   );
 });
 
-test("without a display nobody is asked, unless SSH_ASKPASS_REQUIRE says so", async (t) => {
+test("without a display, the user is asked only with SSH_ASKPASS_REQUIRE=force", async (t) => {
   const { DISPLAY: _, ...hidden } = withAskpass(t, "exit 0");
   const refused = { code: "user-refused" };
-  t.throws(() => askpass(hidden)("May I?", untaken), refused);
-  t.throws(() => askpass({ ...hidden, SSH_ASKPASS_REQUIRE: "prefer" })("May I?", untaken), refused);
-  t.true(await askpass({ ...hidden, SSH_ASKPASS_REQUIRE: "force" })("May I?", untaken));
-  t.true(await askpass({ ...hidden, WAYLAND_DISPLAY: "wayland-0" })("May I?", untaken));
+  t.throws(() => askpass(hidden)("May I?", neverAborted), refused);
+  t.throws(
+    () => askpass({ ...hidden, SSH_ASKPASS_REQUIRE: "prefer" })("May I?", neverAborted),
+    refused,
+  );
+  t.true(await askpass({ ...hidden, SSH_ASKPASS_REQUIRE: "force" })("May I?", neverAborted));
+  t.true(await askpass({ ...hidden, WAYLAND_DISPLAY: "wayland-0" })("May I?", neverAborted));
   const never = { ...hidden, DISPLAY: ":7", SSH_ASKPASS_REQUIRE: "never" };
-  t.throws(() => askpass(never)("May I?", untaken), refused);
+  t.throws(() => askpass(never)("May I?", neverAborted), refused);
 });
 
-test("a program that is not there is a refusal that names it", async (t) => {
+test("a missing program is a refusal that names it", async (t) => {
   const environment = { DISPLAY: ":7", SSH_ASKPASS: "/nowhere/askpass" };
-  const refusal = await t.throwsAsync(askpass(environment)("May I?", untaken), {
+  const refusal = await t.throwsAsync(askpass(environment)("May I?", neverAborted), {
     code: "user-refused",
   });
   t.regex(refusal?.message ?? "", /\/nowhere\/askpass/);
@@ -68,7 +71,7 @@ test("a process is described by its name and number", async (t) => {
   t.is(await describeProcess(2 ** 30), `pid ${2 ** 30}`);
 });
 
-test("a process whose name turns text around, or ends a line, is described in one line", async (t) => {
+test("control characters in a process's name are replaced", async (t) => {
   const script = 'printf "a\\n\\342\\200\\256\\033[2J\\377" >/proc/$$/comm; echo; read -r _';
   const child = spawn("/bin/sh", ["-c", script], { stdio: ["pipe", "pipe", "inherit"] });
   t.teardown(() => child.kill());

@@ -1,7 +1,6 @@
 /**
- * Asks the user whether a key may be used, by an askpass program, as OpenSSH's agent does:
- * SSH_ASKPASS is run with SSH_ASKPASS_PROMPT=confirm; exit status 0 and no word, or the word "yes",
- * mean yes.
+ * Asks the user to confirm the use of a key by an askpass program, as OpenSSH's agent does: SSH_ASKPASS
+ * is run with SSH_ASKPASS_PROMPT=confirm; exit status 0 with no output, or with "yes", means yes.
  */
 import { readFile } from "node:fs/promises";
 import { askpassProgram, mayRunAskpass } from "../../openssh/askpass.ts";
@@ -10,18 +9,12 @@ import { Failure } from "../../protocol/failure.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { runPrompt } from "./prompt-program.ts";
 
-/**
- * Asks a question; resolves with whether the answer is yes.
- * @param taken aborted when the question is to be taken back
- */
-export type Ask = (question: string, taken: AbortSignal) => Promise<boolean>;
+/** Asks a question; resolves with whether the answer is yes. Aborting the signal closes the prompt. */
+export type Ask = (question: string, signal: AbortSignal) => Promise<boolean>;
 
-/**
- * Makes an `Ask` that runs an askpass program.
- * @param environment the agent's: SSH_ASKPASS, SSH_ASKPASS_REQUIRE, DISPLAY, WAYLAND_DISPLAY
- */
+/** Makes an `Ask` that runs the askpass program of an environment. */
 export function askpass(environment: NodeJS.ProcessEnv): Ask {
-  return (question, taken) => {
+  return (question, signal) => {
     if (!mayRunAskpass(environment)) {
       throw new Failure(
         "user-refused",
@@ -29,18 +22,18 @@ export function askpass(environment: NodeJS.ProcessEnv): Ask {
         "Start ssh-agent with SSH_ASKPASS and DISPLAY set, or with SSH_ASKPASS_REQUIRE=force.",
       );
     }
-    return confirm({ ...environment, SSH_ASKPASS_PROMPT: "confirm" }, question, taken);
+    return confirm({ ...environment, SSH_ASKPASS_PROMPT: "confirm" }, question, signal);
   };
 }
 
 async function confirm(
   environment: NodeJS.ProcessEnv,
   question: string,
-  taken: AbortSignal,
+  signal: AbortSignal,
 ): Promise<boolean> {
   const program = askpassProgram(environment);
-  const result = await runPrompt(program, question, environment, true, taken);
-  if (taken.aborted) return false;
+  const result = await runPrompt(program, question, environment, true, signal);
+  if (signal.aborted) return false;
   if (result === undefined) {
     const sentence = `The askpass program ${program} cannot be run.`;
     throw new Failure("user-refused", sentence, "Set SSH_ASKPASS to a program that asks.");
@@ -53,7 +46,7 @@ async function confirm(
 }
 
 /**
- * The question for a key, in OpenSSH's words, with what is known of who asks.
+ * OpenSSH's question for a key, with the destination and the requesting process, if known.
  * @param requester such as `git (pid 4711)`
  */
 export function confirmQuestion(
@@ -68,7 +61,7 @@ export function confirmQuestion(
   return lines.join("\n");
 }
 
-/** The name that a process gives itself and its number, as far as the system tells it. */
+/** The name and number of a process. The process chooses its own name. */
 export async function describeProcess(pid: number): Promise<string> {
   try {
     const name = decodeText(await readFile(`/proc/${pid}/comm`)).replace(/\n$/, "");

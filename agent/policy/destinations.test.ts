@@ -18,7 +18,7 @@ const bastion = makeHost("bastion");
 const inner = makeHost("inner");
 const stranger = makeHost("stranger");
 
-test("on this machine a constrained key is listed, yet signs nothing without a session", async (t) => {
+test("a local client lists a constrained key, which signs nothing without a session", async (t) => {
   const { agent, blob } = await withKey(t, [{ from: origin, to: bastion.hop }]);
   const client = await agent.connect();
   t.true(await isListed(client));
@@ -26,7 +26,7 @@ test("on this machine a constrained key is listed, yet signs nothing without a s
   await isRefused(t, client, client.sign(blob, login("s1", "root", blob)));
 });
 
-test("a key for one host logs in there, and nowhere else", async (t) => {
+test("a key for one host signs logins to that host only", async (t) => {
   const { agent, blob } = await withKey(t, [{ from: origin, to: bastion.hop }]);
   const client = await agent.connect();
   await bind(client, bastion, "s1", false);
@@ -44,7 +44,7 @@ test("a key for one host logs in there, and nowhere else", async (t) => {
   await isRefused(t, elsewhere, elsewhere.sign(blob, login("s3", "root", blob)));
 });
 
-test("a key for one host only is not shown through that host", async (t) => {
+test("a key for one host is not listed for clients on that host", async (t) => {
   const { agent, blob } = await withKey(t, [{ from: origin, to: bastion.hop }]);
   const client = await agent.connect();
   await bind(client, bastion, "s1", true);
@@ -55,7 +55,7 @@ test("a key for one host only is not shown through that host", async (t) => {
   t.true(await isListed(await agent.connect()));
 });
 
-test("a key for two hops works through the first, and needs the host in the signature", async (t) => {
+test("a key for two hops signs through the first if the signature names the host", async (t) => {
   const { agent, blob } = await withKey(t, [
     { from: origin, to: bastion.hop },
     { from: bastion.hop, to: inner.hop },
@@ -88,7 +88,7 @@ test("a user name in a constraint is a pattern", async (t) => {
   await isRefused(t, client, client.sign(blob, login("s1", "root", blob)));
 });
 
-test("a host is known by its certificate, when it is a current one for its name", async (t) => {
+test("a host is identified by a certificate that is valid now and for its name", async (t) => {
   const authority = makeAuthority();
   const to = { user: "", host: "web.example", keys: [{ keyBlob: authority.keyBlob, isCa: true }] };
   const { agent } = await withKey(t, [{ from: origin, to }]);
@@ -114,7 +114,7 @@ test("a host is known by its certificate, when it is a current one for its name"
   t.false(await isKnown(authority, { criticalOptions: [option] }));
 });
 
-test("a binding needs the host's signature, and is for one login only", async (t) => {
+test("a binding needs the host's signature, and no session follows a login", async (t) => {
   const client = await (await startAgent(t)).connect();
   const sessionId = Buffer.from("s1");
   const signature = stranger.key.sign(sessionId);
@@ -130,7 +130,7 @@ test("a binding needs the host's signature, and is for one login only", async (t
   await t.throwsAsync(bind(client, inner, "s3", false), refused);
 });
 
-test("a connection is bound to sixteen sessions at the most", async (t) => {
+test("a connection is bound to at most sixteen sessions", async (t) => {
   const client = await (await startAgent(t)).connect();
   for (let index = 0; index < 16; index++) await bind(client, bastion, `s${index}`, true);
   await t.throwsAsync(bind(client, bastion, "one more", true), refused);

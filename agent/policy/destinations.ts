@@ -1,8 +1,7 @@
 /**
  * Destination constraints (OpenSSH's PROTOCOL.agent, `restrict-destination-v00@openssh.com`):
- * whether an identity may be seen or used through the sessions that a connection is bound to.
+ * whether an identity may be listed or used through the sessions that a connection is bound to.
  */
-
 import { matchesPattern } from "../../openssh/patterns.ts";
 import type { DestinationConstraint, Hop } from "../../protocol/constraints.ts";
 import { Failure } from "../../protocol/failure.ts";
@@ -13,7 +12,7 @@ import { isForHost } from "./host-certificate.ts";
 import type { Binding, BoundSession, SessionBindings } from "./session.ts";
 import { parseUserauth, type UserauthRequest } from "./userauth.ts";
 
-/** Whether a connection sees an identity, and so may remove or replace it. */
+/** Whether a connection may list an identity, and so remove or replace it. */
 export function isVisible(
   { limits }: KeyringIdentity,
   { binding }: SessionBindings,
@@ -23,7 +22,7 @@ export function isVisible(
 }
 
 /**
- * Refuses to change identities that a connection does not see.
+ * Refuses a change to identities that a connection may not list.
  * @throws {Failure} destination-not-permitted
  */
 export function refuseHidden(
@@ -36,9 +35,9 @@ export function refuseHidden(
 }
 
 /**
- * Whether an identity may be listed or removed on a connection, or, with a user, sign a login there.
- * Each session on the way has to be a hop that a constraint allows.
- * @param user the user name of a login; undefined when nothing is signed
+ * Whether an identity may be listed and removed on a connection or, with `user`, sign a login there.
+ * A constraint has to allow each hop, that is each bound session.
+ * @param user the user name of the login to sign; undefined for other requests
  */
 function isPermitted(
   destinations: readonly DestinationConstraint[],
@@ -72,7 +71,7 @@ function isPermittedThrough(
     if (!allowsHop(destinations, from, session, hopUser, clock)) return false;
     from = session;
   }
-  // A key that may log in to a host, and no further, is not shown to that host.
+  // A key that may log in to a host, but not from there, is not listed for clients on that host.
   if (last?.isForwarding && user === undefined) {
     return allowsHop(destinations, last, undefined, undefined, clock);
   }
@@ -80,9 +79,9 @@ function isPermittedThrough(
 }
 
 /**
- * Checks a signature with a constrained identity: it must be for a login, in the session that the
- * connection was bound to last, to the host that this session is with.
- * @param keyBlob the blob of the identity that is to sign
+ * Checks a signature with a constrained identity: it must be for a login to a permitted host, in the
+ * session that was bound last.
+ * @param keyBlob the blob of the signing identity
  * @throws {Failure} destination-not-permitted
  */
 export function checkSignature(
@@ -115,7 +114,7 @@ export function checkSignature(
   return login;
 }
 
-/** Whether some constraint allows the hop; `to` undefined asks for any hop onwards from there. */
+/** Whether a constraint allows the hop; without `to`, whether one allows any hop from there. */
 function allowsHop(
   destinations: readonly DestinationConstraint[],
   from: BoundSession | undefined,
@@ -135,7 +134,7 @@ function allowsHop(
   });
 }
 
-/** Whether a host is the one that a hop names: by its key, or by a CA that certifies it. */
+/** Whether a hop names a host, by its key or by the CA of its certificate. */
 function isHost(hop: Hop, { keyBlob, certificate }: VerifiedKey, clock: WallClock): boolean {
   return hop.keys.some((known) => {
     if (certificate === undefined) return !known.isCa && known.keyBlob.equals(keyBlob);

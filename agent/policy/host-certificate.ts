@@ -1,4 +1,4 @@
-/** Certificates that hosts prove themselves with. */
+/** Host certificates. */
 import { matchesPattern } from "../../openssh/patterns.ts";
 import type { VerifiedCertificate } from "../../protocol/certificate.ts";
 import { invalidCertificate } from "../../protocol/failure.ts";
@@ -17,9 +17,9 @@ const caSignatureAlgorithms: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Checks that a certificate stands for a host at all, and now.
+ * Checks a host certificate, except for its signature and the host's name.
  * @param now seconds since 1970
- * @throws {Failure} malformed, which says why not
+ * @throws {Failure} malformed
  */
 export function checkHostCertificate(certificate: VerifiedCertificate, now: bigint): void {
   const algorithm = blobAlgorithm(certificate.signature);
@@ -41,7 +41,7 @@ export function checkHostCertificate(certificate: VerifiedCertificate, now: bigi
 }
 
 /**
- * Whether a host certificate that was checked when it was bound is still valid, and for a host.
+ * Whether a host certificate that `checkHostCertificate` has accepted is still valid, and for a host.
  * @param now seconds since 1970
  */
 export function isForHost(certificate: VerifiedCertificate, host: string, now: bigint): boolean {

@@ -5,7 +5,7 @@ import { isRunning } from "../../fixtures/processes.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { runPrompt } from "./prompt-program.ts";
 
-/** A program that starts another one, writes both their numbers, and goes on with these lines. */
+/** A program that starts another one, writes the process IDs of both, and continues with these lines. */
 function makeProgram(workspace: Workspace, before: string, ...after: string[]) {
   const file = workspace.path("pids");
   const numbers = [`echo $$ $! >${file}.new`, `mv ${file}.new ${file}`];
@@ -15,9 +15,9 @@ function makeProgram(workspace: Workspace, before: string, ...after: string[]) {
   return { path, pids };
 }
 
-/** Runs a program with a short text; its HOME has it end with the workspace. */
-function run(workspace: Workspace, path: string, taken: AbortSignal, text = "Touch") {
-  return runPrompt(path, text, { ...process.env, HOME: workspace.home }, true, taken);
+/** Runs a program with a short text. By its HOME, the workspace finds it and ends it. */
+function run(workspace: Workspace, path: string, signal: AbortSignal, text = "Touch") {
+  return runPrompt(path, text, { ...process.env, HOME: workspace.home }, true, signal);
 }
 
 for (const [what, before, after] of [
@@ -25,29 +25,29 @@ for (const [what, before, after] of [
   ["a program that does not mind SIGTERM", "trap '' TERM", []],
   ["a program that has closed its output", "", ["exec >&-"]],
 ] as const) {
-  test(`${what} is ended with what it has started`, async (t) => {
+  test(`${what} is ended together with its children`, async (t) => {
     const workspace = makeWorkspace(t);
     const program = makeProgram(workspace, before, ...after, "wait");
-    const taken = new AbortController();
-    const running = run(workspace, program.path, taken.signal);
+    const controller = new AbortController();
+    const running = run(workspace, program.path, controller.signal);
     t.true(await eventually(() => program.pids().length === 2));
-    taken.abort();
+    controller.abort();
     t.is(await running, undefined);
     for (const pid of program.pids()) t.true(await eventually(() => !isRunning(pid)));
   });
 }
 
-test("a program that has ended, but not those that hold its output, is not waited for", async (t) => {
+test("children that hold a cancelled program's output open are not waited for", async (t) => {
   const workspace = makeWorkspace(t);
   const program = makeProgram(workspace, "");
-  const taken = new AbortController();
-  const running = run(workspace, program.path, taken.signal);
+  const controller = new AbortController();
+  const running = run(workspace, program.path, controller.signal);
   t.true(await eventually(() => program.pids().length === 2 && !isRunning(program.pids()[0] ?? 0)));
-  taken.abort();
+  controller.abort();
   t.is(await running, undefined);
 });
 
-test("what is taken back before it has begun, or cannot be run, has no result", async (t) => {
+test("a program that is cancelled before it starts, or cannot be run, has no result", async (t) => {
   const workspace = makeWorkspace(t);
   const program = makeProgram(workspace, "", "wait");
   const { signal } = new AbortController();
@@ -60,7 +60,7 @@ test("what is taken back before it has begun, or cannot be run, has no result", 
   }
 });
 
-test("what a program writes is read up to a length", async (t) => {
+test("a program's output is truncated", async (t) => {
   const workspace = makeWorkspace(t);
   const program = workspace.write("long", "#!/bin/sh\nhead -c 5000 /dev/zero\nexit 3\n", 0o700);
   const { signal } = new AbortController();

@@ -1,61 +1,61 @@
-/** Programs that show a prompt: askpass, or one of the user's own choice. */
+/** Runs programs that show a prompt: SSH_ASKPASS or SSH_NOTIFY. */
 import { type ChildProcess, spawn } from "node:child_process";
 
-/** How a program ended by itself, and what it wrote to its standard output. */
+/** The result of a program that has exited. */
 export interface PromptResult {
   readonly status: number | null;
-  /** The caller's to overwrite. */
+  /** Its standard output, which the caller overwrites. */
   readonly output: Buffer;
 }
 
 const maxOutputLength = 1024;
 
-/** Milliseconds that a program may take to end once it was told to. */
-const patience = 1000;
+/** Milliseconds between SIGTERM and SIGKILL. */
+const killDelay = 1000;
 
-/** The programs that are shown; they end with the agent. */
-const shown = new Set<ChildProcess>();
+/** The running programs; they end with the agent. */
+const running = new Set<ChildProcess>();
 
-function endShown(): void {
-  for (const child of shown) signal(child, "SIGTERM");
+function endAll(): void {
+  for (const child of running) killGroup(child, "SIGTERM");
 }
 
 /**
- * Runs a program with a text as its argument, until it ends by itself or is taken back. It leads a
- * process group, which is ended whole: many askpass programs are scripts around the one that is seen.
- * @param reads whether what it writes is read
- * @returns undefined when it could not be run, or was taken back
+ * Runs a program with a text as its argument, until it exits or the signal is aborted. Signals go to
+ * its process group: many askpass programs are scripts around the program that shows the window.
+ * @param reads whether to read its standard output
+ * @returns undefined if it cannot be run, or the signal was aborted
  */
 export function runPrompt(
   program: string,
   text: string,
   environment: NodeJS.ProcessEnv,
   reads: boolean,
-  taken: AbortSignal,
+  signal: AbortSignal,
 ): Promise<PromptResult | undefined> {
   const child = start(program, text, environment, reads);
   if (child === undefined) return Promise.resolve(undefined);
   const output = collect(child);
-  let patienceTimer: NodeJS.Timeout | undefined;
-  const takeBack = () => {
-    signal(child, "SIGTERM");
-    child.stdout?.destroy(); // others that hold it open are not waited for
-    patienceTimer = setTimeout(() => signal(child, "SIGKILL"), patience);
+  let killTimer: NodeJS.Timeout | undefined;
+  const cancel = () => {
+    killGroup(child, "SIGTERM");
+    child.stdout?.destroy(); // don't wait for other processes that hold the pipe open
+    killTimer = setTimeout(() => killGroup(child, "SIGKILL"), killDelay);
   };
-  if (taken.aborted) takeBack();
-  else taken.addEventListener("abort", takeBack);
+  if (signal.aborted) cancel();
+  else signal.addEventListener("abort", cancel);
   return new Promise((resolve) => {
     const settle = (result: PromptResult | undefined) => {
-      shown.delete(child);
-      if (shown.size === 0) process.off("exit", endShown);
-      taken.removeEventListener("abort", takeBack);
-      clearTimeout(patienceTimer);
+      running.delete(child);
+      if (running.size === 0) process.off("exit", endAll);
+      signal.removeEventListener("abort", cancel);
+      clearTimeout(killTimer);
       if (result === undefined) output().fill(0);
       resolve(result);
     };
     child.on("error", () => settle(undefined));
     child.on("close", (status) => {
-      settle(taken.aborted ? undefined : { status, output: output() });
+      settle(signal.aborted ? undefined : { status, output: output() });
     });
   });
 }
@@ -73,16 +73,16 @@ function start(
       env,
       stdio: ["ignore", stdout, "ignore"],
     });
-    if (shown.size === 0) process.once("exit", endShown);
-    shown.add(child);
+    if (running.size === 0) process.once("exit", endAll);
+    running.add(child);
     return child;
   } catch {
-    return undefined; // such as a text that is too long for an argument
+    return undefined; // for example, if the text is too long for an argument
   }
 }
 
-/** Signals the group that a program leads, which is there as long as the program is. */
-function signal(child: ChildProcess, name: NodeJS.Signals): void {
+/** Sends a signal to a running program's process group. */
+function killGroup(child: ChildProcess, name: NodeJS.Signals): void {
   const hasEnded = child.exitCode !== null || child.signalCode !== null;
   if (child.pid === undefined || hasEnded) return;
   try {
@@ -92,7 +92,7 @@ function signal(child: ChildProcess, name: NodeJS.Signals): void {
   }
 }
 
-/** Keeps what a program writes, in a place that can be overwritten. */
+/** Collects a program's output in one buffer, which can be overwritten. */
 function collect(child: ChildProcess): () => Buffer {
   const output = Buffer.alloc(maxOutputLength);
   let length = 0;

@@ -1,14 +1,14 @@
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { Failure } from "../../protocol/failure.ts";
-import { clientGone, PromptQueue, type Purpose } from "./prompts.ts";
+import { clientGone, type PromptOptions, PromptQueue } from "./prompts.ts";
 
-/** A screen on which prompts stand until a test answers them, or until they are taken back. */
+/** A screen that shows prompts until a test answers them or they are cancelled. */
 function makeScreen(t: ExecutionContext) {
   const queue = new PromptQueue();
   const shown: string[] = [];
   let answer: ((text: Buffer) => void) | undefined;
-  const show = (name: string) => (taken: AbortSignal) => {
+  const show = (name: string) => (signal: AbortSignal) => {
     t.is(answer, undefined, "one at a time");
     shown.push(name);
     return new Promise<Buffer>((resolve) => {
@@ -17,23 +17,23 @@ function makeScreen(t: ExecutionContext) {
         resolve(text);
       };
       answer = own;
-      taken.addEventListener("abort", () => own(Buffer.from("late")));
+      signal.addEventListener("abort", () => own(Buffer.from("late")));
     });
   };
   return { queue, shown, show, answer: (text: Buffer) => answer?.(text) };
 }
 
-function purpose(check = () => {}): Purpose & { readonly leave: () => void } {
+function purpose(check = () => {}): PromptOptions & { readonly leave: () => void } {
   const client = new AbortController();
-  return { unwanted: client.signal, check, leave: () => client.abort(clientGone) };
+  return { signal: client.signal, check, leave: () => client.abort(clientGone) };
 }
 
-/** Lets all that can go on do so. */
+/** Lets pending callbacks run. */
 const settle = () => new Promise(setImmediate);
 
 type Step = "ask" | "notify" | "answer" | "leave" | "done";
 
-test("whatever comes and goes: one is shown at a time, in order, and none that nobody wants", async (t) => {
+test("in any sequence, prompts are shown one at a time, in order, unless they are cancelled", async (t) => {
   const steps = fc.tuple(
     fc.constantFrom<Step>("ask", "ask", "notify", "answer", "leave", "done"),
     fc.nat(30),
@@ -54,7 +54,7 @@ test("whatever comes and goes: one is shown at a time, in order, and none that n
           );
           asked.push({ name, leave: why.leave, outcome: () => outcome });
         } else if (step === "notify") {
-          notices.push(queue.notify(purpose(), async (taken) => void (await show(name)(taken))));
+          notices.push(queue.notify(purpose(), async (signal) => void (await show(name)(signal))));
         } else if (step === "answer") answer(Buffer.from("answer"));
         else if (step === "leave") asked[at % asked.length]?.leave();
         else notices[at % notices.length]?.();
@@ -81,7 +81,7 @@ test("whatever comes and goes: one is shown at a time, in order, and none that n
   );
 });
 
-test("an answer that comes too late is overwritten", async (t) => {
+test("the answer to a cancelled prompt is overwritten", async (t) => {
   const { queue, show, answer } = makeScreen(t);
   const why = purpose();
   const asked = queue.ask(why, show("PIN"));
@@ -92,7 +92,7 @@ test("an answer that comes too late is overwritten", async (t) => {
   t.deepEqual(pin, Buffer.alloc(4));
 });
 
-test("what there is nothing to ask for any more is not asked, and taken back", async (t) => {
+test("prompts that are no longer needed are cancelled, or not shown", async (t) => {
   const { queue, shown, show } = makeScreen(t);
   const locked = new Failure("locked", "The agent was locked meanwhile.");
   let isLocked = false;
@@ -114,7 +114,7 @@ test("what there is nothing to ask for any more is not asked, and taken back", a
   void Promise.allSettled([other, late]);
 });
 
-test("whoever cannot be asked is told so, and the next one is asked", async (t) => {
+test("a prompt that cannot be shown fails, and the next one is shown", async (t) => {
   const { queue, show, answer } = makeScreen(t);
   const failing = queue.ask(purpose(), () => {
     throw new Failure("user-refused", "There is no display.");

@@ -1,34 +1,29 @@
 /**
- * What the agent shows its user: questions whether a key may be used, questions for PINs, notices to
- * touch something. They are shown one at a time, in the order of their arrival, because askpass
- * programs that are shown together take the keyboard from each other. Nothing else waits for them.
+ * The agent's prompts: confirmations, PIN prompts, and notices to touch an authenticator. They are
+ * shown one at a time, first come, first served, because askpass programs grab the keyboard.
  */
 import { Failure } from "../../protocol/failure.ts";
 
-/** What a prompt is for. */
-export interface Purpose {
-  /** Aborted, with a `Failure`, when nobody waits for the prompt any more. */
-  readonly unwanted: AbortSignal;
-  /** @throws {Failure} when there is nothing to ask for any more */
+/** When a prompt is cancelled. */
+export interface PromptOptions {
+  /** Aborted, with a `Failure`, to cancel the prompt. */
+  readonly signal: AbortSignal;
+  /** Checks whether the prompt is still needed. @throws {Failure} if it is not */
   readonly check: () => void;
 }
 
-/**
- * Shows a prompt until it is answered, or until it is taken back.
- * @param taken aborted when it is to be taken back
- * @returns the answer, once the next prompt can be shown
- */
-export type Show<Answer> = (taken: AbortSignal) => Promise<Answer>;
+/** Shows a prompt until it is answered or the signal is aborted, and resolves with the answer. */
+export type Show<Answer> = (signal: AbortSignal) => Promise<Answer>;
 
-/** Why a prompt is taken back whose client has gone. */
+/** Cancels the prompts of a client that has gone. */
 export const clientGone = new Failure(
   "user-refused",
   "The client that asked has gone, so that its question was not asked, or was taken back.",
   "Ask again, and wait for the answer.",
 );
 
-/** A prompt that is shown or waits, whatever its answer is. */
-type Pending = Pick<Prompt<unknown>, "check" | "show" | "takeBack">;
+/** A prompt with any type of answer. */
+type Pending = Pick<Prompt<unknown>, "check" | "show" | "cancel">;
 
 /** The prompts of an agent. */
 export class PromptQueue {
@@ -36,55 +31,51 @@ export class PromptQueue {
   readonly #waiting = new Set<Pending>();
 
   /**
-   * Asks a question when its turn comes. It is not asked, or taken back, when nobody wants to know
-   * the answer any more. An answer that comes too late is overwritten, if it is a buffer.
-   * @throws {Failure} why it was not asked or was taken back; what `show` throws
+   * Queues a question. A buffer that is the answer to a cancelled question is overwritten.
+   * @throws {Failure} the reason why it was cancelled; what `show` throws
    */
-  ask<Answer>(purpose: Purpose, show: Show<Answer>): Promise<Answer> {
-    return this.#add(purpose, show).answer;
+  ask<Answer>(options: PromptOptions, show: Show<Answer>): Promise<Answer> {
+    return this.#add(options, show).answer;
   }
 
-  /**
-   * Shows a notice when its turn comes, until what it tells is no longer true.
-   * @returns a function that says so: the notice is taken back, or never shown
-   */
-  notify(purpose: Purpose, show: Show<void>): () => void {
-    const prompt = this.#add(purpose, show);
-    prompt.answer.catch(() => {}); // whoever has something to tell does not wait for it
-    return () => this.#takeBack(prompt, undefined);
+  /** Queues a notice, and returns a function that cancels it. */
+  notify(options: PromptOptions, show: Show<void>): () => void {
+    const prompt = this.#add(options, show);
+    prompt.answer.catch(() => {}); // a notice has no answer
+    return () => this.#cancel(prompt, undefined);
   }
 
-  /** Takes back what there is nothing to ask for any more. */
+  /** Cancels the prompts that are no longer needed. */
   recheck(): void {
     const shown = this.#shown === undefined ? [] : [this.#shown];
     for (const prompt of [...shown, ...this.#waiting]) {
       try {
         prompt.check();
       } catch (error) {
-        this.#takeBack(prompt, error);
+        this.#cancel(prompt, error);
       }
     }
   }
 
-  #add<Answer>({ unwanted, check }: Purpose, show: Show<Answer>): Prompt<Answer> {
+  #add<Answer>({ signal, check }: PromptOptions, show: Show<Answer>): Prompt<Answer> {
     const prompt = new Prompt(check, show);
-    const takeBack = () => this.#takeBack(prompt, unwanted.reason);
+    const cancel = () => this.#cancel(prompt, signal.reason);
     this.#waiting.add(prompt);
-    if (unwanted.aborted) takeBack();
-    else unwanted.addEventListener("abort", takeBack);
-    const settled = () => unwanted.removeEventListener("abort", takeBack);
+    if (signal.aborted) cancel();
+    else signal.addEventListener("abort", cancel);
+    const settled = () => signal.removeEventListener("abort", cancel);
     prompt.answer.then(settled, settled);
     if (this.#shown === undefined) void this.#showAll();
     return prompt;
   }
 
-  #takeBack(prompt: Pending, reason: unknown): void {
+  #cancel(prompt: Pending, reason: unknown): void {
     this.#waiting.delete(prompt);
-    prompt.takeBack(reason);
+    prompt.cancel(reason);
   }
 
   async #showAll(): Promise<void> {
-    // The loop also comes to those that are added meanwhile.
+    // The loop also reaches prompts that are added while it runs.
     for (const prompt of this.#waiting) {
       this.#waiting.delete(prompt);
       this.#shown = prompt;
@@ -94,13 +85,12 @@ export class PromptQueue {
   }
 }
 
-/** One prompt, from its arrival to its answer. */
+/** One prompt. */
 class Prompt<Answer> {
   readonly answer: Promise<Answer>;
-  /** @throws {Failure} when there is nothing to ask for any more */
   readonly check: () => void;
   readonly #show: Show<Answer>;
-  readonly #taken = new AbortController();
+  readonly #cancelled = new AbortController();
   #resolve: (answer: Answer) => void = () => {};
   #reject: (reason: unknown) => void = () => {};
 
@@ -113,21 +103,21 @@ class Prompt<Answer> {
     });
   }
 
-  /** Shows it, unless there is nothing to ask for. Resolves when the next one can be shown. */
+  /** Shows the prompt, if it is still needed. Resolves when the next one can be shown. */
   async show(): Promise<void> {
     try {
       this.check();
-      const answer = await this.#show(this.#taken.signal);
-      if (this.#taken.signal.aborted && Buffer.isBuffer(answer)) answer.fill(0);
+      const answer = await this.#show(this.#cancelled.signal);
+      if (this.#cancelled.signal.aborted && Buffer.isBuffer(answer)) answer.fill(0);
       this.#resolve(answer);
     } catch (error) {
       this.#reject(error);
     }
   }
 
-  /** Gives it up. What has been answered stays answered. */
-  takeBack(reason: unknown): void {
+  /** Rejects `answer`, unless it has settled, and closes the prompt. */
+  cancel(reason: unknown): void {
     this.#reject(reason);
-    this.#taken.abort();
+    this.#cancelled.abort();
   }
 }

@@ -69,7 +69,7 @@ for (const [what, fields] of beside) {
   });
 }
 
-test("nothing but a certificate of the same key and CA supersedes a certificate", (t) => {
+test("only a certificate of the same key and CA supersedes a certificate", (t) => {
   t.false(supersedes(made({}, makeAuthority()), made({}), now));
   t.false(supersedes(made({}, authority, generateKey("ed25519")), made({}), now));
   const plain = { keyBlob: encodePublicKey(key.publicKey), certificate: undefined };
@@ -77,7 +77,7 @@ test("nothing but a certificate of the same key and CA supersedes a certificate"
   t.false(supersedes(made({}), plain, now));
 });
 
-test("of two that do not end, the one that is added later supersedes the other", (t) => {
+test("of two that never expire, the one that is added later supersedes the other", (t) => {
   const [first, second] = [made({ validBefore: forever }), made({ validBefore: forever })];
   t.true(supersedes(first, second, now));
   t.true(supersedes(second, first, now));

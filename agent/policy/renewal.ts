@@ -1,7 +1,7 @@
-/** Certificates that take the place of older ones. */
+/** Certificates that supersede older ones. */
 import type { CertificateOption, VerifiedCertificate } from "../../protocol/certificate.ts";
 
-/** What may be a certificate's identity. */
+/** An identity that may have a certificate. */
 interface Certified {
   /** The blob of the identity itself. */
   readonly blob: Buffer;
@@ -10,24 +10,23 @@ interface Certified {
   readonly certificate: VerifiedCertificate | undefined;
 }
 
-/** Those of `others` that an identity supersedes, but for the very same certificate. */
-export function renewedBy<Identity extends Certified>(
+/** The identities that another one supersedes, except for itself. */
+export function supersededBy<Identity extends Certified>(
   one: Certified,
   others: Iterable<Identity>,
   now: bigint,
 ): Set<Identity> {
-  const renewed = new Set<Identity>();
+  const superseded = new Set<Identity>();
   for (const other of others) {
-    if (!other.blob.equals(one.blob) && supersedes(one, other, now)) renewed.add(other);
+    if (!other.blob.equals(one.blob) && supersedes(one, other, now)) superseded.add(other);
   }
-  return renewed;
+  return superseded;
 }
 
 /**
- * Whether a certificate supersedes another one: it is of the same key, by the same CA, for the same
- * principals, with the same critical options and at least the same extensions, valid by now, and
- * good for no shorter time. Otherwise whoever has both may need both. Serial numbers do not count:
- * some CAs draw them at random.
+ * Whether a certificate supersedes another one: it has the same key, CA, type, principals and critical
+ * options, at least the same extensions, is valid already, and does not expire sooner. Otherwise the
+ * user may need both. Serial numbers are ignored: some CAs choose them at random.
  * @param now seconds since 1970
  */
 export function supersedes(
@@ -49,7 +48,7 @@ export function supersedes(
   );
 }
 
-/** Of two that end at the same time, the older one is the one that began earlier. */
+/** Whether one expires later than another, or at the same time without being older. */
 function lastsAsLong(one: VerifiedCertificate, older: VerifiedCertificate): boolean {
   if (one.validBefore !== older.validBefore) return one.validBefore > older.validBefore;
   return one.validAfter >= older.validAfter;
@@ -64,7 +63,7 @@ function includesAll(all: readonly string[], some: readonly string[]): boolean {
   return some.every((text) => known.has(text));
 }
 
-/** Names with their data, so that they can be compared. */
+/** The options as comparable texts. */
 function texts(options: readonly CertificateOption[]): string[] {
   return options.map(({ name, data }) => `${name}=${data.toString("hex")}`);
 }

@@ -40,7 +40,7 @@ function certify(ca: TestAuthority, fields: Parameters<TestAuthority["certify"]>
   return ca.certify(keyOf(jump), { type: "host", principals: ["jump"], ...fields });
 }
 
-/** A certificate that names its CA, whose signature is that of somebody else. */
+/** A certificate that names the CA but is signed by another one. */
 function forge(ca: TestAuthority): Buffer {
   const good = decodeCertificate(certify(ca));
   const other = decodeCertificate(certify(makeAuthority(), { caKey: ca.keyBlob }));
@@ -48,7 +48,7 @@ function forge(ca: TestAuthority): Buffer {
   return encodeCertificate({ ...good, signature: other.signature });
 }
 
-/** A key for laptop>bastion, bastion>jump by its CA, jump>target. */
+/** An agent with a key for laptop>bastion, bastion>jump (by its CA), jump>target. */
 async function withWay(t: ExecutionContext, ca: TestAuthority) {
   const byCa = { user: "", host: "jump", keys: [{ keyBlob: ca.keyBlob, isCa: true }] };
   return withKey(t, [
@@ -58,7 +58,7 @@ async function withWay(t: ExecutionContext, ca: TestAuthority) {
   ]);
 }
 
-test("a key goes on through a host with a certificate of the CA", async (t) => {
+test("a key signs through a host with a certificate of the CA", async (t) => {
   for (const ca of [...keyTypes.map((type) => makeAuthority(type, 2)), makeAuthority("rsa", 4)]) {
     const { agent, blob } = await withWay(t, ca);
     const client = await agent.connect();
@@ -69,7 +69,7 @@ test("a key goes on through a host with a certificate of the CA", async (t) => {
   }
 });
 
-/** Asserts that a certificate of `jump` is not bound, and that the key goes nowhere after it. */
+/** Asserts that binding a certificate of `jump` fails, and that the key signs nothing after it. */
 async function isNoHop(t: ExecutionContext, ca: TestAuthority, certificate: Buffer, why: RegExp) {
   const { agent, blob } = await withWay(t, ca);
   const client = await agent.connect();
@@ -81,17 +81,17 @@ async function isNoHop(t: ExecutionContext, ca: TestAuthority, certificate: Buff
   await isRefused(t, client, client.sign(blob, login("s3", "root", blob, target.key.keyBlob)));
 }
 
-test("a certificate that only names the CA is no hop", async (t) => {
+test("a host certificate that the CA did not sign is refused", async (t) => {
   const ca = makeAuthority();
   await isNoHop(t, ca, forge(ca), /signature/);
 });
 
-test("a host certificate without principals stands for no host", async (t) => {
+test("a host certificate without principals is refused", async (t) => {
   const ca = makeAuthority();
   await isNoHop(t, ca, certify(ca, { principals: [] }), /principal/);
 });
 
-test("a host proves itself by a certificate for hosts that is valid now", async (t) => {
+test("a host certificate has to be for hosts, and valid now", async (t) => {
   const ca = makeAuthority();
   await isNoHop(t, ca, certify(ca, { type: "user" }), /host certificate/);
   await isNoHop(t, ca, certify(ca, { validBefore: 1_800_000_000n }), /valid/);
@@ -100,7 +100,7 @@ test("a host proves itself by a certificate for hosts that is valid now", async 
   await isNoHop(t, ca, certify(ca, { criticalOptions: [option] }), /critical option/);
 });
 
-test("a CA's signature with SHA-1 or DSA makes no hop", async (t) => {
+test("a host certificate that was signed with SHA-1 or DSA is refused", async (t) => {
   const sha1 = makeAuthority("rsa", 0);
   await isNoHop(t, sha1, certify(sha1), /ssh-rsa/);
 
@@ -118,7 +118,7 @@ test("a CA's signature with SHA-1 or DSA makes no hop", async (t) => {
   t.regex((await client.failureReason())?.sentence ?? "", /DSA/);
 });
 
-/** Ways to fail at binding a connection. */
+/** Requests that fail to bind a connection. */
 const failures: readonly [string, (client: AgentClient) => Promise<unknown>][] = [
   [
     "a byte too many",
@@ -155,14 +155,14 @@ for (const [name, fail] of failures) {
       t.is((await client.failureReason())?.code, "remote-refused");
     };
     await shutOut();
-    // A binding that succeeds afterwards cannot say what was between this machine and that host.
+    // A later binding does not tell which hosts are between this machine and that host.
     await bind(client, bastion, "s1", false);
     await shutOut();
     t.true(await isListed(await agent.connect()));
   });
 }
 
-test("what a connection may not see, it cannot remove with all the others either", async (t) => {
+test("a connection cannot remove all identities if it may not list some of them", async (t) => {
   const { agent, blob } = await withKey(t, [{ from: origin, to: bastion.hop }]);
   const local = await agent.connect();
   await local.addIdentity(generateKey("ed25519"), "free");
@@ -178,7 +178,7 @@ test("what a connection may not see, it cannot remove with all the others either
   t.deepEqual(await local.identities(), []);
 });
 
-test("a key that a connection may not see cannot be added there again", async (t) => {
+test("a connection cannot add a key again that it may not list", async (t) => {
   const agent = await startAgent(t);
   const local = await agent.connect();
   const key = generateKey("ed25519");
@@ -199,7 +199,7 @@ test("a key that a connection may not see cannot be added there again", async (t
   t.true((await local.sign(blob, Buffer.from("data"))).length > 0);
 });
 
-test("certificates that a connection may not see are not replaced there", async (t) => {
+test("a connection does not replace certificates that it may not list", async (t) => {
   const agent = await startAgent(t);
   const local = await agent.connect();
   const key = generateKey("ed25519");
@@ -228,7 +228,7 @@ test("certificates that a connection may not see are not replaced there", async 
   t.deepEqual((await comments(local)).toSorted(), ["key", "limited", "newer"]);
 });
 
-test("the algorithm that a login names is one of the key's own", async (t) => {
+test("the algorithm of a login has to be for the key's type", async (t) => {
   const agent = await startAgent(t);
   const local = await agent.connect();
   const names = {
@@ -262,7 +262,7 @@ test("the algorithm that a login names is one of the key's own", async (t) => {
   }
 });
 
-test("a library whose keys a connection may not see is neither loaded again nor removed there", async (t) => {
+test("a connection cannot load again or remove a library whose keys it may not list", async (t) => {
   const module = await makeHostileModule(makeWorkspace(t));
   const agent = await startAgent(t, { settings: { allowRemotePkcs11: true } });
   const local = await agent.connect();

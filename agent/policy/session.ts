@@ -1,6 +1,6 @@
 /**
- * What a connection is bound to: the sessions that ssh clients told the agent of with
- * `session-bind@openssh.com`, first the one nearest to the agent.
+ * The SSH sessions that a connection is bound to by `session-bind@openssh.com`; the one nearest to the
+ * agent comes first.
  */
 import { decodeSessionBind } from "../../protocol/extensions/session-bind.ts";
 import { Failure, malformed } from "../../protocol/failure.ts";
@@ -10,17 +10,17 @@ import { checkHostCertificate } from "./host-certificate.ts";
 /** A session that a connection is bound to. */
 export interface BoundSession {
   readonly sessionId: Buffer;
-  /** The host's key or certificate. */
+  /** The host's key, verified. */
   readonly host: VerifiedKey;
-  /** The blob that the host proved itself with. */
+  /** The blob of the host's key or certificate. */
   readonly hostBlob: Buffer;
   /** Whether the connection was forwarded through this session. */
   readonly isForwarding: boolean;
 }
 
 /**
- * Where the client of a connection is: on this machine; behind the sessions that were bound; or
- * nobody knows where, because a binding has failed.
+ * Where a connection's client is: on this machine, behind the bound sessions, or unknown, because a
+ * binding has failed.
  */
 export type Binding =
   | { readonly state: "local" }
@@ -35,30 +35,29 @@ export class SessionBindings {
   #sessions: readonly BoundSession[] = [];
   #state: Binding["state"] = "local";
 
-  /** What the connection is bound to. */
   get binding(): Binding {
     if (this.#state !== "bound") return { state: this.#state };
     return { state: "bound", sessions: this.#sessions };
   }
 
-  /** Whether the connection is, or claims to be, for another machine; a binding that failed counts. */
+  /** Whether the client is, or may be, on another machine. A failed binding counts. */
   get isRemote(): boolean {
     return this.#state !== "local";
   }
 
   /**
-   * Binds the connection to one more session. Repeating a binding is fine. The attempt counts before
-   * anything is decoded. One that failed leaves a gap among the hops that no later one can close: what
-   * is bound afterwards may be reached through a host that nobody has named.
+   * Binds the connection to another session; repeating a binding is allowed. The state is "failed" before
+   * anything is decoded, and stays so after any failure: the unknown session may be a hop through which
+   * later sessions are reached.
    * @param body of the request
    * @param now seconds since 1970
-   * @throws {Failure} malformed, when the host key did not sign the session or its certificate is not
-   *   good; unsupported, when the connection cannot be bound any further
+   * @throws {Failure} malformed, if the host key's signature or certificate is invalid; unsupported, if
+   *   the connection cannot be bound further
    */
   bind(body: Buffer, now: bigint): BoundSession {
     const hasFailed = this.#state === "failed";
     this.#state = "failed";
-    // What is kept must not be a view of the request, whose bytes are overwritten.
+    // A copy: the request's buffer is overwritten after the reply.
     const { hostKey: hostBlob, sessionId, ...bind } = decodeSessionBind(Buffer.from(body));
     if (sessionId.length === 0 || sessionId.length > maxSessionIdLength) {
       throw malformed("The session identifier has no fitting length.");
@@ -71,7 +70,7 @@ export class SessionBindings {
     return session;
   }
 
-  /** Whether a session is bound already. @throws {Failure} unsupported, when it cannot be bound */
+  /** Whether a session is bound already. @throws {Failure} unsupported, if it cannot be bound */
   #isBound({ sessionId, hostBlob }: BoundSession): boolean {
     for (const session of this.#sessions) {
       if (!session.isForwarding) {

@@ -1,4 +1,4 @@
-/** For tests: hosts that bind connections, keys that are limited to them, and what ssh signs. */
+/** For tests: hosts that bind connections, keys constrained to them, and the data that ssh signs. */
 import type { ExecutionContext } from "ava";
 import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
 import type { DestinationConstraint, Hop } from "../../protocol/constraints.ts";
@@ -12,10 +12,10 @@ import {
   type TestAuthority,
 } from "../test-agent.ts";
 
-/** What ava is to expect of a request that is refused. */
+/** For `t.throwsAsync`: the error of a refused request. */
 export const refused = { instanceOf: AgentRefusal };
 
-/** A host: its key, what it proves sessions with, and the hop that names it. */
+/** A host: its key, and the hop that names it in constraints. */
 export interface Host {
   readonly key: TestAuthority;
   readonly hop: Hop;
@@ -27,7 +27,7 @@ export function makeHost(host: string): Host {
   return { key, hop: { user: "", host, keys: [{ keyBlob: key.keyBlob, isCa: false }] } };
 }
 
-/** The machine on which the agent runs. */
+/** The agent's own machine. */
 export const origin: Hop = { user: "", host: "", keys: [] };
 
 /** Binds a connection. @param hostKey the host's key, or a certificate of it */
@@ -43,7 +43,7 @@ export function bind(
   return client.bindSession({ hostKey, sessionId, signature, isForwarding });
 }
 
-/** What ssh signs to log in. @param algorithm as the request names it */
+/** The data that ssh signs for a login. @param algorithm the signature algorithm in the request */
 export function login(
   session: string,
   user: string,
@@ -58,7 +58,7 @@ export function login(
   return writer.finish();
 }
 
-/** An agent with one constrained key. */
+/** Starts an agent with one constrained key. */
 export async function withKey(
   t: ExecutionContext,
   destinations: readonly DestinationConstraint[],
@@ -70,7 +70,7 @@ export async function withKey(
   return { agent, blob: encodePublicKey(key.publicKey) };
 }
 
-/** Whether the connection sees one key. */
+/** Whether the connection lists exactly one key. */
 export async function isListed(client: AgentClient): Promise<boolean> {
   return (await client.identities()).length === 1;
 }

@@ -1,11 +1,11 @@
 /**
- * What an ssh client signs to log in: the publickey request of RFC 4252, section 7, and OpenSSH's
+ * The data that ssh signs for a login: the publickey request of RFC 4252, section 7, or OpenSSH's
  * `publickey-hostbound-v00@openssh.com`, which also names the host.
  */
 import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { Reader } from "../../protocol/wire.ts";
 
-/** A login that is to be signed. */
+/** A login request to be signed. */
 export interface UserauthRequest {
   readonly sessionId: Buffer;
   readonly user: string;
@@ -16,9 +16,9 @@ export interface UserauthRequest {
 const userauthRequest = 50;
 
 /**
- * Takes apart the data of a signature.
- * @param keyBlob the blob of the identity that is to sign, which the request has to name
- * @returns undefined for anything that is not a login with this key
+ * Parses the data to be signed.
+ * @param keyBlob the blob of the signing identity, which the request has to name
+ * @returns undefined if it is not a login with this key
  */
 export function parseUserauth(data: Buffer, keyBlob: Buffer): UserauthRequest | undefined {
   try {
@@ -29,7 +29,7 @@ export function parseUserauth(data: Buffer, keyBlob: Buffer): UserauthRequest | 
     if (reader.name() !== "ssh-connection") return undefined;
     const method = reader.name();
     const isSigned = reader.byte() === 1;
-    const isOwnAlgorithm = belongs(reader.name(), blobAlgorithm(keyBlob));
+    const isOwnAlgorithm = isAlgorithmOf(reader.name(), blobAlgorithm(keyBlob));
     const isThisKey = reader.string().equals(keyBlob);
     if (!isSigned || !isOwnAlgorithm || !isThisKey) return undefined;
     const hostKey = readHost(reader, method);
@@ -41,12 +41,12 @@ export function parseUserauth(data: Buffer, keyBlob: Buffer): UserauthRequest | 
 }
 
 /**
- * Whether a signature algorithm is of a key's type: it has the name of the blob's, or that of RSA with
- * SHA-2 (RFC 8332), also with a certificate.
+ * Whether a signature algorithm is for a type of key: it has the same name, or is RSA with SHA-2
+ * (RFC 8332), with or without a certificate.
  */
-function belongs(algorithm: string, ofBlob: string): boolean {
+function isAlgorithmOf(algorithm: string, keyType: string): boolean {
   return (
-    algorithm.replace(/^rsa-sha2-(256|512)(?=-cert-v01@openssh\.com$|$)/, "ssh-rsa") === ofBlob
+    algorithm.replace(/^rsa-sha2-(256|512)(?=-cert-v01@openssh\.com$|$)/, "ssh-rsa") === keyType
   );
 }
 

@@ -1,10 +1,10 @@
-/** What becomes of certificates when their time is over. */
+/** Expired certificates. */
 import { type Certificate, forever } from "../../protocol/certificate.ts";
 import { Failure } from "../../protocol/failure.ts";
 
 /**
  * When a certificate is dropped, in seconds since 1970; undefined for never.
- * @param grace seconds that certificates stay after their end; undefined for ever
+ * @param grace seconds that certificates stay after they expire; undefined for ever
  */
 export function dropTime(
   certificate: Certificate | undefined,
@@ -14,8 +14,8 @@ export function dropTime(
   return grace === undefined ? undefined : certificate.validBefore + BigInt(grace);
 }
 
-/** The refusal of a certificate that has ended. */
-export function certificateEnded({ validBefore }: Certificate): Failure {
+/** The refusal of an expired certificate. */
+export function certificateExpired({ validBefore }: Certificate): Failure {
   const end = new Date(Number(validBefore) * 1000).toISOString();
   return new Failure("certificate-expired", `The certificate was valid until ${end}.`);
 }

@@ -1,7 +1,7 @@
 /**
- * What a key on a FIDO authenticator may sign. Web sites use such keys too, and a client must not
- * get a site's challenge signed by way of the agent: a key whose application is not one of SSH's own
- * signs only what is plainly SSH's.
+ * Restricts what keys on FIDO authenticators sign. Web sites use such keys too, and a client must not
+ * get a site's challenge signed by the agent: a key for an application other than SSH signs only data
+ * in SSH's own formats.
  */
 import { Failure } from "../../protocol/failure.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
@@ -10,11 +10,10 @@ import { parseAllowedProviders } from "./allowed-providers.ts";
 import { parseUserauth } from "./userauth.ts";
 
 /**
- * Refuses what a web site may have asked for.
- * @param applications those that may sign anything: patterns as in `ssh-agent -P`, or undefined for
- *   all
- * @param application of the key, as in `ssh:`
- * @param keyBlob the blob that the request names the identity by
+ * Refuses to sign data that may come from a web site.
+ * @param applications patterns of the applications that may sign any data; undefined for all
+ * @param application of the key, such as `ssh:`
+ * @param keyBlob the blob of the signing identity
  * @throws {Failure} unsupported
  */
 export function checkWebsafe(
@@ -44,7 +43,7 @@ function isLogin(data: Buffer, keyBlob: Buffer): boolean {
   }
 }
 
-/** Whether these are the bytes that `ssh-keygen -Y sign` signs (OpenSSH's PROTOCOL.sshsig). */
+/** Whether data is what `ssh-keygen -Y sign` signs (OpenSSH's PROTOCOL.sshsig). */
 function isSignedFile(data: Buffer): boolean {
   const magic = "SSHSIG";
   if (data.toString("latin1", 0, magic.length) !== magic) return false;

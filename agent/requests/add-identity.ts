@@ -9,8 +9,8 @@ import { Authenticator } from "../fido/authenticator.ts";
 import { describeIdentity, type KeyringIdentity, makeIdentity } from "../identity.ts";
 import { SoftwareKey } from "../keys/software-key.ts";
 import { refuseHidden } from "../policy/destinations.ts";
-import { renewedBy } from "../policy/renewal.ts";
-import { certificateEnded } from "../policy/validity.ts";
+import { supersededBy } from "../policy/renewal.ts";
+import { certificateExpired } from "../policy/validity.ts";
 import type { Signer } from "../signer.ts";
 import { refuseTooMany, visibleIdentities } from "./identities.ts";
 import { limitsOf } from "./limits.ts";
@@ -42,7 +42,7 @@ export async function addIdentity(
     // With the key in hand, a client could otherwise have it without its limits.
     refuseHidden(agent.keyring.findAll(blob), connection.bindings, agent.wallClock);
     const visible = visibleIdentities(agent, connection);
-    const renewed = renewedBy(identity, visible, agent.wallClock());
+    const renewed = supersededBy(identity, visible, agent.wallClock());
     const isOwn = ({ provider, blob: other }: KeyringIdentity) =>
       provider === undefined && other.equals(blob);
     refuseTooMany(agent, [identity], (one) => renewed.has(one) || isOwn(one));
@@ -61,7 +61,7 @@ export async function addIdentity(
 /** Refuses a certificate that would be dropped at once. */
 function refuseDropped({ certificate, dropped }: KeyringIdentity, now: bigint): void {
   if (certificate === undefined || dropped === undefined || dropped > now) return;
-  throw certificateEnded(certificate);
+  throw certificateExpired(certificate);
 }
 
 /**

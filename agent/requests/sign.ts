@@ -8,7 +8,7 @@ import type { Agent, ConnectionState } from "../agent.ts";
 import { describeIdentity, type KeyringIdentity } from "../identity.ts";
 import { confirmUse, interactionFor, throwIfRemoved } from "../interaction.ts";
 import { checkSignature } from "../policy/destinations.ts";
-import { certificateEnded } from "../policy/validity.ts";
+import { certificateExpired } from "../policy/validity.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
 import type { SignRequest } from "../signer.ts";
 
@@ -46,7 +46,7 @@ function findSigner({ keyring, wallClock }: Agent, blob: Buffer): KeyringIdentit
   const { certificate, keyBlob } = verifyKeyOrCertificate(blob);
   const key = certificate && keyring.find(keyBlob);
   if (key !== undefined) return key;
-  if (certificate && certificate.validBefore <= wallClock()) throw certificateEnded(certificate);
+  if (certificate && certificate.validBefore <= wallClock()) throw certificateExpired(certificate);
   throw new Failure("key-not-found", "The agent does not hold this key.");
 }
 
