@@ -12,9 +12,9 @@ import { removeStaleSockets } from "./host/stale-sockets.ts";
 import { OpenKeys } from "./keys/open-keys.ts";
 import { Shield } from "./keys/shield.ts";
 import { type AgentOptions, cleansAtStart } from "./options.ts";
-import type { ProviderLimits } from "./pkcs11/provider.ts";
+import type { ProviderLimits } from "./pkcs11/child-process.ts";
 import { ProviderRegistry } from "./pkcs11/registry.ts";
-import { defaultSpareTimes } from "./pkcs11/spare-helper.ts";
+import { defaultSpareTimes } from "./pkcs11/spare-child.ts";
 import { parseAllowedProviders } from "./policy/allowed-providers.ts";
 import { askpass } from "./policy/confirm.ts";
 import { personOf } from "./policy/notice.ts";
@@ -126,7 +126,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
     },
     providers: new ProviderRegistry({
       allowed: parseAllowedProviders(options.allowedProviders),
-      helper: { file: process.execPath, args: [helperPath()] },
+      child: { file: process.execPath, args: [childPath()] },
       limits: limitsOf(options),
       keepPin: options.keepPin,
       log,
@@ -166,9 +166,9 @@ function limitsOf({ cardTimeout }: AgentOptions): Partial<ProviderLimits> {
   return { sign: cardTimeout.sign * 1000, load: cardTimeout.load * 1000 };
 }
 
-/** The helper program in this package. */
-function helperPath(): string {
-  return join(dirname(programPath()), "..", "lib", "pkcs11-helper.js");
+/** The program of a provider's child process in this package. */
+function childPath(): string {
+  return join(dirname(programPath()), "..", "lib", "pkcs11-child.js");
 }
 
 /** Removes stale sockets from the folder of the agent's socket, in the background. */

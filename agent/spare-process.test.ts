@@ -6,11 +6,14 @@ import { keysOf, makeToken } from "../fixtures/softhsm.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 
-test("a process waits for a library, loads it, and another waits for the next", async (t) => {
+test("once cards are used, a process waits for a library, loads it, and another waits for the next", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
   const { env, pid } = await startAgent(workspace, { program: sshAgent, env: token.env });
   const one = () => eventually(() => childrenOf(pid).length === 1);
+  await workspace.run(sshAdd, ["-l"], { env });
+  t.deepEqual(childrenOf(pid), []);
+  await workspace.run(sshAdd, ["--list-providers"], { env });
   t.true(await one());
   let [waiting] = childrenOf(pid);
   for (const unload of [["-e", token.library], ["-D"]]) {

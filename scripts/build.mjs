@@ -1,4 +1,4 @@
-// Builds dist/: the two programs, the PKCS#11 helper, the thread for key files, and the library with its types.
+// Builds dist/: the two programs, the child process for PKCS#11, the thread for key files, and the library with its types.
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
@@ -96,7 +96,7 @@ try {
       ...program,
       plugins: [lean],
       entryPoints: ["agent/pkcs11/child/main.ts"],
-      outfile: join(staging, "lib/pkcs11-helper.js"),
+      outfile: join(staging, "lib/pkcs11-child.js"),
     }),
     build({
       ...program,

@@ -106,7 +106,7 @@ npm_packages_are_current() {
 }
 
 dist_is_current() {
-  for made in bin/ssh-add bin/ssh-agent lib/pkcs11-helper.js index.js; do
+  for made in bin/ssh-add bin/ssh-agent lib/pkcs11-child.js index.js; do
     [ -e "dist/$made" ] || return 1
   done
   [ -z "$(find cli agent openssh protocol scripts/build.mjs package.json tsconfig.json tsconfig.build.json \

@@ -18,6 +18,7 @@ export async function listProviders(
 ): Promise<Reply> {
   new Reader(body).end();
   refuseRemote(agent, connection);
+  agent.providers.noteUse();
   const described = agent.providers.list().map((provider) => describe(agent, provider));
   return {
     type: "extension-response",

@@ -19,7 +19,7 @@ function helpers(): number[] {
     .filter((pid) => {
       // Empty for one that is just being started, and for one whose end is not noticed yet.
       const command = readProc(pid, "cmdline");
-      return command === "" || command.includes("pkcs11-helper");
+      return command === "" || command.includes("pkcs11-child");
     });
 }
 

@@ -17,7 +17,7 @@ export async function prepareProvider(
   const requested = reader.cString();
   reader.end();
   refuseRemote(agent, connection);
-  if (connection.prepared?.helper.running !== true) {
+  if (connection.prepared?.child.running !== true) {
     connection.prepared = await agent.providers.prepare(requested);
     if (connection.isClosed) agent.providers.abandon(connection.prepared);
   }

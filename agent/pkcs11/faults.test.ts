@@ -5,7 +5,7 @@ import { ProviderRegistry } from "./registry.ts";
 import {
   findProcess,
   isLoaded,
-  killHelper,
+  killChild,
   loaded,
   prepare,
   refused,
@@ -117,7 +117,7 @@ test("after a crash in a signature the library is loaded again", async (t) => {
 
 test("a killed process is started again, once for all who wait", async (t) => {
   const { module, provider } = await loaded(t, []);
-  await killHelper(provider);
+  await killChild(provider);
   const results = await Promise.all(Array.from({ length: 8 }, () => sign(provider)));
   t.deepEqual(new Set(results), new Set(["signed"]));
   t.is(module.calls().filter((call) => call === "initialize").length, 2);
@@ -217,7 +217,7 @@ test("a missing helper program is a failure, and nothing worse", async (t) => {
   const { module } = await prepare(t, []);
   const registry = new ProviderRegistry({
     allowed: { allows: () => true, allowsAny: true },
-    helper: { file: "/nowhere/helper", args: [] },
+    child: { file: "/nowhere/helper", args: [] },
   });
   t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "internal");
 });

@@ -4,7 +4,7 @@ import { type HostileModule, makeHostileModule } from "../../fixtures/hostile-mo
 import { isRunning, listProcesses, signal } from "../../fixtures/processes.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { prepareBeside } from "./test-bystander.ts";
-import { killHelper, readProc, refused, sign, startLoader } from "./test-hostile.ts";
+import { killChild, readProc, refused, sign, startLoader } from "./test-hostile.ts";
 import { pinOf } from "./test-registry.ts";
 
 /** Whether every process that the library has left behind has ended. */
@@ -49,7 +49,7 @@ test("a child that was left behind goes with a library that crashes, hangs or is
   const limits = { sign: 4000 };
   const { module, registry, bystander } = await prepareBeside(t, ["fork-initialize"], { limits });
   const provider = await registry.add(module.path, pinOf(""));
-  await killHelper(provider);
+  await killChild(provider);
   t.true(await childrenEnd(module));
   for (const [fault, code] of [
     ["crash-sign", "module-crashed"],
@@ -83,7 +83,7 @@ test.serial("a child that leaves its group holds nobody up", async (t) => {
   const provider = await registry.add(module.path, pinOf(""));
   t.is(await sign(provider), "signed");
   t.true(await eventually(() => module.children().length === 1));
-  await killHelper(provider);
+  await killChild(provider);
   module.behave();
   t.is(await sign(provider), "signed");
   await registry.remove(module.path);

@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from "ava";
 import { makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { libraryFault } from "./library-file.ts";
-import { isLoaded, killHelper, refused, sign } from "./test-hostile.ts";
+import { isLoaded, killChild, refused, sign } from "./test-hostile.ts";
 import { makeRegistry, pinOf } from "./test-registry.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -125,7 +125,7 @@ test("a library is looked at again whenever it is loaded again", async (t) => {
   const provider = await registry.add(path, pinOf(""));
   t.is(await sign(provider), "signed");
   chmodSync(dirname(path), 0o777);
-  await killHelper(provider);
+  await killChild(provider);
   t.is(await sign(provider), "provider-not-allowed");
   chmodSync(dirname(path), 0o755);
   t.is(await sign(provider), "signed");

@@ -1,13 +1,13 @@
 import test from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { listProcesses } from "../../fixtures/processes.ts";
-import { killHelper, loaded, logins, prepare, readProc, refused, sign } from "./test-hostile.ts";
+import { killChild, loaded, logins, prepare, readProc, refused, sign } from "./test-hostile.ts";
 import { pinOf, stateOf } from "./test-registry.ts";
 
 test("a killed process that was logged in asks for the PIN, and -s helps", async (t) => {
   const { module, provider, registry } = await loaded(t, ["login"]);
   t.is(await sign(provider), "signed");
-  await killHelper(provider);
+  await killChild(provider);
   t.is(await stateOf(provider), "pin-needed");
   t.is(await sign(provider), "pin-required");
   t.is(await sign(await registry.add(module.path, pinOf(hostilePin))), "signed");

@@ -4,7 +4,7 @@ import test from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import type { UserInteraction } from "../signer.ts";
-import { killHelper, loaded, logins, prepare, refused, sign, signOnce } from "./test-hostile.ts";
+import { killChild, loaded, logins, prepare, refused, sign, signOnce } from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { nobody, pinOf } from "./test-registry.ts";
 
@@ -134,7 +134,7 @@ test("a PIN that was given before all were forgotten is not used", async (t) => 
     ...nobody,
     async askPin() {
       module.behave("login", "slow-initialize=1000");
-      await killHelper(provider);
+      await killChild(provider);
       return pinOf(hostilePin);
     },
   };

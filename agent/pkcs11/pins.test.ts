@@ -3,7 +3,7 @@ import test, { type ExecutionContext } from "ava";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { Failure } from "../../protocol/failure.ts";
 import type { UserInteraction } from "../signer.ts";
-import { killHelper, loaded, refused, sign } from "./test-hostile.ts";
+import { killChild, loaded, refused, sign } from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { makeRegistry, nobody, pinOf, stateOf, type TestOptions } from "./test-registry.ts";
 
@@ -82,7 +82,7 @@ test("before the last try the question says so, and a locked PIN is not asked fo
 
 test("a process that has ended is started again, and the PIN asked for", async (t) => {
   const { module, provider } = await loaded(t, ["login"]);
-  await killHelper(provider);
+  await killChild(provider);
   const { holder, asked } = person(hostilePin);
   t.is(await sign(provider), "pin-required");
   t.is(await sign(provider, holder), "signed");

@@ -1,23 +1,37 @@
 /**
- * What the rest of the agent knows of a PKCS#11 library: its tokens, its keys, and that it signs.
- *
- * A library is loaded in a child process of its own (helper.ts), so none of these methods blocks,
- * and a crash in the library is an ordinary failure here.
+ * A loaded PKCS#11 library, or what a PKCS#11 URI chose of it: its tokens, its keys, and that it
+ * signs. It runs in a child process, so nothing here blocks, and a crash in it is an ordinary failure.
  */
 import type { ProviderState, TokenDescription } from "../../protocol/extensions/list-providers.ts";
+import { Failure } from "../../protocol/failure.ts";
+import { blobId } from "../../protocol/public-key.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 import type { UserInteraction } from "../signer.ts";
+import type { Child } from "./child-process.ts";
+import { PinRequired } from "./messages.ts";
+import { isPinRefused } from "./pin-failures.ts";
+import { PinPrompts, pinQuestion, tokenName } from "./pin-prompt.ts";
+import { type LoadOptions, Supervisor } from "./supervisor.ts";
 
 /** A key on a token. */
 export interface CardKey {
   /** The plain key blob (RFC 4253 section 6.6, RFC 5656, RFC 8709). */
   readonly keyBlob: Buffer;
-  /** The object's label, or the path of the library when it has none. */
+  /** The object's label, or what was given to load the library when it has none. */
   readonly comment: string;
   /** CKA_ID and CKA_LABEL, as a PKCS#11 URI has them. */
   readonly id: Buffer;
   readonly label: string;
   readonly token: TokenDescription;
+}
+
+/** A key with its place and its token's in the inventory. */
+interface PlacedKey extends CardKey {
+  readonly index: number;
+  readonly tokenIndex: number;
+  /** Whether its token is given its PIN, rather than to ask for it by itself. */
+  readonly takesPin: boolean;
+  readonly alwaysAuthenticate: boolean;
 }
 
 /** What a provider and its tokens can do now. */
@@ -27,8 +41,18 @@ export interface ProviderStatus {
   readonly tokens: readonly ProviderState[];
 }
 
-/** A loaded PKCS#11 library, or what a PKCS#11 URI chose of it. */
-export interface Provider {
+/** A signature that is wanted. */
+interface Job {
+  readonly key: PlacedKey;
+  readonly algorithm: SignatureAlgorithm;
+  readonly data: Buffer;
+  readonly interaction: UserInteraction;
+}
+
+const noPin = Buffer.alloc(0);
+
+/** A provider. */
+export class Provider {
   /** What it goes by: the canonical path of the library, or the canonical URI. */
   readonly path: string;
   /** The path or the URI as it was given. */
@@ -38,15 +62,66 @@ export interface Provider {
   readonly tokens: readonly TokenDescription[];
   /** In the tokens' order, each key blob once. */
   readonly keys: readonly CardKey[];
+  readonly #supervisor: Supervisor;
+  readonly #options: LoadOptions;
+  readonly #keys: ReadonlyMap<string, PlacedKey>;
+  readonly #prompts = new PinPrompts();
+  /** How often the PINs were forgotten. */
+  #forgettings = 0;
+
+  private constructor(options: LoadOptions, supervisor: Supervisor) {
+    const { name, requested, library } = options.module;
+    const { tokens, keys } = supervisor.inventory;
+    this.#options = options;
+    this.#supervisor = supervisor;
+    this.path = name;
+    this.requested = requested;
+    this.library = library;
+    this.tokens = tokens.map(({ description }) => description);
+    const placed = keys.map(({ token: tokenIndex, ...key }, index): PlacedKey => {
+      const token = tokens[tokenIndex];
+      if (token === undefined) throw new Failure("internal", "A key is on no token.");
+      const { description, login } = token;
+      const comment = key.label || requested;
+      return { ...key, comment, token: description, tokenIndex, index, takesPin: login === "pin" };
+    });
+    this.keys = placed;
+    this.#keys = new Map(placed.map((key) => [blobId(key.keyBlob), key]));
+  }
+
+  /**
+   * Loads a library in a process of its own.
+   * @param pin UTF-8, empty for none; the caller overwrites it
+   * @param prepared a process that has loaded none yet
+   * @throws {Failure} as `ProviderRegistry.add`
+   */
+  static async load(
+    options: LoadOptions,
+    pin: Buffer,
+    prepared: Child | undefined,
+  ): Promise<Provider> {
+    try {
+      return new Provider(options, await Supervisor.load(options, pin, prepared));
+    } catch (error) {
+      throw withName(error, options.module.requested);
+    }
+  }
 
   /** Whether it has a key. @param keyBlob the plain key blob */
-  has(keyBlob: Buffer): boolean;
+  has(keyBlob: Buffer): boolean {
+    return this.#keys.has(blobId(keyBlob));
+  }
 
   /** Whether the token of a key is given its PIN, rather than to ask for it by itself. */
-  takesPin(keyBlob: Buffer): boolean;
+  takesPin(keyBlob: Buffer): boolean {
+    return this.#keys.get(blobId(keyBlob))?.takesPin === true;
+  }
 
   /** What the provider can do now. It asks the library, with a short limit, and never throws. */
-  status(): Promise<ProviderStatus>;
+  async status(): Promise<ProviderStatus> {
+    const tokens = await this.#supervisor.states();
+    return { state: bestOf(tokens), tokens };
+  }
 
   /**
    * Signs with a key of this provider.
@@ -57,51 +132,146 @@ export interface Provider {
    * @throws {Failure} key-not-found, pin-required, pin-incorrect, pin-last-try, pin-locked,
    *   token-removed, module-crashed, module-timeout, user-refused, unsupported
    */
-  sign(
+  async sign(
     keyBlob: Buffer,
     algorithm: SignatureAlgorithm,
     data: Buffer,
     interaction: UserInteraction,
-  ): Promise<Buffer>;
+  ): Promise<Buffer> {
+    const key = this.#keys.get(blobId(keyBlob));
+    if (key === undefined) {
+      throw new Failure("key-not-found", `The library ${this.library} has no such key.`);
+    }
+    try {
+      return await this.#signOrAsk({ key, algorithm, data, interaction });
+    } catch (error) {
+      throw withName(error, this.requested);
+    }
+  }
 
   /** Overwrites the PINs that are kept for reconnecting. */
-  forgetPins(): void;
+  forgetPins(): void {
+    this.#forgettings++;
+    this.#supervisor.forgetPins();
+  }
 
   /** Ends the library's process: with C_Finalize if that takes a moment, else without. */
-  close(): Promise<void>;
+  async close(): Promise<void> {
+    await this.#supervisor.close();
+    this.#options.log(`unloaded ${this.path}`);
+  }
 
   /**
    * Ends the library's process without C_Finalize, with which some libraries reset the card: the
    * process that takes its place has logged in to that by now.
    */
-  closeWithoutFinalize(): Promise<void>;
+  async closeWithoutFinalize(): Promise<void> {
+    await this.#supervisor.closeWithoutFinalize();
+    this.#options.log(`exchanged ${this.path}`);
+  }
+
+  async #signOrAsk(job: Job): Promise<Buffer> {
+    const { askPin } = job.interaction;
+    const since = this.#prompts.ended(job.key.tokenIndex);
+    try {
+      return await this.#signWith(job, noPin);
+    } catch (error) {
+      const wantsPin = error instanceof PinRequired && job.key.takesPin;
+      if (!wantsPin || askPin === undefined) throw error;
+      return this.#askAndSign(job, askPin, error, since);
+    }
+  }
+
+  /**
+   * Signs once the PIN was asked for. A key that wants it each time gets it with its signature;
+   * otherwise those who wait for the same token share one prompt and one login. Whether a key
+   * wants it each time may be seen after the login only, so the first of them has it for its key.
+   */
+  async #askAndSign(
+    job: Job,
+    askPin: NonNullable<UserInteraction["askPin"]>,
+    missing: PinRequired,
+    since: number,
+  ): Promise<Buffer> {
+    const { token, tokenIndex, alwaysAuthenticate } = job.key;
+    const { gone, keyName, pinBackoff } = job.interaction;
+    this.#options.log(`a signature waits for the PIN of ${JSON.stringify(token.label)}`);
+    let isAsked = false;
+    let forgettings = 0;
+    const ask = async (unwanted: AbortSignal) => {
+      if (!pinBackoff.mayAsk(token)) return undefined;
+      isAsked = true;
+      forgettings = this.#forgettings;
+      const pin = await askPin(pinQuestion(token, missing.isLastTry, keyName), unwanted);
+      if (pin === undefined) pinBackoff.noteInVain(token);
+      return pin;
+    };
+    // A PIN that was given before all were to be forgotten is not used any more.
+    const isForgotten = () => forgettings !== this.#forgettings;
+    const check = () => {
+      if (isForgotten()) throw missing;
+    };
+    const signIt = (pin: Buffer) => this.#signWith(job, pin, check);
+    let own: Promise<Buffer> | undefined;
+    const logInAndSign = async (pin: Buffer) => {
+      const login = { type: "login", token: tokenIndex, pin } as const;
+      await this.#supervisor.ask(tokenIndex, login, "done", check);
+      if (gone.aborted) return;
+      own = isForgotten() ? this.#signWith(job, noPin) : signIt(pin);
+      await own.catch(() => {}); // the others have their login, whatever becomes of this one
+    };
+    const prompt = { token: tokenIndex, missing, ask };
+    try {
+      if (alwaysAuthenticate) return await this.#prompts.single({ ...prompt, use: signIt }, gone);
+      await this.#prompts.shared({ ...prompt, use: logInAndSign }, since, gone);
+      gone.throwIfAborted();
+      if (own !== undefined) return await own;
+    } catch (error) {
+      if (isAsked && isPinRefused(error)) pinBackoff.noteInVain(token);
+      // The key that others' prompt was for has gone, which says nothing of this one.
+      const isOfOther = !isAsked && error instanceof Failure && error.code === "key-not-found";
+      if (!isOfOther) throw error;
+      gone.throwIfAborted();
+    }
+    return this.#signOrAsk(job);
+  }
+
+  /** @param check called before the PIN is used */
+  async #signWith(job: Job, pin: Buffer, check?: () => void): Promise<Buffer> {
+    const { key, algorithm, data, interaction } = job;
+    await this.#supervisor.ready();
+    let done: (() => void) | undefined;
+    const timer = setTimeout(() => {
+      const key = `key ${interaction.keyName}`;
+      const text = `Card ${tokenName(job.key.token)} is to sign with ${key}; touch it if it blinks.`;
+      done = interaction.notify(text);
+    }, this.#options.limits.notice);
+    try {
+      const question = { type: "sign", key: key.index, algorithm, data, pin } as const;
+      return (await this.#supervisor.ask(key.tokenIndex, question, "signed", check)).signature;
+    } finally {
+      clearTimeout(timer);
+      done?.();
+    }
+  }
 }
 
-/** How the child process of a provider is started. */
-export interface HelperCommand {
-  readonly file: string;
-  readonly args: readonly string[];
+/** The best that any of the tokens can do. */
+function bestOf(tokens: readonly ProviderState[]): ProviderState {
+  const order: ProviderState[] = ["ready", "pin-needed", "card-absent"];
+  return order.find((candidate) => tokens.includes(candidate)) ?? "module-failed";
 }
 
-/** How long a library may take, in milliseconds. Its process is killed when it takes longer. */
-export interface ProviderLimits {
-  /** Loading the library, login and finding its keys. */
-  readonly load: number;
-  /** One signature, from its turn at the token on: a touch or a PIN pad may be part of it. */
-  readonly sign: number;
-  /** The answer to `status`; a library that takes longer counts as failed, but is left alone. */
-  readonly status: number;
-  /** C_Finalize and the end of the process. */
-  readonly close: number;
-  /** A signature that takes longer is told of. */
-  readonly notice: number;
+/**
+ * A failure whose hint names the library, or the URI, so that it can be typed as it stands.
+ * @param requested what was given to load it
+ */
+function withName(error: unknown, requested: string): unknown {
+  if (!(error instanceof Failure) || !/-s LIB\b/.test(error.hint)) return error;
+  const name = /^[\w./+-]+$/.test(requested)
+    ? requested
+    : `'${requested.replaceAll("'", "'\\''")}'`;
+  const hint = error.hint.replace(/-s LIB\b/, () => `-s ${name}`);
+  if (error instanceof PinRequired) return new PinRequired(error.message, hint, error.isLastTry);
+  return new Failure(error.code, error.message, hint);
 }
-
-/** The limits that hold unless others are given. */
-export const defaultLimits: ProviderLimits = {
-  load: 30_000,
-  sign: 60_000,
-  status: 2_000,
-  close: 1_000,
-  notice: 500,
-};

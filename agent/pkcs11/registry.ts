@@ -3,27 +3,19 @@
 import { isPkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../protocol/failure.ts";
 import type { AllowedProviders } from "../policy/allowed-providers.ts";
-import { chosenKeys } from "./chosen-keys.ts";
-import { Helper } from "./helper.ts";
+import { Child, type ChildCommand, defaultLimits, type ProviderLimits } from "./child-process.ts";
 import { checkLibraryFile } from "./library-file.ts";
-import { loadProvider } from "./loaded-provider.ts";
-import type { PreparedProvider } from "./prepared-provider.ts";
-import {
-  type CardKey,
-  defaultLimits,
-  type HelperCommand,
-  type Provider,
-  type ProviderLimits,
-} from "./provider.ts";
-import { canonicalPath, resolveRequest, type Wanted } from "./provider-request.ts";
-import { SpareHelper, type SpareTimes } from "./spare-helper.ts";
+import { canonicalPath, type ResolvedModule, resolveModule } from "./module-uri.ts";
+import { Provider } from "./provider.ts";
+import { matchProviders, type ProviderMatch } from "./provider-match.ts";
+import { SpareChild, type SpareTimes } from "./spare-child.ts";
 
 /** What a registry is made with. */
 export interface RegistryOptions {
   /** The libraries that may be loaded. */
   readonly allowed: AllowedProviders;
   /** How a provider's child process is started. */
-  readonly helper: HelperCommand;
+  readonly child: ChildCommand;
   /** Limits that differ from the default. */
   readonly limits?: Partial<ProviderLimits>;
   /** Seconds that the PIN of a card is kept for reconnecting to it; 0 or nothing for not at all. */
@@ -36,11 +28,11 @@ export interface RegistryOptions {
   readonly spareTimes?: SpareTimes;
 }
 
-/** A provider that a request names, or the keys of it that it names. */
-export interface Chosen {
-  readonly provider: Provider;
-  /** Undefined for all of them. */
-  readonly keys: readonly CardKey[] | undefined;
+/** A process in which a library is started, and nothing more is done. */
+export interface PreparedProvider {
+  /** The canonical path of the library. */
+  readonly library: string;
+  readonly child: Child;
 }
 
 /** The loaded providers, each under the canonical path or URI that it goes by. */
@@ -48,7 +40,9 @@ export class ProviderRegistry {
   readonly #options: RegistryOptions;
   readonly #limits: ProviderLimits;
   readonly #log: (line: string) => void;
-  readonly #spare: SpareHelper;
+  readonly #spare: SpareChild;
+  /** Whether somebody has shown interest in cards. */
+  #isUsed = false;
   readonly #providers = new Map<string, Provider>();
   /** The same, in the order in which they were loaded, or loaded again. */
   readonly #byLoad = new Set<Provider>();
@@ -61,9 +55,15 @@ export class ProviderRegistry {
     this.#options = options;
     this.#limits = { ...defaultLimits, ...options.limits };
     this.#log = options.log ?? (() => {});
-    const { helper, showModuleMessages = false, allowed } = options;
+    const { child, showModuleMessages = false, allowed } = options;
     const spareTimes = allowed.allowsAny ? options.spareTimes : undefined;
-    this.#spare = new SpareHelper(() => new Helper(helper, showModuleMessages), spareTimes);
+    this.#spare = new SpareChild(() => new Child(child, showModuleMessages), spareTimes);
+  }
+
+  /** Notes that cards are used: a process is made ready for the first library. */
+  noteUse(): void {
+    if (this.#isUsed) return;
+    this.#isUsed = true;
     this.#spare.keep();
   }
 
@@ -73,16 +73,17 @@ export class ProviderRegistry {
    * @throws {Failure} malformed, no-such-file, provider-not-allowed, not-a-pkcs11-module
    */
   async prepare(requested: string): Promise<PreparedProvider> {
+    this.noteUse();
     const { library } = await this.#resolve(requested);
-    const helper = this.#startHelper();
-    helper.serve(library);
-    helper.ask({ type: "open", path: library }, this.#limits.load, "kill").catch(() => {});
-    return { library, helper };
+    const child = this.#startChild();
+    child.serve(library);
+    child.ask({ type: "open", path: library }, this.#limits.load, "kill").catch(() => {});
+    return { library, child };
   }
 
   /** Ends what was prepared in vain. */
   abandon(prepared: PreparedProvider | undefined): void {
-    if (prepared !== undefined) void this.#discard(prepared.helper, prepared.library);
+    if (prepared !== undefined) void this.#discard(prepared.child, prepared.library);
   }
 
   /**
@@ -100,13 +101,14 @@ export class ProviderRegistry {
   async add(
     requested: string,
     pin: Buffer,
-    takePrepared: (library: string) => Helper | undefined = () => undefined,
+    takePrepared: (library: string) => Child | undefined = () => undefined,
     adopt: (provider: Provider) => void = () => {},
   ): Promise<Provider> {
     const [clearances, forgettings] = [this.#clearances, this.#forgettings];
+    this.noteUse();
     try {
-      const wanted = await this.#resolve(requested);
-      const provider = await this.#load(wanted, pin, takePrepared(wanted.library));
+      const module = await this.#resolve(requested);
+      const provider = await this.#load(module, pin, takePrepared(module.library));
       if (forgettings !== this.#forgettings) provider.forgetPins();
       try {
         if (clearances !== this.#clearances) throw allRemoved();
@@ -145,9 +147,9 @@ export class ProviderRegistry {
    *   loaded with or the canonical one; or a PKCS#11 URI
    * @throws {Failure} malformed, not-loaded
    */
-  async choose(requested: string): Promise<readonly Chosen[]> {
-    const chosen = await chosenKeys(this.list(), requested);
-    if (chosen.length > 0) return chosen;
+  async match(requested: string): Promise<readonly ProviderMatch[]> {
+    const matches = await matchProviders(this.list(), requested);
+    if (matches.length > 0) return matches;
     const sentence = isPkcs11Uri(requested)
       ? `Nothing is loaded that ${requested} matches.`
       : `The library ${requested} is not loaded.`;
@@ -159,7 +161,7 @@ export class ProviderRegistry {
    * @throws {Failure} malformed, not-loaded
    */
   async remove(requested: string): Promise<readonly Provider[]> {
-    const whole = (await this.choose(requested)).filter(({ keys }) => keys === undefined);
+    const whole = (await this.match(requested)).filter(({ keys }) => keys === undefined);
     const providers = whole.map(({ provider }) => provider);
     await Promise.all(providers.map((provider) => this.unload(provider)));
     return providers;
@@ -202,10 +204,10 @@ export class ProviderRegistry {
     await Promise.all(providers.map((provider) => provider.close()));
   }
 
-  async #resolve(requested: string): Promise<Wanted> {
-    const wanted = await resolveRequest(requested);
-    await this.#checkAllowed(wanted.library);
-    return wanted;
+  async #resolve(requested: string): Promise<ResolvedModule> {
+    const module = await resolveModule(requested);
+    await this.#checkAllowed(module.library);
+    return module;
   }
 
   async #checkAllowed(path: string): Promise<void> {
@@ -213,22 +215,24 @@ export class ProviderRegistry {
     await checkLibraryFile(path);
   }
 
-  #load(wanted: Wanted, pin: Buffer, prepared: Helper | undefined): Promise<Provider> {
-    const { name, library, selection, requested } = wanted;
-    const { keepPin = 0 } = this.#options;
-    const startHelper = () => this.#startHelper();
-    const discard = (helper: Helper) => this.#discard(helper, library);
-    const process = { startHelper, discard, limits: this.#limits, log: this.#log };
-    const options = { path: name, requested, library, selection, keepPin, ...process };
-    return loadProvider(options, pin, prepared);
+  #load(module: ResolvedModule, pin: Buffer, prepared: Child | undefined): Promise<Provider> {
+    const options = {
+      module,
+      keepPin: this.#options.keepPin ?? 0,
+      startChild: () => this.#startChild(),
+      discard: (child: Child) => this.#discard(child, module.library),
+      limits: this.#limits,
+      log: this.#log,
+    };
+    return Provider.load(options, pin, prepared);
   }
 
   /**
    * Ends a process that has not come to be a provider's. Some libraries reset the card in C_Finalize,
    * which would cost a provider of the same library its login.
    */
-  #discard(helper: Helper, library: string): Promise<void> {
-    return this.#isLoaded(library) ? helper.abort() : helper.close(this.#limits.close);
+  #discard(child: Child, library: string): Promise<void> {
+    return this.#isLoaded(library) ? child.abort() : child.close(this.#limits.close);
   }
 
   #isLoaded(library: string): boolean {
@@ -236,12 +240,12 @@ export class ProviderRegistry {
   }
 
   /** A process for a library. Once none is loaded any more, another is made ready for the next. */
-  #startHelper(): Helper {
-    const helper = this.#spare.take();
-    void helper.ended.then(() => {
+  #startChild(): Child {
+    const child = this.#spare.take();
+    void child.ended.then(() => {
       if (this.#providers.size === 0) this.#spare.keep();
     });
-    return helper;
+    return child;
   }
 }
 

@@ -91,7 +91,7 @@ export function readProc(pid: number, name: string): string {
 }
 
 /** Kills the process of a provider and waits until that is noticed. */
-export async function killHelper(provider: Provider): Promise<void> {
+export async function killChild(provider: Provider): Promise<void> {
   signal(findProcess(provider.path) ?? 0, "SIGKILL");
   await eventually(async () => (await stateOf(provider)) !== "ready");
 }

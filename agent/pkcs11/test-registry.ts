@@ -10,8 +10,9 @@ import type { ProviderState } from "../../protocol/extensions/list-providers.ts"
 import type { Clock } from "../host/clock.ts";
 import { parseAllowedProviders } from "../policy/allowed-providers.ts";
 import type { UserInteraction } from "../signer.ts";
+import type { ChildCommand, ProviderLimits } from "./child-process.ts";
 import { PinPromptBackoff } from "./pin-prompt.ts";
-import type { HelperCommand, Provider, ProviderLimits } from "./provider.ts";
+import type { Provider } from "./provider.ts";
 import { ProviderRegistry } from "./registry.ts";
 
 /** What differs from a registry that allows everything. */
@@ -32,7 +33,7 @@ export function makeRegistry(
 ): ProviderRegistry {
   const registry = new ProviderRegistry({
     allowed: parseAllowedProviders(allowed),
-    helper: helperFromSources(env),
+    child: childFromSources(env),
     // A busy machine must not look like a library that hangs.
     limits: { status: 20_000, ...limits },
     keepPin,
@@ -49,7 +50,7 @@ let bundle: string | undefined;
  * starts four times as fast as the sources themselves.
  * @param env added to its environment
  */
-export function helperFromSources(env: Readonly<Record<string, string>> = {}): HelperCommand {
+export function childFromSources(env: Readonly<Record<string, string>> = {}): ChildCommand {
   bundle ??= makeBundle();
   const variables = { NODE_PATH: join(projectRoot, "node_modules"), ...env };
   const assignments = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
@@ -59,7 +60,7 @@ export function helperFromSources(env: Readonly<Record<string, string>> = {}): H
 function makeBundle(): string {
   const folder = mkdtempSync(join(tmpdir(), "ca-helper-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  const outfile = join(folder, "pkcs11-helper.js");
+  const outfile = join(folder, "pkcs11-child.js");
   buildSync({
     entryPoints: [fileURLToPath(new URL("./child/main.ts", import.meta.url))],
     outfile,

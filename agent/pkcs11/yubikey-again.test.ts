@@ -24,9 +24,9 @@ for (const name of libraryNames) {
   test.serial(`${name}: loading it in vain costs no login`, async (t) => {
     const used = await cardInUse(t, name, { card });
     const prepared = await used.registry.prepare(used.library);
-    await prepared.helper.ask({ type: "state" }, 20_000, "leave");
+    await prepared.child.ask({ type: "state" }, 20_000, "leave");
     used.registry.abandon(prepared);
-    await prepared.helper.ended;
+    await prepared.child.ended;
     t.is(await stateOf(used.provider), "ready");
     t.is(await signWith(used, "9a"), "signed");
     await refused(t, used.registry.add(used.library, pinOf("000000")));

@@ -27,7 +27,7 @@ export async function addSmartcardKey(
     const { prepared } = connection;
     if (prepared?.library !== library) return undefined;
     connection.prepared = undefined;
-    return prepared.helper;
+    return prepared.child;
   };
   await agent.providers.add(request.provider, request.pin, takePrepared, (provider) => {
     agent.lock.throwIfLocked();
@@ -51,14 +51,14 @@ export async function removeSmartcardKey(
   connection: ConnectionState,
   request: RequestOf<"remove-smartcard-key">,
 ): Promise<Reply> {
-  const chosen = await agent.providers.choose(request.provider);
-  for (const { provider } of chosen) {
+  const matches = await agent.providers.match(request.provider);
+  for (const { provider } of matches) {
     const held = agent.keyring.heldOf(provider.path);
     refuseHidden(held, connection.bindings, agent.wallClock);
   }
   // All at once: others may load and unload while a library ends.
   const unloaded: Promise<void>[] = [];
-  for (const { provider, keys } of chosen) {
+  for (const { provider, keys } of matches) {
     const { path } = provider;
     agent.keyring.removeProvider(path, keys && new Set(keys.map(({ keyBlob }) => blobId(keyBlob))));
     agent.prompts.recheck();

@@ -2,10 +2,10 @@
  * A child process that is there before a library is named.
  *
  * To start one takes longer than most libraries take to load. Where somebody types a PIN, nobody
- * notices; a script that starts an agent, or unloads a library, and then loads one, would wait. So
- * the agent has one ready for a while after either, and none when it is idle.
+ * notices; a script that loads one library after another would wait. So the agent has one ready for a
+ * while, from the first sign that cards are used on, whenever no library is loaded.
  */
-import type { Helper } from "./helper.ts";
+import type { Child } from "./child-process.ts";
 
 /** When there is a spare process, in milliseconds. */
 export interface SpareTimes {
@@ -21,14 +21,14 @@ export const defaultSpareTimes: SpareTimes = { delay: 20, life: 60_000 };
 const endTime = 1000;
 
 /** Starts child processes, one of them ahead of time. */
-export class SpareHelper {
-  readonly #start: () => Helper;
+export class SpareChild {
+  readonly #start: () => Child;
   readonly #times: SpareTimes | undefined;
-  #waiting: Helper | undefined;
+  #waiting: Child | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param times undefined for no process ahead of time */
-  constructor(start: () => Helper, times: SpareTimes | undefined) {
+  constructor(start: () => Child, times: SpareTimes | undefined) {
     this.#start = start;
     this.#times = times;
   }
@@ -45,7 +45,7 @@ export class SpareHelper {
   }
 
   /** A process that has loaded no library: the one that is ready, or else a new one. */
-  take(): Helper {
+  take(): Child {
     clearTimeout(this.#timer);
     const ready = this.#waiting;
     this.#waiting = undefined;

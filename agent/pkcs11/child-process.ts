@@ -18,7 +18,35 @@ import {
   maxMessageLength,
   secretOf,
 } from "./messages.ts";
-import type { HelperCommand } from "./provider.ts";
+
+/** How a provider's child process is started. */
+export interface ChildCommand {
+  readonly file: string;
+  readonly args: readonly string[];
+}
+
+/** How long a library may take, in milliseconds. Its process is killed when it takes longer. */
+export interface ProviderLimits {
+  /** Loading the library, login and finding its keys. */
+  readonly load: number;
+  /** One signature, from its turn at the token on: a touch or a PIN pad may be part of it. */
+  readonly sign: number;
+  /** The state of its tokens; a library that takes longer counts as failed, but is left alone. */
+  readonly status: number;
+  /** C_Finalize and the end of the process. */
+  readonly close: number;
+  /** A signature that takes longer is told of. */
+  readonly notice: number;
+}
+
+/** The limits that hold unless others are given. */
+export const defaultLimits: ProviderLimits = {
+  load: 30_000,
+  sign: 60_000,
+  status: 2_000,
+  close: 1_000,
+  notice: 500,
+};
 
 /** A request that waits for its reply. */
 interface Pending {
@@ -30,7 +58,7 @@ interface Pending {
   readonly timer: NodeJS.Timeout;
 }
 
-/** A request without its number, which `Helper` gives it. */
+/** A request without its number, which `Child` gives it. */
 export type Question = ChildRequest extends infer Request
   ? Request extends ChildRequest
     ? Omit<Request, "id">
@@ -43,17 +71,17 @@ export type WhenLate = "kill" | "leave";
 const agentDescriptor = 3;
 
 /** The processes that run. They end with the agent by themselves, but their groups would not. */
-const running = new Set<Helper>();
+const running = new Set<Child>();
 
 function endRunning(): void {
-  for (const helper of running) helper.kill();
+  for (const child of running) child.kill();
 }
 
-/** A child process of a provider. */
-export class Helper {
+/** A child process, in which one library can be loaded. */
+export class Child {
   /** Resolves when the process has ended. */
   readonly ended: Promise<void>;
-  readonly #child: ChildProcess;
+  readonly #process: ChildProcess;
   readonly #socket: Duplex | undefined;
   #path = "";
   readonly #pending = new Map<number, Pending>();
@@ -66,9 +94,9 @@ export class Helper {
    * Starts a child process. It loads no library before it is asked to.
    * @param showModuleMessages whether the library's error output goes to the agent's
    */
-  constructor(command: HelperCommand, showModuleMessages: boolean) {
+  constructor(command: ChildCommand, showModuleMessages: boolean) {
     const stderr = showModuleMessages ? "inherit" : "ignore";
-    this.#child = spawn(command.file, command.args, {
+    this.#process = spawn(command.file, command.args, {
       // A Control-C at the agent's terminal is not for the card, and this group can be killed whole.
       detached: true,
       env: cleanNodeEnvironment(process.env),
@@ -77,12 +105,12 @@ export class Helper {
     if (running.size === 0) process.once("exit", endRunning);
     running.add(this);
     this.ended = new Promise((resolve) => {
-      this.#child.once("exit", (code, signal) => {
+      this.#process.once("exit", (code, signal) => {
         this.kill(); // what the library has started does not outlive it
         this.#fail(this.#verdict ?? crashed(this.#path, code, signal));
         resolve();
       });
-      this.#child.once("error", () => {
+      this.#process.once("error", () => {
         const sentence = "The agent could not start a process for the library.";
         const hint =
           "See whether it may have no more processes or open files: ulimit -u, ulimit -n.";
@@ -91,13 +119,13 @@ export class Helper {
       });
     });
     // Without descriptors there is none, and the child's error tells of it.
-    this.#socket = this.#child.stdio?.[agentDescriptor] as Duplex | undefined;
+    this.#socket = this.#process.stdio?.[agentDescriptor] as Duplex | undefined;
     this.#listen();
   }
 
   /** The number of the process, for the log. */
   get pid(): number | undefined {
-    return this.#child.pid;
+    return this.#process.pid;
   }
 
   /** Names the library that it is for, in what is said of it. @param path the library's path */
@@ -164,7 +192,7 @@ export class Helper {
 
   /** Kills the process and all of its group, which it leads: no process of others is in it. */
   kill(): void {
-    const { pid } = this.#child;
+    const { pid } = this.#process;
     if (pid === undefined || this.#end !== undefined) return; // the number may be another's by now
     try {
       process.kill(-pid, "SIGKILL");

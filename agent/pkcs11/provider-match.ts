@@ -1,21 +1,25 @@
-/** What of the loaded providers a path or a PKCS#11 URI names. */
+/** What a path or a PKCS#11 URI means among the providers that are loaded. */
 import { matchesKey, matchesToken } from "../../openssh/pkcs11-match.ts";
 import { isPkcs11Uri, type Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
-import type { Provider } from "./provider.ts";
-import { canonicalPath, readUri, resolveRequest } from "./provider-request.ts";
-import type { Chosen } from "./registry.ts";
+import { canonicalPath, parseUri, resolveUri } from "./module-uri.ts";
+import type { CardKey, Provider } from "./provider.ts";
+
+/** A provider that a request names, or the keys of it that it names. */
+export interface ProviderMatch {
+  readonly provider: Provider;
+  /** Undefined for all of them. */
+  readonly keys: readonly CardKey[] | undefined;
+}
 
 /**
  * What a request to remove names: for a path, all that was loaded from that library; for a URI, what
  * was loaded by one of the same meaning, or else the keys that it matches.
  * @throws {Failure} malformed
  */
-export async function chosenKeys(
+export async function matchProviders(
   providers: readonly Provider[],
   requested: string,
-): Promise<readonly Chosen[]> {
-  const whole = (chosen: readonly Provider[]) =>
-    chosen.map((provider) => ({ provider, keys: undefined }));
+): Promise<readonly ProviderMatch[]> {
   if (!isPkcs11Uri(requested)) {
     // The file may be gone: then a path means what it meant when the library was loaded.
     const path = await canonicalPath(requested).catch(() => requested);
@@ -23,22 +27,26 @@ export async function chosenKeys(
     if (byPath.length > 0) return whole(byPath);
     return whole(providers.filter((provider) => provider.requested === requested));
   }
-  const uri = readUri(requested);
-  const same = whole(providers.filter((one) => [one.path, one.requested].includes(requested)));
-  if (same.length > 0) return same;
+  const uri = parseUri(requested);
+  const same = providers.filter((one) => [one.path, one.requested].includes(requested));
+  if (same.length > 0) return whole(same);
   const isAnyLibrary = uri.modulePath === undefined && uri.moduleName === undefined;
   if (isAnyLibrary) return providers.flatMap((provider) => matching(provider, uri));
-  const wanted = await resolveRequest(requested).catch(() => undefined);
-  if (wanted === undefined) return [];
-  const named = whole(providers.filter(({ path }) => path === wanted.name));
-  if (named.length > 0) return named;
-  const ofLibrary = providers.filter(({ library }) => library === wanted.library);
-  if (wanted.selection === undefined) return whole(ofLibrary);
+  const module = await resolveUri(requested, uri).catch(() => undefined);
+  if (module === undefined) return [];
+  const named = providers.filter(({ path }) => path === module.name);
+  if (named.length > 0) return whole(named);
+  const ofLibrary = providers.filter(({ library }) => library === module.library);
+  if (module.selection === undefined) return whole(ofLibrary);
   return ofLibrary.flatMap((provider) => matching(provider, uri));
 }
 
+function whole(providers: readonly Provider[]): readonly ProviderMatch[] {
+  return providers.map((provider) => ({ provider, keys: undefined }));
+}
+
 /** The keys of a provider that a URI matches; all of it when there are no others. */
-function matching(provider: Provider, uri: Pkcs11Uri): readonly Chosen[] {
+function matching(provider: Provider, uri: Pkcs11Uri): readonly ProviderMatch[] {
   const keys = provider.keys.filter(
     ({ token, id, label }) => matchesToken(uri, token) && matchesKey(uri, { id, label }),
   );

@@ -3,27 +3,27 @@ import test, { type ExecutionContext } from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
 import { isRunning, signal } from "../../fixtures/processes.ts";
 import { parseAllowedProviders } from "../policy/allowed-providers.ts";
-import { Helper } from "./helper.ts";
+import { Child } from "./child-process.ts";
 import { ProviderRegistry } from "./registry.ts";
-import { SpareHelper, type SpareTimes } from "./spare-helper.ts";
-import { helperFromSources } from "./test-registry.ts";
+import { SpareChild, type SpareTimes } from "./spare-child.ts";
+import { childFromSources } from "./test-registry.ts";
 
 const atOnce: SpareTimes = { delay: 0, life: 60_000 };
 
 /** Processes ahead of time, and a list of all that were started. */
 function makeSpare(t: ExecutionContext, times: SpareTimes | undefined) {
-  const started: Helper[] = [];
+  const started: Child[] = [];
   const start = () => {
-    const helper = new Helper(helperFromSources(), false);
+    const helper = new Child(childFromSources(), false);
     started.push(helper);
     return helper;
   };
   t.teardown(() => Promise.all(started.map((helper) => helper.abort())));
-  return { spare: new SpareHelper(start, times), started };
+  return { spare: new SpareChild(start, times), started };
 }
 
 /** It was started, and says so by an answer. */
-async function answers(helper: Helper | undefined): Promise<boolean> {
+async function answers(helper: Child | undefined): Promise<boolean> {
   const reply = await helper?.ask({ type: "state" }, 20_000, "leave");
   return reply?.type === "state";
 }
@@ -79,7 +79,7 @@ test("without times, no process is started ahead of time", async (t) => {
 
 test("where no library may be loaded, no process waits for one", async (t) => {
   const starts: string[] = [];
-  const { file, args } = helperFromSources();
+  const { file, args } = childFromSources();
   for (const patterns of ["", "!/usr/lib/*", "/usr/lib/*"]) {
     const command = {
       get file() {
@@ -90,9 +90,31 @@ test("where no library may be loaded, no process waits for one", async (t) => {
     };
     const allowed = parseAllowedProviders(patterns);
     const spareTimes = { delay: 0, life: 100 };
-    new ProviderRegistry({ allowed, helper: command, spareTimes });
+    const registry = new ProviderRegistry({ allowed, child: command, spareTimes });
+    registry.noteUse();
   }
   await eventually(() => starts.length > 0);
   await sleep(20);
   t.deepEqual(starts, ["/usr/lib/*"]);
+});
+
+test("no process waits for a library before cards are used, and then one does", async (t) => {
+  let starts = 0;
+  const { file, args } = childFromSources();
+  const child = {
+    get file() {
+      starts++;
+      return file;
+    },
+    args,
+  };
+  const allowed = parseAllowedProviders("*");
+  const registry = new ProviderRegistry({ allowed, child, spareTimes: { delay: 0, life: 100 } });
+  await sleep(20);
+  t.is(starts, 0);
+  await t.throwsAsync(registry.prepare("/no/such/library.so"));
+  t.true(await eventually(() => starts === 1));
+  registry.noteUse();
+  await sleep(20);
+  t.is(starts, 1);
 });

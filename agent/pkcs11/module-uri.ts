@@ -14,7 +14,7 @@ import { findModule } from "./module-path.ts";
 const maxUriLength = 8192;
 
 /** A provider that is asked for. */
-export interface Wanted {
+export interface ResolvedModule {
   readonly requested: string;
   /** The canonical path of the library. */
   readonly library: string;
@@ -28,23 +28,25 @@ export interface Wanted {
  * Finds out what a client names. A URI without a library's path or name means what p11-kit offers.
  * @throws {Failure} malformed, no-such-file
  */
-export async function resolveRequest(requested: string): Promise<Wanted> {
-  if (!isPkcs11Uri(requested)) {
-    const library = await canonicalPath(requested);
-    return { requested, library, selection: undefined, name: library };
-  }
-  const uri = readUri(requested);
+export async function resolveModule(requested: string): Promise<ResolvedModule> {
+  if (isPkcs11Uri(requested)) return resolveUri(requested, parseUri(requested));
+  const library = await canonicalPath(requested);
+  return { requested, library, selection: undefined, name: library };
+}
+
+/** The same for a URI that is read already. @throws {Failure} no-such-file */
+export async function resolveUri(requested: string, uri: Pkcs11Uri): Promise<ResolvedModule> {
   const library = await canonicalPath(uri.modulePath ?? (await findModule(uri.moduleName)));
   const selection = { ...uri, moduleName: undefined, modulePath: undefined };
   if (formatPkcs11Uri(selection) === formatPkcs11Uri({})) {
     return { requested, library, selection: undefined, name: library };
   }
-  const name = formatPkcs11Uri({ ...uri, moduleName: undefined, modulePath: library });
+  const name = formatPkcs11Uri({ ...selection, modulePath: library });
   return { requested, library, selection, name };
 }
 
 /** Reads a URI, unless it is so long that this would hold up the agent. @throws {Failure} malformed */
-export function readUri(text: string): Pkcs11Uri {
+export function parseUri(text: string): Pkcs11Uri {
   if (text.length <= maxUriLength) return parsePkcs11Uri(text);
   throw new Failure("malformed", `The PKCS#11 URI is longer than ${maxUriLength} characters.`);
 }
