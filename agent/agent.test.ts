@@ -19,7 +19,7 @@ async function reasonOf(client: AgentClient): Promise<string | undefined> {
   return (await client.failureReason())?.code;
 }
 
-/** The replies that arrive on a socket until it closes or there are `count`. */
+/** The replies that arrive on a socket, until there are `count` or it closes. */
 function replies(socket: Socket, count: number): Promise<Reply[]> {
   return new Promise((resolve) => {
     const frames = new FrameReader();
@@ -55,7 +55,7 @@ test("a key with its certificate is an identity beside the plain key", async (t)
   t.true(verifySignature(key.publicKey, await client.sign(certificate, data), data));
 });
 
-test("a certificate that its authority did not sign is malformed", async (t) => {
+test("a certificate that its CA did not sign is malformed", async (t) => {
   const client = await (await startAgent(t)).connect();
   const key = generateKey("ed25519");
   const certificate = makeAuthority().certify(key.publicKey);
@@ -65,7 +65,7 @@ test("a certificate that its authority did not sign is malformed", async (t) => 
   t.deepEqual(await client.identities(), []);
 });
 
-test("the same key again keeps its place, and gets the new comment and constraints", async (t) => {
+test("a key that is added again keeps its position, and gets the new comment and constraints", async (t) => {
   const clock = new TestClock();
   const client = await (await startAgent(t, { clock })).connect();
   const [first, second] = [generateKey("ed25519"), generateKey("ed25519")];
@@ -77,7 +77,7 @@ test("the same key again keeps its place, and gets the new comment and constrain
   t.deepEqual(await comments(client), ["first again", "second"]);
 });
 
-test("lifetimes end to the second, by one timer", async (t) => {
+test("lifetimes expire to the second, by one timer", async (t) => {
   const clock = new TestClock();
   const client = await (await startAgent(t, { clock })).connect();
   await client.addIdentity(generateKey("ed25519"), "90 s", [{ type: "lifetime", seconds: 90 }]);
@@ -93,7 +93,7 @@ test("lifetimes end to the second, by one timer", async (t) => {
   t.is(clock.waits.length, 0);
 });
 
-test("an identity with a lifetime of nothing is gone before the next request", async (t) => {
+test("an identity with a lifetime of 0 is removed before the next request", async (t) => {
   const client = await (await startAgent(t, { clock: systemClock })).connect();
   for (let round = 0; round < 50; round++) {
     await client.addIdentity(generateKey("ed25519"), "0 s", [{ type: "lifetime", seconds: 0 }]);
@@ -101,7 +101,7 @@ test("an identity with a lifetime of nothing is gone before the next request", a
   }
 });
 
-test("the agent's own lifetime holds where a request has none", async (t) => {
+test("the agent's default lifetime applies to requests without one", async (t) => {
   const clock = new TestClock();
   const agent = await startAgent(t, { clock, settings: { defaultLifetime: 5 } });
   const client = await agent.connect();
@@ -125,7 +125,7 @@ test("removing takes one identity, or all of them", async (t) => {
   t.deepEqual(await client.identities(), []);
 });
 
-test("a constraint that cannot be kept refuses the request", async (t) => {
+test("a request with an unsupported constraint is refused", async (t) => {
   const client = await (await startAgent(t)).connect();
   const key = generateKey("ed25519");
   for (const constraint of [
@@ -138,7 +138,7 @@ test("a constraint that cannot be kept refuses the request", async (t) => {
   t.deepEqual(await client.identities(), []);
 });
 
-test("confirmation decides on each use, and names the key and who asks", async (t) => {
+test("each use is confirmed; the prompt names the key and the requesting process", async (t) => {
   const questions: string[] = [];
   const answers = [true, false];
   const agent = await startAgent(t, {
@@ -174,7 +174,7 @@ test("a key that is removed while it is being confirmed does not sign", async (t
   t.is(await reasonOf(client), "key-not-found");
 });
 
-test("a request that is malformed within a good frame fails, and the connection goes on", async (t) => {
+test("a malformed request in a valid frame fails, and the connection stays open", async (t) => {
   const socket = await (await startAgent(t)).connectRaw();
   const received = replies(socket, 4);
   const list = encodeRequest({ type: "request-identities" });
@@ -185,7 +185,7 @@ test("a request that is malformed within a good frame fails, and the connection 
   t.deepEqual(types, ["failure", "failure", "failure", "identities"]);
 });
 
-test("a frame that lies ends its own connection, and nobody else's", async (t) => {
+test("an invalid frame closes its connection, and no other", async (t) => {
   const agent = await startAgent(t);
   const witness = await agent.connect();
   await witness.identities();
@@ -200,7 +200,7 @@ test("a frame that lies ends its own connection, and nobody else's", async (t) =
   t.deepEqual(await witness.identities(), []);
 });
 
-test("requests sent at once are answered in order, also after the client stops sending", async (t) => {
+test("pipelined requests are answered in order, also after the client's end of input", async (t) => {
   const agent = await startAgent(t);
   const socket = await agent.connectRaw();
   const key = generateKey("rsa");
@@ -237,7 +237,7 @@ test("another user is not served, root is", async (t) => {
   t.deepEqual(await root.identities(), []);
 });
 
-test("what protocol 1 clients ask for is empty", async (t) => {
+test("the list of SSH protocol 1 keys is empty", async (t) => {
   const client = await (await startAgent(t)).connect();
   await client.addIdentity(generateKey("ed25519"), "key");
   t.is((await client.request({ type: "request-rsa-identities" })).type, "rsa-identities");
@@ -261,7 +261,7 @@ test("query names the extensions; an unknown one is a plain failure", async (t) 
   t.is(await reasonOf(client), "unsupported");
 });
 
-test("reasons are each connection's own", async (t) => {
+test("failure reasons are kept per connection", async (t) => {
   const agent = await startAgent(t);
   const [one, other] = [await agent.connect(), await agent.connect()];
   t.is(await one.failureReason(), undefined);

@@ -1,4 +1,4 @@
-/** Certificates that end: they leave the agent by themselves, and nothing else goes with them. */
+/** Expired certificates: the agent drops them, and nothing else. */
 import test, { type ExecutionContext } from "ava";
 import { keysOf, makeToken } from "../fixtures/softhsm.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
@@ -18,18 +18,18 @@ import {
 const refused = { instanceOf: AgentRefusal };
 const data = Buffer.from("data");
 const start = 1_800_000_000n;
-/** When the certificates of these tests end. */
+/** When the certificates of these tests expire. */
 const end = start + 1000n;
 
-/** A time of day that goes with the clock, and can be set. */
+/** A clock with a wall clock that can be set. */
 class TestTime extends TestClock {
-  /** By how many seconds the time of day was set forward. */
+  /** Seconds by which the wall clock was set forward. */
   offset = 0n;
   readonly #began = this.now();
 
   readonly wall = (): bigint => start + this.offset + BigInt(this.now() - this.#began) / 1000n;
 
-  /** Lets seconds pass. */
+  /** Advances both clocks. */
   seconds(count: number): void {
     this.pass(count * 1000);
   }
@@ -51,7 +51,7 @@ function attach(client: AgentClient, certificate: Buffer, constraints: Constrain
 
 const keepEnded: Constraint = { type: "keep-ended-certificate" };
 
-test("a certificate goes five minutes after its end, whoever added it, and its key stays", async (t) => {
+test("a certificate is dropped five minutes after it expires, and its key stays", async (t) => {
   const { time, agent, client } = await prepare(t);
   const [key, other] = [generateKey("ed25519"), generateKey("nistp256")];
   const attached = makeAuthority().certify(key.publicKey, { validBefore: end });
@@ -73,7 +73,7 @@ test("a certificate goes five minutes after its end, whoever added it, and its k
   );
 });
 
-test("the time of day decides, and may be set forward and back", async (t) => {
+test("certificates expire by the wall clock, which may be set forward and back", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
   const certificate = makeAuthority().certify(key.publicKey, { validBefore: end });
@@ -103,7 +103,7 @@ test("-O certificate-grace and -O keep-ended-certificates", async (t) => {
   }
 });
 
-test("a certificate stays after its end where its request says so", async (t) => {
+test("an expired certificate stays if its request says so", async (t) => {
   const { time, client } = await prepare(t);
   const [key, other] = [generateKey("ed25519"), generateKey("ed25519")];
   const [certify, fields] = [makeAuthority().certify, { validBefore: end }];
@@ -119,7 +119,7 @@ test("a certificate stays after its end where its request says so", async (t) =>
   t.is((await blobs(client)).length, 4);
 });
 
-test("the same certificate again is kept, or not, as it was asked for last", async (t) => {
+test("for a certificate that is added again, the last request decides whether it stays", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
   const certificate = makeAuthority().certify(key.publicKey, { validBefore: end });
@@ -129,7 +129,7 @@ test("the same certificate again is kept, or not, as it was asked for last", asy
   t.is((await blobs(client)).length, 0);
 });
 
-test("a certificate that does not end wakes nobody", async (t) => {
+test("a certificate that never expires sets no timer", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
   const certificate = makeAuthority().certify(key.publicKey, { validBefore: forever });
@@ -149,7 +149,7 @@ test("a certificate that would be dropped at once is refused", async (t) => {
   t.deepEqual(await blobs(client), [late]);
 });
 
-test("a key that was added with a certificate alone goes with it", async (t) => {
+test("a key that was added only with its certificate is removed with it", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
   const { certify } = makeAuthority();
@@ -162,7 +162,7 @@ test("a key that was added with a certificate alone goes with it", async (t) => 
   t.is((await client.failureReason())?.code, "no-matching-key");
 });
 
-test("a renewed certificate outlives the lifetime of the one before, which said its end", async (t) => {
+test("a renewed certificate outlives the previous one's lifetime if that was its validity", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
   const { certify } = makeAuthority();
@@ -179,7 +179,7 @@ test("a renewed certificate outlives the lifetime of the one before, which said 
   t.deepEqual(await blobs(client), []);
 });
 
-test("a lifetime that is shorter than the certificate's holds for those that follow", async (t) => {
+test("a lifetime shorter than the certificate's validity applies to later certificates too", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
   const { certify } = makeAuthority();
@@ -192,7 +192,7 @@ test("a lifetime that is shorter than the certificate's holds for those that fol
   t.deepEqual(await blobs(client), []);
 });
 
-/** A card that is loaded, with one certificate for its key and no plain key, until `end`. */
+/** Loads a card with a certificate, valid until `end`, and without its plain key. */
 async function prepareCard(t: ExecutionContext, constraints: Constraint[] = []) {
   const token = await makeToken(makeWorkspace(t), { keys: keysOf(["p256"]) });
   const { time, client } = await prepare(t, { cardEnvironment: token.env });
@@ -209,7 +209,7 @@ async function prepareCard(t: ExecutionContext, constraints: Constraint[] = []) 
   return { token, time, client, key, certify, renewed };
 }
 
-test("a card stays loaded when its last certificate ends, and takes the next without PIN", async (t) => {
+test("a card stays loaded when its last certificate expires, and takes the next without PIN", async (t) => {
   const { time, client, key, certify, renewed } = await prepareCard(t);
   time.seconds(1300);
   t.deepEqual(await blobs(client), []);
@@ -220,7 +220,7 @@ test("a card stays loaded when its last certificate ends, and takes the next wit
   await t.throwsAsync(client.sign(encodePublicKey(key), data), refused);
   await attach(client, renewed, [{ type: "lifetime", seconds: 10_000 }]);
   t.true(verifySignature(key, await client.sign(renewed, data), data));
-  // And again, also where the lifetime of the one before is over together with it.
+  // Again, when the previous certificate and its lifetime have expired at the same time.
   time.seconds(10_000);
   t.deepEqual(await blobs(client), []);
   const last = certify(key, { validBefore: end + 20_000n });
@@ -230,7 +230,7 @@ test("a card stays loaded when its last certificate ends, and takes the next wit
   t.deepEqual(await client.listProviders(), []);
 });
 
-test("the limits of a card hold for what is attached after its certificate ended", async (t) => {
+test("a card's constraints apply to a certificate attached after its last one expired", async (t) => {
   const { time, client, renewed } = await prepareCard(t, [
     { type: "lifetime", seconds: 3000 },
     { type: "confirm" },
@@ -246,7 +246,7 @@ test("the limits of a card hold for what is attached after its certificate ended
   t.deepEqual(await client.listProviders(), []);
 });
 
-test("a card without certificates goes when its lifetime is over", async (t) => {
+test("a card without certificates is removed when its lifetime expires", async (t) => {
   const { time, client, renewed } = await prepareCard(t, [{ type: "lifetime", seconds: 3000 }]);
   time.seconds(1300);
   t.is((await client.listProviders()).length, 1);
@@ -272,7 +272,7 @@ test("a card without certificates is removed by -e, and by -D", async (t) => {
   }
 });
 
-test("a certificate that came with a card stays after its end where that was asked for", async (t) => {
+test("an expired certificate of a card stays if its request says so", async (t) => {
   const { time, client } = await prepareCard(t, [keepEnded]);
   time.seconds(5000);
   t.is((await blobs(client)).length, 1);

@@ -1,4 +1,4 @@
-/** An agent that cannot start, or is ended while it does: whoever started it is told, and nothing stays. */
+/** An agent that fails or is killed while it starts: the user is told, and no file is left. */
 import { cpSync, existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import test from "ava";
@@ -10,7 +10,7 @@ import { makeWorkspace, type RunResult, type Workspace } from "../fixtures/works
 import { add, start, until } from "./test-program.ts";
 
 /**
- * A copy of the program, which does something before all else.
+ * A copy of the program that runs other code first.
  * @param code in JavaScript
  */
 function copyProgram(workspace: Workspace, code: string, withPackages = true): string {
@@ -23,7 +23,7 @@ function copyProgram(workspace: Workspace, code: string, withPackages = true): s
   return workspace.write("dist/bin/ssh-agent", [first, code, ...rest].join("\n"), 0o700);
 }
 
-/** Every file and folder that was made in the home and the folder for temporary files, but `~/.ssh`. */
+/** The files and folders in the home and the folder for temporary files, except for `~/.ssh`. */
 function leftIn(workspace: Workspace): string[] {
   const all = [workspace.home, workspace.path("tmp")].flatMap((folder) =>
     readdirSync(folder, { recursive: true }).map(String),
@@ -38,13 +38,13 @@ const ways: Readonly<Record<string, readonly string[]>> = {
   "with -T": ["-T"],
 };
 
-/** One sentence or two, and nothing of Node.js. */
+/** Whether standard error is one or two lines, with no stack or message of Node.js. */
 function isSentence({ stderr }: RunResult): boolean {
   return /^[^\n]+\n([^\n]+\n)?$/.test(stderr) && !/node:|\n\s+at |uv_|Error:|Require/.test(stderr);
 }
 
 for (const [way, args] of Object.entries(ways)) {
-  test(`without its add-on no agent starts ${way}`, async (t) => {
+  test(`without koffi's add-on no agent starts ${way}`, async (t) => {
     const workspace = makeWorkspace(t);
     const program = copyProgram(workspace, "", false);
     const result = await workspace.run(program, [...args]);
@@ -54,7 +54,7 @@ for (const [way, args] of Object.entries(ways)) {
     t.deepEqual(leftIn(workspace), []);
   });
 
-  test(`a fault before an agent listens ends it ${way}, with a sentence`, async (t) => {
+  test(`an exception before an agent listens ends it ${way}, with its message`, async (t) => {
     const workspace = makeWorkspace(t);
     const code = `require("net").Server.prototype.listen = () => { throw new TypeError("broken\\nat x"); };`;
     const result = await workspace.run(copyProgram(workspace, code), [...args]);
@@ -64,7 +64,7 @@ for (const [way, args] of Object.entries(ways)) {
   });
 }
 
-/** Kills the agent in the background as it is about to tell this. */
+/** Code that kills the agent in the background before it sends a report. */
 const killedAt = (report: string) => `
   if (process.argv[2]?.startsWith("--serve=")) {
     const fs = require("fs"), { writeSync } = fs;
@@ -80,7 +80,7 @@ for (const [moment, code] of Object.entries({
   "when it listens": killedAt("serving"),
 })) {
   for (const args of [[], ["-T"], ["-a", "here"], ["echo", "the command runs"]]) {
-    test(`an agent that is killed ${moment} is told: ssh-agent ${args.join(" ")}`, async (t) => {
+    test(`the user is told of an agent killed ${moment}: ssh-agent ${args.join(" ")}`, async (t) => {
       const workspace = makeWorkspace(t);
       const result = await workspace.run(copyProgram(workspace, code), args);
       t.is(result.stderr, "The agent's process was ended by SIGKILL before it served.\n");
@@ -91,7 +91,7 @@ for (const [moment, code] of Object.entries({
   }
 }
 
-test("an agent that died while it started takes no other agent's socket with it", async (t) => {
+test("the socket of another agent stays when an agent is killed while it starts", async (t) => {
   const workspace = makeWorkspace(t);
   const { socket } = await start(workspace, ["-a", workspace.path("agent.sock")]);
   const result = await workspace.run(copyProgram(workspace, killedAt("trying")), ["-a", socket]);
@@ -123,7 +123,7 @@ test("an agent whose starting program was killed ends by itself", async (t) => {
 
 test("an agent whose process cannot be started says so", async (t) => {
   const workspace = makeWorkspace(t);
-  // What Node.js returns where there are no descriptors left.
+  // As Node.js does when there are no descriptors left.
   const code = `require("child_process").spawn = () => {
     const child = new (require("events"))();
     process.nextTick(() => child.emit("error", new Error("spawn EMFILE")));
@@ -134,7 +134,7 @@ test("an agent whose process cannot be started says so", async (t) => {
   t.deepEqual([result.stdout, result.status], ["", 1]);
 });
 
-test("an agent whose lines cannot be printed ends, and says why", async (t) => {
+test("an agent whose output cannot be printed ends, and says why", async (t) => {
   const workspace = makeWorkspace(t);
   for (const args of ["", "-D"]) {
     const line = `"$0" ${args} >/dev/full`;
@@ -146,7 +146,7 @@ test("an agent whose lines cannot be printed ends, and says why", async (t) => {
   }
 });
 
-test("a full disk is told, and no socket is looked for elsewhere", async (t) => {
+test("a full disk is an error, and no other candidate is tried", async (t) => {
   const workspace = makeWorkspace(t);
   if (process.getuid?.() !== 0) return; // only root can make a disk
   const mount = `mount -t tmpfs -o nr_inodes=2 none "$HOME" && mkdir "$HOME/.ssh"`;
@@ -159,7 +159,7 @@ test("a full disk is told, and no socket is looked for elsewhere", async (t) => 
   }
 });
 
-test("a fault in an agent in the foreground is told on standard error, and the agent goes on", async (t) => {
+test("an exception in an agent in the foreground is logged, and the agent keeps serving", async (t) => {
   const workspace = makeWorkspace(t);
   const code = `process.on("SIGUSR2", () => { throw new RangeError("a fault"); });`;
   const agent = await startAgent(workspace, { program: copyProgram(workspace, code) });
@@ -180,7 +180,7 @@ for (const [what, env] of Object.entries({
   test(`with ${what} the socket is in the folder for temporary files`, async (t) => {
     const workspace = makeWorkspace(t);
     const HOME = env.HOME === "LONG" ? workspace.path("long".repeat(30)) : env.HOME;
-    // Somebody whom the system does not know, where that can be had; root may write everywhere.
+    // As root, which may write everywhere, run it as a user without an entry in passwd.
     const isRoot = process.getuid?.() === 0;
     const someone = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"];
     const command = [...(isRoot && HOME?.startsWith("/tmp") !== true ? someone : []), sshAgent];
@@ -199,7 +199,7 @@ for (const [what, env] of Object.entries({
   });
 }
 
-test("a relative path is taken as it is, however deep the folder is that it is in", async (t) => {
+test("a relative path works in a folder with a path too long for a socket", async (t) => {
   const workspace = makeWorkspace(t);
   const folder = dirname(workspace.write(`${"deep/".repeat(30)}file`, ""));
   const { stdout } = await workspace.run(sshAgent, ["-a", "s"], { cwd: folder });
@@ -211,7 +211,7 @@ test("a relative path is taken as it is, however deep the folder is that it is i
   t.deepEqual(readdirSync(folder), ["file"]);
 });
 
-test("in a folder that is gone an agent starts, or says why it cannot", async (t) => {
+test("in a deleted folder an agent starts, or says why it cannot", async (t) => {
   const workspace = makeWorkspace(t);
   const line = `mkdir gone && cd gone && rmdir ../gone && "$0" "$@"`;
   const { stdout } = await workspace.run("sh", ["-c", line, sshAgent]);

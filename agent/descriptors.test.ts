@@ -11,7 +11,7 @@ import { AgentClient } from "../protocol/client.ts";
 import { frame } from "../protocol/framing.ts";
 import { encodeRequest } from "../protocol/requests.ts";
 
-/** Starts an agent that may have so many files open. */
+/** Starts an agent with a limit of open files. */
 function startWithLimit(workspace: Workspace, limit: number, env = {}) {
   const script = `#!/bin/sh\nulimit -n ${limit}\nexec ${sshAgent} "$@"\n`;
   const program = workspace.write("few-descriptors", script, 0o700);
@@ -21,7 +21,7 @@ function startWithLimit(workspace: Workspace, limit: number, env = {}) {
 /** A connection that has sent one request. */
 interface Asking {
   readonly socket: Socket;
-  /** "waiting", "answered", or what became of the connection. */
+  /** "waiting", "answered", "cut off", or an error. */
   state: string;
 }
 
@@ -41,7 +41,7 @@ function ask(path: string): Asking {
   return asking;
 }
 
-test("where descriptors run out new clients wait, and nobody is cut off", async (t) => {
+test("when descriptors run out, new clients wait and no connection is closed", async (t) => {
   const workspace = makeWorkspace(t);
   const { socket: path } = await startWithLimit(workspace, 60);
   const clients = Array.from({ length: 150 }, () => ask(path));
@@ -57,7 +57,7 @@ test("where descriptors run out new clients wait, and nobody is cut off", async 
   t.deepEqual([...new Set(clients.map(({ state }) => state))], ["answered"]);
 });
 
-test("whoever goes makes room for one that waits", async (t) => {
+test("a closed connection makes room for a waiting client", async (t) => {
   const workspace = makeWorkspace(t);
   const { socket: path } = await startWithLimit(workspace, 60);
   const clients = Array.from({ length: 100 }, () => ask(path));
@@ -79,7 +79,7 @@ test("whoever goes makes room for one that waits", async (t) => {
   for (const { socket } of clients) socket.destroy();
 });
 
-test("an agent whose connections are all taken has descriptors left for cards", async (t) => {
+test("an agent that has stopped accepting has descriptors left for cards", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
   const { socket } = await startWithLimit(workspace, 60, token.env);
@@ -95,10 +95,10 @@ test("an agent whose connections are all taken has descriptors left for cards", 
   client.close();
 });
 
-test("of 5,000 clients that come at once none is refused, however busy the agent is", async (t) => {
+test("none of 5,000 simultaneous clients is refused, however busy the agent is", async (t) => {
   const workspace = makeWorkspace(t);
   const { socket: path, pid } = await startAgent(workspace, { program: sshAgent });
-  // As many as may wait on this machine come while it does not accept at all.
+  // Fill the backlog while the agent is stopped.
   const waiting = Number(readFileSync("/proc/sys/net/core/somaxconn", "utf8"));
   process.kill(pid, "SIGSTOP");
   const clients = Array.from({ length: Math.min(waiting, 5000) }, () => ask(path));
@@ -111,7 +111,7 @@ test("of 5,000 clients that come at once none is refused, however busy the agent
   for (const { socket } of clients) socket.destroy();
 });
 
-test("an agent that has no descriptors left says so of a library, and loads it later", async (t) => {
+test("without descriptors, loading a library fails with the reason, and works later", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
   const { socket, pid } = await startAgent(workspace, { program: sshAgent, env: token.env });

@@ -1,4 +1,4 @@
-/** What an agent does as the one agent of a login session: by systemd, and beside agents that died. */
+/** An agent in a login session: socket activation, services, and stale sockets of killed agents. */
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, symlinkSync } from "node:fs";
 import { createServer, type Server } from "node:net";
@@ -16,7 +16,7 @@ function listen(path: string): Promise<Server> {
   return new Promise((resolve) => server.listen(path, () => resolve(server)));
 }
 
-/** Makes a socket that nobody listens at, in the folder where agents have theirs. */
+/** Makes a stale socket in ~/.ssh/agent. */
 async function makeStale(workspace: Workspace, name: string): Promise<string> {
   const folder = join(workspace.home, ".ssh", "agent");
   mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -33,14 +33,14 @@ interface Activated {
   readonly status: Promise<number | null>;
 }
 
-/** Puts the program where npm does, for one user. */
+/** Installs the program as npm does for one user. */
 function install(workspace: Workspace): void {
   const folder = join(workspace.home, ".local", "bin");
   mkdirSync(folder, { recursive: true });
   symlinkSync(sshAgent, join(folder, "ssh-agent"));
 }
 
-/** How systemd starts an agent, as a shell says it. */
+/** The shell command by which the tests start an agent as systemd does. */
 const service = `sh -c 'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=x exec "$AGENT" -D'`;
 
 /** Runs a shell's command line with a listening socket at `path` as descriptor 3, as systemd has it. */
@@ -52,7 +52,7 @@ async function activate(workspace: Workspace, path: string, line: string): Promi
     env: { ...workspace.env, AGENT: sshAgent },
     stdio: ["ignore", "pipe", "pipe", descriptorOf(server)],
   });
-  // This process would answer at the socket too.
+  // This process must not accept connections itself.
   server.close();
   const pid = child.pid ?? 0;
   workspace.adopt(pid);
@@ -66,7 +66,7 @@ async function activate(workspace: Workspace, path: string, line: string): Promi
   return { pid, output: () => output, status };
 }
 
-test("an agent serves the socket that systemd hands over, and leaves it when it ends", async (t) => {
+test("an agent serves the socket that systemd passes, and leaves it when it ends", async (t) => {
   const workspace = makeWorkspace(t);
   const path = workspace.path("bus");
   const key = workspace.path("key");
@@ -83,7 +83,7 @@ test("an agent serves the socket that systemd hands over, and leaves it when it 
   t.true(statSync(path).isSocket());
 });
 
-test("an agent that begins anew without what steers Node.js has the socket of systemd", async (t) => {
+test("an agent that executes itself again without Node.js's variables keeps systemd's socket", async (t) => {
   const workspace = makeWorkspace(t);
   const path = workspace.path("bus");
   const agent = await activate(workspace, path, `export NODE_DEBUG=net; exec ${service}`);
@@ -92,7 +92,7 @@ test("an agent that begins anew without what steers Node.js has the socket of sy
   t.is(agent.output(), "");
 });
 
-test("the next agent serves who waits at the socket of systemd", async (t) => {
+test("the next agent serves the clients that wait at systemd's socket", async (t) => {
   const workspace = makeWorkspace(t);
   const path = workspace.path("bus");
   const line = `${service} & echo $!; wait; read -r _ < go; exec ${service}`;
@@ -121,7 +121,7 @@ for (const [line, message] of [
   });
 }
 
-test("what systemd hands over is for an agent in the foreground without -a", async (t) => {
+test("only an agent in the foreground without -a uses systemd's socket", async (t) => {
   const workspace = makeWorkspace(t);
   const env = { LISTEN_PID: "1", LISTEN_FDS: "1" };
   const output = await workspace.expect(sshAgent, [], { env });
@@ -153,7 +153,7 @@ test("an agent that is killed leaves a socket that the next one removes", async 
   t.true(existsSync(next.socket));
 });
 
-test("-u removes this host's stale sockets, -uu all; neither touches agents that live", async (t) => {
+test("-u removes this host's stale sockets, -uu all; sockets of running agents stay", async (t) => {
   const workspace = makeWorkspace(t);
   const stale = await makeStale(workspace, `${hostPrefix()}sshd.old`);
   const elsewhere = await makeStale(workspace, "s.otherhost.agent.old");
@@ -168,7 +168,7 @@ test("-u removes this host's stale sockets, -uu all; neither touches agents that
   t.deepEqual([elsewhere, nameless, live].map(existsSync), [false, false, true]);
 });
 
-test("-u finds nothing to do where there is no folder, and says when it cannot read it", async (t) => {
+test("-u does nothing without a folder, and fails if it cannot read it", async (t) => {
   const workspace = makeWorkspace(t);
   t.is((await workspace.run(sshAgent, ["-u"])).status, 0);
   workspace.write("home/.ssh/agent", "a file");
@@ -193,14 +193,14 @@ test("with -U, -T or -a stale sockets stay", async (t) => {
         .status,
       0,
     );
-    // Longer than an agent takes that does remove it.
+    // Longer than an agent takes to remove it.
     await new Promise((resolve) => setTimeout(resolve, 300));
     t.true(existsSync(stale), args.join(" "));
     t.notRegex(log, /stale/);
   }
 });
 
-test("the service for systemd starts the installed agent, with the options that it is given", async (t) => {
+test("the systemd service starts the installed agent with the configured options", async (t) => {
   const workspace = makeWorkspace(t);
   const unit = readFileSync(join(projectRoot, "systemd", "ssh-agent.service"), "utf8");
   const [, quoted = ""] = /^ExecStart=\/bin\/sh -c '(.*)'$/m.exec(unit) ?? [];
@@ -224,7 +224,7 @@ test("the service for systemd starts the installed agent, with the options that 
   t.regex(unit, new RegExp(`^SuccessExitStatus=${await agent.status}$`, "m"));
 });
 
-test("the job for launchd starts the installed agent, also where a killed one was", async (t) => {
+test("the launchd job starts the installed agent, also after one was killed", async (t) => {
   const workspace = makeWorkspace(t);
   const plist = readFileSync(join(projectRoot, "launchd", "cardagent.ssh-agent.plist"), "utf8");
   const [, script = ""] = /<string>-c<\/string>\s*<string>(.*?)<\/string>/s.exec(plist) ?? [];
@@ -233,7 +233,7 @@ test("the job for launchd starts the installed agent, also where a killed one wa
   const socket = join(workspace.home, ".ssh", "agent.sock");
   for (const _ of [1, 2]) {
     const child = workspace.spawn("/bin/sh", ["-c", script]);
-    // Its output is its first sign of life: before that there may be a socket of the agent before.
+    // Wait for its output: before that, the socket may be the previous agent's.
     await new Promise((resolve) => child.stdout?.once("data", resolve));
     const listed = await workspace.run(systemSshAdd(), ["-l"], { env: { SSH_AUTH_SOCK: socket } });
     t.is(listed.stdout, "The agent has no identities.\n");

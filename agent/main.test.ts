@@ -7,7 +7,7 @@ import { sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/system-prog
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { add, start, until } from "./test-program.ts";
 
-test("an agent in the background answers at once, on a socket for its user alone", async (t) => {
+test("an agent in the background serves as soon as it is started, on a socket with mode 0600", async (t) => {
   const workspace = makeWorkspace(t);
   const { socket, pid } = await start(workspace);
   t.regex(socket, new RegExp(`^${workspace.home}/\\.ssh/agent/s\\.\\w+\\.agent\\.\\w+$`));
@@ -20,7 +20,7 @@ test("an agent in the background answers at once, on a socket for its user alone
   t.regex(readFileSync(`/proc/${pid}/limits`, "utf8"), /^Max core file size\s+0\s+0/m);
 });
 
-test("-T puts the socket into a folder of its own, which goes with the agent", async (t) => {
+test("-T puts the socket into a folder of its own, which is removed with it", async (t) => {
   const workspace = makeWorkspace(t);
   const { socket, pid } = await start(workspace, ["-T"]);
   t.regex(socket, new RegExp(`^${workspace.path("tmp")}/ssh-\\w+/agent\\.${process.pid}$`));
@@ -43,7 +43,7 @@ for (const signal of ["SIGTERM", "SIGHUP"] as const) {
   });
 }
 
-test("an agent in the background does not mind SIGINT, as OpenSSH's does not", async (t) => {
+test("an agent in the background ignores SIGINT, as OpenSSH's does", async (t) => {
   const workspace = makeWorkspace(t);
   for (const program of [systemSshAgent(), sshAgent]) {
     const { socket, pid } = await start(workspace, [], program);
@@ -55,7 +55,7 @@ test("an agent in the background does not mind SIGINT, as OpenSSH's does not", a
   }
 });
 
-test("SIGUSR1 deletes all identities, and the agent goes on", async (t) => {
+test("SIGUSR1 removes all identities, and the agent keeps serving", async (t) => {
   const workspace = makeWorkspace(t);
   const { socket, pid } = await start(workspace);
   const key = workspace.path("key");
@@ -68,7 +68,7 @@ test("SIGUSR1 deletes all identities, and the agent goes on", async (t) => {
   t.is(listed.stdout, "The agent has no identities.\n");
 });
 
-test("a path of -a is told as it was given, and removed wherever the agent is", async (t) => {
+test("a path of -a is printed as given, and removed whatever the working directory is", async (t) => {
   const workspace = makeWorkspace(t);
   for (const program of [systemSshAgent(), sshAgent]) {
     const { socket, pid } = await start(workspace, ["-a", "tmp/../here.sock"], program);
@@ -82,7 +82,7 @@ test("a path of -a is told as it was given, and removed wherever the agent is", 
   }
 });
 
-test("the output is for csh where SHELL or -c says so", async (t) => {
+test("the output is for csh if SHELL or -c says so", async (t) => {
   const workspace = makeWorkspace(t);
   const pattern =
     /^setenv SSH_AUTH_SOCK (\S+);\nsetenv SSH_AGENT_PID (\d+);\necho Agent pid \2;\n$/;
@@ -114,7 +114,7 @@ test("a command runs with the agent, which ends with it; its exit status is the 
   t.false(existsSync(socket));
 });
 
-test("a command is this very process, and reads and writes as if started alone", async (t) => {
+test("a command replaces the process, and has its standard input and output", async (t) => {
   const workspace = makeWorkspace(t);
   const child = workspace.spawn(sshAgent, ["sh", "-c", "echo $$; cat; kill -TERM $$"]);
   let stdout = "";
@@ -129,7 +129,7 @@ test("a command is this very process, and reads and writes as if started alone",
   t.deepEqual([status, signal], [null, "SIGTERM"]);
 });
 
-test("a command finds the descriptors, the limits and the umask that the agent was started with", async (t) => {
+test("a command has the descriptors, limits and umask that the agent was started with", async (t) => {
   const workspace = makeWorkspace(t);
   workspace.write("input", "from descriptor 7\n");
   const command = "ulimit -Sn; ulimit -Hn; ulimit -c; umask; cat <&7; ls /proc/self/fd | wc -l";
@@ -139,7 +139,7 @@ test("a command finds the descriptors, the limits and the umask that the agent w
   t.is(await workspace.expect("sh", ["-c", line, sshAgent]), theirs);
 });
 
-test("a command that is not there is told as OpenSSH tells it, and leaves nothing", async (t) => {
+test("a missing command is reported as OpenSSH does, and nothing is left", async (t) => {
   const workspace = makeWorkspace(t);
   const socket = workspace.path("s");
   const ours = await workspace.run(sshAgent, ["-a", socket, "no-such-command"]);
@@ -147,7 +147,7 @@ test("a command that is not there is told as OpenSSH tells it, and leaves nothin
   t.false(existsSync(socket));
 });
 
-test("a place that cannot be listened at is told as OpenSSH tells it", async (t) => {
+test("a path that cannot be bound is reported as OpenSSH does", async (t) => {
   const workspace = makeWorkspace(t);
   const taken = workspace.write("taken", "somebody's file");
   const long = `/tmp/${"x".repeat(110)}`;
@@ -160,7 +160,7 @@ test("a place that cannot be listened at is told as OpenSSH tells it", async (t)
   t.deepEqual(readdirSync(workspace.root).sort(), ["home", "taken", "tmp"]);
 });
 
-test("-D serves in the foreground, -d tells what happens, and neither tells a secret", async (t) => {
+test("-D serves in the foreground, -d also logs, and neither logs a secret", async (t) => {
   const workspace = makeWorkspace(t);
   const socket = workspace.path("s");
   const child = workspace.spawn(sshAgent, ["-d", "-a", socket]);
@@ -201,7 +201,7 @@ test("another user is not served, even where the socket is open to all", async (
   t.is((await add(workspace, socket, ["-l"])).stdout, "The agent has no identities.\n");
 });
 
-test("an agent without a place for its socket says so, and what to type", async (t) => {
+test("an agent that can create no socket says so, and what to type", async (t) => {
   const workspace = makeWorkspace(t);
   const env = { HOME: "/dev/null", TMPDIR: "/dev/null" };
   const { stdout, stderr, status } = await workspace.run(sshAgent, [], { env });
@@ -213,6 +213,6 @@ test("an agent without a place for its socket says so, and what to type", async 
   t.deepEqual([stdout, status], ["", 1]);
 });
 
-test("the agent's program has nothing in it that speaks PKCS#11", (t) => {
+test("the agent's program does not contain the code that calls PKCS#11", (t) => {
   t.false(readFileSync(sshAgent, "utf8").includes("pkcs11.node"));
 });

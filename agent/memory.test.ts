@@ -1,4 +1,4 @@
-/** What is left of a private key in the agent's memory: images of it are searched for the key. */
+/** Searches the agent's memory for what is left of private keys. */
 import { createHash } from "node:crypto";
 import { on } from "node:events";
 import { createInterface } from "node:readline";
@@ -31,7 +31,7 @@ function makeKeys(): KeyToHide[] {
   });
 }
 
-/** Each number that gives a key away by itself. */
+/** Each number that is enough to recover the key. */
 function secretsOf(name: string, { secret }: PrivateKey): Secrets {
   switch (secret.type) {
     case "rsa": {
@@ -59,7 +59,7 @@ function secretsOf(name: string, { secret }: PrivateKey): Secrets {
   }
 }
 
-/** An agent whose memory is searched, whose clock is stepped, and a client of it. */
+/** An agent with a clock that the test controls and memory that it can read, and a client. */
 async function startReadable(t: ExecutionContext) {
   const workspace = makeWorkspace(t);
   const program = fileURLToPath(new URL("./test-memory-agent.ts", import.meta.url));
@@ -100,7 +100,7 @@ async function signAll(client: AgentClient, keys: readonly KeyToHide[]) {
   }
 }
 
-/** A search that finds nothing proves something only when it finds what is there. */
+/** Asserts that the search finds keys that are in use, so that an empty result means something. */
 function assertInMemory(t: ExecutionContext, agent: Readable, keys: readonly KeyToHide[]) {
   const found = agent.inMemory(keys);
   for (const { name } of keys) {
@@ -116,11 +116,11 @@ const ends: Record<string, (agent: Readable, keys: readonly KeyToHide[]) => Prom
     for (const { blob } of keys) await client.removeIdentity(blob);
   },
   "was removed with all others": ({ client }) => client.removeAllIdentities(),
-  "has ended": ({ pass }) => pass(30_000),
+  "has expired": ({ pass }) => pass(30_000),
 };
 
 for (const [how, end] of Object.entries(ends)) {
-  test(`two seconds after a key ${how}, nothing of it is in memory`, async (t) => {
+  test(`two seconds after a key ${how}, no part of it is in memory`, async (t) => {
     const agent = await startReadable(t);
     const keys = makeKeys();
     await addAndSign(agent, keys, 30);
@@ -132,7 +132,7 @@ for (const [how, end] of Object.entries(ends)) {
   });
 }
 
-test("a key that is added again is in memory once, and gone with its last identity", async (t) => {
+test("a key that is added again is cleared with its last identity", async (t) => {
   const agent = await startReadable(t);
   const keys = makeKeys();
   await addAndSign(agent, keys);
@@ -144,7 +144,7 @@ test("a key that is added again is in memory once, and gone with its last identi
   t.deepEqual(agent.inMemory(keys), []);
 });
 
-test("nothing of a key that was refused is in memory", async (t) => {
+test("no part of a refused key is in memory", async (t) => {
   const agent = await startReadable(t);
   const [keys, others] = [makeKeys(), makeKeys()];
   for (const [at, { key }] of keys.entries()) {
@@ -157,7 +157,7 @@ test("nothing of a key that was refused is in memory", async (t) => {
   t.deepEqual(agent.inMemory(keys), []);
 });
 
-test("a key that was not used for a minute is not in the clear, until it is used", async (t) => {
+test("a key that was not used for a minute is encrypted until it is used", async (t) => {
   const agent = await startReadable(t);
   const keys = makeKeys();
   await addAndSign(agent, keys);
@@ -176,7 +176,7 @@ test("a key that was not used for a minute is not in the clear, until it is used
   t.deepEqual(agent.inMemory(keys), []);
 });
 
-test("a locked agent has no key in the clear, nor when it is unlocked, until it is used", async (t) => {
+test("a locked agent has only encrypted keys; so has an unlocked one until they are used", async (t) => {
   const agent = await startReadable(t);
   const keys = makeKeys();
   await addAndSign(agent, keys);
@@ -189,7 +189,7 @@ test("a locked agent has no key in the clear, nor when it is unlocked, until it 
   assertInMemory(t, agent, keys);
 });
 
-test("signatures under way when the agent is locked or the key removed leave nothing", async (t) => {
+test("pending signatures leave nothing when the agent is locked or the key removed", async (t) => {
   const agent = await startReadable(t);
   const keys = makeKeys();
   await addAndSign(agent, keys);
@@ -214,7 +214,7 @@ test("signatures under way when the agent is locked or the key removed leave not
   t.deepEqual(agent.inMemory(keys), []);
 });
 
-test("the agent's program clears its memory in time, and shows it to root alone", async (t) => {
+test("the agent's program clears its memory in time, and only root can read it", async (t) => {
   const { socket, pid } = await start(makeWorkspace(t));
   const client = await AgentClient.connect(socket);
   t.teardown(() => client.close());

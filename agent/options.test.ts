@@ -25,7 +25,7 @@ test("without arguments an agent starts in the background, with OpenSSH's defaul
   });
 });
 
-test("options combine, and take their argument beside or behind them", (t) => {
+test("options combine, and take their argument in the same word or the next", (t) => {
   const { mode, shell, bindAddress, lifetime } = parse("-Dc -a/tmp/x -t1h30m");
   t.deepEqual([mode, shell, bindAddress, lifetime], ["foreground", "csh", "/tmp/x", 5400]);
   t.is(parse("-dE md5").fingerprintHash, "md5");
@@ -40,18 +40,18 @@ test("-u removes stale sockets: once of this host, twice of all", (t) => {
   t.is(parse("-uk").mode, "kill");
 });
 
-test("-O says which applications of FIDO keys may sign anything", (t) => {
+test("-O sets the applications of FIDO keys that may sign any data", (t) => {
   t.is(parse("-O websafe-allow=ssh:*,example.org").websafeAllow, "ssh:*,example.org");
   t.is(parse("-Owebsafe-allow=").websafeAllow, "");
   t.is(parse("-O no-restrict-websafe -O websafe-allow=x").websafeAllow, undefined);
 });
 
-test("nothing behind -V counts", (t) => {
+test("everything after -V is ignored", (t) => {
   t.is(parse("-V -Z").mode, "version");
   t.is(parse("-sV ls").mode, "version");
 });
 
-test("a command takes all that follows it", (t) => {
+test("all words after a command are its arguments", (t) => {
   t.deepEqual(parse("-t 60 bash -c date -D").command, ["bash", "-c", "date", "-D"]);
   t.deepEqual(parse("-- -odd name").command, ["-odd", "name"]);
   t.is(parse("bash -D").mode, "background");
@@ -88,7 +88,7 @@ for (const [line, message, status] of refusals) {
   });
 }
 
-test("what the starting program hands over is what the agent reads", (t) => {
+test("the agent in the background parses the options that it is passed", (t) => {
   const serving = { parent: 4711, starter: 4710 };
   for (const line of [
     "",
@@ -109,7 +109,7 @@ test("what the starting program hands over is what the agent reads", (t) => {
   }
 });
 
-test("stale sockets are removed at the start, unless the socket is elsewhere or -U says no", (t) => {
+test("stale sockets are removed at the start, except with another socket or -U", (t) => {
   t.deepEqual(
     ["", "-D", "ls", "-U", "-T", "-a /tmp/x", "-DU"].map((line) => cleansAtStart(parse(line))),
     [true, true, true, false, false, false, false],
@@ -132,7 +132,7 @@ test("PINs are kept for as long as pin-cache says", (t) => {
   t.is(twice?.message, "pin-cache already set");
 });
 
-test("card-timeout is for a signature and for loading, or for both", (t) => {
+test("card-timeout sets both timeouts, or those for signing and loading", (t) => {
   t.deepEqual(parse("-O card-timeout=90").cardTimeout, { sign: 90, load: 90 });
   t.deepEqual(parse("-O card-timeout=2m,10").cardTimeout, { sign: 120, load: 10 });
   t.deepEqual(parse("-O card-timeout=1d").cardTimeout, { sign: 86_400, load: 86_400 });
@@ -144,7 +144,7 @@ test("card-timeout is for a signature and for loading, or for both", (t) => {
   }
 });
 
-test("certificates go five minutes after their end, or as the options say", (t) => {
+test("expired certificates stay for five minutes, or as the options say", (t) => {
   t.is(parse("-O certificate-grace=1h30m").certificateGrace, 5400);
   t.is(parse("-O certificate-grace=0").certificateGrace, 0);
   t.is(parse("-O keep-ended-certificates").certificateGrace, undefined);
@@ -160,7 +160,7 @@ test("certificates go five minutes after their end, or as the options say", (t) 
   t.is(twice?.message, "certificate-grace already set");
 });
 
-test("an agent in the background is told when certificates go", (t) => {
+test("an agent in the background gets certificate-grace", (t) => {
   const serving = { parent: 0, starter: 1 };
   for (const line of ["", "-O certificate-grace=0", "-O keep-ended-certificates"]) {
     const given = parse(line);
@@ -169,7 +169,7 @@ test("an agent in the background is told when certificates go", (t) => {
   }
 });
 
-test("an agent in the background is told what cards may take and whether PINs are kept", (t) => {
+test("an agent in the background gets card-timeout and pin-cache", (t) => {
   const given = parse("-O pin-cache=15m -O card-timeout=90,20");
   const serving = { parent: 0, starter: 1 };
   const { keepPin, cardTimeout } = parseOptions(servingArguments(serving, given));

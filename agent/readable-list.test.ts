@@ -1,6 +1,6 @@
 /**
- * Nothing that the agent accepts makes its list unreadable: OpenSSH's clients fail on the whole list
- * when they cannot read one identity, and then no login works with any other key either.
+ * The agent accepts nothing that makes its list unreadable: OpenSSH's clients fail on the whole list if
+ * they cannot parse one identity, and then no key works.
  */
 import { generateKeyPairSync, sign } from "node:crypto";
 import test, { type ExecutionContext } from "ava";
@@ -18,7 +18,7 @@ const bytesOf = (text: string | undefined) => Buffer.from(text ?? "", "base64url
 const key = generateKey("ed25519");
 const ca = makeAuthority();
 
-/** A certificate of `key`, whatever is in it. */
+/** A certificate of `key`, with any fields. */
 function certify(fields: Partial<Certificate>, by = ca): Buffer {
   return by.certify(key.publicKey, fields);
 }
@@ -57,7 +57,7 @@ function unsignedOf(certified: PublicKey): Omit<Certificate, "signature"> {
   };
 }
 
-/** A certificate whose bytes were changed before the CA signed them. */
+/** A certificate that was changed before the CA signed it. */
 function patched(change: (unsigned: Buffer) => Buffer): Buffer {
   const unsigned = change(signedPart(unsignedOf(key.publicKey)));
   return Buffer.concat([unsigned, new Writer().string(ca.sign(unsigned)).finish()]);
@@ -66,7 +66,7 @@ function patched(change: (unsigned: Buffer) => Buffer): Buffer {
 const principals = (count: number) => Array.from({ length: count }, (_, index) => `p${index}`);
 const empty = Buffer.alloc(0);
 
-/** Certificates, and whether OpenSSH can read them. */
+/** Certificates, and whether OpenSSH can parse them. */
 const certificates: readonly [string, boolean, () => Buffer][] = [
   ["256 principals", true, () => certify({ principals: principals(256) })],
   ["257 principals", false, () => certify({ principals: principals(257) })],
@@ -119,7 +119,7 @@ const certificates: readonly [string, boolean, () => Buffer][] = [
   ["bytes behind the signature", false, () => Buffer.concat([certify({}), Buffer.of(0)])],
 ];
 
-/** The system's ssh-add on the agent: how many identities it lists. */
+/** The number of identities that the system's ssh-add lists. */
 type Count = () => Promise<number>;
 
 async function prepare(t: ExecutionContext) {
@@ -196,7 +196,7 @@ test("certificates that OpenSSH cannot read are refused, for keys of a card", as
   }
 });
 
-/** Keys on authenticators: nothing of them is tried out when they are added. */
+/** Keys on authenticators, which are not used when they are added. */
 function skKey(fields: Partial<{ application: string; point: Buffer }>): PrivateKey {
   const { application = "ssh:", point } = fields;
   const secret = { flags: 1, keyHandle: Buffer.from("handle"), reserved: empty };
@@ -285,7 +285,7 @@ test("comments that OpenSSH cannot read are refused", async (t) => {
   t.is((await client.failureReason())?.code, "too-large");
 });
 
-test("no more identities are accepted than fit into a list", async (t) => {
+test("identities are refused when the list would be too long", async (t) => {
   const { client, count } = await prepare(t);
   const add = async (index: number, comment: string) => {
     const publicKey = {
@@ -304,7 +304,7 @@ test("no more identities are accepted than fit into a list", async (t) => {
   await t.notThrowsAsync(add(1, "another comment"));
   await t.throwsAsync(add(1, "x".repeat(200_000)), refused);
   t.is(await count(), 2048);
-  // Of a certificate, the list would be as long.
+  // With a certificate the list would be as long.
   const [first] = await client.identities();
   await client.removeIdentity(first?.keyBlob ?? empty);
   await client.addIdentity(key, "");
@@ -315,7 +315,7 @@ test("no more identities are accepted than fit into a list", async (t) => {
   t.is(await count(), 2047);
 });
 
-test("numbers are as long as OpenSSH takes them, and destinations name keys", async (t) => {
+test("numbers are as long as OpenSSH accepts, and destinations name keys", async (t) => {
   const { client, count } = await prepare(t);
   const destinations = (keyBlob: Buffer) => [
     {

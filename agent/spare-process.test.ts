@@ -6,7 +6,7 @@ import { keysOf, makeToken } from "../fixtures/softhsm.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 
-test("once cards are used, a process waits for a library, loads it, and another waits for the next", async (t) => {
+test("once cards are used, a spare process loads the next library, and another is started", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
   const { env, pid } = await startAgent(workspace, { program: sshAgent, env: token.env });

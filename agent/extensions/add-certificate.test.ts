@@ -26,7 +26,7 @@ async function isRefused(
   return (await client.failureReason())?.code;
 }
 
-test("a certificate signs with the key that it certifies, and has its comment", async (t) => {
+test("a certificate signs with its key, and has the key's comment", async (t) => {
   const client = await (await startAgent(t)).connect();
   const key = generateKey("nistp384");
   const certificate = makeAuthority().certify(key.publicKey);
@@ -42,7 +42,7 @@ test("a certificate signs with the key that it certifies, and has its comment", 
   t.deepEqual(await comments(client), ["other", "mine", "work", "mine"]);
 });
 
-test("a certificate goes on when its key is removed, and takes a new one then", async (t) => {
+test("a certificate stays when its key is removed, and can be renewed then", async (t) => {
   const client = await (await startAgent(t)).connect();
   const key = generateKey("ed25519");
   const authority = makeAuthority();
@@ -57,7 +57,7 @@ test("a certificate goes on when its key is removed, and takes a new one then", 
   );
 });
 
-test("replace drops the older certificates of the same key by the same authority only", async (t) => {
+test("replace drops only older certificates of the same key by the same CA", async (t) => {
   const client = await (await startAgent(t)).connect();
   const [key, otherKey] = [generateKey("ed25519"), generateKey("ed25519")];
   const [authority, otherAuthority] = [makeAuthority(), makeAuthority()];
@@ -85,7 +85,7 @@ test("replace drops the older certificates of the same key by the same authority
   t.deepEqual(await comments(client), after);
 });
 
-test("replace keeps what the certificate does not renew", async (t) => {
+test("replace keeps certificates that the new one does not supersede", async (t) => {
   const client = await (await startAgent(t, { now })).connect();
   const key = generateKey("ed25519");
   const authority = makeAuthority();
@@ -107,7 +107,7 @@ test("replace keeps what the certificate does not renew", async (t) => {
   t.deepEqual((await comments(client)).sort(), left.sort());
 });
 
-test("a certificate inherits its key's constraints, and can only narrow them", async (t) => {
+test("a certificate inherits its key's constraints, and can only add to them", async (t) => {
   const clock = new TestClock();
   const asked: string[] = [];
   const agent = await startAgent(t, {
@@ -138,7 +138,7 @@ test("a certificate inherits its key's constraints, and can only narrow them", a
   t.deepEqual(await comments(client), []);
 });
 
-test("what cannot be attached is refused with its reason", async (t) => {
+test("a certificate that cannot be attached is refused with the reason", async (t) => {
   const client = await (await startAgent(t, { now })).connect();
   const key = generateKey("ed25519");
   const authority = makeAuthority();

@@ -12,9 +12,9 @@ import { refuseTooMany, visibleIdentities } from "../requests/identities.ts";
 import { intersectLimits, limitsOf, sooner } from "../requests/limits.ts";
 
 /**
- * Attaches the certificate to its key, whose signer and constraints it shares. It may go on in the
- * key's place when that is removed, so the next one inherits its constraints in turn; but not a
- * lifetime that only says when the certificate ends.
+ * Attaches the certificate to its key, whose signer and constraints it shares. If the key is removed,
+ * the certificate stays, and the next certificate inherits its constraints, except for a lifetime that
+ * is the certificate's own validity.
  */
 export function addCertificate(agent: Agent, connection: ConnectionState, body: Buffer): Reply {
   const request = decodeAddCertificate(body);
@@ -25,22 +25,23 @@ export function addCertificate(agent: Agent, connection: ConnectionState, body: 
     throw invalidCertificate("What was sent is not a certificate.");
   }
   const { certificate } = verified;
-  const left = certificate.validBefore - agent.wallClock();
-  if (left <= 0n) throw certificateExpired(certificate);
-  const isSeen = (one: KeyringIdentity) => isVisible(one, connection.bindings, agent.wallClock);
-  const key = agent.keyring.withPrivateKey(verified.keyBlob).find(isSeen);
+  const secondsLeft = certificate.validBefore - agent.wallClock();
+  if (secondsLeft <= 0n) throw certificateExpired(certificate);
+  const isListed = (one: KeyringIdentity) => isVisible(one, connection.bindings, agent.wallClock);
+  const key = agent.keyring.withPrivateKey(verified.keyBlob).find(isListed);
   if (key === undefined) {
     throw new Failure("no-matching-key", "The agent does not hold the key of this certificate.");
   }
   refuseHidden(agent.keyring.findAll(blob), connection.bindings, agent.wallClock);
-  const isOfCertificate =
-    limits.expires !== undefined && limits.expires - agent.clock.now() >= Number(left) * 1000;
+  const isCertificateLifetime =
+    limits.expires !== undefined &&
+    limits.expires - agent.clock.now() >= Number(secondsLeft) * 1000;
   const { signer, provider } = key;
   const details = {
     comment: request.comment || key.comment,
     signer,
     limits: intersectLimits({ ...key.limits, expires: key.keyExpires }, limits),
-    keyExpires: isOfCertificate ? key.keyExpires : sooner(key.keyExpires, limits.expires),
+    keyExpires: isCertificateLifetime ? key.keyExpires : sooner(key.keyExpires, limits.expires),
     keepEnded,
     provider,
   };

@@ -1,11 +1,11 @@
-/** `failure-reason@cardagent.alt`: why the last request on this connection that failed did. */
+/** `failure-reason@cardagent.alt`: why the last failed request on this connection failed. */
 import { encodeFailureReason } from "../../protocol/extensions/failure-reason.ts";
 import { extensionNames } from "../../protocol/extensions/names.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import { Reader } from "../../protocol/wire.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 
-/** Gives the reason, or an extension failure when nothing failed; that is no failure itself. */
+/** Returns the reason. The extension failure without one is not recorded as a failed request. */
 export function failureReason(_agent: Agent, connection: ConnectionState, body: Buffer): Reply {
   new Reader(body).end();
   const { lastFailure } = connection;

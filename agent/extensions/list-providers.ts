@@ -1,4 +1,4 @@
-/** `list-providers@cardagent.alt`: the PKCS#11 providers that are loaded. */
+/** `list-providers@cardagent.alt`: lists the loaded PKCS#11 providers. */
 import {
   encodeListProvidersReply,
   type ProviderDescription,
@@ -10,7 +10,7 @@ import type { Agent, ConnectionState } from "../agent.ts";
 import type { Provider } from "../pkcs11/provider.ts";
 import { refuseRemote } from "../requests/smartcard.ts";
 
-/** Lists the providers. A slow one delays this reply by its own short limit, and no other. */
+/** Lists the providers. A slow provider delays only this reply, up to its timeout for status. */
 export async function listProviders(
   agent: Agent,
   connection: ConnectionState,

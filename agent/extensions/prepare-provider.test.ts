@@ -11,13 +11,13 @@ import { extensionNames } from "../../protocol/extensions/names.ts";
 import { readProc } from "../pkcs11/test-hostile.ts";
 import { startAgent, type TestAgentOptions } from "../test-agent.ts";
 
-/** The processes for libraries that the agents of this file have started, until they know of an end. */
+/** The helper processes of this file's agents, until Node.js has noticed their end. */
 function helpers(): number[] {
   const children = listProcesses().filter(({ parent }) => parent === process.pid);
   return children
     .map(({ pid }) => pid)
     .filter((pid) => {
-      // Empty for one that is just being started, and for one whose end is not noticed yet.
+      // Empty while a process starts, and for a zombie.
       const command = readProc(pid, "cmdline");
       return command === "" || command.includes("pkcs11-child");
     });
@@ -34,8 +34,8 @@ async function withCard(t: Parameters<typeof startAgent>[0], options: TestAgentO
   return { agent, client, load, prepare };
 }
 
-// One after another, because they look at the processes that there are.
-test.serial("the process that was prepared loads the provider", async (t) => {
+// Serial, because the tests count this process's children.
+test.serial("the prepared process loads the provider", async (t) => {
   const { agent, client, load, prepare } = await withCard(t);
   await prepare();
   await prepare();
@@ -51,7 +51,7 @@ test.serial("the process that was prepared loads the provider", async (t) => {
   t.true(await noneIsLeft());
 });
 
-test.serial("it is used once, and the next provider has a process of its own", async (t) => {
+test.serial("a prepared process is used once, and the next provider has its own", async (t) => {
   const { agent, load, prepare } = await withCard(t);
   await prepare();
   await load();
@@ -63,7 +63,7 @@ test.serial("it is used once, and the next provider has a process of its own", a
   t.true(await noneIsLeft());
 });
 
-test.serial("a process that was prepared in vain ends with its connection", async (t) => {
+test.serial("an unused prepared process ends with its connection", async (t) => {
   const { client, prepare } = await withCard(t);
   await prepare();
   t.is(helpers().length, 1);
@@ -71,7 +71,7 @@ test.serial("a process that was prepared in vain ends with its connection", asyn
   t.true(await noneIsLeft());
 });
 
-test.serial("a path that is refused leaves it for the right one", async (t) => {
+test.serial("a prepared process stays when another path is refused", async (t) => {
   const { agent, client, load, prepare } = await withCard(t);
   await prepare();
   const prepared = helpers();
@@ -82,7 +82,7 @@ test.serial("a path that is refused leaves it for the right one", async (t) => {
   t.true(await noneIsLeft());
 });
 
-test.serial("another process takes the place of one that was killed", async (t) => {
+test.serial("a killed prepared process is replaced", async (t) => {
   const { agent, load, prepare } = await withCard(t);
   await prepare();
   for (const pid of helpers()) signal(pid, "SIGKILL");
@@ -93,55 +93,52 @@ test.serial("another process takes the place of one that was killed", async (t) 
   t.true(await noneIsLeft());
 });
 
-test.serial("nothing is prepared for a locked agent, nor for bytes behind the name", async (t) => {
-  const { client, prepare } = await withCard(t);
-  const refusal = { instanceOf: AgentRefusal };
-  const { prepareProvider } = extensionNames;
-  await t.throwsAsync(client.extension(prepareProvider, Buffer.of(0)), refusal);
-  t.is((await client.failureReason())?.code, "malformed");
-  await client.lock(Buffer.from("secret"));
-  await t.throwsAsync(prepare(), refusal);
-  t.is((await client.failureReason())?.code, "locked");
-  t.deepEqual(helpers(), []);
-});
-
 test.serial(
-  "nothing is prepared for a library that may not be loaded, or is not there",
+  "nothing is prepared by a locked agent, or for a request with trailing bytes",
   async (t) => {
-    const { client } = await withCard(t);
+    const { client, prepare } = await withCard(t);
     const refusal = { instanceOf: AgentRefusal };
-    for (const [provider, code] of [
-      ["/nowhere.so", "no-such-file"],
-      ["pkcs11:?pin-value=1234", "malformed"],
-    ] as const) {
-      await t.throwsAsync(client.prepareProvider(provider), refusal);
-      t.is((await client.failureReason())?.code, code);
-    }
+    const { prepareProvider } = extensionNames;
+    await t.throwsAsync(client.extension(prepareProvider, Buffer.of(0)), refusal);
+    t.is((await client.failureReason())?.code, "malformed");
+    await client.lock(Buffer.from("secret"));
+    await t.throwsAsync(prepare(), refusal);
+    t.is((await client.failureReason())?.code, "locked");
     t.deepEqual(helpers(), []);
   },
 );
 
-test.serial(
-  "a library that crashes while it is prepared is told of when it is added",
-  async (t) => {
-    const module = await makeHostileModule(makeWorkspace(t), "crash-slots");
-    const { agent, client } = await withCard(t);
-    await client.prepareProvider(module.path);
-    t.true(await noneIsLeft());
-    await t.throwsAsync(client.addSmartcardKey(module.path, Buffer.alloc(0)));
-    t.is((await client.failureReason())?.code, "module-crashed");
-    module.behave("absent");
-    await client.prepareProvider(module.path);
-    module.behave(); // the card is inserted while somebody looks for the PIN
-    await client.addSmartcardKey(module.path, Buffer.alloc(0));
-    t.is((await client.identities()).length, 1);
-    t.is(module.calls().filter((call) => call === "initialize").length, 3);
-    await agent.agent.removeEverything();
-    t.true(await noneIsLeft());
-  },
-);
+test.serial("nothing is prepared for a library that is missing or may not be loaded", async (t) => {
+  const { client } = await withCard(t);
+  const refusal = { instanceOf: AgentRefusal };
+  for (const [provider, code] of [
+    ["/nowhere.so", "no-such-file"],
+    ["pkcs11:?pin-value=1234", "malformed"],
+  ] as const) {
+    await t.throwsAsync(client.prepareProvider(provider), refusal);
+    t.is((await client.failureReason())?.code, code);
+  }
+  t.deepEqual(helpers(), []);
+});
 
-test.serial("what a library reads of a card is read before its PIN is there", async (t) => {
+test.serial("adding a library that crashed while it was prepared reports the crash", async (t) => {
+  const module = await makeHostileModule(makeWorkspace(t), "crash-slots");
+  const { agent, client } = await withCard(t);
+  await client.prepareProvider(module.path);
+  t.true(await noneIsLeft());
+  await t.throwsAsync(client.addSmartcardKey(module.path, Buffer.alloc(0)));
+  t.is((await client.failureReason())?.code, "module-crashed");
+  module.behave("absent");
+  await client.prepareProvider(module.path);
+  module.behave(); // the card is inserted while somebody looks for the PIN
+  await client.addSmartcardKey(module.path, Buffer.alloc(0));
+  t.is((await client.identities()).length, 1);
+  t.is(module.calls().filter((call) => call === "initialize").length, 3);
+  await agent.agent.removeEverything();
+  t.true(await noneIsLeft());
+});
+
+test.serial("a prepared library reads the card before the PIN is known", async (t) => {
   const workspace = makeWorkspace(t);
   const card = await makeYubiKey({ keys: [{ slot: "9a", type: "p256" }] });
   const reader = await startCardReader(workspace, { cards: [card] });

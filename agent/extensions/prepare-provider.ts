@@ -1,12 +1,12 @@
-/** `prepare-provider@cardagent.alt`: a provider is about to be added on this connection. */
+/** `prepare-provider@cardagent.alt`: prepares for a provider that is about to be added. */
 import type { Reply } from "../../protocol/replies.ts";
 import { Reader } from "../../protocol/wire.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { refuseRemote } from "../requests/smartcard.ts";
 
 /**
- * Starts the process that will load the provider, and the library in it, while its PIN is asked for.
- * The process ends with the connection if the provider is not added. One is prepared at a time.
+ * Starts the provider's process and loads the library in it, while the client asks for the PIN. The
+ * process ends with the connection if the provider is not added. One is prepared at a time.
  */
 export async function prepareProvider(
   agent: Agent,

@@ -1,4 +1,4 @@
-/** `session-bind@openssh.com`: which session this connection is for. */
+/** `session-bind@openssh.com`: binds this connection to an SSH session. */
 import type { Reply } from "../../protocol/replies.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 

@@ -1,4 +1,4 @@
-/** The extensions that the agent knows. Adding one is a file in this folder and a row here. */
+/** The supported extensions. To add one, add a file in this folder and a row here. */
 import { keepEndedCertificate } from "../../protocol/constraints.ts";
 import { extensionNames } from "../../protocol/extensions/names.ts";
 import { encodeQueryReply } from "../../protocol/extensions/query.ts";
@@ -18,7 +18,7 @@ export type ExtensionHandler = (
   body: Buffer,
 ) => Reply | Promise<Reply>;
 
-/** The handlers by the names of their extensions. */
+/** The handlers by extension name. */
 export const extensionHandlers: ReadonlyMap<string, ExtensionHandler> = new Map<
   string,
   ExtensionHandler
@@ -32,7 +32,7 @@ export const extensionHandlers: ReadonlyMap<string, ExtensionHandler> = new Map<
   [extensionNames.failureReason, failureReason],
 ]);
 
-/** Those that a locked agent answers too: none of them tells what it holds. */
+/** Extensions that a locked agent answers too: none of them reveals what the agent holds. */
 export const extensionsWhileLocked: ReadonlySet<string> = new Set([
   extensionNames.query,
   extensionNames.sessionBind,
@@ -40,8 +40,8 @@ export const extensionsWhileLocked: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * `query`: all names but its own (RFC 9987, section 3.8.1), and that of the constraint which a client
- * may send only to an agent that knows it.
+ * `query`: the names of all other extensions (RFC 9987, section 3.8.1), and of the constraint that
+ * clients may send only to agents that support it.
  */
 function query(): Reply {
   const names = [...extensionHandlers.keys()].filter((name) => name !== extensionNames.query);
