@@ -144,7 +144,7 @@ test("a signature that takes long asks for a touch", async (t) => {
   const workspace = await prepare(t, 900);
   await makeKey(workspace, "key");
   const shown = await onTerminal(workspace, "-T key");
-  t.regex(shown, /touch your card/);
+  t.regex(shown, /\r⠋ Waiting for the signature; touch your card/);
   t.true(shown.includes("\r\u001b[KAgent signature failed for key: agent refused operation\r"));
 });
 

@@ -25,7 +25,7 @@ export async function addCard(context: Context): Promise<number> {
   const constraints = await constraintsFor(context, options.lifetime);
   const pin = await prompter.askOrCancel("Enter passphrase for PKCS#11: ");
   if (pin === undefined) return withoutPin(context);
-  const waiting = new Spinner(console, "Loading card…");
+  const spinner = new Spinner(console, "Loading card…");
   try {
     const provider = providerPath(options.provider);
     const taken = await load(
@@ -33,11 +33,11 @@ export async function addCard(context: Context): Promise<number> {
       { type: "add-smartcard-key", provider, pin, constraints },
       certificates,
     );
-    waiting.end();
+    spinner.end();
     if (!options.quiet) console.note(`Card added: ${options.provider}`);
     return taken ? await checkCertificates(context, certificates) : withoutCertificates(context);
   } catch (error) {
-    waiting.end();
+    spinner.end();
     console.note(`Could not add card "${options.provider}": ${refusalText(error)}`);
     if (!(await explainRefusal(client, console, error))) guess(context, error);
     return 1;

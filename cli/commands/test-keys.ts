@@ -30,15 +30,15 @@ async function testKey({ client, console }: Context, path: string): Promise<bool
   }
   const key = parseKeyOrCertificate(line.blob)?.key;
   const data = randomBytes(1024);
-  const waiting = new Spinner(console, "Spinner for the signature; touch your card if it blinks…");
+  const spinner = new Spinner(console, "Waiting for the signature; touch your card if it blinks…");
   try {
     const flags = key?.type === "rsa" ? signatureFlags.rsaSha256 : 0;
     const signature = await client.sign(line.blob, data, flags);
-    waiting.end();
+    spinner.end();
     if (key !== undefined && verifySignature(key, signature, data)) return true;
     console.log(`Signature verification failed for ${path}: incorrect signature`);
   } catch (error) {
-    waiting.end();
+    spinner.end();
     console.log(`Agent signature failed for ${path}: ${refusalText(error)}`);
     await explainRefusal(client, console, error);
   }
