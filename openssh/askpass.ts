@@ -27,3 +27,8 @@ export function prefersAskpass(env: NodeJS.ProcessEnv): boolean {
 function askpassRequirement(env: NodeJS.ProcessEnv): string | undefined {
   return env.SSH_ASKPASS_REQUIRE?.toLowerCase();
 }
+
+/** Whether a byte ends an answer. A carriage return does too: some programs put one before the newline. */
+export function endsAnswer(byte: number | undefined): boolean {
+  return byte === 0x0a || byte === 0x0d;
+}

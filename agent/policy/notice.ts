@@ -2,7 +2,7 @@
  * What is said to, and asked of, whoever sits before a card or a FIDO authenticator, by an askpass
  * program as in OpenSSH, or by a program of their own choice.
  */
-import { askpassProgram, mayRunAskpass } from "../../openssh/askpass.ts";
+import { askpassProgram, endsAnswer, mayRunAskpass } from "../../openssh/askpass.ts";
 import { runPrompt } from "./prompt-program.ts";
 
 /** The person who sits before the machine. */
@@ -59,6 +59,6 @@ export function askpassPin(environment: NodeJS.ProcessEnv): Person["askPin"] {
 
 /** A copy of the first line. */
 function firstLine(text: Buffer): Buffer {
-  const end = text.findIndex((byte) => byte === 10 || byte === 13);
+  const end = text.findIndex(endsAnswer);
   return Buffer.from(end < 0 ? text : text.subarray(0, end));
 }

@@ -1,10 +1,8 @@
 /** Asking through a program with a window of its own: SSH_ASKPASS. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { endsAnswer } from "../../openssh/askpass.ts";
 import { type Console, errorText } from "../console.ts";
 import { SecretLine } from "./secret-line.ts";
-
-const newline = 0x0a;
-const carriageReturn = 0x0d;
 
 /**
  * Runs an askpass program with the prompt as its argument.
@@ -41,7 +39,7 @@ export function askAskpass(
     // Where descriptors are scarce there is no pipe, and an error comes instead.
     child.stdout?.on("data", (chunk: Buffer) => {
       for (const byte of chunk) {
-        isComplete ||= byte === newline || byte === carriageReturn;
+        isComplete ||= endsAnswer(byte);
         if (!isComplete) line.add(byte);
       }
       chunk.fill(0);

@@ -1,18 +1,17 @@
 /** A line that is typed and not shown: its bytes, kept where they can be overwritten. */
-
 import { secretBytes } from "../../protocol/secret-bytes.ts";
 
 /** Longer lines are cut, as in OpenSSH. */
-const longest = 1023;
+const maxLength = 1023;
 
 /** Bytes of a secret as they come in. */
 export class SecretLine {
-  readonly #bytes = Buffer.alloc(longest);
+  readonly #bytes = Buffer.alloc(maxLength);
   #length = 0;
 
   /** Adds a byte; those beyond 1023 are dropped. */
   add(byte: number): void {
-    if (this.#length < longest) this.#bytes[this.#length++] = byte;
+    if (this.#length < maxLength) this.#bytes[this.#length++] = byte;
   }
 
   /** Takes back the last character, which in UTF-8 may be several bytes. */

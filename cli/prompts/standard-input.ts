@@ -3,15 +3,12 @@
  * may be set to not block, which is the doing of whoever shares it, and is waited for all the same.
  */
 import { readSync } from "node:fs";
-import { constants } from "node:os";
+import { endsAnswer } from "../../openssh/askpass.ts";
 import { sleepSync } from "../../openssh/sleep-sync.ts";
 import { errorCode } from "../../openssh/strerror.ts";
 import { SecretLine } from "./secret-line.ts";
 
 const standardInput = 0;
-
-const newline = 0x0a;
-const carriageReturn = 0x0d;
 
 /** No list of keys is longer; as OpenSSH's buffers. */
 const maxInput = 128 * 1024 * 1024;
@@ -29,7 +26,7 @@ const maxPause = 50;
 export function readLineOfInput(): Buffer {
   const line = new SecretLine();
   const byte = Buffer.alloc(1);
-  while (readByte(byte) && !endsLine(byte[0])) line.add(byte[0] as number);
+  while (readByte(byte) && !endsAnswer(byte[0])) line.add(byte[0] as number);
   byte.fill(0);
   return line.finish();
 }
@@ -55,13 +52,9 @@ export function readInput(descriptor = standardInput): Buffer {
   }
 }
 
+/** EFBIG has this number on Linux and on macOS; `node:os` takes time to load. */
 function tooLarge(): Error {
-  return Object.assign(new Error("too large"), { code: "EFBIG", errno: -constants.errno.EFBIG });
-}
-
-/** A carriage return does too, as in OpenSSH: files that were made elsewhere have one before it. */
-function endsLine(byte: number | undefined): boolean {
-  return byte === newline || byte === carriageReturn;
+  return Object.assign(new Error("too large"), { code: "EFBIG", errno: -27 });
 }
 
 /** @returns false at the end of input, or when it cannot be read */
