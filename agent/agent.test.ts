@@ -7,7 +7,7 @@ import { decodeReply, type Reply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
 import { verifySignature } from "../protocol/verification.ts";
 import { systemClock } from "./host/clock.ts";
-import { generateKey, keyTypes, makeAuthority, startAgent, TestClock } from "./test-agent.ts";
+import { generateKey, keyTypes, makeCa, startAgent, TestClock } from "./test-agent.ts";
 
 const refused = { instanceOf: AgentRefusal };
 
@@ -47,7 +47,7 @@ test("keys of every type are listed in order, and sign", async (t) => {
 test("a key with its certificate is an identity beside the plain key", async (t) => {
   const client = await (await startAgent(t)).connect();
   const key = generateKey("ed25519");
-  const certificate = makeAuthority().certify(key.publicKey);
+  const certificate = makeCa().certify(key.publicKey);
   await client.addIdentity(key, "plain");
   await client.addIdentity({ ...key, certificate }, "certified");
   t.deepEqual(await comments(client), ["plain", "certified"]);
@@ -58,7 +58,7 @@ test("a key with its certificate is an identity beside the plain key", async (t)
 test("a certificate that its CA did not sign is malformed", async (t) => {
   const client = await (await startAgent(t)).connect();
   const key = generateKey("ed25519");
-  const certificate = makeAuthority().certify(key.publicKey);
+  const certificate = makeCa().certify(key.publicKey);
   certificate.writeUInt8((certificate.at(-1) ?? 0) ^ 1, certificate.length - 1);
   await t.throwsAsync(client.addIdentity({ ...key, certificate }, ""), refused);
   t.is(await reasonOf(client), "malformed");

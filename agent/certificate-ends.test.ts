@@ -7,13 +7,7 @@ import { type AgentClient, AgentRefusal } from "../protocol/client.ts";
 import type { Constraint } from "../protocol/constraints.ts";
 import { decodePublicKey, encodePublicKey } from "../protocol/public-key.ts";
 import { verifySignature } from "../protocol/verification.ts";
-import {
-  generateKey,
-  makeAuthority,
-  startAgent,
-  type TestAgentOptions,
-  TestClock,
-} from "./test-agent.ts";
+import { generateKey, makeCa, startAgent, type TestAgentOptions, TestClock } from "./test-agent.ts";
 
 const refused = { instanceOf: AgentRefusal };
 const data = Buffer.from("data");
@@ -54,8 +48,8 @@ const keepEnded: Constraint = { type: "keep-ended-certificate" };
 test("a certificate is dropped five minutes after it expires, and its key stays", async (t) => {
   const { time, agent, client } = await prepare(t);
   const [key, other] = [generateKey("ed25519"), generateKey("nistp256")];
-  const attached = makeAuthority().certify(key.publicKey, { validBefore: end });
-  const added = makeAuthority().certify(other.publicKey, { validBefore: end });
+  const attached = makeCa().certify(key.publicKey, { validBefore: end });
+  const added = makeCa().certify(other.publicKey, { validBefore: end });
   await client.addIdentity(key, "attached");
   await attach(client, attached);
   await client.addIdentity(other, "added");
@@ -76,7 +70,7 @@ test("a certificate is dropped five minutes after it expires, and its key stays"
 test("certificates expire by the wall clock, which may be set forward and back", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
-  const certificate = makeAuthority().certify(key.publicKey, { validBefore: end });
+  const certificate = makeCa().certify(key.publicKey, { validBefore: end });
   await client.addIdentity({ ...key, certificate }, "key");
   time.offset = -500n;
   time.seconds(1700);
@@ -94,7 +88,7 @@ test("-O certificate-grace and -O keep-ended-certificates", async (t) => {
   ] as const) {
     const { time, client } = await prepare(t, { settings: { certificateGrace } });
     const key = generateKey("ed25519");
-    const certificate = makeAuthority().certify(key.publicKey, { validBefore: end });
+    const certificate = makeCa().certify(key.publicKey, { validBefore: end });
     await client.addIdentity({ ...key, certificate }, "key");
     time.seconds(1059);
     t.is((await blobs(client)).length, left, `${certificateGrace}`);
@@ -106,7 +100,7 @@ test("-O certificate-grace and -O keep-ended-certificates", async (t) => {
 test("an expired certificate stays if its request says so", async (t) => {
   const { time, client } = await prepare(t);
   const [key, other] = [generateKey("ed25519"), generateKey("ed25519")];
-  const [certify, fields] = [makeAuthority().certify, { validBefore: end }];
+  const [certify, fields] = [makeCa().certify, { validBefore: end }];
   await client.addIdentity(other, "other");
   await client.addIdentity({ ...key, certificate: certify(key.publicKey, fields) }, "key", [
     keepEnded,
@@ -122,7 +116,7 @@ test("an expired certificate stays if its request says so", async (t) => {
 test("for a certificate that is added again, the last request decides whether it stays", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
-  const certificate = makeAuthority().certify(key.publicKey, { validBefore: end });
+  const certificate = makeCa().certify(key.publicKey, { validBefore: end });
   await client.addIdentity({ ...key, certificate }, "key", [keepEnded]);
   await client.addIdentity({ ...key, certificate }, "key");
   time.seconds(1300);
@@ -132,7 +126,7 @@ test("for a certificate that is added again, the last request decides whether it
 test("a certificate that never expires sets no timer", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
-  const certificate = makeAuthority().certify(key.publicKey, { validBefore: forever });
+  const certificate = makeCa().certify(key.publicKey, { validBefore: forever });
   await client.addIdentity({ ...key, certificate }, "key");
   t.deepEqual(time.waits, []);
 });
@@ -140,7 +134,7 @@ test("a certificate that never expires sets no timer", async (t) => {
 test("a certificate that would be dropped at once is refused", async (t) => {
   const { client } = await prepare(t);
   const key = generateKey("ed25519");
-  const { certify } = makeAuthority();
+  const { certify } = makeCa();
   const late = certify(key.publicKey, { validBefore: start - 299n });
   await client.addIdentity({ ...key, certificate: late }, "just ended");
   const tooLate = certify(key.publicKey, { validBefore: start - 300n });
@@ -152,7 +146,7 @@ test("a certificate that would be dropped at once is refused", async (t) => {
 test("a key that was added only with its certificate is removed with it", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
-  const { certify } = makeAuthority();
+  const { certify } = makeCa();
   const certificate = certify(key.publicKey, { validBefore: end });
   await client.addIdentity({ ...key, certificate }, "key");
   time.seconds(1300);
@@ -165,7 +159,7 @@ test("a key that was added only with its certificate is removed with it", async 
 test("a renewed certificate outlives the previous one's lifetime if that was its validity", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
-  const { certify } = makeAuthority();
+  const { certify } = makeCa();
   await client.addIdentity(key, "key");
   const first = certify(key.publicKey, { validBefore: end });
   await attach(client, first, [{ type: "lifetime", seconds: 1300 }]);
@@ -182,7 +176,7 @@ test("a renewed certificate outlives the previous one's lifetime if that was its
 test("a lifetime shorter than the certificate's validity applies to later certificates too", async (t) => {
   const { time, client } = await prepare(t);
   const key = generateKey("ed25519");
-  const { certify } = makeAuthority();
+  const { certify } = makeCa();
   await client.addIdentity(key, "key");
   const first = certify(key.publicKey, { validBefore: end });
   await attach(client, first, [{ type: "lifetime", seconds: 100 }]);
@@ -201,7 +195,7 @@ async function prepareCard(t: ExecutionContext, constraints: Constraint[] = []) 
   await load([]);
   const key = decodePublicKey((await blobs(client))[0] ?? data);
   if (key === undefined) throw new Error("The card has no key.");
-  const { certify } = makeAuthority();
+  const { certify } = makeCa();
   const certificates = [certify(key, { validBefore: end })];
   await load([{ type: "associated-certs", certsOnly: true, certificates }, ...constraints]);
   t.deepEqual(await blobs(client), certificates);

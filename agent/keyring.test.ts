@@ -5,11 +5,11 @@ import { verifyKeyOrCertificate } from "../protocol/verification.ts";
 import type { KeyringIdentity } from "./identity.ts";
 import { Keyring } from "./keyring.ts";
 import { SoftwareKey } from "./keys/software-key.ts";
-import { generateKey, makeAuthority, makeKeyParts, TestClock } from "./test-agent.ts";
+import { generateKey, makeCa, makeKeyParts, TestClock } from "./test-agent.ts";
 
 const key = generateKey("ed25519");
 const signer = await SoftwareKey.import(makeKeyParts(), generateKey("ed25519"));
-const authority = makeAuthority();
+const ca = makeCa();
 
 /** An identity of a provider, or of a key in memory. */
 function identityOf(blob: Buffer, provider?: string, dropped?: bigint): KeyringIdentity {
@@ -19,7 +19,7 @@ function identityOf(blob: Buffer, provider?: string, dropped?: bigint): KeyringI
 }
 
 function certificate(fields: Partial<Certificate>): Buffer {
-  return authority.certify(key.publicKey, fields);
+  return ca.certify(key.publicKey, fields);
 }
 
 const plain = encodePublicKey(key.publicKey);

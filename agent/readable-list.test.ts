@@ -12,11 +12,11 @@ import type { PrivateKey } from "../protocol/private-key.ts";
 import { encodePublicKey, type PublicKey } from "../protocol/public-key.ts";
 import { encodeSignature } from "../protocol/signature.ts";
 import { Writer } from "../protocol/wire.ts";
-import { generateKey, makeAuthority, startAgent } from "./test-agent.ts";
+import { generateKey, makeCa, startAgent } from "./test-agent.ts";
 
 const bytesOf = (text: string | undefined) => Buffer.from(text ?? "", "base64url");
 const key = generateKey("ed25519");
-const ca = makeAuthority();
+const ca = makeCa();
 
 /** A certificate of `key`, with any fields. */
 function certify(fields: Partial<Certificate>, by = ca): Buffer {
@@ -24,7 +24,7 @@ function certify(fields: Partial<Certificate>, by = ca): Buffer {
 }
 
 /** A CA with an RSA key of any length. */
-function rsaCa(bits: number): ReturnType<typeof makeAuthority> {
+function rsaCa(bits: number): ReturnType<typeof makeCa> {
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: bits });
   const { n, e } = privateKey.export({ format: "jwk" });
   const keyBlob = new Writer().text("ssh-rsa").mpint(bytesOf(e)).mpint(bytesOf(n)).finish();
@@ -88,7 +88,7 @@ const certificates: readonly [string, boolean, () => Buffer][] = [
   ["an extension with a NUL", true, () => certify({ extensions: [{ name: "a\0b", data: empty }] })],
   ["a CA key of RSA with 1,024 bits", true, () => certify({}, rsaCa(1024))],
   ["a CA key of RSA with 1,016 bits", false, () => certify({}, rsaCa(1016))],
-  ["a CA's signature with SHA-1", true, () => certify({}, makeAuthority("rsa", 0))],
+  ["a CA's signature with SHA-1", true, () => certify({}, makeCa("rsa", 0))],
   [
     "a CA key of an unknown type",
     false,
@@ -101,7 +101,7 @@ const certificates: readonly [string, boolean, () => Buffer][] = [
     false,
     () => certify({ caKey: Buffer.concat([ca.keyBlob, Buffer.of(0)]) }),
   ],
-  ["another CA's signature", false, () => certify({ caKey: makeAuthority().keyBlob })],
+  ["another CA's signature", false, () => certify({ caKey: makeCa().keyBlob })],
   [
     "no signature",
     false,

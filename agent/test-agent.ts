@@ -229,7 +229,7 @@ function privateKeyOf(object: KeyObject, type: KeyType): PrivateKey {
 }
 
 /** A CA. */
-export interface TestAuthority {
+export interface TestCa {
   readonly keyBlob: Buffer;
   /** Makes a certificate's blob; fields that are not given have defaults. */
   certify(key: PublicKey, fields?: Partial<Certificate>): Buffer;
@@ -237,7 +237,7 @@ export interface TestAuthority {
 }
 
 /** Makes a CA. @param flags of its signatures, as in a sign request: 0 is SHA-1 for RSA */
-export function makeAuthority(type: KeyType = "ed25519", flags = 0): TestAuthority {
+export function makeCa(type: KeyType = "ed25519", flags = 0): TestCa {
   const object = generateObject(type);
   const { publicKey } = privateKeyOf(object, type);
   const algorithm: SignatureAlgorithm = signatureAlgorithm(publicKey, flags);

@@ -3,7 +3,7 @@ import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
 import type { AddCertificate } from "../../protocol/extensions/add-certificate.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import { generateKey, makeAuthority, startAgent, TestClock } from "../test-agent.ts";
+import { generateKey, makeCa, startAgent, TestClock } from "../test-agent.ts";
 
 const refused = { instanceOf: AgentRefusal };
 const now = 1_800_000_000n;
@@ -29,7 +29,7 @@ async function isRefused(
 test("a certificate signs with its key, and has the key's comment", async (t) => {
   const client = await (await startAgent(t)).connect();
   const key = generateKey("nistp384");
-  const certificate = makeAuthority().certify(key.publicKey);
+  const certificate = makeCa().certify(key.publicKey);
   await client.addIdentity(generateKey("ed25519"), "other");
   await client.addIdentity(key, "mine");
   await client.addCertificate(request(certificate));
@@ -37,7 +37,7 @@ test("a certificate signs with its key, and has the key's comment", async (t) =>
   t.deepEqual((await client.identities())[1]?.keyBlob, certificate);
   const data = Buffer.from("data");
   t.true(verifySignature(key.publicKey, await client.sign(certificate, data), data));
-  const named = makeAuthority().certify(key.publicKey, { serial: 2n });
+  const named = makeCa().certify(key.publicKey, { serial: 2n });
   await client.addCertificate(request(named, { comment: "work" }));
   t.deepEqual(await comments(client), ["other", "mine", "work", "mine"]);
 });
@@ -45,11 +45,11 @@ test("a certificate signs with its key, and has the key's comment", async (t) =>
 test("a certificate stays when its key is removed, and can be renewed then", async (t) => {
   const client = await (await startAgent(t)).connect();
   const key = generateKey("ed25519");
-  const authority = makeAuthority();
+  const ca = makeCa();
   await client.addIdentity(key, "key");
-  await client.addCertificate(request(authority.certify(key.publicKey)));
+  await client.addCertificate(request(ca.certify(key.publicKey)));
   await client.removeIdentity(encodePublicKey(key.publicKey));
-  const renewed = authority.certify(key.publicKey, { serial: 2n });
+  const renewed = ca.certify(key.publicKey, { serial: 2n });
   await client.addCertificate(request(renewed, { replace: true }));
   t.deepEqual(
     (await client.identities()).map(({ keyBlob }) => keyBlob),
@@ -60,26 +60,26 @@ test("a certificate stays when its key is removed, and can be renewed then", asy
 test("replace drops only older certificates of the same key by the same CA", async (t) => {
   const client = await (await startAgent(t)).connect();
   const [key, otherKey] = [generateKey("ed25519"), generateKey("ed25519")];
-  const [authority, otherAuthority] = [makeAuthority(), makeAuthority()];
+  const [ca, otherCa] = [makeCa(), makeCa()];
   await client.addIdentity(key, "key");
   await client.addIdentity(otherKey, "other key");
   const add = (certificate: Buffer, comment: string, replace = false) =>
     client.addCertificate(request(certificate, { comment, replace }));
-  await add(authority.certify(key.publicKey, { serial: 1n }), "first");
-  await add(authority.certify(key.publicKey, { serial: 2n }), "second");
-  await add(otherAuthority.certify(key.publicKey), "other authority");
-  await add(authority.certify(otherKey.publicKey), "other key's");
+  await add(ca.certify(key.publicKey, { serial: 1n }), "first");
+  await add(ca.certify(key.publicKey, { serial: 2n }), "second");
+  await add(otherCa.certify(key.publicKey), "other CA");
+  await add(ca.certify(otherKey.publicKey), "other key's");
   t.deepEqual(await comments(client), [
     "first",
     "second",
-    "other authority",
+    "other CA",
     "key",
     "other key's",
     "other key",
   ]);
-  const renewed = authority.certify(key.publicKey, { serial: 3n });
+  const renewed = ca.certify(key.publicKey, { serial: 3n });
   await add(renewed, "renewed", true);
-  const after = ["renewed", "other authority", "key", "other key's", "other key"];
+  const after = ["renewed", "other CA", "key", "other key's", "other key"];
   t.deepEqual(await comments(client), after);
   await add(renewed, "renewed", true);
   t.deepEqual(await comments(client), after);
@@ -88,10 +88,10 @@ test("replace drops only older certificates of the same key by the same CA", asy
 test("replace keeps certificates that the new one does not supersede", async (t) => {
   const client = await (await startAgent(t, { now })).connect();
   const key = generateKey("ed25519");
-  const authority = makeAuthority();
+  const ca = makeCa();
   await client.addIdentity(key, "key");
-  const add = (comment: string, fields: Parameters<typeof authority.certify>[1]) => {
-    const certificate = authority.certify(key.publicKey, { keyId: comment, ...fields });
+  const add = (comment: string, fields: Parameters<typeof ca.certify>[1]) => {
+    const certificate = ca.certify(key.publicKey, { keyId: comment, ...fields });
     return client.addCertificate(request(certificate, { comment, replace: true }));
   };
   const [soon, later, last] = [now + 100n, now + 200n, now + 300n];
@@ -120,17 +120,17 @@ test("a certificate inherits its key's constraints, and can only add to them", a
   });
   const client = await agent.connect();
   const key = generateKey("ed25519");
-  const authority = makeAuthority();
+  const ca = makeCa();
   await client.addIdentity(key, "key", [{ type: "lifetime", seconds: 20 }, { type: "confirm" }]);
   const add = (serial: bigint, seconds: number) => {
-    const certificate = authority.certify(key.publicKey, { serial });
+    const certificate = ca.certify(key.publicKey, { serial });
     const comment = `${seconds} s`;
     const constraints = [{ type: "lifetime", seconds } as const];
     return client.addCertificate(request(certificate, { comment, constraints }));
   };
   await add(1n, 10);
   await add(2n, 1000);
-  await client.sign(authority.certify(key.publicKey, { serial: 1n }), Buffer.from("data"));
+  await client.sign(ca.certify(key.publicKey, { serial: 1n }), Buffer.from("data"));
   t.is(asked.length, 1);
   clock.pass(10_000);
   t.deepEqual(await comments(client), ["1000 s", "key"]);
@@ -141,19 +141,19 @@ test("a certificate inherits its key's constraints, and can only add to them", a
 test("a certificate that cannot be attached is refused with the reason", async (t) => {
   const client = await (await startAgent(t, { now })).connect();
   const key = generateKey("ed25519");
-  const authority = makeAuthority();
+  const ca = makeCa();
   const { publicKey } = key;
-  t.is(await isRefused(t, client, authority.certify(publicKey)), "no-matching-key");
+  t.is(await isRefused(t, client, ca.certify(publicKey)), "no-matching-key");
   await client.addIdentity(key, "key");
-  const expired = authority.certify(publicKey, { validBefore: now });
+  const expired = ca.certify(publicKey, { validBefore: now });
   t.is(await isRefused(t, client, expired), "certificate-expired");
   t.is(await isRefused(t, client, encodePublicKey(publicKey)), "malformed");
-  const forged = authority.certify(publicKey, { signature: makeAuthority().sign(Buffer.of(1)) });
+  const forged = ca.certify(publicKey, { signature: makeCa().sign(Buffer.of(1)) });
   forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1;
   t.is(await isRefused(t, client, forged), "malformed");
   t.is(await isRefused(t, client, Buffer.from("garbage")), "malformed");
-  await t.notThrowsAsync(client.addCertificate(request(authority.certify(publicKey))));
+  await t.notThrowsAsync(client.addCertificate(request(ca.certify(publicKey))));
   await client.lock(Buffer.from("x"));
-  await t.throwsAsync(client.addCertificate(request(authority.certify(publicKey))), refused);
+  await t.throwsAsync(client.addCertificate(request(ca.certify(publicKey))), refused);
   t.is((await client.failureReason())?.code, "locked");
 });

@@ -12,7 +12,7 @@ import type { PrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import { Writer } from "../../protocol/wire.ts";
-import { makeAuthority, startAgent, type TestAgentOptions } from "../test-agent.ts";
+import { makeCa, startAgent, type TestAgentOptions } from "../test-agent.ts";
 import { skHelper } from "./helper.ts";
 import { makeSkKey, standIn } from "./test-authenticator.ts";
 
@@ -50,10 +50,10 @@ for (const type of ["ecdsa-sk", "ed25519-sk"]) {
   test(`a key of type ${type} and its certificates sign`, async (t) => {
     const key = await makeSkKey(t, type);
     const client = await connected(t, {}, key);
-    const authority = makeAuthority();
-    const certificate = authority.certify(key.publicKey, { serial: 1n });
+    const ca = makeCa();
+    const certificate = ca.certify(key.publicKey, { serial: 1n });
     await client.addIdentity({ ...key, certificate }, "certified", [dummy]);
-    const attached = authority.certify(key.publicKey, { serial: 2n });
+    const attached = ca.certify(key.publicKey, { serial: 2n });
     await client.addCertificate({
       certificate: attached,
       comment: "",
@@ -199,7 +199,7 @@ test("a forwarded connection may not name the library of a key, unless it may", 
   const key = await makeSkKey(t, "ed25519-sk");
   for (const allowRemotePkcs11 of [false, true]) {
     const client = await (await startAgent(t, { settings: { allowRemotePkcs11 } })).connect();
-    const host = makeAuthority();
+    const host = makeCa();
     const sessionId = Buffer.from("session");
     const signature = host.sign(sessionId);
     await client.bindSession({ hostKey: host.keyBlob, sessionId, signature, isForwarding: true });

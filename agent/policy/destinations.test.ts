@@ -2,7 +2,7 @@ import test from "ava";
 import type { Certificate } from "../../protocol/certificate.ts";
 import { AgentRefusal } from "../../protocol/client.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
-import { makeAuthority, startAgent, type TestAuthority } from "../test-agent.ts";
+import { makeCa, startAgent, type TestCa } from "../test-agent.ts";
 import {
   bind,
   isListed,
@@ -89,29 +89,29 @@ test("a user name in a constraint is a pattern", async (t) => {
 });
 
 test("a host is identified by a certificate that is valid now and for its name", async (t) => {
-  const authority = makeAuthority();
-  const to = { user: "", host: "web.example", keys: [{ keyBlob: authority.keyBlob, isCa: true }] };
+  const ca = makeCa();
+  const to = { user: "", host: "web.example", keys: [{ keyBlob: ca.keyBlob, isCa: true }] };
   const { agent } = await withKey(t, [{ from: origin, to }]);
   const web = makeHost("web.example");
   const webKey = decodePublicKey(web.key.keyBlob);
   if (webKey === undefined) return t.fail();
   const good = { type: "host", principals: ["*.example"] } as const;
-  const isKnown = async (signer: TestAuthority, fields: Partial<Certificate>) => {
+  const isKnown = async (signer: TestCa, fields: Partial<Certificate>) => {
     const client = await agent.connect();
     const certificate = signer.certify(webKey, { ...good, ...fields });
     const binding = bind(client, web, "session", false, certificate);
     await binding.catch((error) => t.true(error instanceof AgentRefusal));
     return isListed(client);
   };
-  t.true(await isKnown(authority, {}));
-  t.false(await isKnown(authority, { principals: [] }));
-  t.false(await isKnown(makeAuthority(), {}));
-  t.false(await isKnown(authority, { principals: ["other.test"] }));
-  t.false(await isKnown(authority, { type: "user" }));
-  t.false(await isKnown(authority, { validBefore: 1_799_999_999n }));
-  t.false(await isKnown(authority, { validAfter: 1_800_000_001n }));
+  t.true(await isKnown(ca, {}));
+  t.false(await isKnown(ca, { principals: [] }));
+  t.false(await isKnown(makeCa(), {}));
+  t.false(await isKnown(ca, { principals: ["other.test"] }));
+  t.false(await isKnown(ca, { type: "user" }));
+  t.false(await isKnown(ca, { validBefore: 1_799_999_999n }));
+  t.false(await isKnown(ca, { validAfter: 1_800_000_001n }));
   const option = { name: "force-command", data: Buffer.alloc(0) };
-  t.false(await isKnown(authority, { criticalOptions: [option] }));
+  t.false(await isKnown(ca, { criticalOptions: [option] }));
 });
 
 test("a binding needs the host's signature, and no session follows a login", async (t) => {

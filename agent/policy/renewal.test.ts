@@ -2,12 +2,12 @@ import test from "ava";
 import { type Certificate, forever } from "../../protocol/certificate.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
-import { generateKey, makeAuthority } from "../test-agent.ts";
+import { generateKey, makeCa } from "../test-agent.ts";
 import { supersedes } from "./renewal.ts";
 
 const now = 1_800_000_000n;
 const key = generateKey("ed25519");
-const authority = makeAuthority();
+const ca = makeCa();
 
 const option = (name: string, data = "") => ({ name, data: Buffer.from(data) });
 const older: Partial<Certificate> = {
@@ -19,7 +19,7 @@ const older: Partial<Certificate> = {
   extensions: [option("permit-pty"), option("login@example.org", "alice")],
 };
 
-function made(fields: Partial<Certificate>, by = authority, of = key) {
+function made(fields: Partial<Certificate>, by = ca, of = key) {
   return verifyKeyOrCertificate(by.certify(of.publicKey, { ...older, ...fields }));
 }
 
@@ -70,8 +70,8 @@ for (const [what, fields] of beside) {
 }
 
 test("only a certificate of the same key and CA supersedes a certificate", (t) => {
-  t.false(supersedes(made({}, makeAuthority()), made({}), now));
-  t.false(supersedes(made({}, authority, generateKey("ed25519")), made({}), now));
+  t.false(supersedes(made({}, makeCa()), made({}), now));
+  t.false(supersedes(made({}, ca, generateKey("ed25519")), made({}), now));
   const plain = { keyBlob: encodePublicKey(key.publicKey), certificate: undefined };
   t.false(supersedes(plain, made({}), now));
   t.false(supersedes(made({}), plain, now));

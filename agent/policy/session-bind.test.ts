@@ -6,13 +6,7 @@ import { decodeCertificate, encodeCertificate } from "../../protocol/certificate
 import type { AgentClient } from "../../protocol/client.ts";
 import { encodeSessionBind } from "../../protocol/extensions/session-bind.ts";
 import { decodePublicKey, encodePublicKey, type PublicKey } from "../../protocol/public-key.ts";
-import {
-  generateKey,
-  keyTypes,
-  makeAuthority,
-  startAgent,
-  type TestAuthority,
-} from "../test-agent.ts";
+import { generateKey, keyTypes, makeCa, startAgent, type TestCa } from "../test-agent.ts";
 import {
   bind,
   type Host,
@@ -36,20 +30,20 @@ const keyOf = ({ key }: Host): PublicKey => {
 };
 
 /** A certificate of `jump` for its name. */
-function certify(ca: TestAuthority, fields: Parameters<TestAuthority["certify"]>[1] = {}): Buffer {
+function certify(ca: TestCa, fields: Parameters<TestCa["certify"]>[1] = {}): Buffer {
   return ca.certify(keyOf(jump), { type: "host", principals: ["jump"], ...fields });
 }
 
 /** A certificate that names the CA but is signed by another one. */
-function forge(ca: TestAuthority): Buffer {
+function forge(ca: TestCa): Buffer {
   const good = decodeCertificate(certify(ca));
-  const other = decodeCertificate(certify(makeAuthority(), { caKey: ca.keyBlob }));
+  const other = decodeCertificate(certify(makeCa(), { caKey: ca.keyBlob }));
   if (good === undefined || other === undefined) throw new Error("no certificate");
   return encodeCertificate({ ...good, signature: other.signature });
 }
 
 /** An agent with a key for laptop>bastion, bastion>jump (by its CA), jump>target. */
-async function withWay(t: ExecutionContext, ca: TestAuthority) {
+async function withWay(t: ExecutionContext, ca: TestCa) {
   const byCa = { user: "", host: "jump", keys: [{ keyBlob: ca.keyBlob, isCa: true }] };
   return withKey(t, [
     { from: origin, to: bastion.hop },
@@ -59,7 +53,7 @@ async function withWay(t: ExecutionContext, ca: TestAuthority) {
 }
 
 test("a key signs through a host with a certificate of the CA", async (t) => {
-  for (const ca of [...keyTypes.map((type) => makeAuthority(type, 2)), makeAuthority("rsa", 4)]) {
+  for (const ca of [...keyTypes.map((type) => makeCa(type, 2)), makeCa("rsa", 4)]) {
     const { agent, blob } = await withWay(t, ca);
     const client = await agent.connect();
     await bind(client, bastion, "s1", true);
@@ -70,7 +64,7 @@ test("a key signs through a host with a certificate of the CA", async (t) => {
 });
 
 /** Asserts that binding a certificate of `jump` fails, and that the key signs nothing after it. */
-async function isNoHop(t: ExecutionContext, ca: TestAuthority, certificate: Buffer, why: RegExp) {
+async function isNoHop(t: ExecutionContext, ca: TestCa, certificate: Buffer, why: RegExp) {
   const { agent, blob } = await withWay(t, ca);
   const client = await agent.connect();
   await bind(client, bastion, "s1", true);
@@ -82,17 +76,17 @@ async function isNoHop(t: ExecutionContext, ca: TestAuthority, certificate: Buff
 }
 
 test("a host certificate that the CA did not sign is refused", async (t) => {
-  const ca = makeAuthority();
+  const ca = makeCa();
   await isNoHop(t, ca, forge(ca), /signature/);
 });
 
 test("a host certificate without principals is refused", async (t) => {
-  const ca = makeAuthority();
+  const ca = makeCa();
   await isNoHop(t, ca, certify(ca, { principals: [] }), /principal/);
 });
 
 test("a host certificate has to be for hosts, and valid now", async (t) => {
-  const ca = makeAuthority();
+  const ca = makeCa();
   await isNoHop(t, ca, certify(ca, { type: "user" }), /host certificate/);
   await isNoHop(t, ca, certify(ca, { validBefore: 1_800_000_000n }), /valid/);
   await isNoHop(t, ca, certify(ca, { validAfter: 1_800_000_001n }), /valid/);
@@ -101,7 +95,7 @@ test("a host certificate has to be for hosts, and valid now", async (t) => {
 });
 
 test("a host certificate that was signed with SHA-1 or DSA is refused", async (t) => {
-  const sha1 = makeAuthority("rsa", 0);
+  const sha1 = makeCa("rsa", 0);
   await isNoHop(t, sha1, certify(sha1), /ssh-rsa/);
 
   const workspace = makeWorkspace(t);
@@ -203,7 +197,7 @@ test("a connection does not replace certificates that it may not list", async (t
   const agent = await startAgent(t);
   const local = await agent.connect();
   const key = generateKey("ed25519");
-  const ca = makeAuthority();
+  const ca = makeCa();
   await local.addIdentity(key, "key");
   const older = ca.certify(key.publicKey);
   const destinations = [{ from: origin, to: bastion.hop }];
@@ -247,7 +241,7 @@ test("the algorithm of a login has to be for the key's type", async (t) => {
     const key = generateKey(type);
     const constraints = [{ type: "restrict-destination", destinations }] as const;
     await local.addIdentity(key, type, constraints);
-    const certificate = makeAuthority().certify(key.publicKey);
+    const certificate = makeCa().certify(key.publicKey);
     await local.addIdentity({ ...key, certificate }, type, constraints);
     const blob = encodePublicKey(key.publicKey);
     for (const name of [...all, ...all.map(certified), "ssh-dss", "none"]) {

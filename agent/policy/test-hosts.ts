@@ -4,26 +4,20 @@ import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
 import type { DestinationConstraint, Hop } from "../../protocol/constraints.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { Writer } from "../../protocol/wire.ts";
-import {
-  generateKey,
-  makeAuthority,
-  startAgent,
-  type TestAgent,
-  type TestAuthority,
-} from "../test-agent.ts";
+import { generateKey, makeCa, startAgent, type TestAgent, type TestCa } from "../test-agent.ts";
 
 /** For `t.throwsAsync`: the error of a refused request. */
 export const refused = { instanceOf: AgentRefusal };
 
 /** A host: its key, and the hop that names it in constraints. */
 export interface Host {
-  readonly key: TestAuthority;
+  readonly key: TestCa;
   readonly hop: Hop;
 }
 
 /** Makes a host with a key of its own. */
 export function makeHost(host: string): Host {
-  const key = makeAuthority();
+  const key = makeCa();
   return { key, hop: { user: "", host, keys: [{ keyBlob: key.keyBlob, isCa: false }] } };
 }
 

@@ -3,7 +3,7 @@ import test from "ava";
 import type { Certificate } from "../../protocol/certificate.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import { generateKey, makeAuthority, startAgent } from "../test-agent.ts";
+import { generateKey, makeCa, startAgent } from "../test-agent.ts";
 
 const now = 1_800_000_000n;
 
@@ -16,7 +16,7 @@ async function prepare(t: Parameters<typeof startAgent>[0]) {
   const agent = await startAgent(t, { now });
   const client = await agent.connect();
   const key = generateKey("ed25519");
-  const { certify } = makeAuthority();
+  const { certify } = makeCa();
   const certificate = (fields: Partial<Certificate>) => certify(key.publicKey, fields);
   const add = (comment: string, fields: Partial<Certificate> = {}, by = client) =>
     by.addIdentity({ ...key, certificate: certificate(fields) }, comment);
@@ -67,12 +67,12 @@ test("a certificate that was attached is renewed, too", async (t) => {
 
 test("a certificate that a connection may not see is not renewed by it", async (t) => {
   const { agent, client, key, certificate, add } = await prepare(t);
-  const host = makeAuthority();
+  const host = makeCa();
   const hop = (name: string, keyBlob: Buffer) => {
     return { user: "", host: name, keys: [{ keyBlob, isCa: false }] };
   };
   const origin = { user: "", host: "", keys: [] };
-  const destinations = [{ from: origin, to: hop("elsewhere", makeAuthority().keyBlob) }];
+  const destinations = [{ from: origin, to: hop("elsewhere", makeCa().keyBlob) }];
   const hidden = certificate({ serial: 1n });
   await client.addIdentity({ ...key, certificate: hidden }, "hidden", [
     { type: "restrict-destination", destinations },

@@ -7,7 +7,7 @@ import { signal } from "../../fixtures/processes.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { findProcess } from "../pkcs11/test-hostile.ts";
-import { makeAuthority, TestClock } from "../test-agent.ts";
+import { makeCa, TestClock } from "../test-agent.ts";
 import { blobs, data, load, noPin, prepare, refused, signs } from "./test-cards.ts";
 
 /** "signed", or the code of the refusal. */
@@ -171,7 +171,7 @@ test("a comment does not say what it likes in a question, whoever has given it",
   await load(client, one);
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
   if (key === undefined) return t.fail();
-  const certificate = makeAuthority().certify(key);
+  const certificate = makeCa().certify(key);
   const comment = "a\x1bb)?\n\nYour screen was locked.";
   await client.addCertificate({ certificate, comment, replace: false, constraints: [] });
   one.behave("login", "lose-login");

@@ -4,15 +4,15 @@ import { forever } from "../../protocol/certificate.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { decodePublicKey, encodePublicKey } from "../../protocol/public-key.ts";
-import { makeAuthority, TestClock } from "../test-agent.ts";
+import { makeCa, TestClock } from "../test-agent.ts";
 import { blobs, data, load, noPin, prepare, refused } from "./test-cards.ts";
 
-/** Two certificates of one authority for the agent's first key, which do not end. */
+/** Two certificates of one CA for the agent's first key, which never expire. */
 async function twoCertificates(client: AgentClient) {
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
   if (key === undefined) throw new Error("there is no key");
-  const authority = makeAuthority();
-  const certify = (serial: bigint) => authority.certify(key, { serial, validBefore: forever });
+  const ca = makeCa();
+  const certify = (serial: bigint) => ca.certify(key, { serial, validBefore: forever });
   return [certify(1n), certify(2n)] as const;
 }
 
@@ -78,7 +78,7 @@ test("certificates that fit nothing lose no key that was loaded", async (t) => {
   await load(client, one);
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
   if (key === undefined) return t.fail();
-  const expired = makeAuthority().certify(key, { validBefore: 5n });
+  const expired = makeCa().certify(key, { validBefore: 5n });
   const only = [withCertificate(expired, true)];
   await t.throwsAsync(client.addSmartcardKey(one.path, noPin, only), refused);
   t.is((await client.failureReason())?.code, "no-matching-key");
@@ -92,8 +92,8 @@ test("a certificate that comes with the card supersedes those that were there", 
   await load(client, one);
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
   if (key === undefined) return t.fail();
-  const authority = makeAuthority();
-  const others = makeAuthority().certify(key);
+  const ca = makeCa();
+  const others = makeCa().certify(key);
   await client.addCertificate({
     certificate: others,
     comment: "",
@@ -101,7 +101,7 @@ test("a certificate that comes with the card supersedes those that were there", 
     constraints: [],
   });
   for (const serial of [1n, 2n, 3n]) {
-    const certificate = authority.certify(key, { serial });
+    const certificate = ca.certify(key, { serial });
     await client.addSmartcardKey(one.path, noPin, [withCertificate(certificate)]);
     const expected = [others, certificate, encodePublicKey(key)];
     t.deepEqual((await blobs(client)).map(String).sort(), expected.map(String).sort());

@@ -6,7 +6,7 @@ import type { Constraint } from "../../protocol/constraints.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 
-import { makeAuthority, TestClock } from "../test-agent.ts";
+import { makeCa, TestClock } from "../test-agent.ts";
 import { blobs, data, load, noPin, prepare, refused, signs } from "./test-cards.ts";
 
 /** How often a library was asked to sign. */
@@ -143,7 +143,7 @@ test("a certificate goes with the library that its key was listed for", async (t
   await load(client, one, two);
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
   if (key === undefined) return t.fail();
-  const certificate = makeAuthority().certify(key);
+  const certificate = makeCa().certify(key);
   await client.addCertificate({ certificate, comment: "", replace: false, constraints: [] });
   one.behave("absent");
   t.true(verifySignature(key, await client.sign(certificate, data), data));

@@ -1,7 +1,7 @@
 import test from "ava";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import { generateKey, keyTypes, makeAuthority, startAgent } from "../test-agent.ts";
+import { generateKey, keyTypes, makeCa, startAgent } from "../test-agent.ts";
 
 const data = Buffer.from("data");
 const refused = { message: "agent refused operation" };
@@ -10,7 +10,7 @@ for (const type of keyTypes) {
   test(`a certificate that the agent lacks is signed for with its key: ${type}`, async (t) => {
     const client = await (await startAgent(t)).connect();
     const key = generateKey(type);
-    const certificate = makeAuthority().certify(key.publicKey, { validBefore: 1n });
+    const certificate = makeCa().certify(key.publicKey, { validBefore: 1n });
     await client.addIdentity(key, "alone");
     const signature = await client.sign(certificate, data);
     t.true(verifySignature(key.publicKey, signature, data));
@@ -21,12 +21,12 @@ for (const type of keyTypes) {
 test("a certificate for another key, or for one that is gone, is not signed for", async (t) => {
   const client = await (await startAgent(t)).connect();
   const [held, other] = [generateKey("ed25519"), generateKey("ed25519")];
-  const authority = makeAuthority();
+  const ca = makeCa();
   await client.addIdentity(held, "held");
-  await t.throwsAsync(client.sign(authority.certify(other.publicKey), data), refused);
+  await t.throwsAsync(client.sign(ca.certify(other.publicKey), data), refused);
   t.is((await client.failureReason())?.code, "key-not-found");
   await client.removeIdentity(encodePublicKey(held.publicKey));
-  await t.throwsAsync(client.sign(authority.certify(held.publicKey), data), refused);
+  await t.throwsAsync(client.sign(ca.certify(held.publicKey), data), refused);
   t.is((await client.failureReason())?.code, "key-not-found");
 });
 
@@ -35,6 +35,6 @@ test("a key's limits hold for certificates that the agent lacks, too", async (t)
   const client = await agent.connect();
   const key = generateKey("nistp256");
   await client.addIdentity(key, "guarded", [{ type: "confirm" }]);
-  await t.throwsAsync(client.sign(makeAuthority().certify(key.publicKey), data), refused);
+  await t.throwsAsync(client.sign(makeCa().certify(key.publicKey), data), refused);
   t.is((await client.failureReason())?.code, "user-refused");
 });

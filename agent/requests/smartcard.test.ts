@@ -7,7 +7,7 @@ import { decodePublicKey, type PublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import {
   generateKey,
-  makeAuthority,
+  makeCa,
   startAgent,
   type TestAgent,
   type TestAgentOptions,
@@ -99,9 +99,9 @@ test("certificates that come with a card stand before their keys, and sign", asy
   const { client, load } = await withCard(t);
   await load();
   const key = await publicKeyOf(client, "p256 key");
-  const certificate = makeAuthority().certify(key);
-  const stranger = makeAuthority().certify(generateKey("ed25519").publicKey);
-  const expired = makeAuthority().certify(key, { validBefore: 5n });
+  const certificate = makeCa().certify(key);
+  const stranger = makeCa().certify(generateKey("ed25519").publicKey);
+  const expired = makeCa().certify(key, { validBefore: 5n });
   const certificates = [certificate, stranger, expired];
   await client.removeAllIdentities();
   await load([{ type: "associated-certs", certsOnly: false, certificates }]);
@@ -119,7 +119,7 @@ test("certificates that come with a card stand before their keys, and sign", asy
 test("with -C only certificates are there, and none at all is a reason", async (t) => {
   const { client, load } = await withCard(t);
   await load();
-  const certificate = makeAuthority().certify(await publicKeyOf(client, "p256 key"));
+  const certificate = makeCa().certify(await publicKeyOf(client, "p256 key"));
   await client.removeAllIdentities();
   const only = (certificates: Buffer[]): Constraint[] => [
     { type: "associated-certs", certsOnly: true, certificates },
@@ -130,7 +130,7 @@ test("with -C only certificates are there, and none at all is a reason", async (
     [certificate],
   );
   await client.removeAllIdentities();
-  const stranger = makeAuthority().certify(generateKey("ed25519").publicKey);
+  const stranger = makeCa().certify(generateKey("ed25519").publicKey);
   await t.throwsAsync(load(only([stranger])), refused);
   t.is((await client.failureReason())?.code, "no-matching-key");
   t.deepEqual(await client.listProviders(), []);
@@ -142,11 +142,11 @@ test("a certificate attached later needs no PIN, and stays when the card is load
   const { client, load } = await withCard(t);
   await load();
   const key = await publicKeyOf(client, "p256 key");
-  const authority = makeAuthority();
+  const ca = makeCa();
   const attach = (certificate: Buffer) =>
     client.addCertificate({ certificate, comment: "", replace: true, constraints: [] });
-  await attach(authority.certify(key, { serial: 1n }));
-  const renewed = authority.certify(key, { serial: 2n });
+  await attach(ca.certify(key, { serial: 1n }));
+  const renewed = ca.certify(key, { serial: 2n });
   await attach(renewed);
   t.deepEqual(await comments(client), ["ed25519 key", "p256 key", "p256 key"]);
   t.is((await client.listProviders())[0]?.identities.length, 3);
@@ -182,7 +182,7 @@ test("removing all providers keeps the keys in memory", async (t) => {
 test("a forwarded connection neither loads nor lists providers, unless it may", async (t) => {
   for (const allowRemotePkcs11 of [false, true]) {
     const { client, load } = await withCard(t, ["p256"], { settings: { allowRemotePkcs11 } });
-    const host = makeAuthority();
+    const host = makeCa();
     const sessionId = Buffer.from("session");
     const signature = host.sign(sessionId);
     const hostKey = host.keyBlob;
