@@ -10,42 +10,29 @@ import { PublicKeyFileError } from "./files/public-key-file.ts";
 
 /**
  * Reads the certificates and checks their time, before anything is sent.
- * @returns undefined when one of them is none, or has expired; this was said then
+ * @returns undefined when one of them is invalid or has expired, which was said then
  */
 export function cardCertificates(
-  context: Context,
+  { console, now }: Context,
   paths: readonly string[],
 ): CertificateFile[] | undefined {
   const certificates: CertificateFile[] = [];
-  let complete = true;
+  const refuse = (sentence: string, hint: string) => {
+    console.log(sentence);
+    explain(console, "", hint);
+  };
   for (const path of paths) {
-    const problem = tryRead(context, path, certificates);
-    if (problem === undefined) continue;
-    context.console.log(problem.sentence);
-    explain(context.console, "", problem.hint);
-    complete = false;
-  }
-  return complete ? certificates : undefined;
-}
-
-/** What is wrong with a file, and what to do. */
-interface Problem {
-  readonly sentence: string;
-  readonly hint: string;
-}
-
-function tryRead(context: Context, path: string, into: CertificateFile[]): Problem | undefined {
-  try {
-    const file = readCertificateFile(path);
-    if (certificateLifetime(file.certificate, context.now()) === undefined) {
-      const hint = "Get a new certificate from its authority.";
-      return { sentence: `Certificate ${path} has already expired`, hint };
+    try {
+      const file = readCertificateFile(path);
+      if (certificateLifetime(file.certificate, now()) !== undefined) certificates.push(file);
+      else refuse(`Certificate ${path} has already expired`, expiredHint);
+    } catch (error) {
+      if (!(error instanceof PublicKeyFileError)) throw error;
+      const hint = "Name the certificate's own file; ssh-keygen calls it NAME-cert.pub.";
+      refuse(`Failed to load certificate "${path}": ${error.message}`, hint);
     }
-    into.push(file);
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof PublicKeyFileError)) throw error;
-    const hint = "Name the certificate's own file; ssh-keygen calls it NAME-cert.pub.";
-    return { sentence: `Failed to load certificate "${path}": ${error.message}`, hint };
   }
+  return certificates.length === paths.length ? certificates : undefined;
 }
+
+const expiredHint = "Get a new certificate from its authority.";

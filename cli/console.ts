@@ -27,7 +27,7 @@ export interface Console {
   print(line: string): void;
   /** As `print`, for lines with colours in them or of this program's own words. */
   paint(line: string): void;
-  /** A line for the person, on standard error. */
+  /** A line for the user, on standard error. */
   note(line: string): void;
   /** As `note`, in the form of OpenSSH's log lines: it ends in CR LF, and odd bytes are octal. */
   log(line: string): void;
@@ -96,7 +96,7 @@ function writeAll(descriptor: number, bytes: Uint8Array): void {
     } catch (error) {
       const code = errorCode(error);
       if (code === "EPIPE") process.exit(brokenPipeStatus);
-      if (code !== "EAGAIN") return; // nobody is left to tell
+      if (code !== "EAGAIN") return; // nobody reads it
       sleepSync(2); // the pipe is full
     }
   }

@@ -1,21 +1,21 @@
-/** Key blobs as fields for people. */
+/** What is shown of key blobs. */
 import { type Certificate, parseKeyOrCertificate } from "../protocol/certificate.ts";
 import { blobAlgorithm, keyBits, keyTypeName } from "../protocol/public-key.ts";
 
-/** What is to be said of a key blob. */
+/** What is shown of a key blob. */
 export interface Description {
   /** The algorithm name in front of the blob. */
   readonly algorithm: string;
-  /** As in `ED25519-CERT`; for a key type that is not known here, its algorithm name. */
+  /** As in `ED25519-CERT`; for an unknown key type, its algorithm name. */
   readonly type: string;
-  /** The key's size; 0 for a key type that is not known here. */
+  /** The key's size; 0 for an unknown key type. */
   readonly bits: number;
   /** What the fingerprint is made of: the plain key's blob. */
   readonly keyBlob: Buffer;
   readonly certificate: Certificate | undefined;
 }
 
-/** Describes a key blob; undefined for bytes that are none. */
+/** Describes a key blob; undefined for an invalid one. */
 export function describe(blob: Buffer): Description | undefined {
   try {
     const algorithm = blobAlgorithm(blob);

@@ -82,7 +82,7 @@ function end(status: number): never {
   process.exit(status);
 }
 
-// The name that others see: agents tell it to the person who has to confirm a request.
+// The name that others see: agents show it to the user who confirms a request.
 process.title = "ssh-add";
 
 const console = processConsole();

@@ -1,4 +1,4 @@
-/** A sign of life on a terminal while something takes long: a card, or a person at a card. */
+/** A sign of life on a terminal while something takes long: a card, or its user. */
 import type { Console } from "./console.ts";
 
 const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;

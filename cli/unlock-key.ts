@@ -1,4 +1,4 @@
-/** Private key files with their passphrases: none, the one that worked last, or one asked for. */
+/** Private key files and their passphrases: none, the last one that worked, or one that is asked for. */
 import type { Context } from "./context.ts";
 import { KeyFileError, type LoadedKey } from "./files/loaded-key.ts";
 import { readPrivateKeyFile } from "./files/private-key-file.ts";
@@ -24,8 +24,8 @@ export class KeyUnlocker {
    * Reads a private key, and asks for passphrases until one fits.
    * @param file the bytes of the file
    * @param path its name in the prompt
-   * @returns undefined when the person gives an empty passphrase
-   * @throws {KeyFileError} when the file is no private key, or an askpass program is wrong thrice
+   * @returns undefined when the user enters an empty passphrase
+   * @throws {KeyFileError} for an invalid private key file, and after three wrong answers of askpass
    */
   async read(file: Buffer, path: string): Promise<LoadedKey | undefined> {
     const found =

@@ -18,7 +18,7 @@ export const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 /**
  * The bytes of a percent-encoded text.
  * @param literal the characters that may stand for themselves
- * @throws {Failure} malformed, for an escape that is none and for any other character
+ * @throws {Failure} malformed, for an invalid escape and for any other character
  */
 export function decodePercent(text: string, literal: Characters): Buffer {
   const bytes = Buffer.allocUnsafe(text.length);

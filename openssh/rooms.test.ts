@@ -50,3 +50,16 @@ test("rooms import only the rooms that they may", (t) => {
     t.deepEqual(testing, [], `${file} is not for tests`);
   }
 });
+
+test("no file imports itself by way of others", (t) => {
+  const seen = new Set<string>();
+  const visit = (file: string, way: readonly string[]): void => {
+    const start = way.indexOf(file);
+    if (start >= 0) t.fail([...way.slice(start), file].join(" -> "));
+    if (start >= 0 || seen.has(file)) return;
+    for (const other of imports.get(file) ?? []) visit(other, [...way, file]);
+    seen.add(file);
+  };
+  for (const file of imports.keys()) visit(file, []);
+  t.true(seen.size >= imports.size);
+});

@@ -1,6 +1,6 @@
 /**
  * Text from outside, made safe to show: comments, key IDs, names of tokens and processes, paths, and
- * what other agents say. All that a person is shown of it goes through here.
+ * what other agents say. All of it that is shown to users goes through here.
  */
 import { encodeText } from "../protocol/text.ts";
 

@@ -1,4 +1,4 @@
-/** Signatures verified: those of keys, of authorities in certificates, of hosts over sessions. */
+/** Verifying signatures: of keys, of the CAs of certificates, of hosts over sessions. */
 import { createHash, verify } from "node:crypto";
 import { type Certificate, decodeCertificate, type VerifiedCertificate } from "./certificate.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";

@@ -183,7 +183,7 @@ async function addCertificate(
   return false;
 }
 
-/** The certificate that stands beside a key; a file there that is none is told of. */
+/** The certificate beside a key file; an invalid file there is reported. */
 function certificateBeside({ console }: Context, keyPath: string): CertificateFile | undefined {
   const path = `${keyPath}-cert.pub`;
   try {

@@ -12,7 +12,7 @@ interface KnownHost {
 }
 
 /**
- * The keys that a host is known by, and those of the authorities that certify its keys, in the order
+ * The keys that a host is known by, and those of the CAs that certify its keys, in the order
  * of the lines. A key that is revoked for the host is left out.
  * @param texts the contents of known_hosts files
  * @param host a name or address, as `[host]:port` for a port other than 22

@@ -63,7 +63,7 @@ export function readPublicKeyFile(path: string): PublicKeyLine {
 
 /**
  * Reads one line, `ALGORITHM BASE64 COMMENT`.
- * @returns undefined when it holds no key
+ * @returns undefined for an invalid line
  */
 export function parsePublicKeyLine(line: string): PublicKeyLine | undefined {
   const fields = /^[ \t]*(\S+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:[ \t]+(.*))?$/s.exec(line);

@@ -23,7 +23,7 @@ export class ResidentKeysError extends Error {
   }
 }
 
-/** OpenSSH's level for what a person may want to know. */
+/** OpenSSH's level for information. */
 const logInfo = 3;
 
 /**

@@ -24,7 +24,7 @@ export class Prompter {
   }
 
   /**
-   * Asks for a secret. Whoever gives none, or cannot be asked, has given an empty one.
+   * Asks for a secret; it is empty without an answer.
    * @param prompt what is shown, as in "Enter passphrase for PKCS#11: "
    */
   async ask(prompt: string): Promise<Buffer> {

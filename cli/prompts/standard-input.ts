@@ -1,6 +1,6 @@
 /**
- * Standard input: secrets for programs that have neither a terminal nor a display, and key files. It
- * may be set to not block, which is the doing of whoever shares it, and is waited for all the same.
+ * Standard input: secrets for programs that have neither a terminal nor a display, and key files. A
+ * program that shares it may have made it non-blocking; then this waits for it.
  */
 import { readSync } from "node:fs";
 import { endsAnswer } from "../../openssh/askpass.ts";

@@ -75,7 +75,7 @@ class TerminalPrompt {
     });
   }
 
-  /** What was typed so far is half a secret, and nobody is there to type the rest. */
+  /** The terminal has gone: what was typed so far is only a part of the secret. */
   #giveUp(): void {
     if (this.#isOver) return;
     this.#line.eraseAll();
