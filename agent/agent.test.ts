@@ -142,9 +142,11 @@ test("each use is confirmed; the prompt names the key and the requesting process
   const questions: string[] = [];
   const answers = [true, false];
   const agent = await startAgent(t, {
-    ask: (question) => {
-      questions.push(question);
-      return Promise.resolve(answers.shift() ?? false);
+    prompter: {
+      confirm: (question) => {
+        questions.push(question);
+        return Promise.resolve(answers.shift() ?? false);
+      },
     },
   });
   const client = await agent.connect();
@@ -163,7 +165,7 @@ test("a key that is removed while it is being confirmed does not sign", async (t
   const asked = new Promise<void>((resolve) => {
     answer = () => resolve();
   });
-  const agent = await startAgent(t, { ask: () => asked.then(() => true) });
+  const agent = await startAgent(t, { prompter: { confirm: () => asked.then(() => true) } });
   const [client, other] = [await agent.connect(), await agent.connect()];
   const key = generateKey("ed25519");
   await client.addIdentity(key, "", [{ type: "confirm" }]);

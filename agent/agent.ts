@@ -12,8 +12,7 @@ import type { SoftwareKeyParts } from "./keys/software-key.ts";
 import { AgentLock } from "./lock.ts";
 import type { PinPromptBackoff } from "./pkcs11/pin-prompt.ts";
 import type { PreparedProvider, ProviderRegistry } from "./pkcs11/registry.ts";
-import type { Ask } from "./policy/confirm.ts";
-import type { Person } from "./policy/notice.ts";
+import type { Prompter } from "./policy/prompter.ts";
 import { PromptQueue } from "./policy/prompts.ts";
 import type { SessionBindings } from "./policy/session.ts";
 
@@ -42,8 +41,7 @@ export interface AgentParts {
   readonly settings: AgentSettings;
   readonly providers: ProviderRegistry;
   readonly authenticators: AuthenticatorParts;
-  readonly person: Person;
-  readonly ask: Ask;
+  readonly prompter: Prompter;
   readonly clock: Clock;
   readonly wallClock: WallClock;
   readonly memoryCalls: MemoryCalls;
@@ -68,9 +66,8 @@ export class Agent {
   readonly idleCollection: IdleCollection;
   readonly softwareKeys: SoftwareKeyParts;
   readonly authenticators: AuthenticatorParts;
-  readonly person: Person;
-  readonly ask: Ask;
-  /** Shows the prompts of `ask` and `person` one at a time. */
+  readonly prompter: Prompter;
+  /** Shows the prompts of `prompter` one at a time. */
   readonly prompts = new PromptQueue();
   readonly clock: Clock;
   readonly wallClock: WallClock;
@@ -80,8 +77,7 @@ export class Agent {
     this.settings = parts.settings;
     this.providers = parts.providers;
     this.authenticators = parts.authenticators;
-    this.person = parts.person;
-    this.ask = parts.ask;
+    this.prompter = parts.prompter;
     this.clock = parts.clock;
     this.wallClock = parts.wallClock;
     this.softwareKeys = parts.softwareKeys;

@@ -143,7 +143,7 @@ test("requests queued behind a pending one are answered in order, however long",
     await sleep(5);
     return true;
   };
-  const client = await (await startInProcess(t, { ask })).connect();
+  const client = await (await startInProcess(t, { prompter: { confirm: ask } })).connect();
   const key = generateKey("ed25519");
   await client.addIdentity(key, "confirmed", [{ type: "confirm" }]);
   const blob = encodePublicKey(key.publicKey);

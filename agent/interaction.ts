@@ -4,7 +4,7 @@ import { Failure } from "../protocol/failure.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
 import type { KeyringIdentity } from "./identity.ts";
-import { confirmQuestion, describeProcess } from "./policy/confirm.ts";
+import { confirmQuestion, describeProcess } from "./policy/prompter.ts";
 import type { PromptOptions } from "./policy/prompts.ts";
 import type { UserInteraction } from "./signer.ts";
 
@@ -30,7 +30,7 @@ export function interactionFor(
     async askPin(question, signal) {
       const prompt = promptFor(agent, identity, signal);
       const pin = await agent.prompts.ask(prompt, (cancel) =>
-        agent.person.askPin(question, cancel),
+        agent.prompter.askPin(question, cancel),
       );
       try {
         throwIfRemoved(agent, identity);
@@ -42,7 +42,7 @@ export function interactionFor(
     },
     notify(text) {
       const prompt = promptFor(agent, identity, connection.gone);
-      return agent.prompts.notify(prompt, (cancel) => agent.person.notify(text, cancel));
+      return agent.prompts.notify(prompt, (cancel) => agent.prompter.notify(text, cancel));
     },
   };
 }
@@ -62,7 +62,7 @@ export async function confirmUse(
   const requester = peer && describeProcess(peer.pid);
   const [name, print] = [sanitizeName(identity.comment), printOf(agent, identity)];
   const isConfirmed = await agent.prompts.ask(promptFor(agent, identity, gone), async (cancel) =>
-    agent.ask(confirmQuestion(name, print, purpose, await requester), cancel),
+    agent.prompter.confirm(confirmQuestion(name, print, purpose, await requester), cancel),
   );
   if (!isConfirmed) {
     throw new Failure("user-refused", "The use of this key was not confirmed.");

@@ -16,8 +16,7 @@ import type { ProviderLimits } from "./pkcs11/child-process.ts";
 import { ProviderRegistry } from "./pkcs11/registry.ts";
 import { defaultSpareTimes } from "./pkcs11/spare-child.ts";
 import { parseAllowedProviders } from "./policy/allowed-providers.ts";
-import { askpass } from "./policy/confirm.ts";
-import { personOf } from "./policy/notice.ts";
+import { makePrompter } from "./policy/prompter.ts";
 import { AgentServer } from "./server.ts";
 import { report } from "./start-report.ts";
 
@@ -142,8 +141,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
       fingerprintHash: options.fingerprintHash,
       log,
     },
-    person: personOf(process.env),
-    ask: askpass(process.env),
+    prompter: makePrompter(process.env),
     clock: systemClock,
     wallClock: systemWallClock,
     memoryCalls: {

@@ -22,8 +22,7 @@ import { OpenKeys } from "./keys/open-keys.ts";
 import { Shield } from "./keys/shield.ts";
 import type { SoftwareKeyParts } from "./keys/software-key.ts";
 import { makeRegistry } from "./pkcs11/test-registry.ts";
-import type { Ask } from "./policy/confirm.ts";
-import type { Person } from "./policy/notice.ts";
+import type { Prompter } from "./policy/prompter.ts";
 import { AgentServer } from "./server.ts";
 
 /** A clock that advances only by `pass`. */
@@ -65,9 +64,8 @@ export class TestClock implements Clock {
 /** The parts of an agent that a test may set. */
 export interface TestAgentOptions {
   readonly settings?: Partial<AgentSettings>;
-  readonly ask?: Ask;
   readonly authenticators?: Partial<AuthenticatorParts>;
-  readonly person?: Partial<Person>;
+  readonly prompter?: Partial<Prompter>;
   readonly clock?: Clock;
   /** Overrides `makeKeyParts`. */
   readonly softwareKeys?: Partial<SoftwareKeyParts>;
@@ -104,7 +102,8 @@ export function makeKeyParts(): SoftwareKeyParts {
 }
 
 /** A user who sees no notice and answers no question. */
-const nobody: Person = {
+const nobody: Prompter = {
+  confirm: () => Promise.resolve(false),
   notify: () => Promise.resolve(),
   askPin: () => Promise.resolve(undefined),
 };
@@ -136,8 +135,7 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
       log: (line) => log.push(line),
       ...options.authenticators,
     },
-    person: { ...nobody, ...options.person },
-    ask: options.ask ?? (() => Promise.resolve(false)),
+    prompter: { ...nobody, ...options.prompter },
     clock: options.clock ?? new TestClock(),
     wallClock: options.wallClock ?? (() => options.now ?? 1_800_000_000n),
     memoryCalls: { resident: () => 0, collect: () => {}, release: () => {} },

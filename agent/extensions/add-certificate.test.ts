@@ -113,9 +113,11 @@ test("a certificate inherits its key's constraints, and can only add to them", a
   const agent = await startAgent(t, {
     clock,
     now,
-    ask: (question) => {
-      asked.push(question);
-      return Promise.resolve(true);
+    prompter: {
+      confirm: (question) => {
+        asked.push(question);
+        return Promise.resolve(true);
+      },
     },
   });
   const client = await agent.connect();

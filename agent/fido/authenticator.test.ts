@@ -79,7 +79,7 @@ test("who has to touch is told, with the purpose; who need not is not", async (t
   for (const options of [[], ["no-touch-required"]]) {
     notices.length = 0;
     const key = await makeSkKey(t, "ed25519-sk", ...options);
-    const client = await connected(t, { person: { notify } }, key);
+    const client = await connected(t, { prompter: { notify } }, key);
     await client.sign(encodePublicKey(key.publicKey), Buffer.from("data"), 0);
     if (options.length > 0) t.deepEqual(notices, []);
     else t.regex(notices.join("\n"), /^Confirm user presence for key ED25519-SK SHA256:\S+\ndone$/);
@@ -150,7 +150,7 @@ test("a PIN is asked for when the authenticator wants one, once", async (t) => {
     return pins.shift();
   };
   const authenticators = { askHelper: failing(t, 43) };
-  const client = await connected(t, { authenticators, person: { askPin } }, key);
+  const client = await connected(t, { authenticators, prompter: { askPin } }, key);
   const sign = () => client.sign(blob, Buffer.from("data"), 0);
   t.is((await reasonOf(t, client, sign()))?.code, "pin-required");
   const pin = Buffer.from("1234");

@@ -39,7 +39,7 @@ test("the first of two libraries that is loaded again keeps its place, and its l
     questions++;
     return true;
   };
-  const { one, two, client } = await prepare(t, [], { ask });
+  const { one, two, client } = await prepare(t, [], { prompter: { confirm: ask } });
   await client.addSmartcardKey(one.path, noPin, [{ type: "confirm" }]);
   await client.addSmartcardKey(two.path, noPin);
   await client.addSmartcardKey(one.path, noPin, [{ type: "confirm" }]);
@@ -54,7 +54,7 @@ test("nobody is asked for a PIN any more once the agent is locked", async (t) =>
   const questions: ((pin: Buffer) => void)[] = [];
   const askPin = () => new Promise<Buffer>((resolve) => questions.push(resolve));
   const words = ["login", "always-authenticate"];
-  const { one, agent, client } = await prepare(t, words, { person: { askPin } });
+  const { one, agent, client } = await prepare(t, words, { prompter: { askPin } });
   await load(client, one);
   const [blob = noPin] = await blobs(client);
   const others = [await agent.connect(), await agent.connect()];
@@ -75,7 +75,7 @@ test("a client that tries one key after another has nobody asked for each", asyn
   };
   const clock = new TestClock();
   const words = ["login", "keys=3", "tries=5"];
-  const { one, agent, client } = await prepare(t, words, { person: { askPin }, clock });
+  const { one, agent, client } = await prepare(t, words, { prompter: { askPin }, clock });
   await load(client, one);
   one.behave(...words, "lose-login");
   const keys = await blobs(client);
@@ -102,7 +102,7 @@ test("a PIN that was given before a lock is used for nothing after it", async (t
     return answer === undefined ? undefined : Buffer.from(answer);
   };
   const words = ["login", "always-authenticate"];
-  const { one, agent, client } = await prepare(t, words, { person: { askPin }, keepPin: 3600 });
+  const { one, agent, client } = await prepare(t, words, { prompter: { askPin }, keepPin: 3600 });
   await client.addSmartcardKey(one.path, noPin);
   const [blob = noPin] = await blobs(client);
   one.behave(...words, "slow-login=800");
@@ -132,7 +132,7 @@ test("tokens that say the same of themselves are told apart by another process, 
   const same = ["token-label=x", "token-label-2=x", "serial=0", "serial-2=0"];
   const askPin = async () => Buffer.from("5678");
   const words = ["login", "tokens=2", "pin-2=5678", ...same];
-  const { one, client } = await prepare(t, words, { person: { askPin } });
+  const { one, client } = await prepare(t, words, { prompter: { askPin } });
   await client.addSmartcardKey(one.path, noPin);
   const second = (await blobs(client))[1] ?? noPin;
   t.is(await outcome(client, second), "signed");
@@ -167,7 +167,7 @@ test("a comment does not say what it likes in a question, whoever has given it",
     asked.push(question);
     return Buffer.from(hostilePin);
   };
-  const { one, client } = await prepare(t, ["login"], { person: { askPin } });
+  const { one, client } = await prepare(t, ["login"], { prompter: { askPin } });
   await load(client, one);
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
   if (key === undefined) return t.fail();

@@ -14,8 +14,7 @@ import { frame } from "../../protocol/framing.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { encodeRequest } from "../../protocol/requests.ts";
 import { makeSkKey, standIn } from "../fido/test-authenticator.ts";
-import { askpass } from "../policy/confirm.ts";
-import { personOf } from "../policy/notice.ts";
+import { makePrompter } from "../policy/prompter.ts";
 import { generateKey, startAgent, type TestAgentOptions } from "../test-agent.ts";
 import { start } from "../test-program.ts";
 import { blobs, data, noPin, refused } from "./test-cards.ts";
@@ -29,7 +28,7 @@ async function prepare(
   const workspace = makeWorkspace(t);
   const display = makeDisplay(workspace, hostilePin);
   const environment = { ...process.env, ...display.env };
-  const parts = { ask: askpass(environment), person: personOf(environment) };
+  const parts = { prompter: makePrompter(environment) };
   const agent = await startAgent(t, { ...parts, ...options });
   const client = await agent.connect();
   const keys: Buffer[] = [];

@@ -112,7 +112,7 @@ test("a certificate that stays is used within the new limits, too", async (t) =>
   const clock = new TestClock();
   let questions = 0;
   const ask = () => Promise.resolve(++questions === 0);
-  const { one, client } = await prepare(t, [], { ask, clock });
+  const { one, client } = await prepare(t, [], { prompter: { confirm: ask }, clock });
   await load(client, one);
   const [certificate] = await twoCertificates(client);
   await client.addCertificate({ certificate, comment: "", replace: false, constraints: [] });

@@ -75,7 +75,7 @@ test("the limits are those of the library that was first, and then of the next o
     questions.push(question);
     return Promise.resolve(true);
   };
-  const { one, two, client } = await prepare(t, [], { clock, ask });
+  const { one, two, client } = await prepare(t, [], { clock, prompter: { confirm: ask } });
   const shortLived: Constraint[] = [{ type: "lifetime", seconds: 60 }];
   await client.addSmartcardKey(one.path, noPin, shortLived);
   await client.addSmartcardKey(two.path, noPin, [{ type: "confirm" }]);
@@ -96,7 +96,7 @@ test("nobody is asked for a PIN while another library signs without", async (t) 
     asked.push(question);
     return Promise.resolve(Buffer.from(hostilePin));
   };
-  const { one, two, client } = await prepare(t, ["login"], { person: { askPin } });
+  const { one, two, client } = await prepare(t, ["login"], { prompter: { askPin } });
   await load(client, one, two);
   one.behave("login", "lose-login");
   t.true(await signs(client));
@@ -120,7 +120,7 @@ for (const words of ["lose-login locked", "lose-login no-sign", "sign-init-error
 test("whoever waits for another key's question is not refused for that key", async (t) => {
   const questions: ((pin: Buffer) => void)[] = [];
   const askPin = () => new Promise<Buffer>((resolve) => questions.push(resolve));
-  const { one, agent, client } = await prepare(t, ["login", "keys=2"], { person: { askPin } });
+  const { one, agent, client } = await prepare(t, ["login", "keys=2"], { prompter: { askPin } });
   await load(client, one);
   one.behave("login", "keys=2", "lose-login");
   const [asking, waiting] = [await agent.connect(), await agent.connect()];
@@ -190,7 +190,7 @@ test("a PIN that is given while the agent was locked is not used", async (t) => 
     await locking;
     return Buffer.from(hostilePin);
   };
-  const { one, agent } = await prepare(t, ["login"], { person: { askPin } });
+  const { one, agent } = await prepare(t, ["login"], { prompter: { askPin } });
   const client = await agent.connect();
   await load(client, one);
   const other = await agent.connect();

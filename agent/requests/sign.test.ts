@@ -31,7 +31,7 @@ test("a certificate for another key, or for one that is gone, is not signed for"
 });
 
 test("a key's limits hold for certificates that the agent lacks, too", async (t) => {
-  const agent = await startAgent(t, { ask: () => Promise.resolve(false) });
+  const agent = await startAgent(t, { prompter: { confirm: () => Promise.resolve(false) } });
   const client = await agent.connect();
   const key = generateKey("nistp256");
   await client.addIdentity(key, "guarded", [{ type: "confirm" }]);
