@@ -1,0 +1,75 @@
+#!/bin/sh
+# Tests this project with other versions of Node.js: the unit tests, the transcripts and the demo.
+#
+#   npm run test:node -- 22 24 26    the newest of each
+#   npm run test:node -- 20.19.0     a certain one
+#
+# Each Node.js is fetched with npm, once, into node_modules/.cache/node. Everything that a version runs
+# has it first in PATH, also the programs in dist/, whose first lines start the `node` that is found
+# there. The last line counts the tests of all versions; a demo is one.
+set -eu
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- 22 24 26
+sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc openssl gcc pcscd vsmartcard-vpcd \
+  ykcs11 yubico-piv-tool
+package=node-$(node -p 'process.platform')-$(node -p 'process.arch')
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# The folder of the programs of Node.js $1, which is fetched unless it was before.
+folder_of() {
+  place=$PWD/node_modules/.cache/node/$1
+  if [ ! -x "$place/node_modules/$package/bin/node" ]; then
+    npm install --silent --no-save --no-audit --no-fund --ignore-scripts --prefix "$place" \
+      "$package@$1" >&2
+  fi
+  echo "$place/node_modules/$package/bin"
+}
+
+# run LOG COMMAND...: runs a command, whose output goes to a file, and notes its exit status there.
+run() {
+  log=$logs/$1
+  shift
+  status=0
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  echo "exit status $status" >>"$log"
+}
+
+# Tests wait for programs and for time to pass, so the three stand side by side.
+test_with() (
+  PATH=$(folder_of "$1"):$PATH
+  export PATH
+  run "$1-unit" node scripts/test-unit.mjs --tap &
+  run "$1-transcripts" node node_modules/ava/entrypoints/cli.mjs --tap fixtures/transcripts.test.ts &
+  run "$1-demo" sh -c 'sh scripts/demo.sh && echo "ok 1 - demo"' &
+  wait
+)
+
+# How many lines of a log begin with $2 and match $3.
+count() { grep -cE "^$2 .*$3" "$logs/$1" || :; }
+
+passed=0 failed=0 skipped=0
+# Adds up a log in the Test Anything Protocol. A run that failed without a test that failed counts as one.
+add_up() {
+  skips=$(count "$1" '(not )?ok' ' # (SKIP|TODO)$')
+  oks=$(($(count "$1" ok '') - $(count "$1" ok ' # (SKIP|TODO)$')))
+  faults=$(($(count "$1" 'not ok' '') - $(count "$1" 'not ok' ' # (SKIP|TODO)$')))
+  if [ "$(tail -n 1 "$logs/$1")" != 'exit status 0' ] || [ $((oks + faults)) -eq 0 ]; then
+    if [ "$faults" -eq 0 ]; then faults=1; fi
+    cat "$logs/$1"
+  fi
+  passed=$((passed + oks)) failed=$((failed + faults)) skipped=$((skipped + skips))
+  printf '  %s: %d passed, %d failed, %d skipped\n' "${1#*-}" "$oks" "$faults" "$skips"
+}
+
+for version in "$@"; do
+  started=$(date +%s)
+  test_with "$version"
+  PATH=$(folder_of "$version"):$PATH node -p '`Node.js ${process.version}`'
+  for kind in unit transcripts demo; do add_up "$version-$kind"; done
+  echo "  after $(($(date +%s) - started)) s"
+done
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" -eq 0 ]
