@@ -9,15 +9,18 @@ import {
 } from "../../fixtures/hostile-module/index.ts";
 import { listProcesses, signal } from "../../fixtures/processes.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
-import { Failure, type FailureCode } from "../../protocol/failure.ts";
-import { decodePublicKey } from "../../protocol/public-key.ts";
-import { verifySignature } from "../../protocol/verification.ts";
+import { Failure } from "../../protocol/failure.ts";
 import type { UserInteraction } from "../signer.ts";
 import type { Provider } from "./provider.ts";
-import { makeRegistry, nobody, pinOf, stateOf, type TestOptions } from "./test-registry.ts";
-
-const algorithm = "ecdsa-sha2-nistp256";
-const data = Buffer.from("what is signed");
+import {
+  makeRegistry,
+  nobody,
+  type Outcome,
+  pinOf,
+  signWithKey,
+  stateOf,
+  type TestOptions,
+} from "./test-registry.ts";
 
 /** A hostile module in a workspace and a registry, before anything is loaded. */
 export async function prepare(t: ExecutionContext, faults: string[], options: TestOptions = {}) {
@@ -45,9 +48,6 @@ export function sign(provider: Provider, holder: UserInteraction = nobody): Prom
   return signOnce(provider, 0, holder);
 }
 
-/** What came of a signature. */
-export type Outcome = FailureCode | "signed" | "garbage";
-
 /** The same, for the key at a place in the provider's list. */
 export async function signOnce(
   provider: Provider,
@@ -56,15 +56,7 @@ export async function signOnce(
 ): Promise<Outcome> {
   const key = provider.keys[at];
   if (key === undefined) throw new Error("the provider has no such key");
-  try {
-    const signature = await provider.sign(key.keyBlob, algorithm, data, holder);
-    const publicKey = decodePublicKey(key.keyBlob);
-    const good = publicKey !== undefined && verifySignature(publicKey, signature, data);
-    return good ? "signed" : "garbage";
-  } catch (error) {
-    if (error instanceof Failure) return error.code;
-    throw error;
-  }
+  return signWithKey(provider, key.keyBlob, holder);
 }
 
 export async function refused(t: ExecutionContext, act: Promise<unknown>): Promise<Failure> {

@@ -7,6 +7,11 @@ import { fileURLToPath } from "node:url";
 import { buildSync } from "esbuild";
 import { projectRoot } from "../../fixtures/programs.ts";
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
+import { Failure, type FailureCode } from "../../protocol/failure.ts";
+import { signatureFlags } from "../../protocol/numbers.ts";
+import { decodePublicKey } from "../../protocol/public-key.ts";
+import { signatureAlgorithm } from "../../protocol/signature.ts";
+import { verifySignature } from "../../protocol/verification.ts";
 import type { Clock } from "../host/clock.ts";
 import { parseAllowedProviders } from "../policy/allowed-providers.ts";
 import type { UserInteraction } from "../signer.ts";
@@ -83,6 +88,30 @@ export const nobody: UserInteraction = {
   askPin: undefined,
   notify: () => () => {},
 };
+
+/** What came of a signature: "garbage" when it does not verify, or the code of the refusal. */
+export type Outcome = FailureCode | "signed" | "garbage";
+
+let signed = 0;
+
+/** Has a provider sign, each time something else. */
+export async function signWithKey(
+  provider: Provider,
+  keyBlob: Buffer,
+  interaction: UserInteraction,
+): Promise<Outcome> {
+  const publicKey = decodePublicKey(keyBlob);
+  if (publicKey === undefined) throw new Error("a key blob cannot be read");
+  const data = Buffer.from(`what is signed, ${++signed}`);
+  const algorithm = signatureAlgorithm(publicKey, signatureFlags.rsaSha256);
+  try {
+    const signature = await provider.sign(keyBlob, algorithm, data, interaction);
+    return verifySignature(publicKey, signature, data) ? "signed" : "garbage";
+  } catch (error) {
+    if (error instanceof Failure) return error.code;
+    throw error;
+  }
+}
 
 /** What a provider can do now. */
 export async function stateOf(provider: Provider): Promise<ProviderState> {

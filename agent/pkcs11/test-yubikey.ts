@@ -9,14 +9,17 @@ import {
   type YubiKeyOptions,
 } from "../../fixtures/virtual-yubikey/index.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
-import { Failure, type FailureCode } from "../../protocol/failure.ts";
-import { decodePublicKey } from "../../protocol/public-key.ts";
-import { signatureAlgorithm } from "../../protocol/signature.ts";
-import { verifySignature } from "../../protocol/verification.ts";
 import type { UserInteraction } from "../signer.ts";
 import type { CardKey, Provider } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
-import { makeRegistry, nobody, pinOf, type TestOptions } from "./test-registry.ts";
+import {
+  makeRegistry,
+  nobody,
+  type Outcome,
+  pinOf,
+  signWithKey,
+  type TestOptions,
+} from "./test-registry.ts";
 
 /** The libraries that know YubiKeys. */
 export type LibraryName = "ykcs11" | "opensc";
@@ -75,26 +78,13 @@ export function keyIn(provider: Provider, card: VirtualYubiKey, slot: string): C
   return key;
 }
 
-let signed = 0;
-
-/** "signed", or the code of the refusal. Each time other data is signed. */
-export async function signWith(
+/** "signed", or the code of the refusal, for the key in a slot. */
+export function signWith(
   { provider, card }: Pick<CardInUse, "card" | "provider">,
   slot = "9a",
   holder: UserInteraction = nobody,
-): Promise<FailureCode | "signed" | "garbage"> {
-  const { keyBlob } = keyIn(provider, card, slot);
-  const publicKey = decodePublicKey(keyBlob);
-  if (publicKey === undefined) throw new Error("a key blob cannot be read");
-  const data = Buffer.from(`what is signed, ${++signed}`);
-  const algorithm = signatureAlgorithm(publicKey, 2);
-  try {
-    const signature = await provider.sign(keyBlob, algorithm, data, holder);
-    return verifySignature(publicKey, signature, data) ? "signed" : "garbage";
-  } catch (error) {
-    if (error instanceof Failure) return error.code;
-    throw error;
-  }
+): Promise<Outcome> {
+  return signWithKey(provider, keyIn(provider, card, slot).keyBlob, holder);
 }
 
 /** The commands to a card that use a key, or give it a PIN to check. */
