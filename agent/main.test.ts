@@ -101,6 +101,17 @@ test("the output is for csh if SHELL or -c says so", async (t) => {
   t.is(unset, `unsetenv SSH_AUTH_SOCK;\nunsetenv SSH_AGENT_PID;\necho Agent pid ${pid} killed;\n`);
 });
 
+test("an invalid command line is shown byte for byte as OpenSSH shows it", async (t) => {
+  const workspace = makeWorkspace(t);
+  for (const args of [["-é"], ["-cZ"], ["-E", "é\\"], ["-O", "é"], ["-t", "é"]]) {
+    const theirs = await workspace.run(systemSshAgent(), args);
+    const ours = await workspace.run(sshAgent, args);
+    const firstLine = (text: string) => text.split("\n")[0];
+    t.is(firstLine(ours.stderr), firstLine(theirs.stderr), args.join(" "));
+    t.is(ours.status, theirs.status, args.join(" "));
+  }
+});
+
 test("a command runs with the agent, which ends with it; its exit status is the program's", async (t) => {
   const workspace = makeWorkspace(t);
   const script = `${systemSshAdd()} -l; echo "$SSH_AUTH_SOCK $SSH_AGENT_PID $1"; exit 7`;

@@ -1,6 +1,7 @@
 /** The program `ssh-agent`. */
 import { writeSync } from "node:fs";
 import { Exit } from "../openssh/exit.ts";
+import { escapeLogLine } from "../openssh/text-for-display.ts";
 import { shellCommands, startForCommand, startForShell } from "./daemonize.ts";
 import {
   type Activation,
@@ -27,9 +28,9 @@ function main(): void {
     run(options, hadNodeVariables).catch((error: unknown) => reportFailure(error, options));
   } catch (error) {
     if (!(error instanceof Exit)) throw error;
-    const end = error.isLogged ? "\r\n" : "\n";
-    const message = error.message === "" ? "" : error.message + end;
-    writeSync(2, message + (error.showsUsage ? usage : ""));
+    const { message, isLogged } = error;
+    const line = isLogged ? `${escapeLogLine(message)}\r\n` : `${message}\n`;
+    writeSync(2, (message === "" ? "" : line) + (error.showsUsage ? usage : ""));
     process.exit(error.status);
   }
 }

@@ -73,7 +73,7 @@ const refusals: readonly [string, string, number][] = [
   ["-D -D", "", 1],
   ["-t bogus -Z", "Invalid lifetime", 1],
   ["-Z -t bogus", "unknown option -- Z", 1],
-  ["-cé", "unknown option -- é", 1],
+  ["-cé", "unknown option -- \udcc3", 1],
   ["-D ls", "", 1],
   ["-s ls", "", 1],
   ["-k ls", "", 1],

@@ -8,7 +8,7 @@ import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
 import { sleepSync } from "../openssh/sleep-sync.ts";
 import { errorCode, strerror } from "../openssh/strerror.ts";
-import { octal, sanitizeForDisplay } from "../openssh/text-for-display.ts";
+import { escapeLogLine, sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { encodeText } from "../protocol/text.ts";
 
 /** The exit status of a program that writes into a closed pipe: 128 and SIGPIPE's number. */
@@ -50,7 +50,7 @@ export function processConsole(): Console {
     print: (line) => writeLine(1, line),
     paint: (line) => writeAll(1, encodeText(`${line}\n`)),
     note: (line) => writeLine(2, line),
-    log: (line) => writeAll(2, Buffer.from(`${escapeAll(line)}\r\n`, "latin1")),
+    log: (line) => writeAll(2, Buffer.from(`${escapeLogLine(line)}\r\n`, "latin1")),
     draw: (text) => writeAll(2, Buffer.from(text)),
   };
 }
@@ -72,11 +72,6 @@ export function debugTo(console: Console, verbosity: number): Debug {
 export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return "unknown error";
   return strerror(error) ?? `internal error (${errorCode(error) ?? error.name})`;
-}
-
-/** Shows everything but printable US-ASCII and tab as octal escapes, and doubles backslashes. */
-function escapeAll(text: string): string {
-  return text.replace(/\\|[^\t -~]/gu, (symbol) => (symbol === "\\" ? "\\\\" : octal(symbol)));
 }
 
 function writeLine(descriptor: number, line: string): void {

@@ -8,7 +8,6 @@ import { parseDuration } from "../openssh/duration.ts";
 import { badUsage, exit, fatal } from "../openssh/exit.ts";
 import { isOptionWord, type Option, parseFingerprintHash, readOptions } from "../openssh/getopt.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
-import { decodeText, encodeText } from "../protocol/text.ts";
 
 /** The usage as OpenSSH 10 prints it, with the long options of this project after it. */
 export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H hostkey_file]
@@ -157,7 +156,7 @@ function splitWords(words: readonly string[], short: ShortOptions) {
     }
     if (word.startsWith("--")) longWords.push(...takeLong(word, queue));
     else if (operands.length === 0 && isOptionWord(word)) {
-      for (const option of readOptions(word, queue, shortOptions, firstByte)) short.add(option);
+      for (const option of readOptions(word, queue, shortOptions)) short.add(option);
     } else operands.push(word);
   }
   return { longWords, operands };
@@ -175,11 +174,6 @@ function takeLong(word: string, queue: string[]): string[] {
   if (argument === undefined || argument === "")
     throw badUsage(`option requires an argument -- ${name}`);
   return [`--${name}=${argument}`];
-}
-
-/** An unknown letter as getopt shows it, which reads bytes. */
-function firstByte(letter: string): string {
-  return decodeText(encodeText(letter).subarray(0, 1));
 }
 
 function parseLifetime(text: string): number {

@@ -1,5 +1,6 @@
 /** Options of a command line as getopt(3) reads them on the systems that OpenSSH comes from. */
 import { type FingerprintHash, fingerprintHashes } from "../protocol/public-key.ts";
+import { decodeText, encodeText } from "../protocol/text.ts";
 import { badUsage, fatal } from "./exit.ts";
 
 /** One option of a command line. */
@@ -19,20 +20,14 @@ export function isOptionWord(word: string | undefined): word is string {
  * the word, or is taken off the front of `following`. Reading goes on only as far as the caller does,
  * so that of two mistakes the first one counts.
  * @param known the letters in getopt's notation: a colon follows those that take an argument
- * @param shown how an unknown letter is shown
  * @throws {Exit} for an unknown option and a missing argument, in getopt's words
  */
-export function* readOptions(
-  word: string,
-  following: string[],
-  known: string,
-  shown: (letter: string) => string = (letter) => letter,
-): Generator<Option> {
+export function* readOptions(word: string, following: string[], known: string): Generator<Option> {
   for (let rest = word.slice(1); rest !== ""; ) {
     const letter = String.fromCodePoint(rest.codePointAt(0) ?? 0);
     rest = rest.slice(letter.length);
     const at = letter === ":" ? -1 : known.indexOf(letter);
-    if (at < 0) throw badUsage(`unknown option -- ${shown(letter)}`);
+    if (at < 0) throw badUsage(`unknown option -- ${firstByte(letter)}`);
     if (known[at + 1] !== ":") {
       yield { letter, argument: "" };
       continue;
@@ -42,6 +37,11 @@ export function* readOptions(
     yield { letter, argument };
     return;
   }
+}
+
+/** getopt reads bytes, and shows the first one of an unknown letter. */
+function firstByte(letter: string): string {
+  return decodeText(encodeText(letter).subarray(0, 1));
 }
 
 /** The argument of `-E`, in small or capital letters. @throws {Exit} */

@@ -25,9 +25,7 @@ const imports = new Map(
 
 function importedBy(file: string): string[] {
   const source = readFileSync(join(root, file), "utf8");
-  const specifiers = source.matchAll(
-    /^(?:import|export|\}).* from "(\.[^"]+)"|import\("(\.[^"]+)"\)/gm,
-  );
+  const specifiers = source.matchAll(/^(?:import|export|\}).*"(\.[^"]+)";|import\("(\.[^"]+)"\)/gm);
   return [...specifiers].map(([, named, loaded]) =>
     relative(root, join(root, dirname(file), named ?? loaded ?? "")),
   );

@@ -21,6 +21,14 @@ export function sanitizeForDisplay(text: string): string {
   return text.replace(unsafe, (character) => (character === "\t" ? character : octal(character)));
 }
 
+/**
+ * A line as OpenSSH's programs write it to their log: all but printable US-ASCII and tab as octal
+ * escapes, and backslashes doubled.
+ */
+export function escapeLogLine(text: string): string {
+  return text.replace(/\\|[^\t -~]/gu, (symbol) => (symbol === "\\" ? "\\\\" : octal(symbol)));
+}
+
 /** Names are much shorter, but a library or a client may give anything. */
 const maxNameLength = 255;
 
@@ -41,7 +49,7 @@ export function stringifyForDisplay(value: unknown): string {
 }
 
 /** The bytes of a text as octal escapes. */
-export function octal(text: string): string {
+function octal(text: string): string {
   return Array.from(encodeText(text), (byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
 }
 
