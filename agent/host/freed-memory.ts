@@ -1,4 +1,6 @@
 /** Clears secrets from memory that other code has freed without clearing it. */
+import { writeSync } from "node:fs";
+import { Socket } from "node:net";
 import type { LibraryHandle } from "koffi";
 
 /** Clears freed memory. */
@@ -10,8 +12,8 @@ export interface FreedMemory {
    */
   clearAfter<Result>(sizes: readonly number[], action: () => Result): Result;
   /**
-   * Clears libuv's buffer for the last chunk of a socket. Node.js copies the chunk from it and frees it,
-   * so call this before much else is allocated.
+   * Clears libuv's buffer for the last chunk of a socket, from which Node.js copies the chunk. Node.js 20
+   * and 22 free it, so call this before much else is allocated; newer ones keep it for the next read.
    */
   clearReadBuffer(): void;
 }
@@ -48,6 +50,7 @@ export function glibcFreedMemory(library: LibraryHandle): FreedMemory {
     for (const block of blocks) bzero(block, size);
     for (const block of blocks) free(block);
   };
+  let readZeros: (() => void) | undefined;
   return {
     clearAfter(sizes, action) {
       mallopt(mPerturb, 0xff);
@@ -61,6 +64,30 @@ export function glibcFreedMemory(library: LibraryHandle): FreedMemory {
         mallopt(mPerturb, 0);
       }
     },
-    clearReadBuffer: () => clearBlocks(readLength, readBlocks),
+    clearReadBuffer() {
+      clearBlocks(readLength, readBlocks);
+      readZeros ??= zeroReader(library);
+      readZeros();
+    },
+  };
+}
+
+const closeOnExec = 0o2000000;
+const nonBlocking = 0o4000;
+
+/** Makes a function that has Node.js read a buffer full of zeros, from a pipe of our own. */
+function zeroReader(library: LibraryHandle): () => void {
+  const ends = new Int32Array(2);
+  const pipe2 = library.func("int pipe2(int *, int)");
+  if (pipe2(ends, closeOnExec | nonBlocking) !== 0) return () => {};
+  const [output = -1, input = -1] = ends;
+  new Socket({ fd: output, readable: true, writable: false }).resume().unref();
+  const zeros = Buffer.alloc(readLength);
+  return () => {
+    try {
+      writeSync(input, zeros);
+    } catch {
+      // The pipe is full: zeros are about to be read.
+    }
   };
 }
