@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import test from "ava";
 import { projectRoot } from "../../fixtures/programs.ts";
-import { pkcs11js } from "../pkcs11/child/add-on.ts";
+import { pkcs11js } from "../pkcs11/child/cryptoki.ts";
 import { loadKoffi, tryAddOn } from "./add-ons.ts";
 
 const require = createRequire(import.meta.url);

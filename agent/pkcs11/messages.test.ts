@@ -137,26 +137,34 @@ test("a header with a wrong field is malformed", (t) => {
     length.writeUInt32BE(json.length);
     return Buffer.concat([length, json, rest]);
   };
-  t.deepEqual(decodeReply(withHeader({ type: "done", id: 1, parts: [] })), { type: "done", id: 1 });
-  const failed = { type: "failed", id: 1, code: "internal", message: "", hint: "", parts: [] };
+  const done = { type: "done", id: 1, parts: [], fields: {} };
+  t.deepEqual(decodeReply(withHeader(done)), { type: "done", id: 1 });
+  const failed = (wrong: object) => {
+    const failure = { code: "internal", message: "", hint: "", isLastTry: false, ...wrong };
+    return { type: "failed", id: 1, parts: [], fields: { failure } };
+  };
+  t.is(decodeReply(withHeader(failed({}))).type, "failed");
   for (const wrong of [
     "",
     "null",
     "[]",
-    '{"type":"done","id":1,"parts":[]',
-    { type: "done", id: 1 },
-    { type: "done", id: 1, parts: {} },
-    { type: "done", id: -1, parts: [] },
-    { type: "done", id: 1.5, parts: [] },
-    { type: "done", id: 2 ** 32, parts: [] },
-    { type: "done", id: "1", parts: [] },
-    { type: "done", id: 1, parts: [1] },
-    { type: "toString", id: 1, parts: [] },
-    { type: "signed", id: 1, parts: [] },
-    { type: "state", id: 1, parts: [], tokens: ["constructor"] },
-    { type: "loaded", id: 1, parts: [], inventory: { tokens: [null], keys: [] } },
-    { ...failed, isLastTry: 0 },
-    { ...failed, isLastTry: false, code: "__proto__" },
+    '{"type":"done","id":1,"parts":[],"fields":{}',
+    { ...done, fields: undefined },
+    { ...done, parts: undefined },
+    { ...done, parts: {} },
+    { ...done, id: -1 },
+    { ...done, id: 1.5 },
+    { ...done, id: 2 ** 32 },
+    { ...done, id: "1" },
+    { ...done, parts: [1] },
+    { ...done, type: "toString" },
+    { ...done, type: "signed" },
+    { ...done, type: "signed", fields: { signature: 0 } },
+    { ...done, type: "state", fields: { tokens: ["constructor"] } },
+    { ...done, type: "loaded", fields: { inventory: { tokens: [null], keys: [] } } },
+    failed({ isLastTry: 0 }),
+    failed({ code: "__proto__" }),
+    failed({ hint: undefined }),
   ]) {
     const bytes = withHeader(wrong);
     t.throws(
@@ -165,7 +173,7 @@ test("a header with a wrong field is malformed", (t) => {
       bytes.toString(),
     );
   }
-  const spare = withHeader({ type: "done", id: 1, parts: [] }, Buffer.of(0));
+  const spare = withHeader(done, Buffer.of(0));
   t.throws(() => decodeReply(spare), { instanceOf: Failure, code: "malformed" });
 });
 

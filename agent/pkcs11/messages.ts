@@ -9,7 +9,7 @@
  * so the agent believes nothing that it has not checked.
  */
 
-import { keyObjectTypes, type Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
+import { keyObjectTypes, type LibraryVersion, type Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import { type ProviderState, providerStates } from "../../protocol/extensions/list-providers.ts";
 import { Failure, type FailureCode, failureCodes, malformed } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
@@ -17,65 +17,6 @@ import { type Inventory, type KnownKey, type KnownToken, loginKinds } from "./in
 
 /** Bytes of a message: those of the agent protocol fit, and lists of keys that fill one. */
 export const maxMessageLength = 1024 * 1024;
-
-/** From the agent. A PIN is UTF-8, and empty for none. */
-export type ChildRequest =
-  /** Get ready to load the library at `path`: start it, and have it read what it reads of cards. */
-  | { readonly type: "open"; readonly id: number; readonly path: string }
-  /**
-   * The first one, or after `open`: load the library at `path` and log in with `pin`. Tokens and keys
-   * that `selection` does not match are left alone. PINs are kept for `keepPin` seconds; 0 for not at
-   * all.
-   */
-  | {
-      readonly type: "load";
-      readonly id: number;
-      readonly path: string;
-      readonly selection: Pkcs11Uri | undefined;
-      readonly keepPin: number;
-      readonly pin: Buffer;
-    }
-  /** Or the first one: load the library, and take for granted what it showed another process. */
-  | {
-      readonly type: "restore";
-      readonly id: number;
-      readonly path: string;
-      readonly keepPin: number;
-      readonly inventory: Inventory;
-    }
-  /** Sign `data` with the key at this place in the inventory; `pin` is for its token. */
-  | {
-      readonly type: "sign";
-      readonly id: number;
-      readonly key: number;
-      readonly algorithm: SignatureAlgorithm;
-      readonly data: Buffer;
-      readonly pin: Buffer;
-    }
-  /** Log in to the token at this place in the inventory. */
-  | {
-      readonly type: "login";
-      readonly id: number;
-      readonly token: number;
-      readonly pin: Buffer;
-    }
-  /** Forget the PINs that are kept; there is no reply. */
-  | { readonly type: "forget"; readonly id: number }
-  | { readonly type: "state"; readonly id: number }
-  /** C_Finalize, then exit; there is no reply. */
-  | { readonly type: "finish"; readonly id: number };
-
-/** From the child process. */
-export type ChildReply =
-  | { readonly type: "loaded"; readonly id: number; readonly inventory: Inventory }
-  /** A signature blob. */
-  | { readonly type: "signed"; readonly id: number; readonly signature: Buffer }
-  /** What each token of the inventory can do. */
-  | { readonly type: "state"; readonly id: number; readonly tokens: readonly ProviderState[] }
-  /** The token was logged in to, or the library opened or restored. */
-  | { readonly type: "done"; readonly id: number }
-  /** A `PinRequired`, when the PIN would help. */
-  | { readonly type: "failed"; readonly id: number; readonly failure: Failure };
 
 /** The failure of what a token does only after it was given its PIN. */
 export class PinRequired extends Failure {
@@ -89,7 +30,93 @@ export class PinRequired extends Failure {
   }
 }
 
-const algorithms: readonly SignatureAlgorithm[] = [
+/** How a value stands in the header. What is decoded is checked; its parts are views of the message. */
+interface Field<Value> {
+  encode(value: Value, parts: Buffer[]): unknown;
+  /** @throws {Failure} malformed */
+  decode(json: unknown, parts: readonly Buffer[]): Value;
+}
+
+const text = plain((json): json is string => typeof json === "string");
+const flag = plain((json): json is boolean => typeof json === "boolean");
+const uint32 = plain((json): json is number => Object.is(json, Number(json) >>> 0));
+
+const bytes: Field<Buffer> = {
+  encode: (value) => value.toString("base64"),
+  decode(json) {
+    const value = Buffer.from(text.decode(json, []), "base64");
+    return value.toString("base64") === json ? value : invalid();
+  },
+};
+
+/** Bytes behind the header, of which it has the index. */
+const part: Field<Buffer> = {
+  encode: (value, parts) => parts.push(value) - 1,
+  decode: (json, parts) => parts[uint32.decode(json, [])] ?? invalid(),
+};
+
+const bigint: Field<bigint> = {
+  encode: (value) => value.toString(),
+  decode: (json) => (/^\d{1,20}$/.test(text.decode(json, [])) ? BigInt(String(json)) : invalid()),
+};
+
+const failure: Field<Failure> = {
+  encode(value, parts) {
+    const { code, message, hint } = value;
+    const isLastTry = value instanceof PinRequired && value.isLastTry;
+    return reason.encode({ code, message, hint, isLastTry }, parts);
+  },
+  decode(json, parts) {
+    const { code, message, hint, isLastTry } = reason.decode(json, parts);
+    if (code === "pin-required") return new PinRequired(message, hint, isLastTry);
+    return new Failure(code, message, hint);
+  },
+};
+
+const reason = object({
+  code: oneOf(Object.keys(failureCodes) as FailureCode[]),
+  message: text,
+  hint: text,
+  isLastTry: flag,
+});
+
+const selection = object<Pkcs11Uri>({
+  token: optional(text),
+  manufacturer: optional(text),
+  serial: optional(text),
+  model: optional(text),
+  libraryManufacturer: optional(text),
+  libraryVersion: optional(object<LibraryVersion>({ major: uint32, minor: uint32 })),
+  libraryDescription: optional(text),
+  object: optional(text),
+  type: optional(oneOf(keyObjectTypes)),
+  id: optional(bytes),
+  slotManufacturer: optional(text),
+  slotDescription: optional(text),
+  slotId: optional(bigint),
+  moduleName: optional(text),
+  modulePath: optional(text),
+});
+
+const description = object({ label: text, manufacturer: text, model: text, serial: text });
+const knownToken = object<KnownToken>({ description, login: oneOf(loginKinds), slot: bytes });
+const knownKey = object<KnownKey>({
+  keyBlob: bytes,
+  label: text,
+  id: bytes,
+  alwaysAuthenticate: flag,
+  token: uint32,
+});
+const tokensAndKeys = object<Inventory>({ tokens: list(knownToken), keys: list(knownKey) });
+const inventory: Field<Inventory> = {
+  encode: tokensAndKeys.encode,
+  decode(json, parts) {
+    const value = tokensAndKeys.decode(json, parts);
+    return value.keys.every(({ token }) => token < value.tokens.length) ? value : invalid();
+  },
+};
+
+const algorithm = oneOf<SignatureAlgorithm>([
   "ssh-rsa",
   "rsa-sha2-256",
   "rsa-sha2-512",
@@ -97,9 +124,55 @@ const algorithms: readonly SignatureAlgorithm[] = [
   "ecdsa-sha2-nistp384",
   "ecdsa-sha2-nistp521",
   "ssh-ed25519",
-];
-const states = Object.keys(providerStates) as ProviderState[];
-const codes = Object.keys(failureCodes) as FailureCode[];
+]);
+
+/** What the agent says. A PIN is UTF-8, and empty for none. */
+const requests = {
+  /** Get ready to load the library at `path`: start it, and have it read what it reads of cards. */
+  open: object({ path: text }),
+  /**
+   * The first one, or after `open`: load the library at `path` and log in with `pin`. Tokens and keys
+   * that `selection` does not match are left alone. PINs are cached for `keepPin` seconds; 0 for not
+   * at all.
+   */
+  load: object({ path: text, selection: optional(selection), keepPin: uint32, pin: part }),
+  /** Or the first one: load the library, and take for granted what it showed another process. */
+  restore: object({ path: text, keepPin: uint32, inventory }),
+  /** Sign `data` with the key at this place in the inventory; `pin` is for its token. */
+  sign: object({ key: uint32, algorithm, data: part, pin: part }),
+  /** Log in to the token at this place in the inventory. */
+  login: object({ token: uint32, pin: part }),
+  /** Forget the PINs that are cached; there is no reply. */
+  forget: object({}),
+  state: object({}),
+  /** C_Finalize, then exit; there is no reply. */
+  finish: object({}),
+};
+
+/** What the child process says. */
+const replies = {
+  loaded: object({ inventory }),
+  /** A signature blob. */
+  signed: object({ signature: part }),
+  /** What each token of the inventory can do. */
+  state: object({ tokens: list(oneOf(Object.keys(providerStates) as ProviderState[])) }),
+  /** The token was logged in to, or the library opened or restored. */
+  done: object({}),
+  /** A `PinRequired`, when the PIN would help. */
+  failed: object({ failure }),
+};
+
+/** The messages of a table: each has its type, the ID that ties a reply to its request, its fields. */
+type Message<Table> = {
+  [Type in keyof Table]: { readonly type: Type; readonly id: number } & (Table[Type] extends Field<
+    infer Fields
+  >
+    ? Fields
+    : never);
+}[keyof Table];
+
+export type ChildRequest = Message<typeof requests>;
+export type ChildReply = Message<typeof replies>;
 
 /** The PIN that a request holds, if it does; its bytes are to be overwritten after use. */
 export function secretOf(request: ChildRequest): Buffer | undefined {
@@ -108,308 +181,111 @@ export function secretOf(request: ChildRequest): Buffer | undefined {
 
 /** Encodes a request. The bytes of one with a PIN hold it: overwrite them after use. */
 export function encodeRequest(request: ChildRequest): Buffer {
-  switch (request.type) {
-    case "load": {
-      const { pin, selection, ...header } = request;
-      return encode({ ...header, selection: selection && selectionHeader(selection) }, pin);
-    }
-    case "sign": {
-      const { data, pin, ...header } = request;
-      return encode(header, data, pin);
-    }
-    case "login": {
-      const { pin, ...header } = request;
-      return encode(header, pin);
-    }
-    case "restore":
-      return encode({ ...request, inventory: inventoryHeader(request.inventory) });
-    case "open":
-    case "forget":
-    case "state":
-    case "finish":
-      return encode(request);
-  }
+  return encode(requests, request);
 }
 
-/** Decodes a request; buffers in it are views of `bytes`. @throws {Failure} malformed */
-export function decodeRequest(bytes: Buffer): ChildRequest {
-  const [header, parts] = decode(bytes);
-  const id = header.uint32("id");
-  const type = header.text("type");
-  switch (type) {
-    case "open":
-      return { type, id, path: header.text("path") };
-    case "load": {
-      const [path, keepPin] = [header.text("path"), header.uint32("keepPin")];
-      const selection = header.has("selection")
-        ? readSelection(header.object("selection"))
-        : undefined;
-      return { type, id, path, selection, keepPin, pin: part(parts, 0) };
-    }
-    case "restore": {
-      const [path, keepPin] = [header.text("path"), header.uint32("keepPin")];
-      return { type, id, path, keepPin, inventory: readInventory(header.object("inventory")) };
-    }
-    case "sign": {
-      const [key, algorithm] = [header.uint32("key"), header.oneOf("algorithm", algorithms)];
-      return { type, id, key, algorithm, data: part(parts, 0), pin: part(parts, 1) };
-    }
-    case "login":
-      return { type, id, token: header.uint32("token"), pin: part(parts, 0) };
-    case "forget":
-    case "state":
-    case "finish":
-      return { type, id };
-    default:
-      throw malformed("The type of a request to the child process is not known.");
-  }
+/** Decodes a request; its data and PIN are views of `message`. @throws {Failure} malformed */
+export function decodeRequest(message: Buffer): ChildRequest {
+  return decode(requests, message);
 }
 
 /** Encodes a reply. */
 export function encodeReply(reply: ChildReply): Buffer {
-  const { type, id } = reply;
-  switch (reply.type) {
-    case "loaded":
-      return encode({ type, id, inventory: inventoryHeader(reply.inventory) });
-    case "signed":
-      return encode({ type, id }, reply.signature);
-    case "state":
-    case "done":
-      return encode(reply);
-    case "failed": {
-      const { code, message, hint } = reply.failure;
-      const isLastTry = reply.failure instanceof PinRequired && reply.failure.isLastTry;
-      return encode({ type, id, code, message, hint, isLastTry });
-    }
-  }
+  return encode(replies, reply);
 }
 
-/** Decodes a reply; buffers in it are views of `bytes`. @throws {Failure} malformed */
-export function decodeReply(bytes: Buffer): ChildReply {
-  const [header, parts] = decode(bytes);
-  const id = header.uint32("id");
-  const type = header.text("type");
-  switch (type) {
-    case "loaded":
-      return { type, id, inventory: readInventory(header.object("inventory")) };
-    case "signed":
-      return { type, id, signature: part(parts, 0) };
-    case "state":
-      return { type, id, tokens: header.list("tokens", states) };
-    case "done":
-      return { type, id };
-    case "failed": {
-      const [code, sentence] = [header.oneOf("code", codes), header.text("message")];
-      const [hint, isLastTry] = [header.text("hint"), header.flag("isLastTry")];
-      const failure =
-        code === "pin-required"
-          ? new PinRequired(sentence, hint, isLastTry)
-          : new Failure(code, sentence, hint);
-      return { type, id, failure };
-    }
-    default:
-      throw malformed("The type of a reply of the child process is not known.");
-  }
+/** Decodes a reply; its signature is a view of `message`. @throws {Failure} malformed */
+export function decodeReply(message: Buffer): ChildReply {
+  return decode(replies, message);
 }
 
-function inventoryHeader({ tokens, keys }: Inventory): object {
-  return {
-    tokens: tokens.map(({ slot, ...rest }) => ({ ...rest, slot: slot.toString("hex") })),
-    keys: keys.map(({ keyBlob, id, ...rest }) => {
-      return { ...rest, keyBlob: keyBlob.toString("base64"), id: id.toString("hex") };
-    }),
-  };
-}
+type Table = Readonly<Record<string, Field<object>>>;
 
-function readInventory(header: Header): Inventory {
-  const tokens = header.objects("tokens").map((token): KnownToken => {
-    const description = token.object("description");
-    return {
-      description: {
-        label: description.text("label"),
-        manufacturer: description.text("manufacturer"),
-        model: description.text("model"),
-        serial: description.text("serial"),
-      },
-      login: token.oneOf("login", loginKinds),
-      slot: token.bytes("slot", "hex"),
-    };
-  });
-  const keys = header.objects("keys").map((key): KnownKey => {
-    const token = key.uint32("token");
-    if (token >= tokens.length) throw malformed("A key is on no token.");
-    return {
-      keyBlob: key.bytes("keyBlob", "base64"),
-      label: key.text("label"),
-      id: key.bytes("id", "hex"),
-      alwaysAuthenticate: key.flag("alwaysAuthenticate"),
-      token,
-    };
-  });
-  return { tokens, keys };
-}
-
-function selectionHeader(uri: Pkcs11Uri): object {
-  return { ...uri, id: uri.id?.toString("hex"), slotId: uri.slotId?.toString() };
-}
-
-function readSelection(header: Header): Pkcs11Uri {
-  const text = (name: string) => (header.has(name) ? header.text(name) : undefined);
-  const slotId = text("slotId");
-  const version = header.has("libraryVersion") ? header.object("libraryVersion") : undefined;
-  return {
-    token: text("token"),
-    manufacturer: text("manufacturer"),
-    serial: text("serial"),
-    model: text("model"),
-    libraryManufacturer: text("libraryManufacturer"),
-    libraryVersion: version && { major: version.uint32("major"), minor: version.uint32("minor") },
-    libraryDescription: text("libraryDescription"),
-    object: text("object"),
-    type: header.has("type") ? header.oneOf("type", keyObjectTypes) : undefined,
-    id: header.has("id") ? header.bytes("id", "hex") : undefined,
-    slotManufacturer: text("slotManufacturer"),
-    slotDescription: text("slotDescription"),
-    slotId: slotId === undefined ? undefined : readSlotId(slotId),
-    moduleName: text("moduleName"),
-    modulePath: text("modulePath"),
-  };
-}
-
-function readSlotId(text: string): bigint {
-  if (/^\d{1,20}$/.test(text)) return BigInt(text);
-  throw malformed("Invalid slot ID in a message of the child process.");
-}
-
-/** @param header without buffers */
-function encode(header: object, ...parts: readonly Buffer[]): Buffer {
+function encode(table: Table, message: { readonly type: string; readonly id: number }): Buffer {
+  const parts: Buffer[] = [];
+  const fields = table[message.type]?.encode(message, parts);
   const lengths = parts.map(({ length }) => length);
-  const json = JSON.stringify({ ...header, parts: lengths });
+  const json = JSON.stringify({ type: message.type, id: message.id, parts: lengths, fields });
   const size = Buffer.byteLength(json);
-  const message = Buffer.allocUnsafeSlow(lengths.reduce((sum, length) => sum + length, 4 + size));
-  message.writeUInt32BE(size, 0);
-  message.write(json, 4);
+  const encoded = Buffer.allocUnsafeSlow(lengths.reduce((sum, length) => sum + length, 4 + size));
+  encoded.writeUInt32BE(size, 0);
+  encoded.write(json, 4);
   let at = 4 + size;
-  for (const bytes of parts) at += bytes.copy(message, at);
-  return message;
+  for (const one of parts) at += one.copy(encoded, at);
+  return encoded;
 }
 
-function decode(bytes: Buffer): [Header, Buffer[]] {
-  if (bytes.length < 4) throw malformed("A message of the child process is too short.");
-  const size = bytes.readUInt32BE(0);
-  if (size > bytes.length - 4) throw malformed("The header of a message is too long.");
-  const header = Header.parse(bytes.toString("utf8", 4, 4 + size));
-  let at = 4 + size;
-  const parts = header.lengths("parts").map((length) => {
-    at += length;
-    return bytes.subarray(at - length, at);
+const header = object({
+  type: text,
+  id: uint32,
+  parts: list(uint32),
+  fields: plain((_json): _json is unknown => true),
+});
+
+function decode<Known extends Table>(table: Known, message: Buffer): Message<Known> {
+  let end = message.length < 4 ? 4 : 4 + message.readUInt32BE(0);
+  const { type, id, parts: lengths, fields } = header.decode(parse(message.subarray(4, end)), []);
+  const parts = lengths.map((length) => {
+    end += length;
+    return message.subarray(end - length, end);
   });
-  if (at !== bytes.length) throw malformed("The parts of a message do not fill it.");
-  return [header, parts];
+  const known = Object.hasOwn(table, type) ? table[type] : undefined;
+  if (end !== message.length || known === undefined) return invalid();
+  return { type, id, ...known.decode(fields, parts) } as Message<Known>;
 }
 
-function part(parts: readonly Buffer[], index: number): Buffer {
-  const bytes = parts[index];
-  if (bytes === undefined) throw malformed("A message of the child process lacks a part.");
-  return bytes;
-}
-
-/** An object in JSON whose fields are checked as they are read. */
-class Header {
-  readonly #fields: Readonly<Record<string, unknown>>;
-
-  /** @throws {Failure} malformed, as all of its methods, when the value is of another type */
-  constructor(value: unknown) {
-    if (!isRecord(value)) throw malformed("A message of the child process has no object.");
-    this.#fields = value;
-  }
-
-  static parse(json: string): Header {
-    let value: unknown;
-    try {
-      value = JSON.parse(json);
-    } catch {
-      throw malformed("The header of a message is not JSON.");
-    }
-    return new Header(value);
-  }
-
-  has(name: string): boolean {
-    return this.#fields[name] !== undefined;
-  }
-
-  text(name: string): string {
-    const value = this.#fields[name];
-    if (typeof value !== "string") throw invalid(name);
-    return value;
-  }
-
-  flag(name: string): boolean {
-    const value = this.#fields[name];
-    if (typeof value !== "boolean") throw invalid(name);
-    return value;
-  }
-
-  uint32(name: string): number {
-    return uint32(this.#fields[name], name);
-  }
-
-  /** @param encoding that the bytes are written in; any other spelling of them is refused */
-  bytes(name: string, encoding: "hex" | "base64"): Buffer {
-    const text = this.text(name);
-    const bytes = Buffer.from(text, encoding);
-    if (bytes.toString(encoding) !== text) throw invalid(name);
-    return bytes;
-  }
-
-  oneOf<Value extends string>(name: string, values: readonly Value[]): Value {
-    return oneOf(this.#fields[name], values, name);
-  }
-
-  list<Value extends string>(name: string, values: readonly Value[]): Value[] {
-    return this.#array(name).map((value) => oneOf(value, values, name));
-  }
-
-  lengths(name: string): number[] {
-    return this.#array(name).map((value) => uint32(value, name));
-  }
-
-  object(name: string): Header {
-    return new Header(this.#fields[name]);
-  }
-
-  objects(name: string): Header[] {
-    return this.#array(name).map((value) => new Header(value));
-  }
-
-  #array(name: string): readonly unknown[] {
-    const value: unknown = this.#fields[name];
-    if (!Array.isArray(value)) throw invalid(name);
-    return value;
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString("utf8"));
+  } catch {
+    return invalid();
   }
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
+/** A value that is JSON as it is. */
+function plain<Value>(is: (json: unknown) => json is Value): Field<Value> {
+  return { encode: (value) => value, decode: (json) => (is(json) ? json : invalid()) };
 }
 
-function uint32(value: unknown, name: string): number {
-  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 0xffffffff) {
-    return value >>> 0; // -0 is 0
-  }
-  throw invalid(name);
+function oneOf<Value extends string>(values: readonly Value[]): Field<Value> {
+  return plain((json): json is Value => values.some((value) => value === json));
 }
 
-function oneOf<Value extends string>(
-  value: unknown,
-  values: readonly Value[],
-  name: string,
-): Value {
-  const found = values.find((candidate) => candidate === value);
-  if (found === undefined) throw invalid(name);
-  return found;
+function optional<Value>(field: Field<Value>): Field<Value | undefined> {
+  return {
+    encode: (value, parts) => (value === undefined ? undefined : field.encode(value, parts)),
+    decode: (json, parts) => (json === undefined ? undefined : field.decode(json, parts)),
+  };
 }
 
-function invalid(name: string): Failure {
-  return malformed(`Invalid ${name} in a message of the child process.`);
+function list<Value>(item: Field<Value>): Field<readonly Value[]> {
+  return {
+    encode: (values, parts) => values.map((value) => item.encode(value, parts)),
+    decode: (json, parts) =>
+      Array.isArray(json) ? json.map((value) => item.decode(value, parts)) : invalid(),
+  };
+}
+
+function object<Value extends object>(
+  fields: {
+    readonly [Name in keyof Value]: Field<Value[Name]>;
+  },
+): Field<Value> {
+  const names = Object.keys(fields) as (keyof Value & string)[];
+  return {
+    encode: (value, parts) =>
+      Object.fromEntries(names.map((name) => [name, fields[name].encode(value[name], parts)])),
+    decode(json, parts) {
+      if (typeof json !== "object" || json === null) return invalid();
+      const values: Partial<Record<string, unknown>> = { ...json };
+      // Each name has its field's value: what `Value` says.
+      return Object.fromEntries(
+        names.map((name) => [name, fields[name].decode(values[name], parts)]),
+      ) as Value;
+    },
+  };
+}
+
+function invalid(): never {
+  throw malformed("Invalid message of the child process.");
 }

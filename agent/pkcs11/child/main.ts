@@ -2,13 +2,13 @@
  * The child process of a provider: the only one that loads the PKCS#11 library.
  *
  * It speaks with the agent over descriptor 3 (messages.ts) and ends when that closes. Calls of the
- * library may block here; signatures and logins are made on other threads, so that several are
- * under way.
+ * library may block here; C_Sign and C_Login run on other threads, so that several are under way.
  */
 import { Socket } from "node:net";
 import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { asFailure, Failure } from "../../../protocol/failure.ts";
 import { FrameReader, frame } from "../../../protocol/framing.ts";
+import { systemClock } from "../../host/clock.ts";
 import { restoreNodeEnvironment } from "../../host/node-environment.ts";
 import {
   type ChildReply,
@@ -18,34 +18,35 @@ import {
   maxMessageLength,
   secretOf,
 } from "../messages.ts";
+import type { Handle } from "./cryptoki.ts";
+import { protectProcess } from "./hardening.ts";
 import { Library } from "./library.ts";
-import { protectProcess } from "./native.ts";
-import { getReadyForKeys } from "./objects.ts";
+import { PinCache } from "./login.ts";
+import { Module } from "./module.ts";
+import { openEarly, openTokens, restoreTokens } from "./open-tokens.ts";
+import { getReadyForKeys } from "./public-keys.ts";
 
 const agentDescriptor = 3;
 
-/** Milliseconds that a process stays awake for the next request. */
-const attention = 0.4;
-
-const library = new Library();
+let module: Module | undefined;
+/** Sessions that were opened before anything was asked of their tokens. */
+let early: readonly Handle[] = [];
+let library: Library | undefined;
 let underWay = 0;
 let finishing = false;
 
 function main(): void {
   restoreNodeEnvironment(process.env); // libraries may ask for OPENSSL_CONF, or run programs
-  process.on("SIGUSR1", () => {}); // or else Node.js opens its debugger, to every user
   protectProcess();
   const socket = new Socket({ fd: agentDescriptor });
   const frames = new FrameReader(maxMessageLength);
   const send = (reply: ChildReply) => {
     const message = encodeReply(reply);
-    if (message.length > maxMessageLength) throw tooManyKeys(library.path);
+    if (message.length > maxMessageLength) throw tooManyKeys();
     socket.write(frame(message));
   };
   socket.on("data", (chunk) => {
-    const messages = frames.push(chunk);
-    const alone = messages.length === 1 && underWay === 0;
-    for (const message of messages) answer(decodeRequest(message), alone, send);
+    for (const message of frames.push(chunk)) answer(decodeRequest(message), send);
   });
   socket.on("error", agentGone);
   socket.on("close", agentGone);
@@ -54,8 +55,8 @@ function main(): void {
 
 /**
  * Does what the first request would have to wait for, unless that is here already: a process is
- * often started while somebody types a PIN. Node.js takes milliseconds to load its part of OpenSSL,
- * and that to find what reads a key.
+ * often started while a PIN is typed. Node.js takes milliseconds to load its part of OpenSSL, and
+ * that to find what reads a key.
  */
 function getReady(): void {
   if (underWay === 0) getReadyForKeys();
@@ -63,8 +64,7 @@ function getReady(): void {
 
 type Send = (reply: ChildReply) => void;
 
-/** @param alone whether nothing else was asked for at the same time */
-function answer(request: ChildRequest, alone: boolean, send: Send): void {
+function answer(request: ChildRequest, send: Send): void {
   switch (request.type) {
     case "open":
     case "load":
@@ -72,10 +72,10 @@ function answer(request: ChildRequest, alone: boolean, send: Send): void {
     case "sign":
     case "login":
     case "state":
-      void carryOut(request, alone, send);
+      void carryOut(request, send);
       return;
     case "forget":
-      library.forget();
+      library?.forgetPins();
       return;
     case "finish":
       finish();
@@ -85,60 +85,76 @@ function answer(request: ChildRequest, alone: boolean, send: Send): void {
 
 type Question = Exclude<ChildRequest, { readonly type: "forget" | "finish" }>;
 
-async function carryOut(request: Question, alone: boolean, send: Send): Promise<void> {
+async function carryOut(request: Question, send: Send): Promise<void> {
   underWay++;
   try {
-    send(await replyAndForget(request, alone));
+    send(await replyAndWipe(request));
   } catch (error) {
     send({ type: "failed", id: request.id, failure: asFailure(error) });
   } finally {
     underWay--;
     if (finishing) finish();
-    else if (alone && request.type === "sign") lookOut(performance.now() + attention);
   }
 }
 
 /** Whoever has the reply can be sure that the PIN is overwritten. */
-async function replyAndForget(request: Question, alone: boolean): Promise<ChildReply> {
+async function replyAndWipe(request: Question): Promise<ChildReply> {
   try {
-    return await reply(request, alone);
+    return await reply(request);
   } finally {
     secretOf(request)?.fill(0);
   }
 }
 
-async function reply(request: Question, alone: boolean): Promise<ChildReply> {
+async function reply(request: Question): Promise<ChildReply> {
   const { id } = request;
   switch (request.type) {
     case "open":
-      library.open(request);
+      early = openEarly(start(request.path));
       return { type: "done", id };
-    case "load":
-      return { type: "loaded", id, inventory: await library.load(request) };
-    case "restore":
-      library.restore(request);
+    case "load": {
+      const { path, selection, keepPin, pin } = request;
+      const loaded = start(path);
+      const tokens = await openTokens(loaded, caches(keepPin), selection, pin, early);
+      library = new Library(loaded, tokens);
+      return { type: "loaded", id, inventory: library.inventory };
+    }
+    case "restore": {
+      const { path, keepPin, inventory } = request;
+      const loaded = start(path);
+      library = new Library(loaded, restoreTokens(loaded, caches(keepPin), inventory));
       return { type: "done", id };
-    case "sign":
-      return { type: "signed", id, signature: await library.sign(request, alone) };
+    }
+    case "sign": {
+      const { key, algorithm, data, pin } = request;
+      return { type: "signed", id, signature: await ready().sign(key, algorithm, data, pin) };
+    }
     case "login":
-      await library.login(request);
+      await ready().login(request.token, request.pin);
       return { type: "done", id };
     case "state":
-      return { type: "state", id, tokens: await library.states() };
+      return { type: "state", id, tokens: (await library?.states()) ?? [] };
   }
 }
 
-/**
- * Stays awake for a moment after a signature that nobody else waited for: a client that signs again
- * and again has its next request here sooner than a sleeping process could be woken for it.
- */
-function lookOut(end: number): void {
-  if (underWay === 0 && performance.now() < end) setImmediate(lookOut, end);
+/** Loads the library, unless that is done. @throws {Failure} as `Module` */
+function start(path: string): Module {
+  module ??= new Module(path);
+  return module;
+}
+
+function ready(): Library {
+  if (library === undefined) throw new Failure("internal", "No library is loaded.");
+  return library;
+}
+
+function caches(keepPin: number): () => PinCache {
+  return () => new PinCache(systemClock, keepPin);
 }
 
 /** Only a list of keys is that long. */
-function tooManyKeys(path: string): Failure {
-  const uri = formatPkcs11Uri({ token: "NAME", modulePath: path });
+function tooManyKeys(): Failure {
+  const uri = formatPkcs11Uri({ token: "NAME", modulePath: module?.path });
   return new Failure(
     "too-large",
     "The library shows more keys than the agent can list.",
@@ -156,7 +172,8 @@ function agentGone(): void {
 function finish(): void {
   finishing = true;
   if (underWay > 0) return;
-  library.finish();
+  library?.forgetPins();
+  module?.finalize();
   process.exit(0);
 }
 

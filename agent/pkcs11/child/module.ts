@@ -1,19 +1,25 @@
 /** A library that is loaded in this process, and initialized. */
+import { Failure } from "../../../protocol/failure.ts";
 import { checkLibraryFileSync, exchangedLibrary } from "../library-file.ts";
-import { type Cryptoki, type Handle, loadCryptoki, startCryptoki } from "./cryptoki.ts";
-import { type Login, nativeLogin } from "./native.ts";
+import {
+  type Cryptoki,
+  type Login,
+  libraryFailed,
+  nativeLogin,
+  pkcs11js,
+  returnValue,
+} from "./cryptoki.ts";
 
 /** The library of this process. */
 export class Module {
   readonly path: string;
   readonly cryptoki: Cryptoki;
+  /** C_Login, which may take as long as a user takes to type a PIN at the token's own pad. */
+  readonly login: Login;
   /** Sessions and objects of an earlier generation mean nothing any more. */
   generation = 1;
-  /** Sessions that were opened before anything was asked of their tokens. */
-  readonly earlySessions: Handle[] = [];
   /** Whether it did not start again: it knows of no token then. */
   isDown = false;
-  readonly #nativeLogin: Login;
   #uses = 0;
   #whenQuiet: (() => void) | undefined;
   #restart: Promise<void> | undefined;
@@ -25,19 +31,16 @@ export class Module {
   constructor(path: string) {
     this.path = path;
     const file = checkLibraryFileSync(path);
-    this.cryptoki = loadCryptoki(path);
+    this.cryptoki = load(path);
     if (checkLibraryFileSync(path) !== file) throw exchangedLibrary(path);
-    startCryptoki(this.cryptoki, path);
-    this.#nativeLogin = nativeLogin(path, this.cryptoki);
+    initialize(this.cryptoki, path);
+    this.login = nativeLogin(path, this.cryptoki);
   }
 
   /** Whether a restart would keep nobody from anything. */
   get isQuiet(): boolean {
     return this.#uses === 0;
   }
-
-  /** C_Login, which may take as long as a person takes to type a PIN at the token's own pad. */
-  login: Login = (session, user, pin) => this.#nativeLogin(session, user, pin);
 
   /**
    * Does something for which the sessions and handles that it has must stay what they are: a restart
@@ -66,7 +69,7 @@ export class Module {
         this.generation++;
         this.finalize();
         this.isDown = true;
-        startCryptoki(this.cryptoki, this.path);
+        initialize(this.cryptoki, this.path);
         this.isDown = false;
       })
       .finally(() => {
@@ -93,4 +96,41 @@ export class Module {
       };
     });
   }
+}
+
+/** @throws {Failure} not-a-pkcs11-module */
+function load(path: string): Cryptoki {
+  const cryptoki = new pkcs11js.PKCS11();
+  try {
+    cryptoki.load(path);
+  } catch (error) {
+    throw notAModule(path, error);
+  }
+  return cryptoki;
+}
+
+/**
+ * C_Initialize, with locks of the operating system, because signatures run on several threads.
+ * @throws {Failure} module-crashed
+ */
+function initialize(cryptoki: Cryptoki, path: string): void {
+  try {
+    cryptoki.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK });
+  } catch (error) {
+    if (returnValue(error) === "CKR_CRYPTOKI_ALREADY_INITIALIZED") return;
+    throw libraryFailed(`The library ${path} could not start`, error);
+  }
+}
+
+function notAModule(path: string, error: unknown): Failure {
+  const text = error instanceof Error ? error.message : "";
+  const code = "not-a-pkcs11-module";
+  if (returnValue(error) !== undefined) {
+    return new Failure(code, `The library ${path} gives no PKCS#11 functions (${text}).`);
+  }
+  if (/C_GetFunctionList/.test(text)) {
+    return new Failure(code, `The library ${path} has no C_GetFunctionList.`);
+  }
+  const reason = text.replace(`${path}: `, "").replace(/\.?$/, ".");
+  return new Failure(code, `${path} cannot be loaded as a library: ${reason}`);
 }

@@ -5,35 +5,23 @@ import type { Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { type Handle, libraryFailed } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
-import { type SlotToken, tokenName } from "./slot-token.ts";
-import type { TokenKey } from "./token-keys.ts";
-import { trimPadding } from "./tokens.ts";
+import type { TokenKey } from "./objects.ts";
+import { type SlotToken, tokenName, trimPadding } from "./slots.ts";
 
 /** How many tokens are named when none of them is wanted. */
 const maxNames = 8;
 
-/** A choice among tokens and keys. */
-export interface Selection {
-  /** Those of the tokens that are wanted. @throws {Failure} no-token, when there are none */
-  tokens(module: Module, found: readonly SlotToken[]): readonly SlotToken[];
-  /** Those of a token's keys that are wanted. */
-  keys(found: readonly TokenKey[]): readonly TokenKey[];
-}
-
-/** @param uri undefined for everything */
-export function makeSelection(uri: Pkcs11Uri | undefined): Selection {
-  if (uri === undefined) return { tokens: (_module, found) => found, keys: (found) => found };
-  return {
-    tokens: (module, found) => selectTokens(uri, module, found),
-    keys: (found) => found.filter((key) => isWanted(uri, key)),
-  };
-}
-
-function selectTokens(
-  uri: Pkcs11Uri,
+/**
+ * Those of the tokens that are wanted.
+ * @param uri undefined for all
+ * @throws {Failure} no-token, when there are none
+ */
+export function selectTokens(
+  uri: Pkcs11Uri | undefined,
   module: Module,
   found: readonly SlotToken[],
 ): readonly SlotToken[] {
+  if (uri === undefined) return found;
   const library = asksForPlace(uri) ? describeLibrary(module) : undefined;
   const wanted = found.filter(({ description, slot }) =>
     matchesToken(uri, description, library && { library, slot: describeSlot(module, slot) }),
@@ -47,9 +35,17 @@ function selectTokens(
   throw new Failure("no-token", sentence, `The cards that it sees are ${names.join(", ")}${more}.`);
 }
 
-/** One of the objects that make a key has to match; their labels are often different. */
-function isWanted(uri: Pkcs11Uri, { id, labels }: TokenKey): boolean {
-  return labels.some((label) => matchesKey(uri, { id, label }));
+/**
+ * Those of a token's keys that are wanted. One of the objects that make a key has to match; their
+ * labels are often different.
+ * @param uri undefined for all
+ */
+export function selectKeys(
+  uri: Pkcs11Uri | undefined,
+  found: readonly TokenKey[],
+): readonly TokenKey[] {
+  if (uri === undefined) return found;
+  return found.filter(({ id, labels }) => labels.some((label) => matchesKey(uri, { id, label })));
 }
 
 function asksForPlace(uri: Pkcs11Uri): boolean {

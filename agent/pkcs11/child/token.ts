@@ -1,179 +1,354 @@
-/** A token in use: its keys, and signatures with them, whatever has become of it meanwhile. */
-import type { ProviderState } from "../../../protocol/extensions/list-providers.ts";
-import { Failure } from "../../../protocol/failure.ts";
-import { encodeSignature, type SignatureAlgorithm } from "../../../protocol/signature.ts";
-import { verifySignature } from "../../../protocol/verification.ts";
+/** The connection to a token: its slot, its sessions and its login, and how they are had again. */
+import type {
+  ProviderState,
+  TokenDescription,
+} from "../../../protocol/extensions/list-providers.ts";
+import { asFailure, Failure } from "../../../protocol/failure.ts";
 import type { KnownToken } from "../inventory.ts";
-import { Attempts, type Job } from "./attempt.ts";
-import { returnValue, sessionLost } from "./cryptoki.ts";
-import { KeyInUse } from "./key-in-use.ts";
+import { type Handle, returnValue } from "./cryptoki.ts";
+import { tokenRemoved } from "./failures.ts";
+import { isLoggedIn, type LoginResult, type TokenLogin } from "./login.ts";
 import type { Module } from "./module.ts";
-import {
-  foreignSignature,
-  isFinal,
-  isLost,
-  isTroubleOfDevice,
-  notTouched,
-  pinRequired,
-  signFailure,
-  tokenRemoved,
-} from "./refusals.ts";
-import { checkSignature, signatureInput } from "./signing.ts";
-import { hasSeenWrongPin } from "./slot-token.ts";
-import type { TokenAccess } from "./token-access.ts";
-import type { TokenKey } from "./token-keys.ts";
-import type { Renewal } from "./token-renewal.ts";
+import type { RecoveryStep } from "./recovery.ts";
+import { closeSession, openFirst, openSession, SessionPool } from "./sessions.ts";
+import { hasSeenWrongPin, locateToken, type SlotToken } from "./slots.ts";
 
-/** How often sessions are opened for one signature, should each be lost before it is used. */
-const maxRenewals = 5;
+/**
+ * Whether the token's user is logged in: not by anything that was done here; as far as the library
+ * knows; or not any more, since the card wanted a login though it had one, whatever the library says.
+ */
+type LoginState = "none" | "in" | "lost";
 
-/** A token whose keys sign. */
-export class Token {
-  readonly #access: TokenAccess;
-  readonly #attempts: Attempts;
-  readonly #keys: readonly KeyInUse[];
+/**
+ * A token is closed until it is first used, and when its sessions have ended: then it knows what its
+ * login was.
+ */
+type TokenState =
+  | { readonly type: "closed"; readonly login: LoginState }
+  | { readonly type: "open"; readonly login: LoginState; readonly sessions: SessionPool };
 
-  /** @param keys with handles in the sessions that `access` has now */
-  constructor(module: Module, access: TokenAccess, keys: readonly TokenKey[]) {
-    this.#access = access;
-    this.#attempts = new Attempts(module, access);
-    access.user.noteKeys(keys.length);
-    this.#keys = keys.map((key) => new KeyInUse(key, access.pool));
+/** How a token's sessions are opened again. */
+export interface Reconnect {
+  /** The sessions that did not work, if there were any. */
+  readonly stale: SessionPool | undefined;
+  /**
+   * What to do besides opening sessions: log in also when the library says that this was done, since
+   * the card may have forgotten it; or start the library again, which may have lost the card.
+   */
+  readonly step: Exclude<RecoveryStep, "give-up">;
+  /** The PIN for a login, or empty. */
+  readonly pin: Buffer;
+}
+
+/** Why a token could not be connected to. */
+interface ReconnectFailure {
+  readonly failure: Failure;
+  /** Whether the token may have seen the PIN all the same. */
+  readonly pinMayBeSpent: boolean;
+}
+
+/** A token that was found in its slot, and the first session with it. */
+interface Opened {
+  readonly found: SlotToken;
+  readonly session: Handle;
+}
+
+const noPin = Buffer.alloc(0);
+
+/** The connection to one token. */
+export class TokenConnection {
+  readonly known: KnownToken;
+  readonly login: TokenLogin;
+  readonly #module: Module;
+  /** The connections to the library's other tokens, which a restart would cut off. */
+  readonly #all: Set<TokenConnection>;
+  readonly #keyCount: number;
+  #state: TokenState = { type: "closed", login: "none" };
+  #slot: Handle;
+  /** CKF_REMOVABLE_DEVICE of the slot. */
+  #isCard = false;
+  /** The keys that have signed without a login since the sessions were opened. */
+  readonly #signedWithoutLogin = new Set<object>();
+  /** The login that was made last: another symbol for each. */
+  #lastLogin = Symbol();
+  #reconnecting: Promise<void> | undefined;
+  /** The library saw no token at all, or did not tell, when it was last asked. */
+  #isBlind = true;
+
+  /** @param all the connections to the library's tokens, to which this one is added */
+  constructor(
+    module: Module,
+    known: KnownToken,
+    login: TokenLogin,
+    keyCount: number,
+    all: Set<TokenConnection>,
+  ) {
+    this.#module = module;
+    this.known = known;
+    this.login = login;
+    this.#slot = known.slot;
+    this.#keyCount = keyCount;
+    this.#all = all;
+    all.add(this);
   }
 
-  /** What the token is. */
-  get known(): KnownToken {
-    return this.#access;
+  get description(): TokenDescription {
+    return this.known.description;
   }
 
-  get keys(): readonly TokenKey[] {
-    return this.#keys.map(({ key }) => key);
+  /** Where it was last. */
+  get slot(): Handle {
+    return this.#slot;
+  }
+
+  /** The token's sessions, unless they are known to be of no use. */
+  get sessions(): SessionPool | undefined {
+    const state = this.#state;
+    if (state.type === "closed") return undefined;
+    if (state.sessions.isOpen) return state.sessions;
+    this.#state = { type: "closed", login: state.login };
+    return undefined;
+  }
+
+  /** Whether the token's user is logged in, or was when it was closed, as far as is known. */
+  get isLoggedIn(): boolean {
+    return this.#state.login === "in";
+  }
+
+  /** Takes over the session in which the token was found. */
+  open({ found, session }: Opened, login: LoginResult): void {
+    if (this.#state.type === "open") this.#state.sessions.close();
+    if (login.isNew) this.#lastLogin = Symbol();
+    const sessions = new SessionPool(this.#module, found.slot, session, this.#lastLogin);
+    this.#slot = found.slot;
+    this.#isCard = sessions.isCard;
+    this.#state = { type: "open", sessions, login: this.#after(login) };
+  }
+
+  /** A library that claims a login which the card has refused is believed only after another one. */
+  #after({ isNew, isLoggedIn }: LoginResult): LoginState {
+    if (isNew) return "in";
+    if (this.#state.login === "lost") return "lost";
+    return isLoggedIn ? "in" : "none";
+  }
+
+  /** Notes that a key has signed. */
+  noteSigned(key: object): void {
+    if (!this.isLoggedIn) this.#signedWithoutLogin.add(key);
+  }
+
+  /**
+   * Notes that the card wants a login. When it had one, wrong PINs may have ended that, of which some
+   * libraries know only once they are started again, and whoever is asked for the PIN should.
+   */
+  async loginLost(hadOne: boolean): Promise<void> {
+    this.#state = { ...this.#state, login: "lost" };
+    if (hadOne && this.#isCard && this.#mayRestart()) await this.#tryRestart();
   }
 
   /** What the token can do now. It asks the library unless that is busy with the token. */
-  state(): Promise<ProviderState> {
-    return this.#access.state();
+  async state(): Promise<ProviderState> {
+    if (this.#reconnecting !== undefined || this.sessions?.busy) return "ready";
+    let now = await this.#find();
+    if (now !== undefined && this.#isLoginGone()) {
+      await this.loginLost(true);
+      now = await this.#find();
+    }
+    if (now === undefined) return "card-absent";
+    return this.#isReady(now) ? "ready" : "pin-needed";
+  }
+
+  #isReady(now: SlotToken): boolean {
+    if (this.known.login !== "pin" || this.#signedWithoutLogin.size >= this.#keyCount) return true;
+    if (this.login.cachedPinFor(now) !== undefined) return true;
+    return this.#state.login !== "lost" && this.#hasLogin();
+  }
+
+  /** Whether the library says that the token's user is logged in. */
+  #hasLogin(): boolean {
+    const idle = this.sessions?.idle;
+    return idle !== undefined && isLoggedIn(this.#module, idle);
   }
 
   /**
-   * Logs in to the token.
-   * @param pin UTF-8; it is kept if PINs are
-   * @throws {Failure} token-removed, pin-incorrect, pin-last-try, pin-locked, module-crashed
+   * Whether the login is gone, so that a restart shows whether the card is, too: OpenSC's library may
+   * go on to show a card that was exchanged.
    */
-  login(pin: Buffer): Promise<void> {
-    return this.#access.renew({ failed: this.#access.pool, also: "login", pin });
-  }
-
-  /** Overwrites the PIN, if one is kept. */
-  forget(): void {
-    this.#access.user.forget();
+  #isLoginGone(): boolean {
+    if (!this.#isCard || this.sessions?.idle === undefined || !this.isLoggedIn) return false;
+    return this.#module.isQuiet && this.#mayRestart() && !this.#hasLogin();
   }
 
   /**
-   * Signs with the key at `index`. When that fails, the token's sessions are opened again, and its
-   * login is made again, each once, unless that needs a PIN that is not at hand.
-   * @param alone whether no other signature is waited for
-   * @param pin the token's PIN, or empty
-   * @returns the signature blob
-   * @throws {Failure} as `Provider.sign`
+   * Opens the token's sessions again, wherever the token is now, and logs in where that goes without
+   * asking for a PIN. Those who ask for it at the same time get the same new sessions, unless they
+   * want more done than was.
+   * @throws {Failure} token-removed, pin-required (with "login" only), what a login throws
    */
-  async sign(
-    index: number,
-    algorithm: SignatureAlgorithm,
-    data: Buffer,
-    alone: boolean,
-    pin: Buffer,
-  ): Promise<Buffer> {
-    const used = this.#keys[index];
-    if (used === undefined) throw new Failure("key-not-found", "The card has no such key.");
-    const { publicKey } = used.key;
-    const input = signatureInput(publicKey, algorithm, data);
-    const state = {
-      hasWaited: false,
-      isPinInDoubt: false,
-      hadTrouble: false,
-      hasLostLogin: false,
-    };
-    const job = { used, algorithm, data, input, alone, pin, ...state };
-    const raw = await this.#signOrMend(job);
-    const signature = encodeSignature(algorithm, checkSignature(publicKey, raw));
-    // A card takes so long that a check costs nothing beside it.
-    if (used.isProven && used.pace.isQuick) return signature;
-    if (!verifySignature(publicKey, signature, data))
-      throw foreignSignature(this.#access.description);
-    used.isProven = true;
-    return signature;
+  async reconnect(wanted: Reconnect): Promise<void> {
+    while (this.#reconnecting !== undefined) await this.#reconnecting.catch(() => {});
+    if (this.#isDone(wanted)) return;
+    this.#reconnecting = this.#reconnect(wanted).finally(() => {
+      this.#reconnecting = undefined;
+    });
+    await this.#reconnecting;
+  }
+
+  /** Whether somebody else has done since then what is wanted. */
+  #isDone({ stale, step }: Reconnect): boolean {
+    const { sessions } = this;
+    if (sessions === undefined || sessions === stale) return false;
+    switch (step) {
+      case "reopen":
+        return true;
+      case "login":
+        return stale !== undefined && stale.login !== sessions.login;
+      case "restart":
+        return stale !== undefined && !stale.isCurrent;
+    }
+  }
+
+  async #reconnect({ step, pin }: Reconnect): Promise<void> {
+    const reopen = (given: Buffer) => this.#module.use(() => this.#reopen(step === "login", given));
+    const isWanted = step === "restart" || this.#isInPlaceOfOther();
+    const isRestarted = isWanted && this.#mayRestart();
+    if (isRestarted) await this.#module.restart();
+    let failed = await reopen(pin);
+    if (failed !== undefined && !isRestarted && this.#isRestartWanted(failed, pin)) {
+      // The token may really be absent; then a failed restart adds nothing.
+      await this.#tryRestart();
+      if (!this.#module.isDown) failed = await reopen(this.#pinAfter(failed, pin));
+    }
+    if (failed !== undefined) throw failed.failure;
   }
 
   /**
-   * Signs with the sessions there are, then with new ones, then after a login or a restart of the
-   * library, whichever may help against what was seen.
+   * Finds the token, opens its first session and logs in.
+   * @returns why it could not be connected to, if so
+   * @throws {Failure} what a login throws
    */
-  async #signOrMend(job: Job): Promise<Buffer> {
-    const access = this.#access;
-    let tried: Renewal["also"] | undefined;
-    for (let renewals = 0; ; renewals++) {
-      const { pool } = access;
-      try {
-        if (pool !== undefined) return await this.#attempts.sign(pool, job);
-        if (renewals > maxRenewals) throw sessionLost();
-      } catch (error) {
-        // Sessions that ended because the library was started again for another token tell nothing.
-        if (pool?.isCurrent || renewals > maxRenewals) {
-          tried = this.#remedy(job, error, tried);
-          if (tried === undefined) throw await this.#failure(job, error);
-        }
+  async #reopen(relogin: boolean, pin: Buffer): Promise<ReconnectFailure | undefined> {
+    const opened = this.#openFirst();
+    if (opened instanceof Failure) return { failure: opened, pinMayBeSpent: false };
+    const { found, session } = opened;
+    this.#signedWithoutLogin.clear();
+    try {
+      this.open(opened, await this.login.logInAgain(found, session, relogin, pin));
+      return undefined;
+    } catch (error) {
+      closeSession(this.#module.cryptoki, session);
+      if (this.isLoggedIn) this.#state = { ...this.#state, login: "none" };
+      // OpenSC's library may not notice that a card was removed and inserted again, or exchanged.
+      if (error instanceof Failure && error.code === "token-removed") {
+        return { failure: error, pinMayBeSpent: true };
       }
-      const hadLogin = access.user.isLoggedIn;
-      await access.renew({ failed: pool, also: tried ?? "nothing", pin: job.pin });
-      job.hasLostLogin ||= hadLogin && !access.user.isLoggedIn;
+      throw error;
     }
   }
 
-  /** What to try against an error, when something was tried before; undefined for nothing more. */
-  #remedy(
-    job: Job,
-    error: unknown,
-    tried: Renewal["also"] | undefined,
-  ): Renewal["also"] | undefined {
-    if (!isCurable(job, error) || tried === "restart") return undefined;
-    job.hadTrouble ||= isTroubleOfDevice(error);
-    if (wantsLogin(error)) {
-      job.hasLostLogin ||= this.#access.user.isLoggedIn;
-      // libykcs11, whose own PIN was refused when the card was reset, then holds the card for itself.
-      if (job.hadTrouble && this.#hasSeenWrongPin()) return "restart";
-      if (this.#access.user.canLogIn(job.pin) && tried !== "login") return "login";
-      return tried === undefined ? "nothing" : undefined;
+  /** The PIN for one more try: not if the card may have refused it just before. */
+  #pinAfter({ pinMayBeSpent }: ReconnectFailure, pin: Buffer): Buffer {
+    if (!pinMayBeSpent) return pin;
+    const now = this.tryLook();
+    return now !== undefined && hasSeenWrongPin(now) ? noPin : pin;
+  }
+
+  #openFirst(): Opened | Failure {
+    try {
+      const found = this.look();
+      if (found === undefined) return tokenRemoved(this.description);
+      return { found, session: this.#openOrExchange(found) };
+    } catch (error) {
+      return asFailure(error);
     }
-    // A library that has taken the PIN for nothing is not given it more often than is of use.
-    if (tried === undefined) return job.isPinInDoubt && !isLost(error) ? "restart" : "nothing";
-    return isTroubleOfDevice(error) ? "restart" : undefined;
   }
 
-  #hasSeenWrongPin(): boolean {
-    const token = this.#access.look();
-    return token !== undefined && hasSeenWrongPin(token);
+  /** On CKR_SESSION_COUNT, closes the stale sessions first. */
+  #openOrExchange(found: SlotToken): Handle {
+    try {
+      return openSession(this.#module.cryptoki, found.slot);
+    } catch (error) {
+      if (returnValue(error) === "CKR_SESSION_COUNT") this.sessions?.close();
+      return openFirst(this.#module, found);
+    }
   }
 
-  async #failure(job: Job, error: unknown): Promise<Failure> {
-    if (error instanceof Failure && !(job.hasLostLogin && error.code === "pin-required"))
-      return error;
-    const { description } = this.#access;
-    if (wantsLogin(error) || job.hasLostLogin) await this.#access.noteLoginLost(job.hasLostLogin);
-    const token = this.#access.look();
-    if (token === undefined) return tokenRemoved(description);
-    if (error instanceof Failure) return pinRequired(description, token);
-    if (job.hasWaited && !isFinal(error)) return notTouched(description);
-    return signFailure(token, job.used.alwaysAuthenticate, error);
+  /**
+   * The token where it is now. A library that does not see it may have to be started again, but
+   * nobody is to be kept from signing by somebody who looks.
+   */
+  async #find(): Promise<SlotToken | undefined> {
+    const look = () => this.#module.use(() => this.look());
+    const seen = await look().catch(asFailure);
+    if (seen !== undefined && !(seen instanceof Failure)) return seen;
+    if (this.#module.isQuiet && this.#isRestartWorth()) {
+      await this.#tryRestart();
+      if (!this.#module.isDown) return look();
+    }
+    if (seen instanceof Failure) throw seen;
+    return undefined;
   }
-}
 
-/** Whether new sessions, or a login, may help; a failure is final. */
-function isCurable(job: Job, error: unknown): boolean {
-  if (error instanceof Failure) return false;
-  return !isFinal(error) && (!job.hasWaited || isLost(error));
-}
+  /** The token where it is now. @throws {Failure} when the library does not list its slots */
+  look(): SlotToken | undefined {
+    this.#isBlind = true;
+    if (this.#module.isDown) return undefined;
+    const located = locateToken(this.#module, this.description, this.#slot);
+    if (located.isReplaced) this.login.forgetPin();
+    this.#isBlind = located.isBlind;
+    return located.token && this.login.withoutPastFlags(located.token);
+  }
 
-function wantsLogin(error: unknown): boolean {
-  return returnValue(error) === "CKR_USER_NOT_LOGGED_IN";
+  /** As `look`; undefined also when the library does not list its slots. */
+  tryLook(): SlotToken | undefined {
+    try {
+      return this.look();
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Some libraries go on seeing the keys of the token that was in a slot before. */
+  #isInPlaceOfOther(): boolean {
+    if (this.#all.size < 2) return false;
+    const slot = this.tryLook()?.slot;
+    if (slot === undefined || this.#slot.equals(slot)) return false;
+    return [...this.#all].some((other) => other.#slot.equals(slot));
+  }
+
+  /** A library that does not start again knows of no token: it is down. */
+  async #tryRestart(): Promise<void> {
+    await this.#module.restart().catch(() => {});
+  }
+
+  /**
+   * The user has just typed a PIN for a token that the library lists but cannot reach: restart, even
+   * though other tokens lose their login.
+   */
+  #isRestartWanted({ pinMayBeSpent }: ReconnectFailure, pin: Buffer): boolean {
+    if (this.#isRestartWorth()) return true;
+    return pinMayBeSpent && pin.length > 0 && ![...this.#all].some((other) => other.#isBusyCard);
+  }
+
+  /** A library that sees other tokens has the way to them: they are not to be disturbed for this. */
+  #isRestartWorth(): boolean {
+    return this.#mayRestart() && (this.#isBlind || this.#module.isQuiet);
+  }
+
+  /** A restart ends the logins of all tokens, and nobody likes to type a PIN for another card. */
+  #mayRestart(): boolean {
+    return [...this.#all].every((other) => other === this || !other.#wouldLose());
+  }
+
+  #wouldLose(): boolean {
+    if (this.#isBusyCard) return true;
+    const { sessions } = this;
+    if (sessions === undefined || !this.login.needsUser) return false;
+    return sessions.busy || this.#hasLogin();
+  }
+
+  /** It may be waiting for a touch, and everybody else would then have to wait for that. */
+  get #isBusyCard(): boolean {
+    return this.#isCard && this.sessions?.busy === true;
+  }
 }

@@ -1,43 +1,46 @@
-/** Opening the tokens of a library for the first time, and finding their keys. */
-
-import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
+/** Opening the tokens of a library for the first time: which, in which order, and their keys. */
+import { formatPkcs11Uri, type Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
 import type { Inventory, KnownToken } from "../inventory.ts";
 import { PinRequired } from "../messages.ts";
-import { isPinRefused } from "../pin-failures.ts";
-import { pkcs11js } from "./add-on.ts";
-import { type Handle, libraryFailed } from "./cryptoki.ts";
-import type { KeptPin } from "./kept-pin.ts";
+import { type Handle, libraryFailed, pkcs11js } from "./cryptoki.ts";
+import { noKeyMatches, noUsableKey, pinRequired } from "./failures.ts";
+import { type PinCache, TokenLogin } from "./login.ts";
 import type { Module } from "./module.ts";
-import { noKeyMatches, noUsableKey, pinRequired } from "./refusals.ts";
-import type { Selection } from "./selection.ts";
-import { closeSession, openFirst } from "./session-pool.ts";
-import { hasFlag, hasSeenWrongPin, type SlotToken, tokenName } from "./slot-token.ts";
-import { Token } from "./token.ts";
-import { TokenAccess } from "./token-access.ts";
-import { findKeys, type TokenKey } from "./token-keys.ts";
-import { logIn, loginKind, presentTokens } from "./tokens.ts";
+import { findKeys, type TokenKey } from "./objects.ts";
+import { selectKeys, selectTokens } from "./selection.ts";
+import { closeSession, openFirst } from "./sessions.ts";
+import {
+  hasFlag,
+  hasSeenWrongPin,
+  loginKind,
+  presentTokens,
+  type SlotToken,
+  tokenName,
+} from "./slots.ts";
+import { TokenConnection } from "./token.ts";
 
-/** What tokens are opened with. */
-export interface Opening {
-  readonly module: Module;
-  /** Makes the place where a token's PIN is kept. */
-  readonly makeKeptPin: () => KeptPin;
+/** A token, and those of its keys that are wanted. */
+export interface OpenToken {
+  readonly connection: TokenConnection;
+  /** With handles in the sessions that the connection has. */
+  readonly keys: readonly TokenKey[];
 }
 
 /**
  * Opens a session with each token, before anybody has said what for. Some libraries read a whole card
- * then, in seconds, and a PIN may be typed meanwhile. They stay open until the tokens are opened.
+ * then, in seconds, and a PIN may be typed meanwhile.
+ * @returns the sessions, for `openTokens` to close
  */
-export function openEarly(module: Module): void {
-  for (const token of presentTokens(module)) {
+export function openEarly(module: Module): Handle[] {
+  return presentTokens(module).flatMap((token) => {
     try {
-      module.earlySessions.push(openFirst(module, token));
+      return [openFirst(module, token)];
     } catch {
-      // whoever opens it in earnest is told why that does not go
+      return []; // whoever opens it in earnest is told why that does not go
     }
-  }
+  });
 }
 
 /**
@@ -45,30 +48,34 @@ export function openEarly(module: Module): void {
  * each token that asks for one. It may not be for all of them, so those that have seen a wrong one
  * come last, and are left alone when the PIN was another token's, or when a wrong one would lock
  * them.
+ * @param makeCache makes the place where a token's PIN is cached
+ * @param uri chooses tokens and keys; undefined for all
  * @param pin UTF-8, or empty
- * @throws {Failure} no-token, what `logIn` throws; pin-required and no-usable-key for tokens whose
+ * @param early sessions of `openEarly`, to be closed
+ * @throws {Failure} no-token, what a login throws; pin-required and no-usable-key for tokens whose
  *   keys cannot be seen
  */
 export async function openTokens(
-  opening: Opening,
-  selection: Selection,
+  module: Module,
+  makeCache: () => PinCache,
+  uri: Pkcs11Uri | undefined,
   pin: Buffer,
-): Promise<Token[]> {
-  const { module } = opening;
-  const found = selection.tokens(module, presentTokens(module));
+  early: readonly Handle[],
+): Promise<OpenToken[]> {
+  const found = selectTokens(uri, module, presentTokens(module));
   const isShared = found.length > 1 && pin.length > 0;
-  const all = new Set<TokenAccess>();
-  const opened = new Map<SlotToken, Token>();
+  const all = new Set<TokenConnection>();
+  const opened = new Map<SlotToken, OpenToken>();
   const failures = new Map<SlotToken, unknown>();
   for (const token of isShared ? [...found].sort(byTries) : found) {
     try {
       if (isShared) spareTries(module, token, [...opened.keys()].some(takesPin));
-      opened.set(token, await openToken(opening, token, selection, pin, all));
+      opened.set(token, await openToken(module, makeCache(), token, uri, pin, all));
     } catch (error) {
       failures.set(token, error);
     }
   }
-  for (const session of module.earlySessions.splice(0)) closeSession(module.cryptoki, session);
+  for (const session of early) closeSession(module.cryptoki, session);
   const inOrder = found.flatMap((token) => opened.get(token) ?? []);
   if (inOrder.length > 0) return inOrder;
   const reasons = found.map((token) => failures.get(token)).filter((it) => it !== undefined);
@@ -84,9 +91,7 @@ const byHarm: readonly string[] = ["pin-locked", "pin-last-try", "pin-incorrect"
  * alone because they have one left.
  */
 function allRefusals(reasons: readonly unknown[]): Failure | undefined {
-  const refusals = reasons.filter(
-    (reason) => isPinRefused(reason) || (reason instanceof PinRequired && reason.isLastTry),
-  );
+  const refusals = reasons.filter(isRefusal);
   const rank = ({ code }: Failure) => byHarm.indexOf(code);
   const [worst] = refusals.toSorted((one, other) => rank(one) - rank(other));
   if (worst === undefined || refusals.length < 2) return undefined;
@@ -95,47 +100,54 @@ function allRefusals(reasons: readonly unknown[]): Failure | undefined {
   return new Failure(worst.code, sentence, worst.hint);
 }
 
+function isRefusal(reason: unknown): reason is Failure {
+  if (reason instanceof PinRequired) return reason.isLastTry;
+  return reason instanceof Failure && byHarm.includes(reason.code);
+}
+
 /** The tokens and keys that another process has found, before anything is asked of the library. */
-export function restoreTokens({ module, makeKeptPin }: Opening, inventory: Inventory): Token[] {
-  const all = new Set<TokenAccess>();
+export function restoreTokens(
+  module: Module,
+  makeCache: () => PinCache,
+  inventory: Inventory,
+): OpenToken[] {
+  const all = new Set<TokenConnection>();
   return inventory.tokens.map((known, place) => {
-    const keys = inventory.keys.filter(({ token }) => token === place);
-    const access = new TokenAccess(module, known, makeKeptPin(), all);
-    return new Token(
-      module,
-      access,
-      keys.map(({ keyBlob, label, id, alwaysAuthenticate }) => {
-        const publicKey = decodePublicKey(keyBlob);
-        if (publicKey === undefined) throw new Failure("internal", "A known key is none.");
-        const rest = { label, labels: [label], id, alwaysAuthenticate, handle: undefined };
-        return { publicKey, keyBlob: Buffer.from(keyBlob), ...rest, id: Buffer.from(id) };
-      }),
-    );
+    const own = inventory.keys.filter(({ token }) => token === place);
+    const keys = own.map(({ keyBlob, label, id, alwaysAuthenticate }): TokenKey => {
+      const publicKey = decodePublicKey(keyBlob);
+      if (publicKey === undefined) throw new Failure("internal", "Invalid key in an inventory.");
+      const labels = [label];
+      return { publicKey, keyBlob, label, labels, id, alwaysAuthenticate, handle: undefined };
+    });
+    const login = new TokenLogin(module, known, makeCache());
+    return { connection: new TokenConnection(module, known, login, keys.length, all), keys };
   });
 }
 
 async function openToken(
-  { module, makeKeptPin }: Opening,
+  module: Module,
+  cache: PinCache,
   found: SlotToken,
-  selection: Selection,
+  uri: Pkcs11Uri | undefined,
   pin: Buffer,
-  all: Set<TokenAccess>,
-): Promise<Token> {
+  all: Set<TokenConnection>,
+): Promise<OpenToken> {
   const { description, slot } = found;
   const known: KnownToken = { description, login: loginKind(found), slot };
+  const login = new TokenLogin(module, known, cache);
   const session = openFirst(module, found);
   try {
-    const isLogin = known.login === "protected-path" || (known.login === "pin" && pin.length > 0);
-    const given = known.login === "protected-path" ? null : pin;
-    const isPinRight = isLogin && (await logIn(module, found, session, given));
-    const isHidden = known.login !== "none" && !isLogin;
+    const result = await login.logInFirst(found, session, pin);
+    const isHidden = known.login !== "none" && !result.isLoggedIn;
     const seen = searchKeys(module, found, session, isHidden);
-    const keys = selection.keys(seen);
+    const keys = selectKeys(uri, seen);
     if (keys.length === 0) throw whyNone(found, seen, isHidden);
-    const access = new TokenAccess(module, known, makeKeptPin(), all);
-    access.begin({ found, session }, isLogin, isPinRight ? pin : Buffer.alloc(0));
-    return new Token(module, access, keys);
+    const connection = new TokenConnection(module, known, login, keys.length, all);
+    connection.open({ found, session }, result);
+    return { connection, keys };
   } catch (error) {
+    login.forgetPin();
     closeSession(module.cryptoki, session);
     throw error;
   }

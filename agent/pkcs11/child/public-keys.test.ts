@@ -2,7 +2,7 @@ import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import test from "ava";
 import fc from "fast-check";
 import { type CurveName, curves } from "../../../protocol/public-key.ts";
-import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./objects.ts";
+import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./public-keys.ts";
 
 const curveNames = Object.keys(curves) as CurveName[];
 

@@ -1,83 +1,12 @@
-/** Refusals of tokens, in words. None of them holds a PIN. */
+/** What CKR_ values and the states of tokens are as failures. None of them holds a PIN. */
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { PinRequired } from "../messages.ts";
-import { pkcs11js } from "./add-on.ts";
-import { libraryFailed, returnValue } from "./cryptoki.ts";
-import { hasFlag, type SlotToken, tokenName } from "./slot-token.ts";
-
-/** What a library says when a session, a key or the token itself is not what it was. */
-const lost: ReadonlySet<string | undefined> = new Set([
-  "CKR_TOKEN_NOT_PRESENT",
-  "CKR_DEVICE_REMOVED",
-  "CKR_SLOT_ID_INVALID",
-  "CKR_SESSION_HANDLE_INVALID",
-  "CKR_SESSION_CLOSED",
-  "CKR_KEY_HANDLE_INVALID",
-  "CKR_OBJECT_HANDLE_INVALID",
-  "CKR_CRYPTOKI_NOT_INITIALIZED",
-]);
-
-/** What libraries say when they have lost the way to the card, among other things. */
-const trouble: ReadonlySet<string | undefined> = new Set([
-  "CKR_DEVICE_ERROR",
-  "CKR_GENERAL_ERROR",
-  "CKR_FUNCTION_FAILED",
-]);
-
-/**
- * What a library says when trying again would change nothing. CKR_KEY_TYPE_INCONSISTENT is not among
- * them: OpenSC's says so while it reads a card that was just put in.
- */
-const final: ReadonlySet<string | undefined> = new Set([
-  "CKR_FUNCTION_REJECTED",
-  "CKR_FUNCTION_CANCELED",
-  "CKR_CANCEL",
-  "CKR_MECHANISM_INVALID",
-  "CKR_MECHANISM_PARAM_INVALID",
-  "CKR_KEY_FUNCTION_NOT_PERMITTED",
-  "CKR_KEY_SIZE_RANGE",
-  "CKR_DATA_LEN_RANGE",
-  "CKR_DATA_INVALID",
-  "CKR_BUFFER_TOO_SMALL",
-  "CKR_FUNCTION_NOT_SUPPORTED",
-  "CKR_PIN_LOCKED",
-]);
-
-const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try"]);
+import { libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
+import { hasFlag, type SlotToken, tokenName } from "./slots.ts";
 
 const again = "Try again, and look at the card or its reader.";
 const otherKey = "Use another key.";
-
-/** Whether an error tells that sessions are lost: they can be opened again. */
-export function isLost(error: unknown): boolean {
-  return lost.has(returnValue(error));
-}
-
-/** Whether an error may be for a library that does not find the way to the card any more. */
-export function isTroubleOfDevice(error: unknown): boolean {
-  return isLost(error) || trouble.has(returnValue(error));
-}
-
-/** Whether a failure is for a PIN that was wrong. */
-export function isPinRefusal(error: unknown): boolean {
-  return error instanceof Failure && pinRefusals.has(error.code);
-}
-
-/** Whether a failure is for an error of the library that tells nothing of the PIN. */
-export function isLibraryFailure(error: unknown): boolean {
-  return error instanceof Failure && error.code === "module-crashed";
-}
-
-/** Whether trying again is of no use after an error. */
-export function isFinal(error: unknown): boolean {
-  return final.has(returnValue(error));
-}
-
-/** Whether an error is for want of a login; a failure that is not final is. */
-export function wantsLogin(error: unknown): boolean {
-  return error instanceof Failure || returnValue(error) === "CKR_USER_NOT_LOGGED_IN";
-}
 
 /**
  * The failure of a key that cannot be used before its token's PIN is given.
@@ -108,7 +37,8 @@ function asksForPin(
   hint: string | undefined,
   lastTryHint: string,
 ): Failure {
-  if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED)) return pinLocked(now);
+  if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED))
+    return pinLocked(now.description);
   const isLastTry = now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_FINAL_TRY);
   if (!isLastTry) return new PinRequired(`${what}.`, hint);
   return new PinRequired(`${what}, and one try is left.`, lastTryHint, true);
@@ -117,11 +47,6 @@ function asksForPin(
 /** The failure of a key whose token is not there. */
 export function tokenRemoved(token: TokenDescription): Failure {
   return new Failure("token-removed", `The card ${tokenName(token)} is not in its reader.`);
-}
-
-/** Whether a failure is for a token that is not there. */
-export function isTokenRemoved(error: unknown): error is Failure {
-  return error instanceof Failure && error.code === "token-removed";
 }
 
 /** The failure of a token that was waited for, and that may have waited for a touch. */
@@ -154,7 +79,7 @@ export function loginFailure(
     case "CKR_PIN_LEN_RANGE":
       return wrongPin(token, now);
     case "CKR_PIN_LOCKED":
-      return pinLocked({ description: token });
+      return pinLocked(token);
     case "CKR_ARGUMENTS_BAD": {
       const hint = "Check its length, then try again; the PIN of a YubiKey has 6 to 8 characters.";
       return new Failure("pin-incorrect", `The card ${name} takes no PIN like this one.`, hint);
@@ -199,7 +124,7 @@ export function signFailure(
         ? pinRequiredEachTime(description, token)
         : pinRequired(description, token);
     case "CKR_PIN_LOCKED":
-      return pinLocked(token);
+      return pinLocked(description);
     case "CKR_FUNCTION_REJECTED":
     case "CKR_FUNCTION_CANCELED":
     case "CKR_CANCEL":
@@ -225,6 +150,11 @@ export function keyDoesNotSign(token: TokenDescription): Failure {
   return new Failure("unsupported", sentence, hint);
 }
 
+/** The failure of a key whose private half its token does not show any more. */
+export function keyGone(token: TokenDescription): Failure {
+  return new Failure("key-not-found", `The card ${tokenName(token)} has this key no more.`);
+}
+
 /** The failure of a token whose keys are not those that a PKCS#11 URI names. */
 export function noKeyMatches(token: TokenDescription): Failure {
   const sentence = `The card ${tokenName(token)} has no signing key that the PKCS#11 URI matches.`;
@@ -239,7 +169,8 @@ export function noUsableKey(token: TokenDescription): Failure {
 
 /** @param now the token as it is after the PIN was refused */
 function wrongPin(token: TokenDescription, now: SlotToken | undefined): Failure {
-  if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED)) return pinLocked(now);
+  if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED))
+    return pinLocked(now.description);
   const sentence = `The card ${tokenName(token)} refused the PIN`;
   if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_FINAL_TRY)) {
     return new Failure("pin-last-try", `${sentence}, and one try is left.`);
@@ -248,6 +179,6 @@ function wrongPin(token: TokenDescription, now: SlotToken | undefined): Failure 
 }
 
 /** The failure of a token that takes no PIN any more. */
-export function pinLocked({ description }: Pick<SlotToken, "description">): Failure {
-  return new Failure("pin-locked", `The PIN of the card ${tokenName(description)} is locked.`);
+export function pinLocked(token: TokenDescription): Failure {
+  return new Failure("pin-locked", `The PIN of the card ${tokenName(token)} is locked.`);
 }

@@ -3,8 +3,7 @@ import { hash } from "node:crypto";
 import { Failure } from "../../../protocol/failure.ts";
 import { curves, type PublicKey } from "../../../protocol/public-key.ts";
 import { type SignatureAlgorithm, signatureHash } from "../../../protocol/signature.ts";
-import { pkcs11js } from "./add-on.ts";
-import { eddsaMechanism } from "./cryptoki.ts";
+import { eddsaMechanism, pkcs11js } from "./cryptoki.ts";
 
 /** DigestInfo of PKCS #1 (RFC 8017, section 9.2) in front of the hash itself. */
 const digestInfos = {

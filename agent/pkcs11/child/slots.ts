@@ -1,16 +1,41 @@
-/** The tokens in a library's slots, and logging in to one. */
+/** The slots of a library and the tokens in them: how they are listed, and known again. */
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import type { LoginKind } from "../inventory.ts";
-import { pkcs11js } from "./add-on.ts";
-import { type Cryptoki, type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
-import type { Module } from "./module.ts";
-import { loginFailure, pinLocked } from "./refusals.ts";
-import { hasFlag, type SlotToken } from "./slot-token.ts";
+import { type Cryptoki, type Handle, libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
 
-/** CKS_RO_USER_FUNCTIONS and CKS_RW_USER_FUNCTIONS. */
-const userStates: ReadonlySet<number> = new Set([1, 3]);
+/** A token in a slot, and the CKF_ flags that it had when it was read. */
+export interface SlotToken {
+  readonly slot: Handle;
+  readonly flags: number;
+  readonly description: TokenDescription;
+}
+
+/** A library that has slots. */
+interface Slots {
+  readonly cryptoki: Cryptoki;
+  readonly path: string;
+}
+
+/** Whether a token has a CKF_ flag. */
+export function hasFlag(token: Pick<SlotToken, "flags">, flag: number): boolean {
+  return (token.flags & flag) !== 0;
+}
+
+/** The CKF_ flags that tell of wrong PINs. */
+export const wrongPinFlags =
+  pkcs11js.CKF_USER_PIN_COUNT_LOW | pkcs11js.CKF_USER_PIN_FINAL_TRY | pkcs11js.CKF_USER_PIN_LOCKED;
+
+/** Whether a token was given a wrong PIN since the last right one, as far as it says so. */
+export function hasSeenWrongPin(token: Pick<SlotToken, "flags">): boolean {
+  return hasFlag(token, wrongPinFlags);
+}
+
+/** A token as sentences name it: its label, or its serial number. */
+export function tokenName({ label, serial }: TokenDescription): string {
+  return JSON.stringify(label || serial);
+}
 
 /** Values that say for certain that a slot has no token of use. */
 const absent: ReadonlySet<string | undefined> = new Set([
@@ -21,15 +46,14 @@ const absent: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /** The initialized tokens in the library's slots. @throws {Failure} no-token, module-crashed */
-export function presentTokens({ cryptoki, path }: Module): SlotToken[] {
+export function presentTokens({ cryptoki, path }: Slots): SlotToken[] {
   const slots = slotsWithTokens(cryptoki, path).map((slot) => lookInto(cryptoki, slot));
   const tokens = slots.map(({ token }) => token).filter((token) => token !== undefined);
   if (tokens.length === 0) {
     const unread = slots.find(({ error }) => error !== undefined);
     if (unread === undefined) throw new Failure("no-token", `The library ${path} sees no card.`);
     const sentence = `The library ${path} sees a card and fails to read it`;
-    const { code, message } = libraryFailed(sentence, unread.error);
-    throw new Failure(code, message, "Pull the card out, put it in, and try again.");
+    throw libraryFailed(sentence, unread.error, "Pull the card out, put it in, and try again.");
   }
   const initialized = tokens.filter((token) => hasFlag(token, pkcs11js.CKF_TOKEN_INITIALIZED));
   if (initialized.length > 0) return initialized;
@@ -71,7 +95,7 @@ function lookInto(cryptoki: Cryptoki, slot: Handle): SlotContent {
   }
 }
 
-/** What was found where a token used to be, or elsewhere. */
+/** A token that was looked for. */
 export interface Located {
   /** The token, in its slot or in another one since it was put back. */
   readonly token: SlotToken | undefined;
@@ -87,7 +111,7 @@ export interface Located {
  * @param slot where it was
  */
 export function locateToken(
-  { cryptoki, path }: Module,
+  { cryptoki, path }: Slots,
   description: TokenDescription,
   slot: Handle,
 ): Located {
@@ -112,40 +136,6 @@ export function loginKind(token: SlotToken): LoginKind {
   return hasFlag(token, pkcs11js.CKF_PROTECTED_AUTHENTICATION_PATH) ? "protected-path" : "pin";
 }
 
-/**
- * Logs a session in as the token's user. A PIN is tried once; a token that has its own PIN pad asks
- * there.
- * @param pin UTF-8, or null for the token's own PIN pad
- * @returns whether it was looked at: a token whose user is logged in already does not
- * @throws {Failure} pin-locked, pin-incorrect, pin-last-try, pin-required, user-refused,
- *   token-removed, module-crashed
- */
-export async function logIn(
-  module: Module,
-  token: SlotToken,
-  session: Handle,
-  pin: Buffer | null,
-): Promise<boolean> {
-  if (hasFlag(token, pkcs11js.CKF_USER_PIN_LOCKED)) throw pinLocked(token);
-  try {
-    await module.login(session, pkcs11js.CKU_USER, pin);
-    return true;
-  } catch (error) {
-    if (returnValue(error) === "CKR_USER_ALREADY_LOGGED_IN") return false;
-    const now = readToken(module.cryptoki, token.slot);
-    throw loginFailure(token.description, now, error);
-  }
-}
-
-/** Whether a session is logged in as the token's user. */
-export function isLoggedIn({ cryptoki }: Module, session: Handle): boolean {
-  try {
-    return userStates.has(cryptoki.C_GetSessionInfo(session).state);
-  } catch {
-    return false;
-  }
-}
-
 /** They are counted, then listed; when a card is put in between, that is done anew. */
 function slotsWithTokens(cryptoki: Cryptoki, path: string, tries = 10): Handle[] {
   try {
@@ -154,8 +144,9 @@ function slotsWithTokens(cryptoki: Cryptoki, path: string, tries = 10): Handle[]
     if (returnValue(error) === "CKR_BUFFER_TOO_SMALL" && tries > 1) {
       return slotsWithTokens(cryptoki, path, tries - 1);
     }
-    const { code, message } = libraryFailed(`The library ${path} does not list its slots`, error);
-    throw new Failure(code, message, "Check the reader and, for smart cards, whether pcscd runs.");
+    const sentence = `The library ${path} does not list its slots`;
+    const hint = "Check the reader and, for smart cards, whether pcscd runs.";
+    throw libraryFailed(sentence, error, hint);
   }
 }
 

@@ -1,15 +1,14 @@
 /** Sessions with one token, so that several signatures are made at once. */
-import { pkcs11js } from "./add-on.ts";
-import { type Cryptoki, type Handle, libraryFailed, returnValue } from "./cryptoki.ts";
+import { type Cryptoki, type Handle, libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
+import { tokenRemoved } from "./failures.ts";
 import type { Module } from "./module.ts";
-import { tokenRemoved } from "./refusals.ts";
-import { type SlotToken, tokenName } from "./slot-token.ts";
+import { type SlotToken, tokenName } from "./slots.ts";
 
 /** CKF_REMOVABLE_DEVICE, which the types of `pkcs11js` lack. */
 const removableDevice = 2;
 
 /** As many as the threads that Node.js has for calls that block. */
-const most = 4;
+const maxSessions = 4;
 
 /**
  * Up to four sessions, opened when they are needed; fewer when the token has no more, and a single
@@ -26,15 +25,18 @@ export class SessionPool {
   readonly isCard: boolean;
   readonly #idle: Handle[];
   readonly #waiting: ((session: Handle) => void)[] = [];
+  /** The last C_Login with the token when these were opened; another one has another symbol. */
+  readonly login: symbol;
   #open = 1;
-  #most: number;
+  #max: number;
   #closed = false;
 
   /** @param first an open session of the token in `slot` */
-  constructor(module: Module, slot: Handle, first: Handle) {
+  constructor(module: Module, slot: Handle, first: Handle, login: symbol) {
+    this.login = login;
     this.#module = module;
     this.isCard = isRemovable(module.cryptoki, slot);
-    this.#most = this.isCard ? 1 : most;
+    this.#max = this.isCard ? 1 : maxSessions;
     this.#generation = module.generation;
     this.#slot = slot;
     this.#idle = [first];
@@ -94,9 +96,9 @@ export class SessionPool {
   }
 
   #openAnother(): Handle | undefined {
-    if (this.#open >= this.#most) return undefined;
+    if (this.#open >= this.#max) return undefined;
     const session = this.#tryOpen();
-    if (session === undefined) this.#most = this.#open;
+    if (session === undefined) this.#max = this.#open;
     else this.#open++;
     return session;
   }

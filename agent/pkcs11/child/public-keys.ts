@@ -1,0 +1,173 @@
+/**
+ * Public keys from the attributes of PKCS#11 objects (PKCS#11 v3.0, sections 2.1.2, 2.3.3, 2.3.5 and
+ * 4.6.3). Whatever is missing, garbage or of no use gives undefined: a token may hold anything.
+ */
+import { type KeyObject, X509Certificate } from "node:crypto";
+import { toKeyObject } from "../../../protocol/key-object.ts";
+import {
+  type CurveName,
+  curves,
+  decodePublicKey,
+  encodePublicKey,
+  keyBits,
+  type PublicKey,
+} from "../../../protocol/public-key.ts";
+import { trimZeros } from "../../../protocol/wire.ts";
+
+/** RSA keys that are shorter are of no use: OpenSSH refuses their signatures. */
+const minRsaBits = 1024;
+/** The longest integer that fits the wire, in bits. */
+const maxRsaBits = 16384;
+
+/** How tokens say that a curve is Ed25519: RFC 8410's OID, PKCS#11's name, and GnuPG's old OID. */
+const ed25519Params = [
+  "06032b6570",
+  "130c656477617264733235353139",
+  "06092b06010401da470f01",
+] as const;
+
+/** Does beforehand what the first key would have to wait for. */
+export function getReadyForKeys(): void {
+  usable({ type: "ed25519", publicKey: Buffer.alloc(32) });
+}
+
+/** An RSA key from CKA_MODULUS and CKA_PUBLIC_EXPONENT: magnitudes, most significant byte first. */
+export function rsaPublicKey(
+  modulus: Buffer | undefined,
+  exponent: Buffer | undefined,
+): PublicKey | undefined {
+  if (modulus === undefined || exponent === undefined) return undefined;
+  return usable({ type: "rsa", n: trimZeros(modulus), e: trimZeros(exponent) });
+}
+
+/**
+ * An ECDSA or Ed25519 key from CKA_EC_PARAMS (a curve's OID in DER) and CKA_EC_POINT (the
+ * uncompressed point, of Ed25519 32 bytes, in a DER OCTET STRING or, from many tokens, as it stands).
+ */
+export function ecPublicKey(
+  params: Buffer | undefined,
+  point: Buffer | undefined,
+): PublicKey | undefined {
+  if (params === undefined || point === undefined) return undefined;
+  const curve =
+    Object.values(curves).find(({ oid }) => oid.equals(params)) ?? explicitCurve(params);
+  if (curve === undefined) return edwardsPublicKey(params, point);
+  const length = 1 + 2 * curve.bytes;
+  const raw = point.length === length ? point : octets(point);
+  if (raw === undefined || raw.length !== length || raw[0] !== 4) return undefined;
+  return usable({ type: "ecdsa", curve: curve.name, point: raw });
+}
+
+/**
+ * The curve whose field and order stand in ECParameters (RFC 3279, section 2.3.5), which some
+ * libraries give in place of the curve's name.
+ */
+function explicitCurve(params: Buffer) {
+  if (params[0] !== 0x30) return undefined;
+  return Object.values(curves).find(({ name }) => {
+    const { prime, order } = fieldsAndOrders[name];
+    return [prime, order].every((number) => params.includes(derInteger(number)));
+  });
+}
+
+/** The prime of each curve's field and the order of its base point (FIPS 186-4, appendix D.1.2). */
+const fieldsAndOrders: Readonly<Record<CurveName, { prime: bigint; order: bigint }>> = {
+  nistp256: {
+    prime: 2n ** 256n - 2n ** 224n + 2n ** 192n + 2n ** 96n - 1n,
+    order: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+  },
+  nistp384: {
+    prime: 2n ** 384n - 2n ** 128n - 2n ** 96n + 2n ** 32n - 1n,
+    order:
+      0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+  },
+  nistp521: {
+    prime: 2n ** 521n - 1n,
+    order:
+      2n ** 521n -
+      2n ** 264n +
+      0xfa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n,
+  },
+};
+
+/** A positive INTEGER in DER, of less than 128 bytes. */
+function derInteger(number: bigint): Buffer {
+  const hex = number.toString(16);
+  const magnitude = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex");
+  const isSigned = (magnitude[0] ?? 0) >= 0x80;
+  const content = isSigned ? Buffer.concat([Buffer.of(0), magnitude]) : magnitude;
+  return Buffer.concat([Buffer.of(0x02, content.length), content]);
+}
+
+function edwardsPublicKey(params: Buffer, point: Buffer): PublicKey | undefined {
+  if (!ed25519Params.some((known) => known === params.toString("hex"))) return undefined;
+  const raw = point.length === 32 ? point : octets(point);
+  if (raw === undefined || raw.length !== 32) return undefined;
+  return usable({ type: "ed25519", publicKey: raw });
+}
+
+/** The key that an X.509 certificate in DER (CKA_VALUE) certifies. */
+export function certifiedPublicKey(der: Buffer | undefined): PublicKey | undefined {
+  if (der === undefined) return undefined;
+  try {
+    const key = fromKeyObject(new X509Certificate(der).publicKey);
+    return key === undefined ? undefined : usable(key);
+  } catch {
+    return undefined;
+  }
+}
+
+function fromKeyObject(key: KeyObject): PublicKey | undefined {
+  const { n, e, crv, x, y } = key.export({ format: "jwk" });
+  switch (key.asymmetricKeyType) {
+    case "rsa":
+      return { type: "rsa", n: number(n), e: number(e) };
+    case "ec": {
+      const curve = Object.values(curves).find(({ jwk }) => jwk === crv)?.name;
+      return curve === undefined
+        ? undefined
+        : { type: "ecdsa", curve, point: toPoint(curve, x, y) };
+    }
+    case "ed25519":
+      return { type: "ed25519", publicKey: number(x) };
+    default:
+      return undefined;
+  }
+}
+
+function toPoint(curve: CurveName, x: string | undefined, y: string | undefined): Buffer {
+  const point = Buffer.alloc(1 + 2 * curves[curve].bytes, 0);
+  point[0] = 4;
+  const [left, right] = [number(x), number(y)];
+  point.set(left, 1 + curves[curve].bytes - left.length);
+  point.set(right, point.length - right.length);
+  return point;
+}
+
+function number(text: string | undefined): Buffer {
+  return Buffer.from(text ?? "", "base64url");
+}
+
+/** The content of a DER OCTET STRING that fills `bytes`. */
+function octets(bytes: Buffer): Buffer | undefined {
+  if (bytes[0] !== 0x04) return undefined;
+  const short = bytes[1] as number;
+  if (short < 0x80) return bytes.length === 2 + short ? bytes.subarray(2) : undefined;
+  if (short === 0x81 && bytes.length === 3 + (bytes[2] ?? 0)) return bytes.subarray(3);
+  return undefined;
+}
+
+/** The key, if its numbers make one that is of use and its blob can be read back. */
+function usable(key: PublicKey): PublicKey | undefined {
+  try {
+    if (key.type === "rsa" && !isGoodSize(keyBits(key))) return undefined;
+    toKeyObject(key);
+    return decodePublicKey(encodePublicKey(key));
+  } catch {
+    return undefined;
+  }
+}
+
+function isGoodSize(bits: number): boolean {
+  return bits >= minRsaBits && bits <= maxRsaBits;
+}

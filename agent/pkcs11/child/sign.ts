@@ -1,0 +1,252 @@
+/** Signing with a key of a token: one attempt in one session, and again as the table of recovery says. */
+import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
+import { Failure } from "../../../protocol/failure.ts";
+import { encodeSignature, type SignatureAlgorithm } from "../../../protocol/signature.ts";
+import { verifySignature } from "../../../protocol/verification.ts";
+import { type Cryptoki, type Handle, sessionLost, userNotLoggedIn } from "./cryptoki.ts";
+import {
+  foreignSignature,
+  keyDoesNotSign,
+  keyGone,
+  notTouched,
+  pinRequired,
+  pinRequiredEachTime,
+  signFailure,
+  tokenRemoved,
+} from "./failures.ts";
+import { isLoggedIn } from "./login.ts";
+import {
+  checkSignature,
+  signatureInput,
+  signatureLength,
+  signatureMechanism,
+} from "./mechanisms.ts";
+import type { Module } from "./module.ts";
+import { findPrivateKey, type TokenKey } from "./objects.ts";
+import {
+  classify,
+  isDeviceError,
+  isRetryable,
+  nextRecoveryStep,
+  type RecoveryStep,
+  wantsLogin,
+} from "./recovery.ts";
+import type { SessionPool } from "./sessions.ts";
+import { hasSeenWrongPin as hasSeenWrong } from "./slots.ts";
+import type { TokenConnection } from "./token.ts";
+
+/** How often sessions are opened for one signature, should each be lost before it is used. */
+const maxReconnects = 5;
+
+/** Milliseconds after which a refusal is that of a user who did not touch the token. */
+const touchWait = 3000;
+
+/** A key of a token that signs: what the token says of it, and its private key in the sessions there are. */
+export class KeyState {
+  readonly key: TokenKey;
+  readonly mechanism: { readonly mechanism: number };
+  /** As the private key says, which may not be seen before the first login. */
+  alwaysAuthenticate: boolean;
+  #handle: Handle | undefined;
+  #sessions: SessionPool | undefined;
+
+  /** @param sessions in which the key has its handle */
+  constructor(key: TokenKey, sessions: SessionPool | undefined) {
+    this.key = key;
+    this.mechanism = { mechanism: signatureMechanism(key.publicKey) };
+    this.alwaysAuthenticate = key.alwaysAuthenticate;
+    this.#handle = key.handle;
+    this.#sessions = sessions;
+  }
+
+  /**
+   * The private key in a session, or undefined when that does not see it.
+   * @param sessions of which it is one
+   * @throws {Failure} unsupported, for a key that does not sign
+   */
+  handleIn(
+    cryptoki: Cryptoki,
+    sessions: SessionPool,
+    session: Handle,
+    token: TokenDescription,
+  ): Handle | undefined {
+    if (this.#sessions !== sessions) this.#handle = undefined;
+    this.#sessions = sessions;
+    if (this.#handle !== undefined) return this.#handle;
+    const found = findPrivateKey(cryptoki, session, this.key);
+    if (found === undefined) return undefined;
+    if (!found.signs) throw keyDoesNotSign(token);
+    this.alwaysAuthenticate = found.alwaysAuthenticate;
+    this.#handle = found.handle;
+    return this.#handle;
+  }
+}
+
+/** A signature that is asked for. */
+interface Job {
+  readonly module: Module;
+  readonly token: TokenConnection;
+  readonly key: KeyState;
+  /** What the library is given to sign. */
+  readonly input: Buffer;
+  /** The token's PIN, or empty. */
+  readonly pin: Buffer;
+}
+
+/** What came of one attempt. */
+type Attempt =
+  | { readonly type: "signed"; readonly raw: Buffer }
+  /** `waited` whether C_Sign took so long that a touch may lack; undefined where it was not called. */
+  | { readonly type: "failed"; readonly error: unknown; readonly waited: boolean | undefined };
+
+/**
+ * Signs with a key of a token.
+ * @param pin the token's PIN, or empty
+ * @returns the signature blob, verified: the only proof that a card which came back, or its library,
+ *   used the right key
+ * @throws {Failure} as `Provider.sign`
+ */
+export async function sign(
+  module: Module,
+  token: TokenConnection,
+  key: KeyState,
+  algorithm: SignatureAlgorithm,
+  data: Buffer,
+  pin: Buffer,
+): Promise<Buffer> {
+  const { publicKey } = key.key;
+  const input = signatureInput(publicKey, algorithm, data);
+  const raw = await signWithRecovery({ module, token, key, input, pin });
+  const signature = encodeSignature(algorithm, checkSignature(publicKey, raw));
+  if (verifySignature(publicKey, signature, data)) return signature;
+  throw foreignSignature(token.description);
+}
+
+/**
+ * Attempts a signature with the sessions there are, then after each step that the table of recovery
+ * has for what was seen. Whoever waits for the same token shares the steps.
+ */
+async function signWithRecovery(job: Job): Promise<Buffer> {
+  const { token, pin } = job;
+  let tried: Exclude<RecoveryStep, "give-up"> | undefined;
+  let [hadDeviceError, hasLostLogin, waited] = [false, false, false];
+  for (let reconnects = 0; ; reconnects++) {
+    const { sessions } = token;
+    const attempt = await attemptIn(sessions, job, reconnects > maxReconnects);
+    if (attempt?.type === "signed") return attempt.raw;
+    // Sessions that ended because the library was started again for another token tell nothing.
+    if (attempt !== undefined && (sessions?.isCurrent || reconnects > maxReconnects)) {
+      const { error } = attempt;
+      waited = attempt.waited ?? waited;
+      hadDeviceError ||= isDeviceError(error);
+      hasLostLogin ||= wantsLogin(error) && token.isLoggedIn;
+      const seen = classify(error, waited);
+      const canLogIn = token.login.canLogIn(pin);
+      const hasSeenWrongPin = () => isWrongPinSeen(token);
+      const situation = { seen, tried, hadDeviceError, canLogIn, hasSeenWrongPin };
+      const step = nextRecoveryStep(situation);
+      if (step === "give-up") throw await whyNot(job, error, waited, hasLostLogin);
+      tried = step;
+    }
+    const hadLogin = token.isLoggedIn;
+    await token.reconnect({ stale: sessions, step: tried ?? "reopen", pin });
+    hasLostLogin ||= hadLogin && !token.isLoggedIn;
+  }
+}
+
+/** @returns undefined where there are no sessions, unless that `isLast` */
+async function attemptIn(
+  sessions: SessionPool | undefined,
+  job: Job,
+  isLast: boolean,
+): Promise<Attempt | undefined> {
+  if (sessions !== undefined) return job.module.use(() => signOnce(sessions, job));
+  return isLast ? { type: "failed", error: sessionLost(), waited: undefined } : undefined;
+}
+
+function isWrongPinSeen(token: TokenConnection): boolean {
+  const now = token.look();
+  return now !== undefined && hasSeenWrong(now);
+}
+
+/** Why a token did not sign, after all that was tried. */
+async function whyNot(
+  { token, key }: Job,
+  error: unknown,
+  waited: boolean,
+  hasLostLogin: boolean,
+): Promise<Failure> {
+  const isPinMissing = error instanceof Failure && error.code === "pin-required";
+  if (error instanceof Failure && !(hasLostLogin && isPinMissing)) return error;
+  const { description } = token;
+  if (wantsLogin(error) || hasLostLogin) await token.loginLost(hasLostLogin);
+  const now = token.look();
+  if (now === undefined) return tokenRemoved(description);
+  if (error instanceof Failure) return pinRequired(description, now);
+  if (waited && isRetryable(error)) return notTouched(description);
+  return signFailure(now, key.alwaysAuthenticate, error);
+}
+
+/** Signs in one of these sessions. One in which something failed is not used again. */
+async function signOnce(sessions: SessionPool, job: Job): Promise<Attempt> {
+  if (!sessions.isOpen) return { type: "failed", error: sessionLost(), waited: undefined };
+  const taken = sessions.take();
+  const session = taken instanceof Promise ? await taken : taken;
+  const attempt = await signIn(sessions, session, job);
+  if (attempt.type === "signed") sessions.release(session);
+  else sessions.replace(session);
+  return attempt;
+}
+
+async function signIn(sessions: SessionPool, session: Handle, job: Job): Promise<Attempt> {
+  const { key, token, module, pin } = job;
+  try {
+    const handle = findHandle(sessions, session, job);
+    const init = () => module.cryptoki.C_SignInit(session, key.mechanism, handle);
+    if (key.alwaysAuthenticate) await token.login.logInForOne(session, init, pin, token);
+    else init();
+  } catch (error) {
+    return { type: "failed", error, waited: undefined };
+  }
+  const begun = performance.now();
+  try {
+    const raw = await finish(session, job);
+    token.noteSigned(key);
+    return { type: "signed", raw };
+  } catch (error) {
+    return { type: "failed", error, waited: performance.now() - begun > touchWait };
+  }
+}
+
+/** C_Sign, on another thread. */
+function finish(session: Handle, { module, key, input }: Job): Promise<Buffer> {
+  // A library that gives more than it should is to be caught by its length, not by an overrun.
+  const output = Buffer.allocUnsafe(signatureLength(key.key.publicKey) + 64);
+  return new Promise((resolve, reject) => {
+    const done = (_held: Buffer, error: Error | null, length: number) => {
+      if (error !== null) reject(error);
+      else resolve(output.subarray(0, length));
+    };
+    // The library reads `input` on another thread, and only this binding keeps it in memory.
+    module.cryptoki.C_SignCallback(session, input, output, done.bind(undefined, input));
+  });
+}
+
+/** The private key in a session. @throws why the session does not see it */
+function findHandle(sessions: SessionPool, session: Handle, job: Job): Handle {
+  const { module, token, key, pin } = job;
+  const { description, login } = token.known;
+  const look = () => key.handleIn(module.cryptoki, sessions, session, description);
+  const seen = look();
+  if (seen !== undefined) return seen;
+  if (login !== "none" && !isLoggedIn(module, session)) {
+    if (token.login.canLogIn(pin)) throw userNotLoggedIn();
+    const now = token.tryLook();
+    if (now === undefined) throw sessionLost(); // it is to be looked for in all ways there are
+    throw (key.alwaysAuthenticate ? pinRequiredEachTime : pinRequired)(description, now);
+  }
+  // A login on another thread may have come to its end since it was looked for.
+  const shown = login === "none" ? undefined : look();
+  if (shown === undefined) throw keyGone(description);
+  return shown;
+}
