@@ -1,23 +1,21 @@
 import type { Socket } from "node:net";
 import test from "ava";
-import { type AgentClient, AgentRefusal } from "../protocol/client.ts";
 import { FrameReader, frame } from "../protocol/framing.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { decodeReply, type Reply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
 import { verifySignature } from "../protocol/verification.ts";
 import { systemClock } from "./host/clock.ts";
-import { generateKey, keyTypes, makeCa, startAgent, TestClock } from "./test-agent.ts";
-
-const refused = { instanceOf: AgentRefusal };
-
-async function comments(client: AgentClient): Promise<string[]> {
-  return (await client.identities()).map(({ comment }) => comment);
-}
-
-async function reasonOf(client: AgentClient): Promise<string | undefined> {
-  return (await client.failureReason())?.code;
-}
+import {
+  comments,
+  generateKey,
+  keyTypes,
+  makeCa,
+  reasonOf,
+  refused,
+  startAgent,
+  TestClock,
+} from "./test-agent.ts";
 
 /** The replies that arrive on a socket, until there are `count` or it closes. */
 function replies(socket: Socket, count: number): Promise<Reply[]> {

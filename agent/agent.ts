@@ -37,7 +37,7 @@ export interface AgentSettings {
 }
 
 /** What an agent is made of; tests replace some parts. */
-export interface AgentParts {
+interface AgentParts {
   readonly settings: AgentSettings;
   readonly providers: ProviderRegistry;
   readonly authenticators: AuthenticatorParts;

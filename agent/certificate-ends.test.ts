@@ -3,13 +3,19 @@ import test, { type ExecutionContext } from "ava";
 import { keysOf, makeToken } from "../fixtures/softhsm.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { forever } from "../protocol/certificate.ts";
-import { type AgentClient, AgentRefusal } from "../protocol/client.ts";
+import type { AgentClient } from "../protocol/client.ts";
 import type { Constraint } from "../protocol/constraints.ts";
 import { decodePublicKey, encodePublicKey } from "../protocol/public-key.ts";
 import { verifySignature } from "../protocol/verification.ts";
-import { generateKey, makeCa, startAgent, type TestAgentOptions, TestClock } from "./test-agent.ts";
+import {
+  generateKey,
+  makeCa,
+  refused,
+  startAgent,
+  type TestAgentOptions,
+  TestClock,
+} from "./test-agent.ts";
 
-const refused = { instanceOf: AgentRefusal };
 const data = Buffer.from("data");
 const start = 1_800_000_000n;
 /** When the certificates of these tests expire. */

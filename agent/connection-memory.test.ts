@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { eventually } from "../fixtures/eventually.ts";
+import { residentMemory } from "../fixtures/processes.ts";
 import { sshAgent } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
@@ -16,10 +16,7 @@ import { generateKey, startAgent as startInProcess, TestClock } from "./test-age
 const megabyte = 1024 * 1024;
 
 /** Resident memory, in bytes. */
-function memoryOf(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
-}
+const memoryOf = (pid: number) => 1024 * residentMemory(pid);
 
 /** Opens connections, each of which sends some bytes and reads nothing. */
 async function crowd(path: string, count: number, bytes: Buffer): Promise<Socket[]> {
@@ -111,7 +108,7 @@ test("a client that sends all requests before it reads gets all replies", async 
   const socket = (await connectRaw()).pause();
   const count = 20_000;
   socket.write(Buffer.concat(Array.from({ length: count }, () => frame(Buffer.of(11)))));
-  await sleep(200);
+  await sleep(200); // for the agent to read on, or to stop reading: nothing tells which
   const frames = new FrameReader();
   let received = 0;
   await new Promise<void>((resolve) => {

@@ -7,7 +7,7 @@ import { isRunning } from "../fixtures/processes.ts";
 import { projectRoot, sshAgent } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace, type RunResult, type Workspace } from "../fixtures/workspace.ts";
-import { add, start, until } from "./test-program.ts";
+import { add, start } from "./test-program.ts";
 
 /**
  * A copy of the program that runs other code first.
@@ -117,7 +117,7 @@ test("an agent whose starting program was killed ends by itself", async (t) => {
   t.is(result.signal, "SIGKILL");
   const pid = Number(readFileSync(pidFile, "utf8"));
   workspace.adopt(pid);
-  await until(() => !isRunning(pid));
+  t.true(await eventually(() => !isRunning(pid)));
   t.deepEqual(leftIn(workspace), []);
 });
 
@@ -194,7 +194,7 @@ for (const [what, env] of Object.entries({
     const [, path = "", pid = ""] = /^(\/tmp\/ssh-.*) (\d+)$/m.exec(stdout) ?? [];
     t.regex(stdout, /^The agent has no identities\.$/m);
     workspace.adopt(Number(pid));
-    await until(() => !isRunning(Number(pid)));
+    t.true(await eventually(() => !isRunning(Number(pid))));
     t.false(existsSync(dirname(path)));
   });
 }
@@ -207,7 +207,7 @@ test("a relative path works in a folder with a path too long for a socket", asyn
   workspace.adopt(pid);
   t.true(existsSync(join(folder, "s")));
   process.kill(pid, "SIGTERM");
-  await until(() => !isRunning(pid));
+  t.true(await eventually(() => !isRunning(pid)));
   t.deepEqual(readdirSync(folder), ["file"]);
 });
 

@@ -16,7 +16,7 @@ import { sign } from "./requests/sign.ts";
 import { addSmartcardKey, removeSmartcardKey } from "./requests/smartcard.ts";
 
 /** Answers a request, at once or later, or throws a `Failure`. */
-export type Handler<Handled> = (
+type Handler<Handled> = (
   agent: Agent,
   connection: ConnectionState,
   request: Handled,

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import test from "ava";
+import { eventually } from "../fixtures/eventually.ts";
 import { isRunning } from "../fixtures/processes.ts";
 import { sshAgent } from "../fixtures/programs.ts";
 import { systemSshAgent } from "../fixtures/system-programs.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
-import { add, start, until } from "./test-program.ts";
+import { add, start } from "./test-program.ts";
 
 test("-k ends the agent of SSH_AGENT_PID, and says why it cannot", async (t) => {
   const workspace = makeWorkspace(t);
@@ -14,7 +15,7 @@ test("-k ends the agent of SSH_AGENT_PID, and says why it cannot", async (t) => 
     workspace.run(sshAgent, args, { env });
   const ended = await kill({ SSH_AGENT_PID: String(pid) });
   t.is(ended.stdout, `unset SSH_AUTH_SOCK;\nunset SSH_AGENT_PID;\necho Agent pid ${pid} killed;\n`);
-  await until(() => !isRunning(pid));
+  t.true(await eventually(() => !isRunning(pid)));
   t.false(existsSync(socket));
   const values = ["abc", "", "0", "-1", "1", "2x", "4294967296", "999999999", " +999999999"];
   for (const value of [undefined, ...values]) {
@@ -29,6 +30,6 @@ test("-k ends an agent that has just started, and removes its socket", async (t)
   const socket = workspace.path("agent.sock");
   const script = `for try in 1 2 3; do eval "$("$0" -a ${socket})" && "$0" -k || exit 1; done`;
   await workspace.expect("sh", ["-c", script, sshAgent]);
-  await until(() => !existsSync(socket));
+  t.true(await eventually(() => !existsSync(socket)));
   t.pass();
 });

@@ -1,11 +1,10 @@
 import test from "ava";
-import { type AgentClient, AgentRefusal } from "../protocol/client.ts";
+import type { AgentClient } from "../protocol/client.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { AgentLock } from "./lock.ts";
-import { generateKey, startAgent, TestClock } from "./test-agent.ts";
+import { generateKey, refused, startAgent, TestClock } from "./test-agent.ts";
 import type { UnlockClient } from "./unlock-queue.ts";
 
-const refused = { instanceOf: AgentRefusal };
 const passphrase = () => Buffer.from("open sesame");
 
 /** A clock whose timers fire at once, and which records their delays. */

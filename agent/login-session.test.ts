@@ -1,15 +1,17 @@
 /** An agent in a login session: socket activation, services, and stale sockets of killed agents. */
+
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, symlinkSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import test from "ava";
+import { eventually } from "../fixtures/eventually.ts";
 import { projectRoot, sshAgent } from "../fixtures/programs.ts";
 import { sshKeygen, systemSshAdd } from "../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { descriptorOf } from "./host/descriptor.ts";
 import { hostPrefix } from "./host/socket-path.ts";
-import { start as startAgent, until } from "./test-program.ts";
+import { start as startAgent } from "./test-program.ts";
 
 function listen(path: string): Promise<Server> {
   const server = createServer();
@@ -101,7 +103,7 @@ test("the next agent serves the clients that wait at systemd's socket", async (t
   const env = { SSH_AUTH_SOCK: path };
   const list = () => workspace.run(systemSshAdd(), ["-l"], { env });
   t.is((await list()).stdout, "The agent has no identities.\n");
-  await until(() => manager.output() !== "");
+  t.true(await eventually(() => manager.output() !== ""));
   process.kill(Number(manager.output()), "SIGTERM");
   const asking = list();
   workspace.write("go", "\n");
@@ -128,7 +130,7 @@ test("only an agent in the foreground without -a uses systemd's socket", async (
   workspace.adopt(Number(/SSH_AGENT_PID=(\d+)/.exec(output)?.[1]));
   const socket = workspace.path("s");
   const child = workspace.spawn(sshAgent, ["-D", "-a", socket], { env });
-  await until(() => existsSync(socket));
+  t.true(await eventually(() => existsSync(socket)));
   t.is(child.exitCode, null);
 });
 
@@ -139,7 +141,7 @@ test("an agent that starts removes this host's stale sockets, and no others", as
     const stale = await makeStale(workspace, ours);
     const other = await makeStale(workspace, elsewhere);
     workspace.spawn(sshAgent, args);
-    await until(() => !existsSync(stale));
+    t.true(await eventually(() => !existsSync(stale)));
     t.true(existsSync(other));
   }
 });
@@ -149,7 +151,7 @@ test("an agent that is killed leaves a socket that the next one removes", async 
   const { socket, pid } = await startAgent(workspace);
   process.kill(pid, "SIGKILL");
   const next = await startAgent(workspace);
-  await until(() => !existsSync(socket));
+  t.true(await eventually(() => !existsSync(socket)));
   t.true(existsSync(next.socket));
 });
 

@@ -1,11 +1,12 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import test from "ava";
+import { eventually } from "../fixtures/eventually.ts";
 import { isRunning } from "../fixtures/processes.ts";
 import { sshAgent } from "../fixtures/programs.ts";
 import { sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/system-programs.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
-import { add, start, until } from "./test-program.ts";
+import { add, start } from "./test-program.ts";
 
 test("an agent in the background serves as soon as it is started, on a socket with mode 0600", async (t) => {
   const workspace = makeWorkspace(t);
@@ -27,7 +28,7 @@ test("-T puts the socket into a folder of its own, which is removed with it", as
   t.is(statSync(dirname(socket)).mode & 0o777, 0o700);
   await add(workspace, socket, ["-l"]);
   process.kill(pid, "SIGTERM");
-  await until(() => !existsSync(dirname(socket)));
+  t.true(await eventually(() => !existsSync(dirname(socket))));
   t.deepEqual(readdirSync(workspace.path("tmp")), []);
 });
 
@@ -38,7 +39,7 @@ for (const signal of ["SIGTERM", "SIGHUP"] as const) {
     t.is(socket, workspace.path("agent.sock"));
     await add(workspace, socket, ["-l"]);
     process.kill(pid, signal);
-    await until(() => !isRunning(pid));
+    t.true(await eventually(() => !isRunning(pid)));
     t.false(existsSync(socket));
   });
 }
@@ -75,7 +76,7 @@ test("a path of -a is printed as given, and removed whatever the working directo
     t.is(socket, "tmp/../here.sock");
     t.is((await add(workspace, socket, ["-l"])).status, 1);
     process.kill(pid, "SIGTERM");
-    await until(() => !isRunning(pid));
+    t.true(await eventually(() => !isRunning(pid)));
     // OpenSSH's agent looks for it in the root folder.
     t.is(existsSync(workspace.path("here.sock")), program === systemSshAgent());
     rmSync(workspace.path("here.sock"), { force: true });
@@ -121,7 +122,7 @@ test("a command runs with the agent, which ends with it; its exit status is the 
     /^The agent has no identities\.\n(\S+) (\d+) -x\n$/.exec(stdout) ?? [];
   t.not(pid, "");
   workspace.adopt(Number(pid));
-  await until(() => !isRunning(Number(pid)));
+  t.true(await eventually(() => !isRunning(Number(pid))));
   t.false(existsSync(socket));
 });
 

@@ -46,7 +46,7 @@ export interface AgentOptions {
 }
 
 /** What the starting program passes to an agent in the background. */
-export interface ServingOptions {
+interface ServingOptions {
   /** The process with which the agent ends; 0 for none. */
   readonly parent: number;
   /** The starting program's parent, whose number is in the name of `-T`'s socket. */
@@ -63,7 +63,7 @@ export const usage = `usage: ssh-agent [-c | -s] [-DdTU] [-a bind_address] [-E f
 `;
 
 /** The applications of FIDO keys that may sign any data, as in OpenSSH. */
-export const defaultWebsafe = "ssh:*";
+const defaultWebsafe = "ssh:*";
 
 /** Seconds that certificates stay after they expire; `ssh-add` of OpenSSH 10 uses the same. */
 const defaultGrace = 300;

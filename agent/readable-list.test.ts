@@ -2,17 +2,20 @@
  * The agent accepts nothing that makes its list unreadable: OpenSSH's clients fail on the whole list if
  * they cannot parse one identity, and then no key works.
  */
-import { generateKeyPairSync, sign } from "node:crypto";
+
+import { generateKeyPairSync } from "node:crypto";
 import test, { type ExecutionContext } from "ava";
 import { makeHostileModule } from "../fixtures/hostile-module/index.ts";
+import { systemSshAdd } from "../fixtures/system-programs.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
-import { type Certificate, encodeCertificate, signedPart } from "../protocol/certificate.ts";
+import type { Certificate } from "../protocol/certificate.ts";
 import { type AgentClient, AgentRefusal } from "../protocol/client.ts";
+import { signatureFlags } from "../protocol/numbers.ts";
 import type { PrivateKey } from "../protocol/private-key.ts";
-import { encodePublicKey, type PublicKey } from "../protocol/public-key.ts";
-import { encodeSignature } from "../protocol/signature.ts";
+import { encodePublicKey } from "../protocol/public-key.ts";
+import { encodeCertificate, signedPart } from "../protocol/test-certificates.ts";
 import { Writer } from "../protocol/wire.ts";
-import { generateKey, makeCa, startAgent } from "./test-agent.ts";
+import { generateKey, makeCa, refused, startAgent, unsignedCertificate } from "./test-agent.ts";
 
 const bytesOf = (text: string | undefined) => Buffer.from(text ?? "", "base64url");
 const key = generateKey("ed25519");
@@ -24,43 +27,14 @@ function certify(fields: Partial<Certificate>, by = ca): Buffer {
 }
 
 /** A CA with an RSA key of any length. */
-function rsaCa(bits: number): ReturnType<typeof makeCa> {
-  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: bits });
-  const { n, e } = privateKey.export({ format: "jwk" });
-  const keyBlob = new Writer().text("ssh-rsa").mpint(bytesOf(e)).mpint(bytesOf(n)).finish();
-  const signBlob = (data: Buffer) =>
-    encodeSignature("rsa-sha2-256", sign("sha256", data, privateKey));
-  return {
-    keyBlob,
-    sign: signBlob,
-    certify(certified, fields = {}) {
-      const unsigned = { ...unsignedOf(certified), caKey: keyBlob, ...fields };
-      return encodeCertificate({ ...unsigned, signature: signBlob(signedPart(unsigned)) });
-    },
-  };
-}
+const rsaCa = (bits: number) => makeCa("rsa", signatureFlags.rsaSha256, bits);
 
-function unsignedOf(certified: PublicKey): Omit<Certificate, "signature"> {
-  return {
-    key: certified,
-    nonce: Buffer.alloc(32),
-    serial: 1n,
-    type: "user",
-    keyId: "id",
-    principals: ["root"],
-    validAfter: 0n,
-    validBefore: 2_000_000_000n,
-    criticalOptions: [],
-    extensions: [],
-    reserved: Buffer.alloc(0),
-    caKey: ca.keyBlob,
-  };
-}
+const unsigned = { ...unsignedCertificate(key.publicKey, ca.keyBlob), keyId: "id" };
 
 /** A certificate that was changed before the CA signed it. */
 function patched(change: (unsigned: Buffer) => Buffer): Buffer {
-  const unsigned = change(signedPart(unsignedOf(key.publicKey)));
-  return Buffer.concat([unsigned, new Writer().string(ca.sign(unsigned)).finish()]);
+  const changed = change(signedPart(unsigned));
+  return Buffer.concat([changed, new Writer().string(ca.sign(changed)).finish()]);
 }
 
 const principals = (count: number) => Array.from({ length: count }, (_, index) => `p${index}`);
@@ -102,11 +76,7 @@ const certificates: readonly [string, boolean, () => Buffer][] = [
     () => certify({ caKey: Buffer.concat([ca.keyBlob, Buffer.of(0)]) }),
   ],
   ["another CA's signature", false, () => certify({ caKey: makeCa().keyBlob })],
-  [
-    "no signature",
-    false,
-    () => encodeCertificate({ ...unsignedOf(key.publicKey), signature: empty }),
-  ],
+  ["no signature", false, () => encodeCertificate({ ...unsigned, signature: empty })],
   [
     "a type that is neither user nor host",
     false,
@@ -129,7 +99,7 @@ async function prepare(t: ExecutionContext) {
   await client.addIdentity(generateKey("ed25519"), "a key for logins");
   const count: Count = async () => {
     const env = { ...workspace.env, SSH_AUTH_SOCK: agent.path, LC_ALL: "C" };
-    const { status, stdout, stderr } = await workspace.run("/usr/bin/ssh-add", ["-l"], { env });
+    const { status, stdout, stderr } = await workspace.run(systemSshAdd(), ["-l"], { env });
     t.is(status, 0, stderr);
     return stdout.trimEnd().split("\n").length;
   };
@@ -296,7 +266,6 @@ test("identities are refused when the list would be too long", async (t) => {
     publicKey.publicKey.writeUInt32BE(index);
     await client.addIdentity({ ...skKey({}), publicKey }, comment);
   };
-  const refused = { instanceOf: AgentRefusal };
   for (let index = 1; index < 2048; index++) await add(index, "");
   t.is(await count(), 2048);
   await t.throwsAsync(add(2048, ""), refused);

@@ -10,14 +10,14 @@ import type { SocketPaths } from "./host/socket-path.ts";
 export const reportDescriptor = 3;
 
 /** A report, one JSON object per line. */
-export type StartReport =
+type StartReport =
   /** Sent before anything is created at these paths. A file found there later may be another program's. */
   | { readonly type: "trying"; readonly paths: SocketPaths }
   | { readonly type: "serving" }
   | { readonly type: "failed"; readonly sentence: string; readonly status: number };
 
 /** How an agent started. "silent": it closed the pipe before it reported "serving" or "failed". */
-export type StartOutcome =
+type StartOutcome =
   | { readonly type: "serving"; readonly paths: SocketPaths }
   | { readonly type: "failed"; readonly sentence: string; readonly status: number }
   | { readonly type: "silent"; readonly tried: readonly SocketPaths[] };

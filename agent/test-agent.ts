@@ -5,12 +5,14 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Owner } from "../fixtures/workspace.ts";
-import { type Certificate, encodeCertificate, signedPart } from "../protocol/certificate.ts";
-import { AgentClient } from "../protocol/client.ts";
+import type { Certificate } from "../protocol/certificate.ts";
+import { AgentClient, AgentRefusal } from "../protocol/client.ts";
+import type { FailureCode } from "../protocol/failure.ts";
 import type { PrivateKey, SecretFields } from "../protocol/private-key.ts";
 import { encodePublicKey, type PublicKey } from "../protocol/public-key.ts";
 import { type SignatureAlgorithm, signatureAlgorithm } from "../protocol/signature.ts";
 import { signNow } from "../protocol/signing.ts";
+import { encodeCertificate, signedPart } from "../protocol/test-certificates.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
 import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import { skHelper } from "./fido/helper.ts";
@@ -171,16 +173,29 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
   return { agent, path, log, connect: connectClient, connectRaw };
 }
 
+/** What ava is to expect of a request that is refused. */
+export const refused = { instanceOf: AgentRefusal };
+
+/** Why the last request was refused: the code. */
+export async function reasonOf(client: AgentClient): Promise<FailureCode | undefined> {
+  return (await client.failureReason())?.code;
+}
+
+/** The comments of all that is listed, in order. */
+export async function comments(client: AgentClient): Promise<string[]> {
+  return (await client.identities()).map(({ comment }) => comment);
+}
+
 /** The types of keys that an agent keeps in memory. */
 export const keyTypes = ["rsa", "nistp256", "nistp384", "nistp521", "ed25519"] as const;
-export type KeyType = (typeof keyTypes)[number];
+type KeyType = (typeof keyTypes)[number];
 
 const bytesOf = (text: string | undefined) => Buffer.from(text ?? "", "base64url");
 
-function generateObject(type: KeyType): KeyObject {
+function generateObject(type: KeyType, modulusLength = 1024): KeyObject {
   switch (type) {
     case "rsa":
-      return generateKeyPairSync("rsa", { modulusLength: 1024 }).privateKey;
+      return generateKeyPairSync("rsa", { modulusLength }).privateKey;
     case "nistp256":
     case "nistp384":
     case "nistp521":
@@ -234,9 +249,13 @@ export interface TestCa {
   sign(data: Buffer): Buffer;
 }
 
-/** Makes a CA. @param flags of its signatures, as in a sign request: 0 is SHA-1 for RSA */
-export function makeCa(type: KeyType = "ed25519", flags = 0): TestCa {
-  const object = generateObject(type);
+/**
+ * Makes a CA.
+ * @param flags of its signatures, as in a sign request: 0 is SHA-1 for RSA
+ * @param bits of an RSA key
+ */
+export function makeCa(type: KeyType = "ed25519", flags = 0, bits?: number): TestCa {
+  const object = generateObject(type, bits);
   const { publicKey } = privateKeyOf(object, type);
   const algorithm: SignatureAlgorithm = signatureAlgorithm(publicKey, flags);
   const keyBlob = encodePublicKey(publicKey);
@@ -245,22 +264,26 @@ export function makeCa(type: KeyType = "ed25519", flags = 0): TestCa {
     keyBlob,
     sign,
     certify(certified, fields = {}) {
-      const unsigned = {
-        key: certified,
-        nonce: Buffer.alloc(32, 1),
-        serial: 1n,
-        type: "user" as const,
-        keyId: "test",
-        principals: ["root"],
-        validAfter: 0n,
-        validBefore: 2_000_000_000n,
-        criticalOptions: [],
-        extensions: [],
-        reserved: Buffer.alloc(0),
-        caKey: keyBlob,
-        ...fields,
-      };
+      const unsigned = { ...unsignedCertificate(certified, keyBlob), ...fields };
       return encodeCertificate({ ...unsigned, signature: sign(signedPart(unsigned)) });
     },
+  };
+}
+
+/** What a CA is to sign. */
+export function unsignedCertificate(key: PublicKey, caKey: Buffer): Omit<Certificate, "signature"> {
+  return {
+    key,
+    nonce: Buffer.alloc(32, 1),
+    serial: 1n,
+    type: "user",
+    keyId: "test",
+    principals: ["root"],
+    validAfter: 0n,
+    validBefore: 2_000_000_000n,
+    criticalOptions: [],
+    extensions: [],
+    reserved: Buffer.alloc(0),
+    caKey,
   };
 }

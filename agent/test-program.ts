@@ -4,7 +4,7 @@ import { systemSshAdd } from "../fixtures/system-programs.ts";
 import type { Workspace } from "../fixtures/workspace.ts";
 
 /** An agent in the background. */
-export interface Started {
+interface Started {
   readonly socket: string;
   readonly pid: number;
 }
@@ -25,9 +25,4 @@ export async function start(
 /** Runs the system's ssh-add against an agent. */
 export function add(workspace: Workspace, socket: string, args: string[]) {
   return workspace.run(systemSshAdd(), args, { env: { SSH_AUTH_SOCK: socket } });
-}
-
-/** Waits until a condition holds. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
 }

@@ -1,13 +1,12 @@
 /** Memory: of the agents, with few keys and with many, and of the process that loads a card. */
 import { rmSync } from "node:fs";
-import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { childrenOf } from "../fixtures/processes.ts";
+import { childrenOf, residentMemory, shareOfMemory } from "../fixtures/processes.ts";
+import { answers } from "../fixtures/system-agent.ts";
 import { endAgent, forEachSide, type Pair, pidOf, type Side, startAgent } from "./agents.ts";
 import { makeEd25519Key, type Token } from "./keys.ts";
 import { endProcess, type Place } from "./place.ts";
-import { memoryOf, type ProcessMemory } from "./proc.ts";
 
 /** One line of the table, in bytes. */
 export interface MemoryResult {
@@ -35,7 +34,7 @@ export async function measureMemory(place: Place, manyKeys: number): Promise<Mem
       await Promise.all(added.map((key, at) => agent.client.addIdentity(key, `key ${held + at}`)));
       const { length } = await agent.client.identities();
       if (length !== count) throw new Error(`The ${side} agent lists ${length} of ${count} keys.`);
-      figures.push(memoryOf(pidOf(agent)).resident);
+      figures.push(1024 * residentMemory(pidOf(agent)));
     }
     await endAgent(agent);
     return figures;
@@ -65,13 +64,23 @@ export async function measureCardMemory(place: Place, token: Token): Promise<Mem
     figures: pairOf((side) => measured[side].resident),
     bareNode: bareNode.resident,
   };
-  const shares = pairOf((side) => measured[side].share ?? Number.NaN);
+  const shares = pairOf((side) => measured[side].share);
   const share = {
     name: "its share of it",
     figures: shares,
-    bareNode: bareNode.share ?? Number.NaN,
+    bareNode: bareNode.share,
   };
   return Number.isNaN(shares.cardagent) ? [resident] : [resident, share];
+}
+
+/** The memory of a process, in bytes. */
+interface ProcessMemory {
+  readonly resident: number;
+  readonly share: number;
+}
+
+function memoryOf(pid: number): ProcessMemory {
+  return { resident: 1024 * residentMemory(pid), share: 1024 * (shareOfMemory(pid) ?? Number.NaN) };
 }
 
 async function bareNodeMemory(place: Place): Promise<ProcessMemory> {
@@ -87,14 +96,6 @@ async function bareNodeMemory(place: Place): Promise<ProcessMemory> {
   await endProcess(child);
   rmSync(path);
   return memory;
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path, () => resolve(true));
-    socket.once("error", () => resolve(false));
-    socket.once("connect", () => socket.destroy());
-  });
 }
 
 function pairOf(figure: (side: Side) => number): Pair<number> {

@@ -17,7 +17,7 @@ import { type Place, projectRoot } from "./place.ts";
 import { median, percentile } from "./statistics.ts";
 
 /** What was measured of one agent with one kind of key. */
-export interface SigningFigures {
+interface SigningFigures {
   readonly signaturesPerSecond: number;
   /** Latencies, in milliseconds. */
   readonly p50: number;
@@ -35,7 +35,7 @@ export interface SigningResult {
 const data = Buffer.alloc(200, "what is signed ");
 
 /** A program that makes the load. */
-export interface LoadProgram {
+interface LoadProgram {
   /** Runs it to its end. @throws {Error} when a reply was no signature */
   run(job: LoadJob): Promise<LoadResult>;
 }

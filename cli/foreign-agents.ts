@@ -8,13 +8,13 @@ import { realpathSync } from "node:fs";
 import { requestNumbers } from "../protocol/numbers.ts";
 
 /** What to say of something that an agent does not do. */
-export interface Explanation {
+interface Explanation {
   readonly reason: string;
   readonly hint: string;
 }
 
 /** An agent of somebody else, and what is known of it. */
-export interface ForeignAgent {
+interface ForeignAgent {
   /** As it begins a sentence. */
   readonly name: string;
   /** Why it refuses requests, by their numbers. */

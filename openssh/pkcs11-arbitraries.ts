@@ -43,7 +43,7 @@ export const pkcs11Uri: fc.Arbitrary<Pkcs11Uri> = fc.record({
 });
 
 /** A URI, and a text that means it. */
-export interface Spelling {
+interface Spelling {
   readonly uri: Pkcs11Uri;
   readonly text: string;
 }

@@ -16,7 +16,7 @@ const version = 5;
 const types = { error: 0, sign: 1, loadResident: 3 } as const;
 
 /** How much the helper says on its standard error: OpenSSH's level for faults. */
-export const skLogFaults = 2;
+const skLogFaults = 2;
 
 /** Where systems have the program. */
 const usualPlaces = [
@@ -69,7 +69,7 @@ export class SkHelperError extends Error {
 }
 
 /** What to sign, and with what. */
-export interface SkSigning {
+interface SkSigning {
   /** A key of type "sk-ecdsa" or "sk-ed25519". */
   readonly key: PrivateKey;
   /** The path of a library, or "internal". */

@@ -1,7 +1,6 @@
 /** Random values of everything that travels, for the properties in the tests. */
 import fc from "fast-check";
 import type { Certificate } from "./certificate.ts";
-import { encodeCertificate } from "./certificate.ts";
 import type { Constraint, DestinationConstraint, Hop } from "./constraints.ts";
 import type { AddCertificate } from "./extensions/add-certificate.ts";
 import type { FailureReason } from "./extensions/failure-reason.ts";
@@ -13,6 +12,7 @@ import type { PrivateKey, SecretFields } from "./private-key.ts";
 import { type CurveName, curves, encodePublicKey, type PublicKey } from "./public-key.ts";
 import type { Reply } from "./replies.ts";
 import type { Request } from "./requests.ts";
+import { encodeCertificate } from "./test-certificates.ts";
 import { decodeText } from "./text.ts";
 
 /** Any bytes. */
@@ -90,7 +90,7 @@ export const publicKey: fc.Arbitrary<PublicKey> = fc.oneof(
 const options = fc.array(fc.record({ name: text, data: bytes() }), { maxLength: 3 });
 
 /** Any certificate, for a key of any type. */
-export function certificateFor(key: fc.Arbitrary<PublicKey>): fc.Arbitrary<Certificate> {
+function certificateFor(key: fc.Arbitrary<PublicKey>): fc.Arbitrary<Certificate> {
   return fc.record({
     key,
     nonce: bytes(),

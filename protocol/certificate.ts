@@ -6,10 +6,9 @@ import {
   encodePublicKey,
   type PublicKey,
   readKeyFields,
-  writeKeyFields,
 } from "./public-key.ts";
 import { decodeText } from "./text.ts";
-import { Reader, readStrings, Writer } from "./wire.ts";
+import { Reader, readStrings } from "./wire.ts";
 
 /** A critical option or an extension: its name and its data as they stand in the certificate. */
 export interface CertificateOption {
@@ -62,7 +61,7 @@ const typeNumbers = { user: 1, host: 2 } as const;
 const maxPrincipals = 256;
 
 /** Whether a blob's algorithm is that of a certificate. */
-export function isCertificateAlgorithm(algorithm: string): boolean {
+function isCertificateAlgorithm(algorithm: string): boolean {
   return algorithm.endsWith(suffix);
 }
 
@@ -125,18 +124,8 @@ function readCertificate(blob: Uint8Array): Certificate | undefined {
   };
 }
 
-/** Encodes a certificate blob; inverts `decodeCertificate`. */
-export function encodeCertificate(certificate: Certificate): Buffer {
-  return writeSigned(certificate).string(certificate.signature).finish();
-}
-
-/** The bytes that a CA signs, for making certificates: everything before the signature. */
-export function signedPart(certificate: Omit<Certificate, "signature">): Buffer {
-  return writeSigned(certificate).finish();
-}
-
 /** A key blob read either way: the key itself, and the certificate where it is one. */
-export interface ParsedKey {
+interface ParsedKey {
   /** The plain key. */
   readonly key: PublicKey;
   /** The plain key's blob: what fingerprints are made of. */
@@ -158,23 +147,6 @@ export function parseKeyOrCertificate(blob: Uint8Array): ParsedKey | undefined {
   if (key === undefined) return undefined;
   const keyBlob = Buffer.isBuffer(blob) ? blob : Buffer.from(blob);
   return { key, keyBlob, certificate: undefined };
-}
-
-function writeSigned(certificate: Omit<Certificate, "signature">): Writer {
-  const writer = new Writer(1024).text(certificateAlgorithm(certificate.key));
-  writer.string(certificate.nonce);
-  writeKeyFields(writer, certificate.key);
-  writer.uint64(certificate.serial).uint32(typeNumbers[certificate.type]).text(certificate.keyId);
-  const principals = new Writer();
-  for (const principal of certificate.principals) principals.text(principal);
-  return writer
-    .string(principals.finish())
-    .uint64(certificate.validAfter)
-    .uint64(certificate.validBefore)
-    .string(encodeOptions(certificate.criticalOptions))
-    .string(encodeOptions(certificate.extensions))
-    .string(certificate.reserved)
-    .string(certificate.caKey);
 }
 
 function readType(number: number): "user" | "host" {
@@ -212,10 +184,4 @@ function readOptions(bytes: Buffer): CertificateOption[] {
     options.push({ name, data: parts[at + 1] as Buffer });
   }
   return options;
-}
-
-function encodeOptions(options: readonly CertificateOption[]): Buffer {
-  const writer = new Writer();
-  for (const { name, data } of options) writer.text(name).string(data);
-  return writer.finish();
 }

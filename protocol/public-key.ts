@@ -11,7 +11,7 @@ import { Reader, Writer } from "./wire.ts";
 export type CurveName = "nistp256" | "nistp384" | "nistp521";
 
 /** What is known of a curve: bits of its field, bytes of a coordinate, JWK name, hash, OID in DER. */
-export interface Curve {
+interface Curve {
   readonly name: CurveName;
   readonly bits: number;
   readonly bytes: number;
@@ -53,7 +53,7 @@ export interface RsaPublicKey {
   readonly n: Buffer;
   readonly e: Buffer;
 }
-export interface EcdsaPublicKey {
+interface EcdsaPublicKey {
   readonly type: "ecdsa";
   readonly curve: CurveName;
   /** The uncompressed point: 04, x, y. */

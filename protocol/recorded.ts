@@ -4,7 +4,7 @@ import { decodeReply, type Reply } from "./replies.ts";
 import { decodeRequest, type Request, type RequestOf } from "./requests.ts";
 
 /** A recorded message, and the request that it is. */
-export type Recorded<Type extends Request["type"]> = Vector & {
+type Recorded<Type extends Request["type"]> = Vector & {
   readonly request: RequestOf<Type>;
 };
 

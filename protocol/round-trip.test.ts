@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import * as random from "./arbitraries.ts";
-import { decodeCertificate, encodeCertificate, parseKeyOrCertificate } from "./certificate.ts";
+import { decodeCertificate, parseKeyOrCertificate } from "./certificate.ts";
 import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
 import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
@@ -12,7 +12,8 @@ import { decodePublicKey, encodePublicKey } from "./public-key.ts";
 import { decodeReply, encodeReply } from "./replies.ts";
 import { decodeRequest, encodeRequest } from "./requests.ts";
 import { decodeSignature } from "./signature.ts";
-import { verifyCertificate, verifySessionBind } from "./verification.ts";
+import { encodeCertificate } from "./test-certificates.ts";
+import { verifyKeyOrCertificate, verifySessionBind } from "./verification.ts";
 
 /** Decoding inverts encoding. */
 function roundTrips<Value>(
@@ -59,7 +60,7 @@ const decoders: Readonly<Record<string, (bytes: Buffer) => unknown>> = {
   decodePublicKey,
   decodeCertificate,
   parseKeyOrCertificate,
-  verifyCertificate,
+  verifyKeyOrCertificate,
   decodeSignature,
   decodeSessionBind,
   decodeAddCertificate,

@@ -22,7 +22,7 @@ export type SignatureAlgorithm =
   | "ssh-dss";
 
 /** A hash by its name in `node:crypto`; Ed25519 takes the data itself. */
-export type SignatureHash = "sha1" | "sha256" | "sha384" | "sha512" | null;
+type SignatureHash = "sha1" | "sha256" | "sha384" | "sha512" | null;
 
 const hashes: Readonly<Record<SignatureAlgorithm, SignatureHash>> = {
   "ssh-rsa": "sha1",

@@ -41,16 +41,6 @@ export function verifySignature(key: PublicKey, blob: Uint8Array, data: Uint8Arr
   }
 }
 
-/**
- * Whether the CA's signature in a certificate blob is the CA key's over this certificate. It says
- * nothing of the certificate's time or of trust in the CA.
- * @throws {Failure} malformed
- */
-export function verifyCertificate(blob: Uint8Array): boolean {
-  const certificate = decodeCertificate(blob);
-  return certificate !== undefined && isSigned(certificate, blob);
-}
-
 /** What a valid key blob or certificate blob says: see `verifyKeyOrCertificate`. */
 export interface VerifiedKey {
   /** The plain key. */

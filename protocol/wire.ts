@@ -31,11 +31,6 @@ export class Reader {
     return this.#bytes.length - this.#at;
   }
 
-  /** How many bytes were read. */
-  get position(): number {
-    return this.#at;
-  }
-
   /** `byte`: 0 to 255. */
   byte(): number {
     if (this.remaining < 1) throw malformed("The message ends before a byte.");

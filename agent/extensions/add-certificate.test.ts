@@ -3,17 +3,12 @@ import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
 import type { AddCertificate } from "../../protocol/extensions/add-certificate.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import { generateKey, makeCa, startAgent, TestClock } from "../test-agent.ts";
+import { comments, generateKey, makeCa, refused, startAgent, TestClock } from "../test-agent.ts";
 
-const refused = { instanceOf: AgentRefusal };
 const now = 1_800_000_000n;
 
 function request(certificate: Buffer, fields: Partial<AddCertificate> = {}): AddCertificate {
   return { certificate, comment: "", replace: false, constraints: [], ...fields };
-}
-
-async function comments(client: AgentClient): Promise<string[]> {
-  return (await client.identities()).map(({ comment }) => comment);
 }
 
 async function isRefused(

@@ -12,7 +12,7 @@ import { removeAllProviders } from "./remove-all-providers.ts";
 import { sessionBind } from "./session-bind.ts";
 
 /** Answers an extension request, at once or later, or throws a `Failure`. */
-export type ExtensionHandler = (
+type ExtensionHandler = (
   agent: Agent,
   connection: ConnectionState,
   body: Buffer,

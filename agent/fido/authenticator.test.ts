@@ -12,11 +12,10 @@ import type { PrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import { Writer } from "../../protocol/wire.ts";
-import { makeCa, startAgent, type TestAgentOptions } from "../test-agent.ts";
+import { makeCa, refused, startAgent, type TestAgentOptions } from "../test-agent.ts";
 import { skHelper } from "./helper.ts";
 import { makeSkKey, standIn } from "./test-authenticator.ts";
 
-const refused = { message: "agent refused operation" };
 const dummy: Constraint = { type: "sk-provider", provider: skDummy() };
 const file = signedFile();
 

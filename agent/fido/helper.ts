@@ -14,7 +14,7 @@ import { FrameReader } from "../../protocol/framing.ts";
 export type AskHelper = (request: Buffer, unwanted: AbortSignal | undefined) => Promise<Buffer>;
 
 /** What the helper is run with. */
-export interface HelperOptions {
+interface HelperOptions {
   /** The agent's: SSH_SK_HELPER, and what the middleware looks for. */
   readonly environment: NodeJS.ProcessEnv;
   /** Milliseconds; a person has to touch the authenticator within. */

@@ -10,7 +10,7 @@ import { createRequire } from "node:module";
 import type koffi from "koffi";
 
 /** The part of koffi that is used. */
-export type Koffi = Pick<
+type Koffi = Pick<
   typeof koffi,
   "config" | "decode" | "errno" | "load" | "proto" | "sizeof" | "types"
 >;

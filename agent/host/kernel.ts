@@ -9,7 +9,7 @@ export interface PeerCredentials {
 }
 
 /** The calls of one kernel; see `Libc`. */
-export interface Kernel {
+interface Kernel {
   /** The value of RLIMIT_NOFILE. */
   readonly fileLimit: number;
   /** The value of F_DUPFD_CLOEXEC. */

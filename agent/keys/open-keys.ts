@@ -22,7 +22,7 @@ const collectInterval = 250;
 const collectTries = 5;
 
 /** A private key that is in the clear. */
-export interface OpenKey {
+interface OpenKey {
   /** When it was used last, on the clock of `OpenKeys`. */
   usedAt: number;
   shield(): void;

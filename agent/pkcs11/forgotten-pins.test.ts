@@ -1,18 +1,19 @@
 /** PINs that are forgotten, or kept, at an awkward moment. */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import test from "ava";
-import { eventually } from "../../fixtures/eventually.ts";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
-import { findProcess, loaded, logins, prepare, sign } from "./test-hostile.ts";
+import { findProcess, loaded, logins, prepare, sent, sign } from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { pinOf } from "./test-registry.ts";
 
 test("a PIN that is to be forgotten while its card is loaded is not kept", async (t) => {
-  const faults = ["login", "slow-login=1000"];
-  const { module, registry } = await prepare(t, faults, { keepPin: 3600 });
+  const { module, registry } = await prepare(t, [], { keepPin: 3600 });
+  const login = module.holdAt("login", "login");
   const adding = registry.add(module.path, pinOf(hostilePin));
-  t.true(await eventually(() => logins(module).length > 0));
+  t.true(await login.reached());
   registry.forgetPins();
+  await sent();
+  login.goOn();
   const provider = await adding;
   module.behave("login", "lose-login");
   t.is(await sign(provider), "pin-required");
@@ -26,12 +27,12 @@ for (const [kind, again] of [
     const faults = again === kind ? ["login", kind] : ["login"];
     const { module, registry, provider } = await loaded(t, faults, { keepPin: 3600 });
     registry.forgetPins();
-    module.behave("login", kind, "slow-login=1000");
-    const before = module.calls().length;
+    const login = module.holdAt("login", "login", kind);
     const signing = sign(provider, person(hostilePin).holder);
-    const since = () => module.calls().slice(before);
-    t.true(await eventually(() => since().some((call) => call.startsWith("login"))));
+    t.true(await login.reached());
     registry.forgetPins();
+    await sent();
+    login.goOn();
     t.is(await signing, "signed");
     module.behave("login", again);
     t.is(await sign(provider), "pin-required");

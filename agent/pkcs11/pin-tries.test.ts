@@ -1,10 +1,18 @@
 import { writeFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
-import { hostilePin } from "../../fixtures/hostile-module/index.ts";
+import { type Held, hostilePin } from "../../fixtures/hostile-module/index.ts";
 import type { UserInteraction } from "../signer.ts";
-import { killChild, loaded, logins, prepare, refused, sign, signOnce } from "./test-hostile.ts";
+import {
+  killChild,
+  loaded,
+  logins,
+  prepare,
+  refused,
+  sent,
+  sign,
+  signOnce,
+} from "./test-hostile.ts";
 import { person } from "./test-person.ts";
 import { nobody, pinOf } from "./test-registry.ts";
 
@@ -13,12 +21,12 @@ const eachTime = ["login", "always-authenticate", "tries=3"];
 test("a kept PIN that is wrong is tried once, however many sign at the same time", async (t) => {
   const { module, provider } = await loaded(t, eachTime, { keepPin: 3600 });
   t.is(await sign(provider), "signed");
-  module.behave(...eachTime, "pin=9876", "slow-login=300");
-  const signing: Promise<string>[] = [];
-  for (let at = 0; at < 4; at++) {
-    signing.push(sign(provider));
-    await sleep(30);
-  }
+  const login = module.holdAt("login", ...eachTime, "pin=9876");
+  const signing = [sign(provider)];
+  t.true(await login.reached());
+  for (let at = 0; at < 3; at++) signing.push(sign(provider));
+  await sent();
+  login.goOn();
   t.deepEqual(new Set(await Promise.all(signing)), new Set(["pin-required"]));
   t.is(module.wrongPins(), 1);
 });
@@ -77,6 +85,7 @@ test("a PIN that the token did not look at is not kept", async (t) => {
 
 test("a kept PIN whose time ends while the token logs out leads to no other login", async (t) => {
   const faults = ["login", "tries=3"];
+  // By the clock of the child, which nobody sets: the logout takes longer than the PIN is kept.
   const { module, provider } = await loaded(t, faults, { keepPin: 2 });
   module.behave(...faults, "lose-login", "slow-logout=2500");
   t.is(await sign(provider), "signed");
@@ -130,18 +139,21 @@ test("a PIN that was given before all were forgotten is not used", async (t) => 
   const { module, registry, provider } = await loaded(t, ["login"], { keepPin: 3600 });
   registry.forgetPins();
   module.behave("login", "lose-login");
+  let starting: Held | undefined;
   const holder: UserInteraction = {
     ...nobody,
     async askPin() {
-      module.behave("login", "slow-initialize=1000");
+      starting = module.holdAt("initialize", "login");
       await killChild(provider);
       return pinOf(hostilePin);
     },
   };
   const before = module.calls().length;
   const signing = sign(provider, holder);
-  t.true(await eventually(() => module.calls().slice(before).includes("initialize")));
+  t.true(await eventually(() => starting !== undefined));
+  t.true(await starting?.reached());
   registry.forgetPins();
+  starting?.goOn();
   t.is(await signing, "pin-required");
   t.false(
     module

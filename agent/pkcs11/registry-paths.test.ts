@@ -88,14 +88,13 @@ test("libraries are listed in the order of loading, and all go at once", async (
 
 test("a library that is being loaded while all are removed does not appear afterwards", async (t) => {
   const workspace = makeWorkspace(t);
-  const module = await makeHostileModule(workspace, "hang-slots");
+  const module = await makeHostileModule(workspace);
+  const listing = module.holdAt("slots");
   const registry = makeRegistry(t);
   const adding = refused(t, registry.add(module.path, pinOf("")));
-  while (!module.calls().includes("hang-slots")) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  t.true(await listing.reached());
   await registry.removeAll();
-  module.behave();
+  listing.goOn();
   t.is((await adding).code, "not-loaded");
   t.deepEqual(registry.list(), []);
   await registry.add(module.path, pinOf(""));

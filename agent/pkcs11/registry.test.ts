@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { renameSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
-import test, { type ExecutionContext } from "ava";
+import test from "ava";
 import {
   allKeyTypes,
   importCertificate,
@@ -14,13 +14,13 @@ import {
 } from "../../fixtures/softhsm.ts";
 import { sshKeygen } from "../../fixtures/system-programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
-import { Failure } from "../../protocol/failure.ts";
 import { signatureFlags } from "../../protocol/numbers.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import { Writer } from "../../protocol/wire.ts";
 import type { CardKey, Provider } from "./provider.ts";
+import { refused } from "./test-hostile.ts";
 import { makeRegistry, nobody, pinOf, stateOf } from "./test-registry.ts";
 
 const data = Buffer.from("what is signed");
@@ -48,11 +48,6 @@ async function signs(provider: Provider, { keyBlob }: CardKey, flags = 0): Promi
   if (key === undefined) throw new Error("a key blob cannot be read");
   const signature = await provider.sign(keyBlob, signatureAlgorithm(key, flags), data, nobody);
   return verifySignature(key, signature, data);
-}
-
-async function refused(t: ExecutionContext, act: Promise<unknown>): Promise<Failure> {
-  const error = await t.throwsAsync(act, { instanceOf: Failure });
-  return error ?? new Failure("internal", "nothing was thrown");
 }
 
 test("every key of a token is listed with its label, and signs", async (t) => {

@@ -1,5 +1,6 @@
 /** What the tests with the hostile module share. */
 import { readFileSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
 import type { ExecutionContext } from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
 import {
@@ -62,6 +63,11 @@ export async function signOnce(
 export async function refused(t: ExecutionContext, act: Promise<unknown>): Promise<Failure> {
   const error = await t.throwsAsync(act, { instanceOf: Failure });
   return error ?? new Failure("internal", "nothing was thrown");
+}
+
+/** Waits until what was just asked of a provider is on its way to the child. */
+export function sent(): Promise<void> {
+  return setImmediate();
 }
 
 /** The process that has a file mapped, as the helper has its library. */

@@ -86,8 +86,3 @@ export function signWith(
 ): Promise<Outcome> {
   return signWithKey(provider, keyIn(provider, card, slot).keyBlob, holder);
 }
-
-/** The commands to a card that use a key, or give it a PIN to check. */
-export function secretCommands({ commands }: VirtualYubiKey): string[] {
-  return commands.filter((name) => /^(GENERAL AUTHENTICATE|VERIFY)/.test(name));
-}

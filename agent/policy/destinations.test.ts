@@ -2,17 +2,8 @@ import test from "ava";
 import type { Certificate } from "../../protocol/certificate.ts";
 import { AgentRefusal } from "../../protocol/client.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
-import { makeCa, startAgent, type TestCa } from "../test-agent.ts";
-import {
-  bind,
-  isListed,
-  isRefused,
-  login,
-  makeHost,
-  origin,
-  refused,
-  withKey,
-} from "./test-hosts.ts";
+import { makeCa, refused, startAgent, type TestCa } from "../test-agent.ts";
+import { bind, isListed, isRefused, login, makeHost, origin, withKey } from "./test-hosts.ts";
 
 const bastion = makeHost("bastion");
 const inner = makeHost("inner");

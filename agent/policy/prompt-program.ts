@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 
 /** The result of a program that has exited. */
-export interface PromptResult {
+interface PromptResult {
   readonly status: number | null;
   /** Its standard output, which the caller overwrites. */
   readonly output: Buffer;

@@ -2,11 +2,12 @@ import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
-import { decodeCertificate, encodeCertificate } from "../../protocol/certificate.ts";
+import { decodeCertificate } from "../../protocol/certificate.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import { encodeSessionBind } from "../../protocol/extensions/session-bind.ts";
 import { decodePublicKey, encodePublicKey, type PublicKey } from "../../protocol/public-key.ts";
-import { generateKey, keyTypes, makeCa, startAgent, type TestCa } from "../test-agent.ts";
+import { encodeCertificate } from "../../protocol/test-certificates.ts";
+import { generateKey, keyTypes, makeCa, refused, startAgent, type TestCa } from "../test-agent.ts";
 import {
   bind,
   type Host,
@@ -15,7 +16,6 @@ import {
   login,
   makeHost,
   origin,
-  refused,
   withKey,
 } from "./test-hosts.ts";
 

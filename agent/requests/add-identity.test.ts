@@ -1,15 +1,10 @@
 /** Certificates that come with their private key and renew others (requests 17 and 25). */
 import test from "ava";
 import type { Certificate } from "../../protocol/certificate.ts";
-import type { AgentClient } from "../../protocol/client.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import { generateKey, makeCa, startAgent } from "../test-agent.ts";
+import { comments, generateKey, makeCa, startAgent } from "../test-agent.ts";
 
 const now = 1_800_000_000n;
-
-async function comments(client: AgentClient): Promise<string[]> {
-  return (await client.identities()).map(({ comment }) => comment);
-}
 
 /** An agent, and a way to add certificates of one key under the comment that names them. */
 async function prepare(t: Parameters<typeof startAgent>[0]) {

@@ -1,5 +1,3 @@
-/** Cards that are loaded, unloaded, locked and used at the same time. */
-import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
@@ -7,8 +5,8 @@ import { signal } from "../../fixtures/processes.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { findProcess } from "../pkcs11/test-hostile.ts";
-import { makeCa, TestClock } from "../test-agent.ts";
-import { blobs, data, load, noPin, prepare, refused, signs } from "./test-cards.ts";
+import { makeCa, refused, TestClock } from "../test-agent.ts";
+import { blobs, data, load, noPin, prepare, signs } from "./test-cards.ts";
 
 /** "signed", or the code of the refusal. */
 async function outcome(client: AgentClient, blob: Buffer): Promise<string> {
@@ -22,11 +20,15 @@ test("a provider that is loaded again while another of its library goes is remov
   const uri = (choice: string) => `pkcs11:${choice}?module-path=${one.path}`;
   await client.addSmartcardKey(uri("token=first"), noPin);
   await client.addSmartcardKey(uri("token=second"), noPin);
-  one.behave(...words, "slow-finalize=900");
+  const finalizing = one.holdAt("finalize", ...words);
   const other = await agent.connect();
   const removing = client.removeSmartcardKey(one.path);
-  await sleep(50);
-  await other.addSmartcardKey(uri("token=second"), noPin);
+  t.true(await finalizing.reached());
+  const loads = one.calls().length;
+  const adding = other.addSmartcardKey(uri("token=second"), noPin);
+  t.true(await eventually(() => one.calls().slice(loads).includes("load")));
+  finalizing.goOn();
+  await adding;
   await removing;
   const served = (await other.listProviders()).map(({ identities }) => identities.length);
   t.deepEqual(served, [1]);
@@ -105,11 +107,12 @@ test("a PIN that was given before a lock is used for nothing after it", async (t
   const { one, agent, client } = await prepare(t, words, { prompter: { askPin }, keepPin: 3600 });
   await client.addSmartcardKey(one.path, noPin);
   const [blob = noPin] = await blobs(client);
-  one.behave(...words, "slow-login=800");
+  const login = one.holdAt("login", ...words);
   const other = await agent.connect();
   const signing = outcome(other, blob);
-  t.true(await eventually(() => one.calls().includes("login with a PIN")));
+  t.true(await login.reached());
   await client.lock(Buffer.from("x"));
+  login.goOn();
   await signing;
   t.is(one.calls().filter((call) => call === "login with a PIN").length, 1);
   one.behave(...words);
@@ -120,11 +123,12 @@ test("a PIN that was given before a lock is used for nothing after it", async (t
 test("a signature goes on with the provider that takes the place of its own", async (t) => {
   const { one, agent, client } = await prepare(t);
   await load(client, one);
-  one.behave("slow-sign=1500");
+  const held = one.holdAt("sign");
   const other = await agent.connect();
   const signing = signs(other);
-  t.true(await eventually(() => one.calls().includes("sign")));
+  t.true(await held.reached());
   await load(client, one);
+  held.goOn();
   t.true(await signing);
 });
 

@@ -1,5 +1,6 @@
 import test from "ava";
-import { blobs, load, noPin, prepare, refused, signs } from "./test-cards.ts";
+import { refused } from "../test-agent.ts";
+import { blobs, load, noPin, prepare, signs } from "./test-cards.ts";
 
 test("a URI loads one token or one key, beside others of the same library", async (t) => {
   const { one, client } = await prepare(t, ["tokens=2", "keys=2", "label=key"]);

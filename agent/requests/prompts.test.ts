@@ -15,9 +15,9 @@ import { encodePublicKey } from "../../protocol/public-key.ts";
 import { encodeRequest } from "../../protocol/requests.ts";
 import { makeSkKey, standIn } from "../fido/test-authenticator.ts";
 import { makePrompter } from "../policy/prompter.ts";
-import { generateKey, startAgent, type TestAgentOptions } from "../test-agent.ts";
+import { generateKey, refused, startAgent, type TestAgentOptions } from "../test-agent.ts";
 import { start } from "../test-program.ts";
-import { blobs, data, noPin, refused } from "./test-cards.ts";
+import { blobs, data, noPin } from "./test-cards.ts";
 
 /** An agent with a display, and keys that want to be confirmed, by their comments. */
 async function prepare(

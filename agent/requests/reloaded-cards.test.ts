@@ -4,8 +4,8 @@ import { forever } from "../../protocol/certificate.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { decodePublicKey, encodePublicKey } from "../../protocol/public-key.ts";
-import { makeCa, TestClock } from "../test-agent.ts";
-import { blobs, data, load, noPin, prepare, refused } from "./test-cards.ts";
+import { makeCa, refused, TestClock } from "../test-agent.ts";
+import { blobs, data, load, noPin, prepare } from "./test-cards.ts";
 
 /** Two certificates of one CA for the agent's first key, which never expire. */
 async function twoCertificates(client: AgentClient) {

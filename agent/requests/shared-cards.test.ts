@@ -6,8 +6,8 @@ import type { Constraint } from "../../protocol/constraints.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 
-import { makeCa, TestClock } from "../test-agent.ts";
-import { blobs, data, load, noPin, prepare, refused, signs } from "./test-cards.ts";
+import { makeCa, refused, TestClock } from "../test-agent.ts";
+import { blobs, data, load, noPin, prepare, signs } from "./test-cards.ts";
 
 /** How often a library was asked to sign. */
 function signatures(module: HostileModule): number {
@@ -129,7 +129,7 @@ test("whoever waits for another key's question is not refused for that key", asy
   t.true(await eventually(() => questions.length === 1));
   const signature = t.notThrowsAsync(waiting.sign(second, data));
   t.true(await eventually(() => signatures(one) === 2));
-  await setTimeout(200); // by then the second one waits for the question of the first
+  await setTimeout(200); // nothing tells that; by then the second one waits for the question of the first
   await client.removeIdentity(first);
   questions[0]?.(Buffer.from(hostilePin));
   await refusal;

@@ -1,10 +1,9 @@
 import test from "ava";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import { generateKey, keyTypes, makeCa, startAgent } from "../test-agent.ts";
+import { generateKey, keyTypes, makeCa, refused, startAgent } from "../test-agent.ts";
 
 const data = Buffer.from("data");
-const refused = { message: "agent refused operation" };
 
 for (const type of keyTypes) {
   test(`a certificate that the agent lacks is signed for with its key: ${type}`, async (t) => {

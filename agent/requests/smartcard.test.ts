@@ -1,20 +1,19 @@
 import test, { type ExecutionContext } from "ava";
 import { keysOf, makeToken, type Token, type TokenKeyType } from "../../fixtures/softhsm.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
-import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
+import type { AgentClient } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { decodePublicKey, type PublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import {
   generateKey,
   makeCa,
+  refused,
   startAgent,
   type TestAgent,
   type TestAgentOptions,
   TestClock,
 } from "../test-agent.ts";
-
-const refused = { instanceOf: AgentRefusal };
 
 interface WithCard {
   readonly token: Token;

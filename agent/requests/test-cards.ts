@@ -6,13 +6,11 @@ import {
   makeHostileModule,
 } from "../../fixtures/hostile-module/index.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
-import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
+import type { AgentClient } from "../../protocol/client.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import { startAgent, type TestAgentOptions } from "../test-agent.ts";
 
-/** What ava is to expect of a request that is refused. */
-export const refused = { instanceOf: AgentRefusal };
 /** What is signed. */
 export const data = Buffer.from("what is signed");
 export const noPin = Buffer.alloc(0);

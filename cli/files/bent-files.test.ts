@@ -1,4 +1,5 @@
 /** Key files whose lines were bent on their way through editors, mails, and variables of a shell. */
+
 import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
@@ -7,8 +8,8 @@ import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { type PrivateKey, writePrivateKey } from "../../protocol/private-key.ts";
 import { Writer } from "../../protocol/wire.ts";
 import { type KeyOptions, makeKey, runOurs, startRecorder } from "../test-agent.ts";
-import { KeyFileError } from "./loaded-key.ts";
 import { readPrivateKeyFile } from "./private-key-file.ts";
+import { problem } from "./test-files.ts";
 
 const bends: Record<string, (text: string) => string> = {
   "blanks at line ends": (text) => text.replaceAll("\n", " \t\n"),
@@ -45,16 +46,6 @@ function bytesOf(key: PrivateKey): string {
 async function read(file: string | Buffer, passphrase: string): Promise<string> {
   const { key } = await readPrivateKeyFile(Buffer.from(file), Buffer.from(passphrase));
   return bytesOf(key);
-}
-
-async function problem(file: string | Buffer, passphrase = ""): Promise<KeyFileError> {
-  try {
-    await read(file, passphrase);
-  } catch (error) {
-    if (error instanceof KeyFileError) return error;
-    throw error;
-  }
-  throw new Error("It was read.");
 }
 
 for (const { name, options } of forms) {

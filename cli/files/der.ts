@@ -19,7 +19,7 @@ export const tags = {
 } as const;
 
 /** One element: its tag, its content, and all of it. */
-export interface Element {
+interface Element {
   readonly tag: number;
   readonly value: Buffer;
   readonly whole: Buffer;

@@ -1,4 +1,5 @@
 /** Keys that are unusual, and keys that are refused for what they are. */
+
 import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import test from "ava";
@@ -8,25 +9,15 @@ import { derInteger, derSequence } from "../../protocol/der.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { encodeText } from "../../protocol/text.ts";
 import { makeKey, runOurs, startRecorder } from "../test-agent.ts";
-import { KeyFileError } from "./loaded-key.ts";
 import { readPrivateKeyFile } from "./private-key-file.ts";
 import { loadPublicKey } from "./public-key-file.ts";
+import { problem } from "./test-files.ts";
 
 const none = Buffer.alloc(0);
 
 function pem(label: string, der: Buffer): Buffer {
   const body = der.toString("base64").replace(/.{64}/g, "$&\n");
   return Buffer.from(`-----BEGIN ${label}-----\n${body}\n-----END ${label}-----\n`);
-}
-
-async function problem(file: Buffer | string, passphrase = none): Promise<KeyFileError> {
-  try {
-    await readPrivateKeyFile(Buffer.from(file), passphrase);
-  } catch (error) {
-    if (error instanceof KeyFileError) return error;
-    throw error;
-  }
-  throw new Error("It was read.");
 }
 
 test("a comment that is not UTF-8 keeps its bytes, whatever the encryption is", async (t) => {

@@ -9,7 +9,7 @@ import { damaged, invalidFormat, unknownEncryption, wrongPassphrase } from "./lo
 import { oldCipher } from "./pkcs8-encryption.ts";
 
 /** What the headers say. */
-export interface Headers {
+interface Headers {
   /** As in "AES-128-CBC". */
   readonly cipher: string;
   readonly iv: Buffer;

@@ -16,7 +16,7 @@ import {
 import { damaged, invalidFormat, unknownEncryption } from "./loaded-key.ts";
 
 /** A key under encryption: what is known of it without the passphrase. */
-export type EncryptedPkcs8 =
+type EncryptedPkcs8 =
   | {
       readonly type: "pbes2";
       readonly derivation: Derivation;

@@ -9,6 +9,7 @@ import { type KeyOptions, makeKey } from "../test-agent.ts";
 import { KeyFileError, type LoadedKey } from "./loaded-key.ts";
 import { readPrivateKeyFile } from "./private-key-file.ts";
 import { loadPublicKey } from "./public-key-file.ts";
+import { problem } from "./test-files.ts";
 
 const none = Buffer.alloc(0);
 
@@ -22,16 +23,6 @@ async function roundTrip(t: ExecutionContext, options: KeyOptions): Promise<Load
   );
   t.deepEqual(encodePublicKey(loaded.key.publicKey), loadPublicKey(`${path}.pub`).blob);
   return loaded;
-}
-
-async function problem(file: Buffer | string, passphrase = none): Promise<KeyFileError> {
-  try {
-    await readPrivateKeyFile(Buffer.from(file), passphrase);
-  } catch (error) {
-    if (error instanceof KeyFileError) return error;
-    throw error;
-  }
-  throw new Error("It was read.");
 }
 
 const types = ["ed25519", "ecdsa", "rsa"] as const;

@@ -1,4 +1,5 @@
 /** PuTTY's private key files, as its own puttygen writes and reads them. */
+
 import { readFileSync } from "node:fs";
 import test from "ava";
 import fc from "fast-check";
@@ -10,6 +11,7 @@ import { certify, makeKey, runOurs, runSystem, startSystemAgent } from "../test-
 import { KeyFileError } from "./loaded-key.ts";
 import { readPrivateKeyFile } from "./private-key-file.ts";
 import { loadPublicKey } from "./public-key-file.ts";
+import { problem } from "./test-files.ts";
 
 const none = Buffer.alloc(0);
 
@@ -38,16 +40,6 @@ function bytesOf(key: PrivateKey): string {
   writePrivateKey(writer, key);
   wipePrivateKey(key);
   return writer.finish().toString("hex");
-}
-
-async function problem(file: Buffer, passphrase: string): Promise<KeyFileError> {
-  try {
-    await readPrivateKeyFile(file, Buffer.from(passphrase));
-  } catch (error) {
-    if (error instanceof KeyFileError) return error;
-    throw error;
-  }
-  throw new Error("It was read.");
 }
 
 const kinds = [

@@ -10,7 +10,7 @@ const begin = "---- BEGIN SSH2 PUBLIC KEY ----";
 const end = "---- END SSH2 PUBLIC KEY ----";
 
 /** A key blob, not looked into yet. */
-export interface Rfc4716 {
+interface Rfc4716 {
   readonly blob: Buffer;
   readonly comment: string;
 }
