@@ -11,8 +11,8 @@ import { extensionNames } from "../../protocol/extensions/names.ts";
 import { readProc } from "../pkcs11/test-hostile.ts";
 import { startAgent, type TestAgentOptions } from "../test-agent.ts";
 
-/** The helper processes of this file's agents, until Node.js has noticed their end. */
-function helpers(): number[] {
+/** The child processes of this file's agents, until Node.js has noticed their end. */
+function children(): number[] {
   const children = listProcesses().filter(({ parent }) => parent === process.pid);
   return children
     .map(({ pid }) => pid)
@@ -23,7 +23,7 @@ function helpers(): number[] {
     });
 }
 
-const noneIsLeft = () => eventually(() => helpers().length === 0);
+const noneIsLeft = () => eventually(() => children().length === 0);
 
 async function withCard(t: Parameters<typeof startAgent>[0], options: TestAgentOptions = {}) {
   const token = await makeToken(makeWorkspace(t), { keys: keysOf(["p256"]) });
@@ -39,10 +39,10 @@ test.serial("the prepared process loads the provider", async (t) => {
   const { agent, client, load, prepare } = await withCard(t);
   await prepare();
   await prepare();
-  const prepared = helpers();
+  const prepared = children();
   t.is(prepared.length, 1);
   await load();
-  t.deepEqual(helpers(), prepared);
+  t.deepEqual(children(), prepared);
   const [identity] = await client.identities();
   t.truthy(identity && (await client.sign(identity.keyBlob, Buffer.from("data"))));
   client.close();
@@ -55,10 +55,10 @@ test.serial("a prepared process is used once, and the next provider has its own"
   const { agent, load, prepare } = await withCard(t);
   await prepare();
   await load();
-  const first = helpers();
+  const first = children();
   await load();
-  t.true(await eventually(() => helpers().length === 1));
-  t.notDeepEqual(helpers(), first);
+  t.true(await eventually(() => children().length === 1));
+  t.notDeepEqual(children(), first);
   await agent.agent.removeEverything();
   t.true(await noneIsLeft());
 });
@@ -66,7 +66,7 @@ test.serial("a prepared process is used once, and the next provider has its own"
 test.serial("an unused prepared process ends with its connection", async (t) => {
   const { client, prepare } = await withCard(t);
   await prepare();
-  t.is(helpers().length, 1);
+  t.is(children().length, 1);
   client.close();
   t.true(await noneIsLeft());
 });
@@ -74,10 +74,10 @@ test.serial("an unused prepared process ends with its connection", async (t) => 
 test.serial("a prepared process stays when another path is refused", async (t) => {
   const { agent, client, load, prepare } = await withCard(t);
   await prepare();
-  const prepared = helpers();
+  const prepared = children();
   await t.throwsAsync(client.addSmartcardKey("/nowhere.so", Buffer.alloc(0)));
   await load();
-  t.deepEqual(helpers(), prepared);
+  t.deepEqual(children(), prepared);
   await agent.agent.removeEverything();
   t.true(await noneIsLeft());
 });
@@ -85,10 +85,10 @@ test.serial("a prepared process stays when another path is refused", async (t) =
 test.serial("a killed prepared process is replaced", async (t) => {
   const { agent, load, prepare } = await withCard(t);
   await prepare();
-  for (const pid of helpers()) signal(pid, "SIGKILL");
+  for (const pid of children()) signal(pid, "SIGKILL");
   t.true(await noneIsLeft());
   await load();
-  t.is(helpers().length, 1);
+  t.is(children().length, 1);
   await agent.agent.removeEverything();
   t.true(await noneIsLeft());
 });
@@ -104,7 +104,7 @@ test.serial(
     await client.lock(Buffer.from("secret"));
     await t.throwsAsync(prepare(), refusal);
     t.is((await client.failureReason())?.code, "locked");
-    t.deepEqual(helpers(), []);
+    t.deepEqual(children(), []);
   },
 );
 
@@ -118,7 +118,7 @@ test.serial("nothing is prepared for a library that is missing or may not be loa
     await t.throwsAsync(client.prepareProvider(provider), refusal);
     t.is((await client.failureReason())?.code, code);
   }
-  t.deepEqual(helpers(), []);
+  t.deepEqual(children(), []);
 });
 
 test.serial("adding a library that crashed while it was prepared reports the crash", async (t) => {

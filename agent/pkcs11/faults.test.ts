@@ -213,11 +213,11 @@ test("unloading ends a signature that hangs", async (t) => {
   t.false(isLoaded(module.path));
 });
 
-test("a missing helper program is a failure, and nothing worse", async (t) => {
+test("a missing program of the child process is a failure, and nothing worse", async (t) => {
   const { module } = await prepare(t, []);
   const registry = new ProviderRegistry({
     allowed: { allows: () => true, allowsAny: true },
-    child: { file: "/nowhere/helper", args: [] },
+    child: { file: "/nowhere/child", args: [] },
   });
   t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "internal");
 });

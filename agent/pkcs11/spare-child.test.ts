@@ -14,17 +14,17 @@ const atOnce: SpareTimes = { delay: 0, life: 60_000 };
 function makeSpare(t: ExecutionContext, times: SpareTimes | undefined) {
   const started: Child[] = [];
   const start = () => {
-    const helper = new Child(childFromSources(), false);
-    started.push(helper);
-    return helper;
+    const child = new Child(childFromSources(), false);
+    started.push(child);
+    return child;
   };
-  t.teardown(() => Promise.all(started.map((helper) => helper.abort())));
+  t.teardown(() => Promise.all(started.map((child) => child.abort())));
   return { spare: new SpareChild(start, times), started };
 }
 
 /** It was started, and says so by an answer. */
-async function answers(helper: Child | undefined): Promise<boolean> {
-  const reply = await helper?.ask({ type: "state" }, 20_000, "leave");
+async function answers(child: Child | undefined): Promise<boolean> {
+  const reply = await child?.ask({ type: "state" }, 20_000, "leave");
   return reply?.type === "state";
 }
 

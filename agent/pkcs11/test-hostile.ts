@@ -70,7 +70,7 @@ export function sent(): Promise<void> {
   return setImmediate();
 }
 
-/** The process that has a file mapped, as the helper has its library. */
+/** The process that has a file mapped, as a child has its library. */
 export function findProcess(path: string): number | undefined {
   return listProcesses().find(({ pid }) => readProc(pid, "maps").includes(path))?.pid;
 }

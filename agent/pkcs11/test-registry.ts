@@ -51,7 +51,7 @@ export function makeRegistry(
 let bundle: string | undefined;
 
 /**
- * A command that runs the helper of this source tree: bundled once for each process of tests, which
+ * A command that runs the child process of this source tree: bundled once for each process of tests, which
  * starts four times as fast as the sources themselves.
  * @param env added to its environment
  */
@@ -63,7 +63,7 @@ export function childFromSources(env: Readonly<Record<string, string>> = {}): Ch
 }
 
 function makeBundle(): string {
-  const folder = mkdtempSync(join(tmpdir(), "ca-helper-"));
+  const folder = mkdtempSync(join(tmpdir(), "ca-child-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const outfile = join(folder, "pkcs11-child.js");
   buildSync({
