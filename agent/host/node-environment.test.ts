@@ -8,6 +8,7 @@ import { sshAgent } from "../../fixtures/programs.ts";
 import { startAgent } from "../../fixtures/system-agent.ts";
 import { sshKeygen, systemSshAdd } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
+import { AgentClient } from "../../protocol/client.ts";
 import { add, start } from "../test-program.ts";
 import { cleanNodeEnvironment, restoreNodeEnvironment } from "./node-environment.ts";
 
@@ -38,6 +39,13 @@ function hasNodeVariables(environment: string): boolean {
   return environment.split("\0").some((entry) => /^(NODE_|OPENSSL_CONF=)/.test(entry));
 }
 
+/** Has an agent start the process that it keeps ready once cards are used. */
+async function useCards(socket: string): Promise<void> {
+  const client = await AgentClient.connect(socket);
+  await client.listProviders();
+  client.close();
+}
+
 /** Installs the program as npm does: by a symbolic link. */
 function link(workspace: Workspace): string {
   const path = workspace.path("ssh-agent");
@@ -55,6 +63,7 @@ for (const way of ["by itself", "as an argument of node"]) {
         : workspace.write("run", `#!/bin/sh\nexec node ${sshAgent} "$@"\n`, 0o700);
     const agent = await startAgent(workspace, { program, env });
     t.is((await add(workspace, agent.socket, ["-l"])).status, 1);
+    await useCards(agent.socket);
     t.true(await eventually(() => environmentsOf(agent.pid).length > 1));
     t.deepEqual(environmentsOf(agent.pid).filter(hasNodeVariables), []);
     const listening = execFileSync("ss", ["-Htlnp"], { encoding: "utf8" });
@@ -69,6 +78,7 @@ test("Node.js's variables affect neither an agent in the background nor its star
   Object.assign(workspace.env, nodeVariables(workspace));
   const { pid, socket } = await start(workspace, [], link(workspace));
   t.is((await add(workspace, socket, ["-l"])).status, 1);
+  await useCards(socket);
   t.true(await eventually(() => environmentsOf(pid).length > 1));
   t.deepEqual(environmentsOf(pid).filter(hasNodeVariables), []);
   t.false(existsSync(workspace.path("loaded")));
