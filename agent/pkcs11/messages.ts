@@ -10,13 +10,54 @@
  */
 
 import { keyObjectTypes, type LibraryVersion, type Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
-import { type ProviderState, providerStates } from "../../protocol/extensions/list-providers.ts";
+import {
+  type ProviderState,
+  providerStates,
+  type TokenDescription,
+} from "../../protocol/extensions/list-providers.ts";
 import { Failure, type FailureCode, failureCodes, malformed } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
-import { type Inventory, type KnownKey, type KnownToken, loginKinds } from "./inventory.ts";
 
 /** Bytes of a message: those of the agent protocol fit, and lists of keys that fill one. */
 export const maxMessageLength = 1024 * 1024;
+
+/**
+ * How a token lets its keys be used: as they are, after a login with the PIN, or after a login at the
+ * token's own PIN pad (CKF_PROTECTED_AUTHENTICATION_PATH).
+ */
+export type LoginKind = (typeof loginKinds)[number];
+
+/** All of them. */
+export const loginKinds = ["none", "pin", "protected-path"] as const;
+
+/** A token that was found. */
+export interface KnownToken {
+  readonly description: TokenDescription;
+  readonly login: LoginKind;
+  /** The slot that it was found in, which tells tokens of the same description apart. */
+  readonly slot: Buffer;
+}
+
+/** A key as its token has it. */
+export interface KnownKey {
+  /** The plain key blob. */
+  readonly keyBlob: Buffer;
+  /** The label of its object, or empty. */
+  readonly label: string;
+  /** CKA_ID, by which the private key is found again. */
+  readonly id: Buffer;
+  /** CKA_ALWAYS_AUTHENTICATE: the token wants its PIN for each signature. */
+  readonly alwaysAuthenticate: boolean;
+  /** The token's place in the list of tokens. */
+  readonly token: number;
+}
+
+/** All that was found when a library was loaded. Keys go by their place in the list. */
+export interface Inventory {
+  readonly tokens: readonly KnownToken[];
+  /** In the tokens' order, each key blob once. */
+  readonly keys: readonly KnownKey[];
+}
 
 /** The failure of what a token does only after it was given its PIN. */
 export class PinRequired extends Failure {
@@ -28,6 +69,13 @@ export class PinRequired extends Failure {
     super("pin-required", sentence, hint);
     this.isLastTry = isLastTry;
   }
+}
+
+const refused: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try", "pin-locked"]);
+
+/** Whether a token has refused the PIN of a request that came with one. */
+export function isPinRefused(error: unknown): error is Failure {
+  return error instanceof Failure && refused.has(error.code);
 }
 
 /** How a value stands in the header. What is decoded is checked; its parts are views of the message. */

@@ -7,7 +7,7 @@ import type { TokenDescription } from "../../protocol/extensions/list-providers.
 import type { Failure } from "../../protocol/failure.ts";
 import type { Clock } from "../host/clock.ts";
 import { clientGone } from "../policy/prompts.ts";
-import { isPinRefused } from "./pin-failures.ts";
+import { isPinRefused } from "./messages.ts";
 
 /** The question for a token's PIN. @param keyName as in `UserInteraction` */
 export function pinQuestion(token: TokenDescription, isLastTry: boolean, keyName: string): string {

@@ -8,8 +8,7 @@ import { blobId } from "../../protocol/public-key.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 import type { UserInteraction } from "../signer.ts";
 import type { Child } from "./child-process.ts";
-import { PinRequired } from "./messages.ts";
-import { isPinRefused } from "./pin-failures.ts";
+import { isPinRefused, PinRequired } from "./messages.ts";
 import { PinPrompts, pinQuestion, tokenName } from "./pin-prompt.ts";
 import { type LoadOptions, Supervisor } from "./supervisor.ts";
 

@@ -2,10 +2,8 @@
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
 import { asFailure, Failure } from "../../protocol/failure.ts";
 import { type Child, expected, type ProviderLimits, type Question } from "./child-process.ts";
-import type { Inventory } from "./inventory.ts";
-import type { ChildReply } from "./messages.ts";
+import { type ChildReply, type Inventory, isPinRefused } from "./messages.ts";
 import type { ResolvedModule } from "./module-uri.ts";
-import { isPinRefused } from "./pin-failures.ts";
 
 /** What is needed to load a library. */
 export interface LoadOptions {

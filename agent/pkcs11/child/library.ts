@@ -2,7 +2,7 @@
 import type { ProviderState } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
-import type { Inventory, KnownKey } from "../inventory.ts";
+import type { Inventory, KnownKey } from "../messages.ts";
 import type { Module } from "./module.ts";
 import type { OpenToken } from "./open-tokens.ts";
 import { KeyState, sign } from "./sign.ts";

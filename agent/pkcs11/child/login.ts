@@ -1,7 +1,7 @@
 /** Logging in to one token: C_Login in turn, the PIN that is cached for it, and what it tells of wrong PINs. */
 import { Failure } from "../../../protocol/failure.ts";
 import type { Clock } from "../../host/clock.ts";
-import type { KnownToken } from "../inventory.ts";
+import type { KnownToken } from "../messages.ts";
 import { type Handle, pkcs11js, returnValue, sessionLost, userNotLoggedIn } from "./cryptoki.ts";
 import { loginFailure, pinLocked, pinRequired, pinRequiredEachTime } from "./failures.ts";
 import type { Module } from "./module.ts";
@@ -23,13 +23,8 @@ interface Place {
   tryLook(): SlotToken | undefined;
 }
 
-/** What came of logging in a session. */
-export interface LoginResult {
-  /** Whether the token's user is logged in, as far as the library knows. */
-  readonly isLoggedIn: boolean;
-  /** Whether that is by a login just made. */
-  readonly isNew: boolean;
-}
+/** What came of logging in a session: nothing, a login that the library had already, or a new one. */
+export type LoginResult = "none" | "kept" | "new";
 
 /** The login of one token's user (CKU_USER). */
 export class TokenLogin {
@@ -86,12 +81,10 @@ export class TokenLogin {
   async logInFirst(found: SlotToken, session: Handle, pin: Buffer): Promise<LoginResult> {
     const { login } = this.#token;
     this.#flags.read(found);
-    if (login === "none" || (login === "pin" && pin.length === 0)) {
-      return { isLoggedIn: false, isNew: false };
-    }
+    if (login === "none" || (login === "pin" && pin.length === 0)) return "none";
     const isPinSeen = await this.#logIn(found, session, login === "pin" ? pin : null);
     if (login === "pin" && isPinSeen) this.#accepted(found, pin);
-    return { isLoggedIn: true, isNew: true };
+    return "new";
   }
 
   /**
@@ -109,37 +102,30 @@ export class TokenLogin {
     relogin: boolean,
     given: Buffer,
   ): Promise<LoginResult> {
-    return this.#inTurn(() => this.#logInAgain(found, session, relogin, given));
-  }
-
-  async #logInAgain(
-    found: SlotToken,
-    session: Handle,
-    relogin: boolean,
-    given: Buffer,
-  ): Promise<LoginResult> {
-    const { login, description } = this.#token;
-    const isMade = login !== "none" && !relogin && isLoggedIn(this.#module, session);
-    if (login === "none" || isMade) return { isLoggedIn: isMade, isNew: false };
-    if (login === "protected-path") {
-      if (relogin) this.#logOut(session);
-      await this.#logIn(found, session, null);
-      return { isLoggedIn: true, isNew: true };
-    }
-    const usable = given.length > 0 ? given : this.cachedPinFor(found);
-    if (usable === undefined) {
-      if (relogin) throw pinRequired(description, found);
-      return { isLoggedIn: false, isNew: false };
-    }
-    // The bytes that the library gets are its own: what is cached may be overwritten at any time.
-    const pin = Buffer.from(usable);
-    try {
-      if (relogin) this.#logOut(session);
-      await this.#logInWithPin(found, session, pin, given);
-    } finally {
-      pin.fill(0);
-    }
-    return { isLoggedIn: true, isNew: true };
+    return this.#inTurn(async () => {
+      const { login, description } = this.#token;
+      if (login === "none") return "none";
+      if (!relogin && isLoggedIn(this.#module, session)) return "kept";
+      if (login === "protected-path") {
+        if (relogin) this.#logOut(session);
+        await this.#logIn(found, session, null);
+        return "new";
+      }
+      const usable = given.length > 0 ? given : this.cachedPinFor(found);
+      if (usable === undefined) {
+        if (relogin) throw pinRequired(description, found);
+        return "none";
+      }
+      // The bytes that the library gets are its own: what is cached may be overwritten at any time.
+      const pin = Buffer.from(usable);
+      try {
+        if (relogin) this.#logOut(session);
+        await this.#logInWithPin(found, session, pin, given);
+      } finally {
+        pin.fill(0);
+      }
+      return "new";
+    });
   }
 
   /** @param given the same PIN, or empty for a cached one */

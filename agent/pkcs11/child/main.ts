@@ -46,7 +46,7 @@ function main(): void {
     socket.write(frame(message));
   };
   socket.on("data", (chunk) => {
-    for (const message of frames.push(chunk)) answer(decodeRequest(message), send);
+    for (const message of frames.push(chunk)) void answer(decodeRequest(message), send);
   });
   socket.on("error", agentGone);
   socket.on("close", agentGone);
@@ -64,28 +64,9 @@ function getReady(): void {
 
 type Send = (reply: ChildReply) => void;
 
-function answer(request: ChildRequest, send: Send): void {
-  switch (request.type) {
-    case "open":
-    case "load":
-    case "restore":
-    case "sign":
-    case "login":
-    case "state":
-      void carryOut(request, send);
-      return;
-    case "forget":
-      library?.forgetPins();
-      return;
-    case "finish":
-      finish();
-      return;
-  }
-}
-
-type Question = Exclude<ChildRequest, { readonly type: "forget" | "finish" }>;
-
-async function carryOut(request: Question, send: Send): Promise<void> {
+async function answer(request: ChildRequest, send: Send): Promise<void> {
+  if (request.type === "forget") return library?.forgetPins();
+  if (request.type === "finish") return finish();
   underWay++;
   try {
     send(await replyAndWipe(request));
@@ -96,6 +77,8 @@ async function carryOut(request: Question, send: Send): Promise<void> {
     if (finishing) finish();
   }
 }
+
+type Question = Exclude<ChildRequest, { readonly type: "forget" | "finish" }>;
 
 /** Whoever has the reply can be sure that the PIN is overwritten. */
 async function replyAndWipe(request: Question): Promise<ChildReply> {

@@ -2,8 +2,7 @@
 import { formatPkcs11Uri, type Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
-import type { Inventory, KnownToken } from "../inventory.ts";
-import { PinRequired } from "../messages.ts";
+import { type Inventory, type KnownToken, PinRequired } from "../messages.ts";
 import { type Handle, libraryFailed, pkcs11js } from "./cryptoki.ts";
 import { noKeyMatches, noUsableKey, pinRequired } from "./failures.ts";
 import { type PinCache, TokenLogin } from "./login.ts";
@@ -139,7 +138,7 @@ async function openToken(
   const session = openFirst(module, found);
   try {
     const result = await login.logInFirst(found, session, pin);
-    const isHidden = known.login !== "none" && !result.isLoggedIn;
+    const isHidden = known.login !== "none" && result === "none";
     const seen = searchKeys(module, found, session, isHidden);
     const keys = selectKeys(uri, seen);
     if (keys.length === 0) throw whyNone(found, seen, isHidden);

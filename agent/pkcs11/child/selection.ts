@@ -22,7 +22,8 @@ export function selectTokens(
   found: readonly SlotToken[],
 ): readonly SlotToken[] {
   if (uri === undefined) return found;
-  const library = asksForPlace(uri) ? describeLibrary(module) : undefined;
+  const asksForPlace = placeAttributes.some((name) => uri[name] !== undefined);
+  const library = asksForPlace ? describeLibrary(module) : undefined;
   const wanted = found.filter(({ description, slot }) =>
     matchesToken(uri, description, library && { library, slot: describeSlot(module, slot) }),
   );
@@ -48,18 +49,15 @@ export function selectKeys(
   return found.filter(({ id, labels }) => labels.some((label) => matchesKey(uri, { id, label })));
 }
 
-function asksForPlace(uri: Pkcs11Uri): boolean {
-  const { libraryManufacturer, libraryDescription, libraryVersion } = uri;
-  const { slotManufacturer, slotDescription, slotId } = uri;
-  return [
-    libraryManufacturer,
-    libraryDescription,
-    libraryVersion,
-    slotManufacturer,
-    slotDescription,
-    slotId,
-  ].some((attribute) => attribute !== undefined);
-}
+/** What a URI may ask of the library and the slot. */
+const placeAttributes = [
+  "libraryManufacturer",
+  "libraryDescription",
+  "libraryVersion",
+  "slotManufacturer",
+  "slotDescription",
+  "slotId",
+] as const;
 
 function describeLibrary({ cryptoki, path }: Module): TokenPlace["library"] {
   const sentence = `The library ${path} does not say what it is`;

@@ -2,7 +2,7 @@
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import type { LoginKind } from "../inventory.ts";
+import type { LoginKind } from "../messages.ts";
 import { type Cryptoki, type Handle, libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
 
 /** A token in a slot, and the CKF_ flags that it had when it was read. */

@@ -4,7 +4,7 @@ import type {
   TokenDescription,
 } from "../../../protocol/extensions/list-providers.ts";
 import { asFailure, Failure } from "../../../protocol/failure.ts";
-import type { KnownToken } from "../inventory.ts";
+import type { KnownToken } from "../messages.ts";
 import { type Handle, returnValue } from "./cryptoki.ts";
 import { tokenRemoved } from "./failures.ts";
 import { isLoggedIn, type LoginResult, type TokenLogin } from "./login.ts";
@@ -118,7 +118,7 @@ export class TokenConnection {
   /** Takes over the session in which the token was found. */
   open({ found, session }: Opened, login: LoginResult): void {
     if (this.#state.type === "open") this.#state.sessions.close();
-    if (login.isNew) this.#lastLogin = Symbol();
+    if (login === "new") this.#lastLogin = Symbol();
     const sessions = new SessionPool(this.#module, found.slot, session, this.#lastLogin);
     this.#slot = found.slot;
     this.#isCard = sessions.isCard;
@@ -126,10 +126,10 @@ export class TokenConnection {
   }
 
   /** A library that claims a login which the card has refused is believed only after another one. */
-  #after({ isNew, isLoggedIn }: LoginResult): LoginState {
-    if (isNew) return "in";
+  #after(login: LoginResult): LoginState {
+    if (login === "new") return "in";
     if (this.#state.login === "lost") return "lost";
-    return isLoggedIn ? "in" : "none";
+    return login === "kept" ? "in" : "none";
   }
 
   /** Notes that a key has signed. */
