@@ -1,4 +1,4 @@
-/** The way to the agent, and what to say when it refuses. */
+/** Connecting to the agent, and explaining its refusals. */
 import { exit } from "../openssh/exit.ts";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
@@ -6,7 +6,7 @@ import type { Identity } from "../protocol/replies.ts";
 import { type Console, errorText } from "./console.ts";
 import { foreignAgent } from "./foreign-agents.ts";
 
-/** Connects to the agent of the environment. @throws {Exit} with status 2 when there is none */
+/** Connects to the agent at SSH_AUTH_SOCK. @throws {Exit} with status 2 when that fails */
 export async function connectToAgent(env: NodeJS.ProcessEnv): Promise<AgentClient> {
   const path = env.SSH_AUTH_SOCK;
   if (path === undefined || path === "") {
@@ -19,15 +19,15 @@ export async function connectToAgent(env: NodeJS.ProcessEnv): Promise<AgentClien
   }
 }
 
-/** A failed request in OpenSSH's words. */
+/** OpenSSH's message for a failed request. */
 export function refusalText(error: unknown): string {
   return error instanceof AgentRefusal ? error.message : "communication with agent failed";
 }
 
 /**
- * After a refusal, adds the agent's reason and hint for it, if this agent tells them, or else what
- * is known of it.
- * @returns whether there was something to say
+ * Prints the reason and the hint for a refusal: those that the agent reports, or else what is known
+ * about this agent.
+ * @returns whether anything was printed
  */
 export async function explainRefusal(
   client: AgentClient,
@@ -46,18 +46,18 @@ export async function explainRefusal(
   return true;
 }
 
-/** What an agent lists once it has done what it was asked for; nothing where it does not list. */
-export async function listAfterwards(client: AgentClient): Promise<readonly Identity[]> {
+/** The agent's identities; empty if it does not list them. */
+export async function identitiesOrNone(client: AgentClient): Promise<readonly Identity[]> {
   return client.identities().catch(() => []);
 }
 
 /**
- * After an agent said that it has removed identities, or is locked: tells if it lists them all the
- * same, as some do.
- * @param left what it lists and should not
- * @param why what to say of an agent that is known to do so
+ * Warns about identities that the agent still lists after it reported that it removed them or is
+ * locked. Some agents do this.
+ * @param left the identities that should not be listed
+ * @param why which explanation to use for a known agent
  */
-export function tellStillListed(
+export function warnStillListed(
   client: AgentClient,
   console: Console,
   why: "notRemoved" | "notLocked",
@@ -69,7 +69,7 @@ export function tellStillListed(
   explain(console, known?.reason ?? `The agent still lists ${listed}.`, known?.hint ?? "");
 }
 
-/** Writes the two lines that follow a refusal. Either may be empty, and then is left out. */
+/** Prints the two lines that follow a refusal; an empty one is left out. */
 export function explain(console: Console, reason: string, hint: string): void {
   if (reason !== "") console.note(`reason: ${sanitizeForDisplay(reason)}`);
   if (hint !== "") console.note(`hint: ${sanitizeForDisplay(hint)}`);

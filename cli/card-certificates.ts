@@ -1,4 +1,4 @@
-/** Certificates from the command line that are for keys on cards. */
+/** Certificates on the command line for keys on tokens. */
 import { explain } from "./agent.ts";
 import type { Context } from "./context.ts";
 import {
@@ -9,8 +9,8 @@ import {
 import { PublicKeyFileError } from "./files/public-key-file.ts";
 
 /**
- * Reads the certificates and checks their time, before anything is sent.
- * @returns undefined when one of them is invalid or has expired, which was said then
+ * Reads the certificates and checks that none has expired, before anything is sent.
+ * @returns undefined after reporting an invalid or expired certificate
  */
 export function cardCertificates(
   { console, now }: Context,

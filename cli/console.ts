@@ -1,8 +1,8 @@
 /**
- * What ssh-add writes: bytes straight to the two descriptors, in order, done when a call returns.
+ * Synchronous output of ssh-add on standard output and standard error.
  *
- * Text from agents, cards and files can hold control characters. On a terminal they are shown as
- * octal escapes; into a pipe they go as they are, for scripts compare them.
+ * Text from agents, cards and files can hold control characters. A terminal gets octal escapes; a
+ * pipe or file gets the bytes unchanged, because scripts compare them.
  */
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
@@ -11,27 +11,27 @@ import { errorCode, strerror } from "../openssh/strerror.ts";
 import { escapeLogLine, sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { encodeText } from "../protocol/text.ts";
 
-/** The exit status of a program that writes into a closed pipe: 128 and SIGPIPE's number. */
+/** The exit status after writing to a closed pipe: 128 + SIGPIPE. */
 const brokenPipeStatus = 141;
 
-/** The width of a terminal that does not tell it. */
-const usualColumns = 80;
+/** The width of a terminal that does not report one. */
+const defaultColumns = 80;
 
 /** Standard output and standard error of one run. */
 export interface Console {
   readonly outputIsTerminal: boolean;
   readonly errorIsTerminal: boolean;
-  /** How wide the terminal is that standard error is. */
+  /** The width of the terminal on standard error. */
   readonly errorColumns: number;
-  /** A line of the answer, on standard output. */
+  /** Writes a line of the result to standard output. */
   print(line: string): void;
-  /** As `print`, for lines with colours in them or of this program's own words. */
+  /** As `print`, without escapes: for coloured lines and constant text. */
   paint(line: string): void;
-  /** A line for the user, on standard error. */
+  /** Writes a message to standard error. */
   note(line: string): void;
-  /** As `note`, in the form of OpenSSH's log lines: it ends in CR LF, and odd bytes are octal. */
+  /** As `note`, in the format of OpenSSH's log: CR LF, and octal escapes outside printable ASCII. */
   log(line: string): void;
-  /** Text without a newline on standard error, as it stands: prompts, spinners. */
+  /** Writes text to standard error, without escapes or newline: prompts, spinners. */
   draw(text: string): void;
 }
 
@@ -45,7 +45,7 @@ export function processConsole(): Console {
       return isatty(2);
     },
     get errorColumns() {
-      return process.stderr.columns || usualColumns;
+      return process.stderr.columns || defaultColumns;
     },
     print: (line) => writeLine(1, line),
     paint: (line) => writeAll(1, encodeText(`${line}\n`)),
@@ -55,32 +55,26 @@ export function processConsole(): Console {
   };
 }
 
-/** Says what goes on, to those who asked for that much: one -v for level 1, two for level 2. */
+/** Writes a debug message, if at least `level` -v options were given. */
 export type Debug = (level: 1 | 2 | 3, line: string) => void;
 
-/** What -v adds, in the form of OpenSSH's debugging lines. @param verbosity how many -v were given */
+/** Debug messages in OpenSSH's format. @param verbosity the number of -v options */
 export function debugTo(console: Console, verbosity: number): Debug {
   return (level, line) => {
     if (verbosity >= level) console.log(`debug${level}: ${line}`);
   };
 }
 
-/**
- * What is said of an error: the C library's words for one of the system. Of any other it tells the
- * kind alone: its message is for the developers of this program.
- */
+/** The message for an error: strerror(3) for a system error, else only the error's code or name. */
 export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return "unknown error";
   return strerror(error) ?? `internal error (${errorCode(error) ?? error.name})`;
 }
 
 function writeLine(descriptor: number, line: string): void {
-  writeAll(descriptor, encodeText(`${forDescriptor(descriptor, line)}\n`));
-}
-
-function forDescriptor(descriptor: number, line: string): string {
   const escaped = sanitizeForDisplay(line);
-  return escaped !== line && isatty(descriptor) ? escaped : line;
+  const text = escaped !== line && isatty(descriptor) ? escaped : line;
+  writeAll(descriptor, encodeText(`${text}\n`));
 }
 
 function writeAll(descriptor: number, bytes: Uint8Array): void {
@@ -91,7 +85,7 @@ function writeAll(descriptor: number, bytes: Uint8Array): void {
     } catch (error) {
       const code = errorCode(error);
       if (code === "EPIPE") process.exit(brokenPipeStatus);
-      if (code !== "EAGAIN") return; // nobody reads it
+      if (code !== "EAGAIN") return;
       sleepSync(2); // the pipe is full
     }
   }

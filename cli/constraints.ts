@@ -4,9 +4,9 @@ import { type Constraint, keepEndedCertificate } from "../protocol/constraints.t
 import type { Context } from "./context.ts";
 
 /**
- * What -t, -c and -h ask for.
- * @param lifetime seconds, 0 for none; it may be shorter than that of -t
- * @throws {Exit} when a destination is not known
+ * The constraints of -t, -c and -h.
+ * @param lifetime seconds, 0 for none; a certificate's may be shorter than that of -t
+ * @throws {Exit} for an unknown destination
  */
 export async function constraintsFor(context: Context, lifetime: number): Promise<Constraint[]> {
   const { confirm, destinations } = context.options;
@@ -20,8 +20,8 @@ export async function constraintsFor(context: Context, lifetime: number): Promis
 }
 
 /**
- * What has an agent keep certificates that have ended: with -N, where it would drop them by itself
- * and lets itself be told not to. Agents refuse constraints that they do not know, so it is asked.
+ * With -N, the constraint that makes an agent keep expired certificates. Agents refuse constraints
+ * that they do not know, so it is sent only to an agent that lists it among its extensions.
  */
 export async function keepEndedConstraint(context: Context): Promise<Constraint[]> {
   if (!context.options.unlimited) return [];
@@ -30,18 +30,18 @@ export async function keepEndedConstraint(context: Context): Promise<Constraint[
   return (await known) ? [{ type: "keep-ended-certificate" }] : [];
 }
 
-/** What the agent of each run answered, which is asked once. */
+/** The agent's answer, asked for once per run. */
 const knowsKeepEnded = new WeakMap<Context, Promise<boolean>>();
 
 async function askKeepEnded({ client }: Context): Promise<boolean> {
   try {
     return (await client.query()).includes(keepEndedCertificate);
   } catch {
-    return false; // what the agent thinks of the certificate itself is told when it is sent
+    return false; // an agent that fails is reported when the certificate is sent
   }
 }
 
-/** The destinations of each run, which are looked up once. */
+/** The destinations, looked up once per run. */
 const lookedUp = new WeakMap<Context, Constraint>();
 
 async function destinationsFor(context: Context): Promise<Constraint> {
@@ -53,12 +53,12 @@ async function destinationsFor(context: Context): Promise<Constraint> {
   return found;
 }
 
-/** The library of FIDO authenticators: -S, else SSH_SK_PROVIDER, else the one within OpenSSH. */
+/** The library for FIDO authenticators: -S, else SSH_SK_PROVIDER, else OpenSSH's internal one. */
 export function skProvider({ options, env }: Context): string {
   return options.skProvider ?? env.SSH_SK_PROVIDER ?? "internal";
 }
 
-/** Says how long an added identity lives, and that its use has to be confirmed. */
+/** Prints an added identity's lifetime, and whether each use must be confirmed. */
 export function describeLimits({ console, options }: Context, lifetime: number): void {
   if (lifetime > 0) console.note(`Lifetime set to ${formatDuration(lifetime)}`);
   if (options.confirm) console.note("The user must confirm each use of the key");

@@ -1,4 +1,4 @@
-/** Destination constraints (`-h`): where keys may be used, by the host keys in known_hosts files. */
+/** Destination constraints (`-h`), with the host keys from known_hosts files. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fatal } from "../openssh/exit.ts";
@@ -17,13 +17,13 @@ const defaultFiles = [
   "/etc/ssh/ssh_known_hosts2",
 ] as const;
 
-/** The hop that begins where the agent runs. */
+/** The host on which the agent runs. */
 const origin: Hop = { user: "", host: "", keys: [] };
 
-/** Looks up the keys of a host. */
+/** Finds the keys of a host. */
 type Lookup = (host: string) => HostKey[];
 
-/** All the destinations of the command line. @throws {Exit} when a host is not known */
+/** The destinations on the command line. @throws {Exit} for an unknown host */
 export function destinationConstraint({ env, options, debug }: Context): Constraint {
   const paths = options.hostKeyFiles.length > 0 ? options.hostKeyFiles : defaultFiles;
   const files = paths.map((path) => readKnownHosts(expandHome(path, env)));
@@ -47,7 +47,7 @@ export function destinationConstraint({ env, options, debug }: Context): Constra
   return { type: "restrict-destination", destinations };
 }
 
-/** `[user@]host`, or `host>[user@]host` for what a forwarded agent may be used for. */
+/** Parses `[user@]host`, or `host>[user@]host` for use through a forwarded agent. */
 function parseDestination(text: string, lookup: Lookup): DestinationConstraint {
   const at = text.indexOf(">");
   if (at < 0) return { from: origin, to: parseHop(text, lookup) };
@@ -75,19 +75,19 @@ function parseHop(text: string, lookup: Lookup): Hop {
   return { user, host, keys };
 }
 
-/** @param unnamed what a hop without a host is called */
+/** @param unnamed the name of a hop without a host */
 function describeHop({ user, host, keys }: Hop, unnamed: string): string {
   const before = user === "" && host !== "" ? "" : `${user}@`;
   const name = host === "" ? unnamed : host;
   return `${name === "(ORIGIN)" ? "" : before}${name} (${keys.length} keys)`;
 }
 
-/** A known_hosts file; one that cannot be read knows no hosts. */
+/** A known_hosts file; one that cannot be read is treated as empty. */
 function readKnownHosts(path: string): { path: string; text: string; problem: string } {
   try {
     return { path, text: decodeText(readFileSync(path)), problem: "" };
   } catch (error) {
-    // A folder can be opened, which is all that OpenSSH tells of.
+    // OpenSSH reports only a failed fopen(3), which succeeds for a directory.
     const problem = errorCode(error) === "EISDIR" ? "" : errorText(error);
     return { path, text: "", problem };
   }

@@ -1,31 +1,31 @@
 /**
- * Agents of others that do less than they say, or say nothing of why they refuse.
+ * Agents of other projects that report success for what they do not do, or give no reasons.
  *
- * The agent protocol has no way to ask an agent who it is, so they are known by the names of their
- * sockets, which their makers fixed: `S.gpg-agent.ssh`, GNOME's `keyring/ssh` and `gcr/ssh`.
+ * The agent protocol does not identify an agent, so these are recognized by their fixed socket names:
+ * `S.gpg-agent.ssh`, GNOME's `keyring/ssh` and `gcr/ssh`.
  */
 import { realpathSync } from "node:fs";
 import { requestNumbers } from "../protocol/numbers.ts";
 
-/** What to say of something that an agent does not do. */
+/** What to print about something that an agent does not support. */
 interface Explanation {
   readonly reason: string;
   readonly hint: string;
 }
 
-/** An agent of somebody else, and what is known of it. */
+/** An agent of another project, and its known limitations. */
 interface ForeignAgent {
   /** As it begins a sentence. */
   readonly name: string;
-  /** Why it refuses requests, by their numbers. */
+  /** Why it refuses requests, by message number. */
   readonly refusals: Readonly<Record<number, Explanation>>;
-  /** Why it still lists identities that it said it had removed. */
+  /** Why it still lists identities after it reported that it removed them. */
   readonly notRemoved: Explanation;
-  /** Why it still lists identities after it said that it is locked. */
+  /** Why it still lists identities after it reported that it is locked. */
   readonly notLocked?: Explanation;
-  /** Why no certificate should be sent to it; undefined where it keeps them. */
+  /** Why it cannot hold certificates; undefined if it can. */
   readonly certificates?: Explanation;
-  /** What to say when a key went there with destinations; undefined where it obeys them. */
+  /** Why destination constraints have no effect; undefined if it enforces them. */
   readonly destinations?: Explanation;
 }
 
@@ -99,9 +99,8 @@ const gnomeKeyring: ForeignAgent = {
 };
 
 /**
- * The agent of somebody else behind a socket.
+ * Recognizes an agent of another project by its socket.
  * @param path the socket's path, as in SSH_AUTH_SOCK
- * @returns undefined for an agent of which nothing is known here
  */
 export function foreignAgent(path: string | undefined): ForeignAgent | undefined {
   if (path === undefined) return undefined;
@@ -111,7 +110,7 @@ export function foreignAgent(path: string | undefined): ForeignAgent | undefined
   return undefined;
 }
 
-/** The path that a symbolic link leads to; people link one fixed name to the agent of the day. */
+/** Resolves symbolic links: users often link a fixed path to the current agent. */
 function resolved(path: string): string {
   try {
     return realpathSync(path);

@@ -35,9 +35,9 @@ const descriptions: Readonly<Record<string, string>> = {
 
 /** The help text. */
 export async function helpText(): Promise<string> {
-  // Not where the program was started: that folder may be gone.
+  // The default is the working directory, which may have been deleted.
   const parser = yargs([], "/").locale("en").usage("").help(false).version(false).wrap(80);
-  // Options without a type: yargs would show it in a column.
+  // No types: yargs would print them in a column.
   for (const [name, describe] of Object.entries(descriptions)) parser.option(name, { describe });
   const options = await parser.epilogue("Full documentation: man ssh-add").getHelp();
   return `${usage}\n\n${options.trim()}`;

@@ -1,16 +1,16 @@
-/** What is shown of key blobs. */
+/** Key blobs as they are displayed. */
 import { type Certificate, parseKeyOrCertificate } from "../protocol/certificate.ts";
 import { blobAlgorithm, keyBits, keyTypeName } from "../protocol/public-key.ts";
 
-/** What is shown of a key blob. */
+/** The displayed properties of a key blob. */
 export interface Description {
-  /** The algorithm name in front of the blob. */
+  /** The algorithm name at the start of the blob. */
   readonly algorithm: string;
   /** As in `ED25519-CERT`; for an unknown key type, its algorithm name. */
   readonly type: string;
   /** The key's size; 0 for an unknown key type. */
   readonly bits: number;
-  /** What the fingerprint is made of: the plain key's blob. */
+  /** The blob of the plain key, which the fingerprint hashes. */
   readonly keyBlob: Buffer;
   readonly certificate: Certificate | undefined;
 }

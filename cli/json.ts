@@ -1,4 +1,4 @@
-/** The answers as JSON: one document on one line, of the shape that docs/JSON.md promises. */
+/** JSON output: one document on one line, as documented in docs/JSON.md. */
 import { stringifyForDisplay } from "../openssh/text-for-display.ts";
 import type { Certificate } from "../protocol/certificate.ts";
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
@@ -7,7 +7,7 @@ import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
 import { describe } from "./identities.ts";
 
-/** Raised when a field changes its meaning or goes; new fields leave it as it is. */
+/** Increased when a field is removed or changes its meaning, not for new fields. */
 const format = 1;
 
 /** `ssh-add -l --json` and `ssh-add -L --json`. */
@@ -25,7 +25,7 @@ export function extensionsAsJson(extensions: readonly string[]): string {
 
 /**
  * `ssh-add --list-providers --json`.
- * @param identities all that the agent holds: where the comments of a provider's keys are from
+ * @param identities all of the agent's identities, which have the comments of the provider's keys
  */
 export function providersAsJson(
   providers: readonly ProviderDescription[],
@@ -82,10 +82,10 @@ function certificateFields(certificate: Certificate, hash: FingerprintHash) {
   };
 }
 
-/** The last second of the year 9999; what is later is as good as no end. */
+/** The last second of the year 9999; later times count as unlimited. */
 const lastSecond = 253_402_300_799n;
 
-/** Seconds since 1970 in UTC as `2030-01-31T12:00:00Z`; null for 0 and for no end. */
+/** Seconds since 1970 as `2030-01-31T12:00:00Z`; null for 0 and for unlimited. */
 function isoTime(seconds: bigint): string | null {
   if (seconds === 0n || seconds > lastSecond) return null;
   return new Date(Number(seconds) * 1000).toISOString().replace(".000Z", "Z");

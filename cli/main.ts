@@ -1,29 +1,37 @@
-/** ssh-add: adds keys, cards and certificates to an agent, lists them and removes them. */
+/** ssh-add: adds, lists and removes an agent's keys, cards and certificates. */
 import { closeSync } from "node:fs";
 import { isatty } from "node:tty";
 import { Exit } from "../openssh/exit.ts";
 import { connectToAgent } from "./agent.ts";
 import { commandFor } from "./commands/index.ts";
 import { type Console, debugTo, errorText, processConsole } from "./console.ts";
-import { type Options, parseOptions, usage } from "./options.ts";
+import { parseOptions, usage } from "./options.ts";
 import { Prompter } from "./prompts/prompter.ts";
-import { refusesProvider } from "./provider-path.ts";
+import { rejectInvalidUri } from "./provider-path.ts";
 
-/** The version of the package, set when the program is built. */
+/** The package's version, set by the build. */
 const version = process.env.CARDAGENT_VERSION ?? "of the source";
 
 /** Runs the program. @returns the exit status */
 async function run(words: readonly string[], console: Console): Promise<number> {
-  // As in OpenSSH, a missing agent is told of before a wrong command line is.
-  const options = await parseOptions(words).catch((error: unknown) => asExit(error));
-  if (!(options instanceof Exit)) {
-    if (isAboutItself(options)) return tellAboutItself(options, console);
-    if (refusesProvider(options, console)) return 1;
-  }
   const { env } = process;
+  const options = await parseOptions(words).catch(async (error: unknown) => {
+    // As in OpenSSH, a missing agent is reported before an invalid command line.
+    if (error instanceof Exit) (await connectToAgent(env)).close();
+    throw error;
+  });
+  if (options.action === "version") {
+    console.print(`cardagent ${version}`);
+    return 0;
+  }
+  if (options.action === "help") {
+    const { helpText } = await import("./help.ts");
+    console.paint(await helpText());
+    return 0;
+  }
+  if (rejectInvalidUri(options, console)) return 1;
   const client = await connectToAgent(env);
   try {
-    if (options instanceof Exit) throw options;
     const debug = debugTo(console, options.verbosity);
     const prompter = new Prompter(console, env, debug);
     const now = () => Math.floor(Date.now() / 1000);
@@ -34,26 +42,7 @@ async function run(words: readonly string[], console: Console): Promise<number> 
   }
 }
 
-function isAboutItself({ action }: Options): boolean {
-  return action === "help" || action === "version";
-}
-
-async function tellAboutItself({ action }: Options, console: Console): Promise<number> {
-  if (action === "version") {
-    console.print(`cardagent ${version}`);
-    return 0;
-  }
-  const { helpText } = await import("./help.ts");
-  console.paint(await helpText());
-  return 0;
-}
-
-function asExit(error: unknown): Exit {
-  if (error instanceof Exit) return error;
-  throw error;
-}
-
-/** Says how a run ended that was broken off. @returns the exit status */
+/** Prints the message of an error. @returns the exit status */
 function report(error: unknown, console: Console): number {
   if (!(error instanceof Exit)) {
     console.note(`ssh-add: ${errorText(error)}`);
@@ -67,8 +56,8 @@ function report(error: unknown, console: Console): number {
 }
 
 /**
- * Ends the program. Node.js puts the terminals of its standard streams back, and aborts with a stack
- * trace if one of them is gone: it leaves those alone that are closed.
+ * Ends the program. On exit, Node.js restores the terminals of its open standard streams, and aborts
+ * with a stack trace if one has hung up; so close all that are no longer terminals.
  */
 function end(status: number): never {
   for (const descriptor of [0, 1, 2]) {
@@ -76,13 +65,13 @@ function end(status: number): never {
     try {
       closeSync(descriptor);
     } catch {
-      // it was closed before
+      // already closed
     }
   }
   process.exit(status);
 }
 
-// The name that others see: agents show it to the user who confirms a request.
+// Agents show this name when they ask the user to confirm a request.
 process.title = "ssh-add";
 
 const console = processConsole();

@@ -1,15 +1,15 @@
 /**
- * The command line, read as OpenSSH reads it, with this project's long options added.
+ * The command line: OpenSSH's short options, and this project's long options.
  *
- * Short options follow BSD getopt: they combine, and they end at the first operand or at `--`.
- * Long options may stand anywhere before `--`; `yargs-parser` types them, when there are any.
+ * Short options follow BSD getopt: they combine, and end at the first operand or at `--`.
+ * Long options may appear anywhere before `--`; `yargs-parser` parses them.
  */
 import { parseDuration } from "../openssh/duration.ts";
 import { badUsage, exit, fatal } from "../openssh/exit.ts";
 import { isOptionWord, type Option, parseFingerprintHash, readOptions } from "../openssh/getopt.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 
-/** The usage as OpenSSH 10 prints it, with the long options of this project after it. */
+/** OpenSSH 10's usage, followed by this project's long options. */
 export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H hostkey_file]
                [-h destination_constraint] [-S provider] [-t life]
                [file ...]
@@ -22,14 +22,14 @@ export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H 
        ssh-add --json -L | -l | -Q | --list-providers
        ssh-add --help | --version`;
 
-/** The short options, OpenSSH's own: a colon follows those that take an argument. */
+/** OpenSSH's short options in getopt's notation. */
 const shortOptions = "CcDdE:e:H:h:KkLlNQqS:s:Tt:vXx";
 /** Long options that take an argument. */
 const longWithArgument = ["cert-for-card"] as const;
-/** Long options that do not. */
+/** Long options without one. */
 const longFlags = ["list-providers", "json", "help", "version"] as const;
 
-/** What ssh-add is to do. */
+/** What ssh-add does in a run. */
 export type Action =
   | "add-files"
   | "remove-files"
@@ -48,7 +48,7 @@ export type Action =
   | "help"
   | "version";
 
-/** A command line that was understood. */
+/** A valid command line. */
 export interface Options {
   readonly action: Action;
   /** Files; with -s, certificates. */
@@ -62,26 +62,26 @@ export interface Options {
   readonly confirm: boolean;
   readonly certificatesOnly: boolean;
   readonly keysOnly: boolean;
-  /** -N: a certificate's end sets no lifetime. */
+  /** -N: do not derive a lifetime from a certificate's expiry. */
   readonly unlimited: boolean;
-  /** Seconds; 0 is without end. */
+  /** Seconds; 0 for unlimited. */
   readonly lifetime: number;
   readonly hash: FingerprintHash;
   readonly destinations: readonly string[];
   readonly hostKeyFiles: readonly string[];
   readonly quiet: boolean;
-  /** How many -v were given. */
+  /** The number of -v options. */
   readonly verbosity: number;
   readonly json: boolean;
 }
 
 const actionsWithJson: readonly Action[] = ["list", "list-keys", "list-providers", "query"];
 
-/** The short options that were given. */
+/** The short options of a command line. */
 class ShortOptions {
   readonly #given: Option[] = [];
 
-  /** @throws {Exit} for an invalid argument, and for an option that excludes an earlier one */
+  /** @throws {Exit} for an invalid argument, or an option that excludes an earlier one */
   add(option: Option): void {
     const { letter, argument } = option;
     if (letter === "E") parseFingerprintHash(argument);
@@ -92,7 +92,7 @@ class ShortOptions {
     this.#given.push(option);
   }
 
-  /** The last of the options with one of these letters. */
+  /** The last option with one of these letters. */
   last(letters: string): Option | undefined {
     return this.#given.findLast(({ letter }) => letters.includes(letter));
   }
@@ -107,7 +107,7 @@ class ShortOptions {
   }
 }
 
-/** The long options of a command line, which OpenSSH does not have. */
+/** The long options of a command line. */
 interface LongOptions {
   readonly cardCertificates: readonly string[];
   readonly has: (name: (typeof longFlags)[number]) => boolean;
@@ -115,8 +115,8 @@ interface LongOptions {
 
 /**
  * Reads a command line.
- * @param words the arguments, without the program's own name
- * @throws {Exit} for what OpenSSH would not take either, in the order in which it would complain
+ * @param words the arguments, without the program's name
+ * @throws {Exit} for the first error, in the order in which OpenSSH would report it
  */
 export async function parseOptions(words: readonly string[]): Promise<Options> {
   const short = new ShortOptions();
@@ -162,7 +162,7 @@ function splitWords(words: readonly string[], short: ShortOptions) {
   return { longWords, operands };
 }
 
-/** A long option with its argument, which comes off `queue` unless it stands behind a `=`. */
+/** A long option with its argument, which follows a `=` or is taken from `queue`. */
 function takeLong(word: string, queue: string[]): string[] {
   const name = word.slice(2).replace(/=.*/s, "");
   const takesArgument = longWithArgument.some((known) => known === name);
@@ -182,10 +182,10 @@ function parseLifetime(text: string): number {
   return lifetime;
 }
 
-/** @param words known long options, each with its argument behind a `=` */
+/** @param words known long options, each with its argument after a `=` */
 async function readLong(words: readonly string[]): Promise<LongOptions> {
   if (words.length === 0) return { cardCertificates: [], has: () => false };
-  // Only here, so that `ssh-add -l` starts without it.
+  // Loaded on demand, to keep `ssh-add -l` fast.
   const { default: yargsParser } = await import("yargs-parser");
   const parsed: Record<string, unknown> = yargsParser([...words], {
     string: [...longWithArgument],
@@ -209,7 +209,7 @@ async function readLong(words: readonly string[]): Promise<LongOptions> {
 
 /**
  * Chooses the action in OpenSSH's order of precedence.
- * @throws {Exit} when two are asked for that exclude each other
+ * @throws {Exit} for two exclusive actions
  */
 function chooseAction(short: ShortOptions, long: LongOptions): Action {
   if (long.has("help")) return "help";
@@ -222,7 +222,7 @@ function chooseAction(short: ShortOptions, long: LongOptions): Action {
   if (long.has("list-providers")) exclusive.push("list-providers");
   if (exclusive.length > 1) throw fatal("Invalid combination of actions");
   if (exclusive[0] !== undefined) return exclusive[0];
-  // OpenSSH lets these stand together, and the first one wins.
+  // OpenSSH accepts these together; the first one wins.
   const isDeleting = short.has("de");
   if (short.has("T")) return "test";
   if (short.has("es")) return isDeleting ? "remove-card" : "add-card";

@@ -1,4 +1,4 @@
-/** PKCS#11 libraries, by path or by URI, as they are sent to an agent. */
+/** The path or PKCS#11 URI of a library, as it is sent to an agent. */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { formatPkcs11Uri, isPkcs11Uri, parsePkcs11Uri } from "../openssh/pkcs11-uri.ts";
@@ -9,10 +9,10 @@ import type { Console } from "./console.ts";
 import type { Options } from "./options.ts";
 
 /**
- * What to send for a library that was named on the command line. The agent works in another folder,
- * so a relative path of a file that exists becomes absolute, also in a URI; all else is for the
- * agent to find or to refuse. A URI is sent in its canonical form.
- * @throws {Failure} malformed, for a URI that `refusesProvider` refuses
+ * Makes the relative path of an existing file absolute, also within a URI, because the agent has
+ * another working directory; other names are left for the agent to find or refuse. Canonicalizes a
+ * URI.
+ * @throws {Failure} malformed, for an invalid URI or one with a PIN
  */
 export function providerPath(given: string): string {
   if (!isPkcs11Uri(given)) return libraryPath(given);
@@ -22,11 +22,10 @@ export function providerPath(given: string): string {
 }
 
 /**
- * Refuses a PKCS#11 URI that no agent should see, and says why. This is done before anything else,
- * so that no PIN is asked for in vain.
- * @returns false when there is nothing to refuse
+ * Reports an invalid PKCS#11 URI, before the PIN is asked for.
+ * @returns whether the URI is invalid
  */
-export function refusesProvider({ action, provider }: Options, console: Console): boolean {
+export function rejectInvalidUri({ action, provider }: Options, console: Console): boolean {
   if (action !== "add-card" && action !== "remove-card") return false;
   try {
     providerPath(provider);
@@ -40,7 +39,7 @@ export function refusesProvider({ action, provider }: Options, console: Console)
   }
 }
 
-/** What to do about an agent that refuses a URI and tells no reason: it may not know them. */
+/** The hint for an agent that refuses a URI without a reason. */
 export const uriHint =
   "Agents other than cardagent's do not know PKCS#11 URIs; give them the path of the library.";
 

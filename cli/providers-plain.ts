@@ -1,4 +1,4 @@
-/** Providers as lines for scripts: one thing a line, its provider's path always in the same place. */
+/** Providers as lines for scripts: each line has the provider's path as its second field. */
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
@@ -6,10 +6,10 @@ import type { Identity } from "../protocol/replies.ts";
 import { describe, summary } from "./identities.ts";
 import { validity } from "./validity.ts";
 
-/** What is to be shown. */
+/** The providers to print, and how. */
 export interface ProvidersView {
   readonly providers: readonly ProviderDescription[];
-  /** All that the agent holds: where comments are from. */
+  /** All of the agent's identities, which have the comments. */
   readonly identities: readonly Identity[];
   readonly hash: FingerprintHash;
   /** Seconds since 1970. */
@@ -17,9 +17,8 @@ export interface ProvidersView {
 }
 
 /**
- * Lines of four kinds:
- * `provider PATH STATE`, `token PATH LABEL (MANUFACTURER, MODEL, SERIAL)`,
- * `key PATH` and a line as of -l, `certificate PATH`, a line as of -l, key ID and validity.
+ * Four kinds of lines: `provider PATH STATE`, `token PATH LABEL (MANUFACTURER, MODEL, SERIAL)`,
+ * `key PATH` and a line as of -l, `certificate PATH` and a line as of -l, key ID and validity.
  */
 export function plainLines(view: ProvidersView): string[] {
   return view.providers.flatMap((provider) => {
@@ -33,7 +32,7 @@ export function plainLines(view: ProvidersView): string[] {
   });
 }
 
-/** The comment of an identity, as the agent lists it. */
+/** The comment that the agent lists for a key blob. */
 export function commentOf({ identities }: ProvidersView, blob: Buffer): string {
   return identities.find(({ keyBlob }) => keyBlob.equals(blob))?.comment ?? "";
 }

@@ -1,11 +1,11 @@
-/** Providers as a tree for people: provider, tokens, keys, and under each key its certificates. */
+/** Providers as a tree: provider, tokens, keys, and below each key its certificates. */
 import { Chalk, type ChalkInstance } from "chalk";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import type { ProviderDescription, ProviderState } from "../protocol/extensions/list-providers.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import { type Description, describe } from "./identities.ts";
 import { commentOf, type ProvidersView } from "./providers-plain.ts";
-import { isEnding, validity } from "./validity.ts";
+import { needsAttention, validity } from "./validity.ts";
 
 interface Node {
   readonly text: string;
@@ -19,7 +19,7 @@ const states: Readonly<Record<ProviderState, string>> = {
   "module-failed": "library failed",
 };
 
-/** The lines of the tree; with colours unless `isPlain`. */
+/** The lines of the tree, in colour unless `isPlain`. */
 export function treeLines(view: ProvidersView, isPlain: boolean): string[] {
   const colours = isPlain ? new Chalk({ level: 0 }) : new Chalk();
   return view.providers.flatMap((provider) => {
@@ -43,14 +43,14 @@ function providerNode(view: ProvidersView, provider: ProviderDescription, colour
     const maker = sanitizeForDisplay(`${manufacturer} ${model}, serial ${serial}`);
     const text = `token ${colours.bold(sanitizeForDisplay(label))} ${colours.dim(maker)}`;
     const own = tokenStates?.[at] ?? state;
-    // What is true of all of them stands in the provider's line.
+    // The provider's line shows the state that its tokens share.
     return { text: own === state ? text : `${text} ${colours.red(states[own])}`, children: [] };
   });
   children.push(...keyNodes(view, identities, colours));
   return { text: `${colours.bold(sanitizeForDisplay(path))} ${paint(states[state])}`, children };
 }
 
-/** Each key with its certificates; a certificate without its plain key stands on its own. */
+/** Each key with its certificates, then the certificates without a plain key. */
 function keyNodes(view: ProvidersView, blobs: readonly Buffer[], colours: ChalkInstance): Node[] {
   const described = blobs.flatMap((blob) => {
     const description = describe(blob);
@@ -87,7 +87,7 @@ function keyText(
 function certificateText(view: ProvidersView, one: Description, colours: ChalkInstance): string {
   const { bits, certificate, keyBlob, type } = one;
   if (certificate === undefined) return type;
-  const paint = isEnding(certificate, view.now) ? colours.yellow : colours.green;
+  const paint = needsAttention(certificate, view.now) ? colours.yellow : colours.green;
   const principals = certificate.principals.join(", ") || "any principal";
   const who = sanitizeForDisplay(`${certificate.keyId} for ${principals}`);
   const print = colours.cyan(fingerprint(keyBlob, view.hash));

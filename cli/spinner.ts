@@ -1,33 +1,33 @@
-/** A sign of life on a terminal while something takes long: a card, or its user. */
+/** A spinner on the terminal during slow operations. */
 import type { Console } from "./console.ts";
 
 const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;
 const frameTime = 80;
 const eraseLine = "\r\u001b[K";
 
-/** Shows a spinner and a text on standard error once some time has passed, until it is ended. */
+/** Shows a spinner and a text on standard error after a delay, until `end` is called. */
 export class Spinner {
   readonly #console: Console;
   readonly #text: string;
   #timer: NodeJS.Timeout | undefined;
   #frame = 0;
-  /** Ends the program as it would have ended, but for what is on the screen. */
+  /** Erases the spinner, then ends the program by the same signal. */
   readonly #interrupt = () => {
     this.end();
     process.kill(process.pid, "SIGINT");
   };
 
   /**
-   * @param text what is being waited for
-   * @param patience milliseconds until it shows
+   * @param text what the user is waiting for
+   * @param delay milliseconds until the spinner appears
    */
-  constructor(console: Console, text: string, patience = 500) {
+  constructor(console: Console, text: string, delay = 500) {
     this.#console = console;
     this.#text = text;
-    if (console.errorIsTerminal) this.#timer = setTimeout(() => this.#start(), patience);
+    if (console.errorIsTerminal) this.#timer = setTimeout(() => this.#start(), delay);
   }
 
-  /** Takes it off the screen; what is written next looks as if it had never been there. */
+  /** Erases the spinner. */
   end(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -44,7 +44,7 @@ export class Spinner {
 
   #draw(): void {
     const frame = frames[this.#frame++ % frames.length];
-    // A line that is longer than the terminal is wide cannot be taken back.
+    // A line that wraps could not be erased.
     const line = `${frame} ${this.#text}`.slice(0, this.#console.errorColumns - 1);
     this.#console.draw(`\r${line}`);
   }

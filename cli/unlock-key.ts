@@ -1,17 +1,16 @@
-/** Private key files and their passphrases: none, the last one that worked, or one that is asked for. */
+/** Decrypting private key files: without a passphrase, with the last one that worked, or by asking. */
 import type { Context } from "./context.ts";
 import { KeyFileError, type LoadedKey } from "./files/loaded-key.ts";
 import { readPrivateKeyFile } from "./files/private-key-file.ts";
 import { Spinner } from "./spinner.ts";
 
 /**
- * How often an askpass program is asked for the passphrase of a file. Whether somebody types into it
- * cannot be told, and one that knows a single answer gives it again for ever. People at a terminal
- * are asked until they give an empty answer.
+ * How often an askpass program is asked for the passphrase of a file: one that is a script would give
+ * the same wrong answer forever. At a terminal, the user is asked until the answer is empty.
  */
-const maxProgramTries = 3;
+const maxAskpassTries = 3;
 
-/** Reads private key files and remembers the last passphrase, which often fits the next file. */
+/** Reads private key files, and remembers the last passphrase for the next file. */
 export class KeyUnlocker {
   readonly #context: Context;
   #passphrase: Buffer = Buffer.alloc(0);
@@ -21,11 +20,11 @@ export class KeyUnlocker {
   }
 
   /**
-   * Reads a private key, and asks for passphrases until one fits.
+   * Reads a private key, and asks for passphrases until one is right.
    * @param file the bytes of the file
    * @param path its name in the prompt
    * @returns undefined when the user enters an empty passphrase
-   * @throws {KeyFileError} for an invalid private key file, and after three wrong answers of askpass
+   * @throws {KeyFileError} for an invalid private key file, or after three wrong answers of askpass
    */
   async read(file: Buffer, path: string): Promise<LoadedKey | undefined> {
     const found =
@@ -34,7 +33,7 @@ export class KeyUnlocker {
     return found ?? this.#ask(file, path);
   }
 
-  /** Overwrites the passphrase that is remembered. */
+  /** Overwrites the remembered passphrase. */
   forget(): void {
     this.#passphrase.fill(0);
     this.#passphrase = Buffer.alloc(0);
@@ -46,7 +45,7 @@ export class KeyUnlocker {
     let question = "Enter passphrase for";
     for (let tries = 0; ; tries++) {
       this.forget();
-      if (tries === maxProgramTries && prompter.asksProgram) throw tooManyTries();
+      if (tries === maxAskpassTries && prompter.usesAskpass) throw tooManyTries();
       this.#passphrase = await prompter.ask(`${question} ${path}${confirmed}: `);
       if (this.#passphrase.length === 0) return undefined;
       const found = await this.#try(file, this.#passphrase);
@@ -55,7 +54,7 @@ export class KeyUnlocker {
     }
   }
 
-  /** @returns undefined when it is not the right one */
+  /** @returns undefined if the passphrase is wrong */
   async #try(file: Buffer, passphrase: Buffer): Promise<LoadedKey | undefined> {
     try {
       return await readPrivateKeyFile(file, passphrase, (seconds) => this.#announce(seconds));
@@ -73,9 +72,8 @@ export class KeyUnlocker {
   }
 }
 
-/** In OpenSSH's words, and who it was. */
 function tooManyTries(): KeyFileError {
   return new KeyFileError("incorrect passphrase supplied to decrypt private key", {
-    explanation: `The askpass program gave a wrong passphrase ${maxProgramTries} times.`,
+    explanation: `The askpass program gave a wrong passphrase ${maxAskpassTries} times.`,
   });
 }

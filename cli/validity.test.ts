@@ -1,7 +1,7 @@
 import test from "ava";
 import { type Certificate, forever } from "../protocol/certificate.ts";
 import { certificateLifetime, shorterLifetime } from "./files/certificate-file.ts";
-import { isEnding, validity } from "./validity.ts";
+import { needsAttention, validity } from "./validity.ts";
 
 const now = 1_800_000_000;
 
@@ -36,10 +36,10 @@ test("validity is told in two units", (t) => {
 });
 
 test("a certificate that ends within the hour, or has not begun, is marked", (t) => {
-  t.true(isEnding(certificate(-5, 3599), now));
-  t.true(isEnding(certificate(5, 99_999), now));
-  t.false(isEnding(certificate(-5, 3600), now));
-  t.false(isEnding(certificate(-5, "forever"), now));
+  t.true(needsAttention(certificate(-5, 3599), now));
+  t.true(needsAttention(certificate(5, 99_999), now));
+  t.false(needsAttention(certificate(-5, 3600), now));
+  t.false(needsAttention(certificate(-5, "forever"), now));
 });
 
 test("an identity lives five minutes longer than its certificate", (t) => {

@@ -1,4 +1,4 @@
-/** How long a certificate is still good, in words. */
+/** A certificate's validity in words. */
 import { type Certificate, forever } from "../protocol/certificate.ts";
 
 const minute = 60n;
@@ -11,19 +11,19 @@ const day = 24n * hour;
  */
 export function validity({ validAfter, validBefore }: Certificate, now: number): string {
   const time = BigInt(now);
-  if (validBefore <= time) return `expired ${span(time - validBefore)} ago`;
-  if (validAfter > time) return `valid in ${span(validAfter - time)}`;
+  if (validBefore <= time) return `expired ${formatSpan(time - validBefore)} ago`;
+  if (validAfter > time) return `valid in ${formatSpan(validAfter - time)}`;
   if (validBefore === forever) return "valid for ever";
-  return `valid for ${span(validBefore - time)}`;
+  return `valid for ${formatSpan(validBefore - time)}`;
 }
 
-/** Whether a certificate is not good now, or not for another hour. */
-export function isEnding({ validAfter, validBefore }: Certificate, now: number): boolean {
+/** Whether a certificate is invalid now, or expires within an hour. */
+export function needsAttention({ validAfter, validBefore }: Certificate, now: number): boolean {
   return validAfter > BigInt(now) || validBefore < BigInt(now) + hour;
 }
 
 /** Seconds in their two largest units. */
-function span(seconds: bigint): string {
+function formatSpan(seconds: bigint): string {
   if (seconds >= day) return `${seconds / day}d${(seconds % day) / hour}h`;
   if (seconds >= hour) return `${seconds / hour}h${(seconds % hour) / minute}m`;
   if (seconds >= minute) return `${seconds / minute}m${seconds % minute}s`;

@@ -12,7 +12,7 @@ import type { CertificateFile } from "../files/certificate-file.ts";
 import { providerPath, uriHint } from "../provider-path.ts";
 import { Spinner } from "../spinner.ts";
 
-/** Asks for the PIN and loads the provider. Certificates are read before the PIN is asked for. */
+/** Reads the certificates, asks for the PIN and loads the provider. */
 export async function addCard(context: Context): Promise<number> {
   const { client, console, options, prompter } = context;
   const certificates = cardCertificates(context, [
@@ -20,7 +20,7 @@ export async function addCard(context: Context): Promise<number> {
     ...options.cardCertificates,
   ]);
   if (certificates === undefined) return 1;
-  // The agent gets ready while the PIN is asked for. One that does not know of this refuses.
+  // The agent loads the library while the user types; other agents refuse this extension.
   void client.prepareProvider(providerPath(options.provider)).catch(() => {});
   const constraints = await constraintsFor(context, options.lifetime);
   const pin = await prompter.askOrCancel("Enter passphrase for PKCS#11: ");
@@ -39,14 +39,14 @@ export async function addCard(context: Context): Promise<number> {
   } catch (error) {
     spinner.end();
     console.note(`Could not add card "${options.provider}": ${refusalText(error)}`);
-    if (!(await explainRefusal(client, console, error))) guess(context, error);
+    if (!(await explainRefusal(client, console, error))) suggestCause(context, error);
     return 1;
   } finally {
     pin.fill(0);
   }
 }
 
-/** Somebody who cancels does not want a card without its PIN in the place of what is loaded. */
+/** A cancelled PIN prompt must not replace a loaded card by one without a PIN. */
 function withoutPin({ console, options }: Context): number {
   console.note(`Could not add card "${options.provider}": no PIN was entered`);
   explain(console, "", "To load a card without its PIN, answer with the return key alone.");
@@ -79,14 +79,14 @@ async function load(
 /**
  * Loads a card with certificates.
  *
- * An agent that answers `query` is new enough to take them. One that does not may be OpenSSH before
- * 9.6, which refuses; and since it does not say why, the same refusal may be for a wrong PIN. So
- * that no PIN is ever tried twice, the card is then loaded without certificates first. Only once its
- * PIN has proved right is it loaded again with them, and if that is refused, without.
+ * An agent that answers `query` accepts certificates. Any other may be OpenSSH before 9.6, whose
+ * refusal could also mean a wrong PIN. To never try a wrong PIN twice, load the card without
+ * certificates first; once the PIN has proved right, load it again with them, and if that is
+ * refused, without.
  *
  * @param associated the constraint that holds the certificates
- * @returns whether the agent took them
- * @throws what `addSmartcardKey` does, when the card itself could not be loaded
+ * @returns whether the agent took the certificates
+ * @throws as `addSmartcardKey`, when the card cannot be loaded
  */
 async function loadWithCertificates(
   client: AgentClient,
@@ -122,22 +122,22 @@ async function answersQuery(client: AgentClient): Promise<boolean> {
 }
 
 /**
- * Agents pass over a certificate that fits no key of the card, as OpenSSH's does. One that was asked
- * for by name with `--cert-for-card` must not be missed in silence.
+ * Agents ignore a certificate that matches no key of the card, as OpenSSH's does. Report it, and fail
+ * if `--cert-for-card` named it.
  */
 async function checkCertificates(
   { client, console, options }: Context,
   certificates: readonly CertificateFile[],
 ): Promise<number> {
   if (certificates.length === 0) return 0;
-  // The card is loaded by now: an agent that does not list leaves nothing to say.
+  // The card is loaded; an agent that does not list its keys leaves nothing to check.
   const identities = await client.identities().catch(() => undefined);
   if (identities === undefined) return 0;
-  const strays = certificates.filter(
+  const unmatched = certificates.filter(
     ({ blob }) => !identities.some(({ keyBlob }) => keyBlob.equals(blob)),
   );
-  for (const { path } of strays) console.note(`Certificate ${path} fits no key of this card`);
-  return strays.some(({ path }) => options.cardCertificates.includes(path)) ? 1 : 0;
+  for (const { path } of unmatched) console.note(`Certificate ${path} fits no key of this card`);
+  return unmatched.some(({ path }) => options.cardCertificates.includes(path)) ? 1 : 0;
 }
 
 function withoutCertificates({ console }: Context): number {
@@ -146,8 +146,8 @@ function withoutCertificates({ console }: Context): number {
   return 1;
 }
 
-/** What often is behind the refusal of an agent that tells no reasons. */
-function guess({ console, options }: Context, error: unknown): void {
+/** The most likely cause of a refusal by an agent that reports no reason. */
+function suggestCause({ console, options }: Context, error: unknown): void {
   if (!(error instanceof AgentRefusal)) return;
   const tooOld = `Agents of OpenSSH 9.3 and older keep a library loaded after -D; try first: ssh-add -e ${options.provider}`;
   explain(console, "", isPkcs11Uri(options.provider) ? uriHint : tooOld);

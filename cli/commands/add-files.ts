@@ -21,12 +21,12 @@ import { foreignAgent } from "../foreign-agents.ts";
 import { readInput } from "../prompts/standard-input.ts";
 import { KeyUnlocker } from "../unlock-key.ts";
 
-/** Adds the files that were named, or the default ones that exist. */
+/** Adds the named files, or the default files that exist. */
 export async function addFiles(context: Context): Promise<number> {
   const { operands } = context.options;
   const paths = operands.length > 0 ? operands : defaultFiles(context.env).filter(existsSync);
   const unlocker = new KeyUnlocker(context);
-  // Destinations are looked up once, before any file is read.
+  // An invalid destination ends the program before any file is read.
   await constraintsFor(context, 0);
   let added = 0;
   try {
@@ -34,12 +34,12 @@ export async function addFiles(context: Context): Promise<number> {
   } finally {
     unlocker.forget();
   }
-  if (added > 0) warnOfDestinations(context);
+  if (added > 0) warnIfUnconstrained(context);
   return added > 0 && added === paths.length ? 0 : 1;
 }
 
-/** An agent may take destinations without a word, and let keys go everywhere all the same. */
-function warnOfDestinations({ client, console, options }: Context): void {
+/** Some agents accept destination constraints and ignore them. */
+function warnIfUnconstrained({ client, console, options }: Context): void {
   if (options.destinations.length === 0) return;
   const known = foreignAgent(client.path)?.destinations;
   if (known !== undefined) explain(console, known.reason, known.hint);
@@ -67,20 +67,20 @@ async function addFile(context: Context, unlocker: KeyUnlocker, path: string): P
   }
 }
 
-/** @returns undefined when it cannot be read or others could read it, which was said then */
+/** @returns undefined after reporting a file that is unreadable or readable by others */
 function readKeyFile({ console }: Context, path: string): Buffer | undefined {
   if (path === "-") return readKeyFromInput(console);
   let descriptor: number;
   try {
     descriptor = openSync(path, "r");
   } catch (error) {
-    // As perror has it, which leaves out a name that is empty.
+    // Like perror(3), which leaves out an empty name.
     console.note(`${path === "" ? "" : `${path}: `}${errorText(error)}`);
     return undefined;
   }
   try {
     const file = readInput(descriptor);
-    // A public key may be read by others, and its reader wants to know what it is.
+    // A public key may be readable by others; a later error says what the file is.
     if (isPublicFile(file) || isPrivateFile(descriptor, path, console)) return file;
     file.fill(0);
     return undefined;
@@ -100,10 +100,7 @@ const box = [
   "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@",
 ];
 
-/**
- * Checks that an open file of this user is for this user alone, and says so if it is not. Files of
- * other users are not this user's to judge.
- */
+/** Reports a file of this user that others can access. Like OpenSSH, it trusts files of other users. */
 function isPrivateFile(descriptor: number, path: string, console: Console): boolean {
   const { uid, mode } = fstatSync(descriptor);
   if (uid !== process.getuid?.() || (mode & 0o077) === 0) return true;
@@ -127,7 +124,7 @@ function readKeyFromInput(console: Console): Buffer | undefined {
   }
 }
 
-/** Adds the plain key and its certificate, as -C and -k leave them. */
+/** Adds the key and its certificate, unless -C or -k excludes one. */
 async function addKey(context: Context, path: string, loaded: LoadedKey): Promise<boolean> {
   const { certificatesOnly, keysOnly, lifetime } = context.options;
   const comment = loaded.comment === "" ? path : loaded.comment;
@@ -136,7 +133,7 @@ async function addKey(context: Context, path: string, loaded: LoadedKey): Promis
     const refusal = await send(context, loaded.key, comment, lifetime);
     if (refusal === undefined) {
       added = true;
-      say(context, `Identity added: ${path} (${comment})`, lifetime);
+      reportAdded(context, `Identity added: ${path} (${comment})`, lifetime);
     } else {
       context.console.note(`Could not add identity "${path}": ${refusalText(refusal)}`);
       await explainRefusal(context.client, context.console, refusal);
@@ -160,8 +157,8 @@ async function addCertificate(
     console.log(`Certificate ${path} does not match private key ${keyPath}`);
     return false;
   }
-  const natural = certificateLifetime(certificate, context.now());
-  if (natural === undefined && !options.unlimited) {
+  const untilExpiry = certificateLifetime(certificate, context.now());
+  if (untilExpiry === undefined && !options.unlimited) {
     console.log(`Certificate ${path} has already expired; ignored`);
     return false;
   }
@@ -171,10 +168,10 @@ async function addCertificate(
     explain(console, known.reason, known.hint);
     return false;
   }
-  const lifetime = shorterLifetime(options.lifetime, options.unlimited ? 0 : (natural ?? 0));
+  const lifetime = shorterLifetime(options.lifetime, options.unlimited ? 0 : (untilExpiry ?? 0));
   const refusal = await send(context, { ...key, certificate: blob }, comment, lifetime);
   if (refusal === undefined) {
-    say(context, `Certificate added: ${path} (${certificate.keyId})`, lifetime);
+    reportAdded(context, `Certificate added: ${path} (${certificate.keyId})`, lifetime);
     return true;
   }
   const { keyId } = certificate;
@@ -183,7 +180,7 @@ async function addCertificate(
   return false;
 }
 
-/** The certificate beside a key file; an invalid file there is reported. */
+/** The certificate beside a key file. Reports an invalid one. */
 function certificateBeside({ console }: Context, keyPath: string): CertificateFile | undefined {
   const path = `${keyPath}-cert.pub`;
   try {
@@ -210,7 +207,7 @@ async function send(context: Context, key: PrivateKey, comment: string, lifetime
   }
 }
 
-function say(context: Context, line: string, lifetime: number): void {
+function reportAdded(context: Context, line: string, lifetime: number): void {
   if (context.options.quiet) return;
   context.console.note(line);
   describeLimits(context, lifetime);

@@ -1,4 +1,4 @@
-/** `ssh-add -K`: adds the keys that a FIDO authenticator keeps itself. */
+/** `ssh-add -K`: adds the resident keys of a FIDO authenticator. */
 import { fingerprint } from "../../protocol/fingerprint.ts";
 import { wipePrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey, keyTypeName } from "../../protocol/public-key.ts";
@@ -37,7 +37,7 @@ export async function addResident(context: Context): Promise<number> {
   return status;
 }
 
-/** @returns undefined when it did not work, which was said then */
+/** @returns undefined after reporting an error */
 async function load({ console, prompter, options, env }: Context, provider: string) {
   const pin = await prompter.ask("Enter PIN for authenticator: ");
   try {

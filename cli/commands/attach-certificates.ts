@@ -1,4 +1,4 @@
-/** `ssh-add --cert-for-card CERT`: attaches a certificate to a key that the agent has. */
+/** `ssh-add --cert-for-card CERT`: attaches a certificate to a key that the agent holds. */
 import { AgentRefusal } from "../../protocol/client.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
@@ -11,7 +11,7 @@ import {
 } from "../files/certificate-file.ts";
 import { foreignAgent } from "../foreign-agents.ts";
 
-/** Attaches every certificate that was named. No PIN is needed and no private key is sent. */
+/** Attaches the named certificates. This needs no PIN and sends no private key. */
 export async function attachCertificates(context: Context): Promise<number> {
   const certificates = cardCertificates(context, context.options.cardCertificates);
   if (certificates === undefined) return 1;
@@ -25,8 +25,8 @@ export async function attachCertificates(context: Context): Promise<number> {
 async function attach(context: Context, file: CertificateFile): Promise<boolean> {
   const { client, console, options, now } = context;
   const { path, blob, certificate } = file;
-  const natural = options.unlimited ? 0 : (certificateLifetime(certificate, now()) ?? 0);
-  const lifetime = shorterLifetime(options.lifetime, natural);
+  const untilExpiry = options.unlimited ? 0 : (certificateLifetime(certificate, now()) ?? 0);
+  const lifetime = shorterLifetime(options.lifetime, untilExpiry);
   const constraints = [
     ...(await constraintsFor(context, lifetime)),
     ...(await keepEndedConstraint(context)),
@@ -45,7 +45,7 @@ async function attach(context: Context, file: CertificateFile): Promise<boolean>
   return true;
 }
 
-/** An agent that does not know the request answers 5, one that knows it and fails 28. */
+/** An unknown extension is answered with SSH_AGENT_FAILURE (5), a failed one with 28. */
 function explainAgent({ client, console }: Context, error: unknown): void {
   if (!(error instanceof AgentRefusal) || error.isExtensionFailure) return;
   const { reason, hint } = foreignAgent(client.path)?.certificates ?? tooOld;

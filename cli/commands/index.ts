@@ -1,8 +1,10 @@
-/** Which file holds the command for an action. Each is loaded when it is asked for. */
+/** Loads commands on demand. */
 import type { Command } from "../context.ts";
 import type { Action } from "../options.ts";
 
-const loaders: Readonly<Record<Action, () => Promise<Command>>> = {
+type AgentAction = Exclude<Action, "help" | "version">;
+
+const loaders: Readonly<Record<AgentAction, () => Promise<Command>>> = {
   "add-files": async () => (await import("./add-files.ts")).addFiles,
   "remove-files": async () => (await import("./remove-files.ts")).removeFiles,
   "add-card": async () => (await import("./add-card.ts")).addCard,
@@ -17,15 +19,9 @@ const loaders: Readonly<Record<Action, () => Promise<Command>>> = {
   lock: async () => (await import("./lock.ts")).lock,
   unlock: async () => (await import("./lock.ts")).unlock,
   "add-resident": async () => (await import("./add-resident.ts")).addResident,
-  help: () => unreachable(),
-  version: () => unreachable(),
 };
 
 /** The command for an action that needs an agent. */
-export function commandFor(action: Action): Promise<Command> {
+export function commandFor(action: AgentAction): Promise<Command> {
   return loaders[action]();
-}
-
-function unreachable(): Promise<Command> {
-  throw new Error("This action needs no agent.");
 }

@@ -1,4 +1,4 @@
-/** `ssh-add --list-providers`: the PKCS#11 providers that the agent has loaded, and their keys. */
+/** `ssh-add --list-providers`: the agent's PKCS#11 providers and their keys. */
 import { AgentRefusal } from "../../protocol/client.ts";
 import type { ProviderDescription } from "../../protocol/extensions/list-providers.ts";
 import type { Identity } from "../../protocol/replies.ts";
@@ -6,7 +6,7 @@ import { explain, explainRefusal, refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
 import { type ProvidersView, plainLines } from "../providers-plain.ts";
 
-/** Lists the providers: a tree on a terminal, else a line for each thing. Status 1 for none. */
+/** Lists the providers: as a tree on a terminal, else as lines. Exit status 1 if there are none. */
 export async function listProviders(context: Context): Promise<number> {
   const { client, console, options } = context;
   let providers: readonly ProviderDescription[];

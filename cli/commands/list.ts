@@ -1,17 +1,17 @@
-/** `ssh-add -l` and `ssh-add -L`: what the agent holds, by fingerprint or as public keys. */
+/** `ssh-add -l` and `ssh-add -L`: lists identities by fingerprint or as public keys. */
 import type { Identity } from "../../protocol/replies.ts";
 import { refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
 import { type Description, describe, summary } from "../identities.ts";
 import type { Options } from "../options.ts";
 
-/** Lists the identities. Exit status 1 when there are none. */
+/** Lists the identities. Exit status 1 if there are none. */
 export async function list(context: Context): Promise<number> {
   const { client, console, options } = context;
   let identities: readonly Identity[];
-  let show: Show;
+  let format: Format;
   try {
-    [identities, show] = await Promise.all([client.identities(), showAs(options)]);
+    [identities, format] = await Promise.all([client.identities(), loadFormat(options)]);
   } catch (error) {
     console.note(`error fetching identities: ${refusalText(error)}`);
     return 1;
@@ -25,16 +25,16 @@ export async function list(context: Context): Promise<number> {
   if (identities.length === 0) console.print("The agent has no identities.");
   for (const identity of identities) {
     const described = describe(identity.keyBlob);
-    if (described !== undefined) console.print(show(described, identity));
+    if (described !== undefined) console.print(format(described, identity));
   }
   return status;
 }
 
 /** The line for an identity. */
-type Show = (described: Description, identity: Identity) => string;
+type Format = (described: Description, identity: Identity) => string;
 
-/** How identities are shown. What makes fingerprints is loaded while the agent answers. */
-async function showAs({ action, hash }: Options): Promise<Show> {
+/** Loads the code for fingerprints only for -l, and while the agent answers. */
+async function loadFormat({ action, hash }: Options): Promise<Format> {
   if (action !== "list") {
     return ({ algorithm }, { keyBlob, comment }) =>
       `${algorithm} ${keyBlob.toString("base64")} ${comment}`;

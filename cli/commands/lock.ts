@@ -1,5 +1,5 @@
 /** `ssh-add -x` and `ssh-add -X`: locks and unlocks the agent with a passphrase. */
-import { explainRefusal, listAfterwards, refusalText, tellStillListed } from "../agent.ts";
+import { explainRefusal, identitiesOrNone, refusalText, warnStillListed } from "../agent.ts";
 import type { Context } from "../context.ts";
 
 /** Asks twice for a passphrase and locks the agent with it. */
@@ -14,7 +14,7 @@ export async function lock(context: Context): Promise<number> {
     }
     await client.lock(passphrase);
     console.note("Agent locked.");
-    tellStillListed(client, console, "notLocked", await listAfterwards(client));
+    warnStillListed(client, console, "notLocked", await identitiesOrNone(client));
     return 0;
   } catch (error) {
     console.note(`Failed to lock agent: ${refusalText(error)}`);

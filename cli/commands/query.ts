@@ -1,17 +1,19 @@
-/** `ssh-add -Q`: which protocol extensions the agent knows. */
+/** `ssh-add -Q`: lists the protocol extensions that the agent supports. */
 import { AgentRefusal } from "../../protocol/client.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
-import type { Console } from "../console.ts";
 import type { Context } from "../context.ts";
 
-/** Prints the extensions, one a line. */
+/** Prints one extension per line. */
 export async function query({ client, console, options }: Context): Promise<number> {
   let names: string[];
   try {
     names = await client.query();
   } catch (error) {
     console.log(`unable to query supported extensions: ${refusalText(error)}`);
-    if (!(await explainRefusal(client, console, error))) explainAgent(console, error);
+    const isExplained = await explainRefusal(client, console, error);
+    if (!isExplained && error instanceof AgentRefusal) {
+      explain(console, "This agent does not tell which extensions it knows.", "");
+    }
     return 1;
   }
   if (options.json) {
@@ -21,9 +23,4 @@ export async function query({ client, console, options }: Context): Promise<numb
   }
   for (const name of names) console.print(name);
   return 0;
-}
-
-function explainAgent(console: Console, error: unknown): void {
-  if (!(error instanceof AgentRefusal)) return;
-  explain(console, "This agent does not tell which extensions it knows.", "");
 }

@@ -2,10 +2,10 @@
 
 import { isPkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import type { ProviderDescription } from "../../protocol/extensions/list-providers.ts";
-import { explainRefusal, listAfterwards, refusalText, tellStillListed } from "../agent.ts";
+import { explainRefusal, identitiesOrNone, refusalText, warnStillListed } from "../agent.ts";
 import type { Context } from "../context.ts";
 
-/** Removes all. Exit status 1 when any part of it was refused; the rest is done all the same. */
+/** Removes everything. Continues after a refusal, and then returns exit status 1. */
 export async function removeAll(context: Context): Promise<number> {
   const { client, console, options } = context;
   const unloaded = await unloadProviders(context);
@@ -18,15 +18,15 @@ export async function removeAll(context: Context): Promise<number> {
     console.note("Failed to remove all identities.");
     await explainRefusal(client, console, error);
   }
-  // Old agents keep identities of protocol 1 apart; what they answer to this does not matter.
+  // Old agents keep the keys of SSH protocol 1 separately; others refuse this.
   await client.removeAllRsaIdentities().catch(() => undefined);
   if (refusal === undefined) {
-    tellStillListed(client, console, "notRemoved", await listAfterwards(client));
+    warnStillListed(client, console, "notRemoved", await identitiesOrNone(client));
   }
   return unloaded && refusal === undefined ? 0 : 1;
 }
 
-/** @returns false when a provider would not go */
+/** @returns whether the agent unloaded all of them */
 async function unloadProviders(context: Context): Promise<boolean> {
   const { client, console, options } = context;
   let complete = true;
@@ -44,8 +44,8 @@ async function unloadProviders(context: Context): Promise<boolean> {
 }
 
 /**
- * The providers that are loaded; none from an agent that does not tell, or does not answer. What goes
- * by a PKCS#11 URI comes first: it would go with its library.
+ * The loaded providers, as far as the agent lists them. PKCS#11 URIs come first: unloading a library
+ * also unloads its URIs.
  */
 async function providers({ client }: Context): Promise<ProviderDescription[]> {
   const loaded = await client.listProviders().catch(() => []);

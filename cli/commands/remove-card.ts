@@ -15,8 +15,8 @@ export async function removeCard({ client, console, options }: Context): Promise
     return 0;
   } catch (error) {
     console.note(`Could not remove card "${provider}": ${refusalText(error)}`);
-    const explained = await explainRefusal(client, console, error);
-    if (!explained && error instanceof AgentRefusal && isPkcs11Uri(provider)) {
+    const isExplained = await explainRefusal(client, console, error);
+    if (!isExplained && error instanceof AgentRefusal && isPkcs11Uri(provider)) {
       explain(console, "", uriHint);
     }
     return 1;

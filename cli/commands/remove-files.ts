@@ -4,7 +4,7 @@ import { fatal } from "../../openssh/exit.ts";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import type { Identity } from "../../protocol/replies.ts";
 import { decodeText } from "../../protocol/text.ts";
-import { explainRefusal, listAfterwards, refusalText, tellStillListed } from "../agent.ts";
+import { explainRefusal, identitiesOrNone, refusalText, warnStillListed } from "../agent.ts";
 import type { Context } from "../context.ts";
 import { defaultFiles } from "../files/default-files.ts";
 import {
@@ -17,42 +17,40 @@ import {
 import { describe } from "../identities.ts";
 import { readInput } from "../prompts/standard-input.ts";
 
-/** The blobs of what the agent says that it has removed. */
-type Gone = Buffer[];
-
-/** What came of one operand. */
+/** The result for one operand. */
 interface Outcome {
   readonly path: string;
-  /** The plain key whose certificates all go, where the operand is for one. */
+  /** The plain key whose certificates are all removed too. */
   readonly keyBlob: Buffer | undefined;
   removed: boolean;
 }
 
-/** Removes the identities of the files that were named, or of the default ones. */
+/** Removes the identities of the named files, or of the default files. */
 export async function removeFiles(context: Context): Promise<number> {
   const { operands } = context.options;
   const paths = operands.length > 0 ? operands : defaultFiles(context.env).filter(existsSync);
-  const gone: Gone = [];
+  const gone: Buffer[] = [];
   const outcomes: Outcome[] = [];
   for (const path of paths) {
     const remove = path === "-" ? removeListed(context, gone) : removeFile(context, path, gone);
     outcomes.push(await remove);
   }
   const coversKeys = outcomes.some(({ keyBlob }) => keyBlob !== undefined);
-  if (gone.length > 0 || coversKeys) await lookAfterwards(context, outcomes, gone);
+  if (gone.length > 0 || coversKeys) await finishRemoval(context, outcomes, gone);
   return outcomes.length > 0 && outcomes.every(({ removed }) => removed) ? 0 : 1;
 }
 
 /**
- * Lists once what the agent has now: certificates of keys that were named, beyond those in files, are
- * removed too; and what it should have removed already is told of.
+ * Lists the agent's identities once, removes the remaining certificates of the named keys, and warns
+ * about identities that the agent still lists.
+ * @param gone the blobs that the agent reported as removed
  */
-async function lookAfterwards(
+async function finishRemoval(
   context: Context,
   outcomes: readonly Outcome[],
   gone: readonly Buffer[],
 ): Promise<void> {
-  const listed = await listAfterwards(context.client);
+  const listed = await identitiesOrNone(context.client);
   const isGone = ({ keyBlob }: Identity) => gone.some((blob) => blob.equals(keyBlob));
   for (const identity of listed) {
     const certified = isGone(identity) ? undefined : describe(identity.keyBlob);
@@ -60,15 +58,17 @@ async function lookAfterwards(
     const outcome = outcomes.find(({ keyBlob }) => keyBlob?.equals(certified.keyBlob));
     if (outcome === undefined) continue;
     const name = `${outcome.path} (${certified.certificate.keyId})`;
-    if (await removeCertificate(context, identity.keyBlob, name)) outcome.removed = true;
+    const failed = `Could not remove certificate ${name}`;
+    const done = `Certificate removed: ${name}`;
+    if (await removeBlob(context, identity.keyBlob, failed, done)) outcome.removed = true;
   }
-  tellStillListed(context.client, context.console, "notRemoved", listed.filter(isGone));
+  warnStillListed(context.client, context.console, "notRemoved", listed.filter(isGone));
 }
 
-/** Removes the public keys on standard input, one a line. */
-async function removeListed(context: Context, gone: Gone): Promise<Outcome> {
+/** Removes the public keys on standard input, one per line. */
+async function removeListed(context: Context, gone: Buffer[]): Promise<Outcome> {
   let removed = false;
-  const lines = decodeText(allOfInput()).split("\n");
+  const lines = decodeText(inputOrNothing()).split("\n");
   for (const [index, line] of lines.entries()) {
     if (/^[ \t]*(#|$)/.test(line)) continue;
     const key = parsePublicKeyLine(line);
@@ -78,8 +78,8 @@ async function removeListed(context: Context, gone: Gone): Promise<Outcome> {
   return { path: "(stdin)", keyBlob: undefined, removed };
 }
 
-/** What cannot be read names no keys, as in OpenSSH. */
-function allOfInput(): Buffer {
+/** Standard input; empty if it cannot be read, as in OpenSSH. */
+function inputOrNothing(): Buffer {
   try {
     return readInput();
   } catch {
@@ -87,8 +87,8 @@ function allOfInput(): Buffer {
   }
 }
 
-/** Removes a file's key and the certificate that stands beside it. */
-async function removeFile(context: Context, path: string, gone: Gone): Promise<Outcome> {
+/** Removes a file's key and the certificate beside it. */
+async function removeFile(context: Context, path: string, gone: Buffer[]): Promise<Outcome> {
   const { console, options } = context;
   let key: PublicKeyLine;
   try {
@@ -127,33 +127,27 @@ async function removeOne(
   context: Context,
   key: PublicKeyLine,
   path: string,
-  gone: Gone,
+  gone: Buffer[],
 ): Promise<boolean> {
-  const { client, console, options } = context;
-  try {
-    await client.removeIdentity(key.blob);
-  } catch (error) {
-    console.note(`Could not remove identity "${path}": ${refusalText(error)}`);
-    await explainRefusal(client, console, error);
-    return false;
-  }
-  gone.push(key.blob);
   const type = describe(key.blob)?.type ?? "";
-  if (!options.quiet) console.note(`Identity removed: ${path} ${type} (${key.comment})`);
-  return true;
+  const failed = `Could not remove identity "${path}"`;
+  const done = `Identity removed: ${path} ${type} (${key.comment})`;
+  const isRemoved = await removeBlob(context, key.blob, failed, done);
+  if (isRemoved) gone.push(key.blob);
+  return isRemoved;
 }
 
-/** @param name the file of the key, and the certificate's key ID */
-async function removeCertificate(context: Context, blob: Buffer, name: string): Promise<boolean> {
+/** @param failed, done the messages for a refusal and for success */
+async function removeBlob(context: Context, blob: Buffer, failed: string, done: string) {
   const { client, console, options } = context;
   try {
     await client.removeIdentity(blob);
   } catch (error) {
-    console.note(`Could not remove certificate ${name}: ${refusalText(error)}`);
+    console.note(`${failed}: ${refusalText(error)}`);
     await explainRefusal(client, console, error);
     return false;
   }
-  if (!options.quiet) console.note(`Certificate removed: ${name}`);
+  if (!options.quiet) console.note(done);
   return true;
 }
 

@@ -1,4 +1,4 @@
-/** `ssh-add -T`: whether the agent can sign with keys, found out by signing. */
+/** `ssh-add -T`: tests whether the agent can sign with keys. */
 import { randomBytes } from "node:crypto";
 import { fatal } from "../../openssh/exit.ts";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
@@ -9,7 +9,7 @@ import type { Context } from "../context.ts";
 import { loadPublicKey, type PublicKeyLine } from "../files/public-key-file.ts";
 import { Spinner } from "../spinner.ts";
 
-/** Has the agent sign with each key and verifies the signatures. */
+/** Asks the agent to sign with each key, and verifies the signatures. */
 export async function testKeys(context: Context): Promise<number> {
   const { operands } = context.options;
   if (operands.length === 0) throw fatal("no keys to test");

@@ -1,4 +1,4 @@
-/** Asking through a program with a window of its own: SSH_ASKPASS. */
+/** Asks for a secret through the askpass program. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { endsAnswer } from "../../openssh/askpass.ts";
 import { type Console, errorText } from "../console.ts";
@@ -6,9 +6,9 @@ import { SecretLine } from "./secret-line.ts";
 
 /**
  * Runs an askpass program with the prompt as its argument.
- * @param program its path, or its name to be looked for in PATH
- * @param console told of a program that cannot be run
- * @returns the first line that it writes; undefined when it fails or cannot be run
+ * @param program its path, or a name to look up in PATH
+ * @param console reports a program that cannot be run
+ * @returns the first line of its output; undefined when it fails or cannot be run
  */
 export function askAskpass(
   program: string,
@@ -29,14 +29,14 @@ export function askAskpass(
     const line = new SecretLine();
     let isComplete = false;
     let status: number | null | undefined;
-    // Not when all is closed, which takes Node.js some milliseconds more.
+    // Waiting for "close" would take some milliseconds more.
     const settle = () => {
       if (!isComplete || status === undefined) return;
       if (status !== 0) line.eraseAll();
       const answer = line.finish();
       resolve(status === 0 ? answer : undefined);
     };
-    // Where descriptors are scarce there is no pipe, and an error comes instead.
+    // Without free descriptors there is no pipe, and "error" follows.
     child.stdout?.on("data", (chunk: Buffer) => {
       for (const byte of chunk) {
         isComplete ||= endsAnswer(byte);

@@ -1,9 +1,9 @@
 /**
- * Asking for a PIN or a passphrase: whom to ask.
+ * Asks for a PIN or a passphrase, in OpenSSH's order.
  *
- * Where standard input is a terminal, the user there is asked, unless SSH_ASKPASS_REQUIRE prefers the
- * askpass program. Elsewhere that program is asked if it may be run, else the controlling terminal,
- * and without that standard input.
+ * If standard input is a terminal, prompt there, unless SSH_ASKPASS_REQUIRE prefers the askpass
+ * program. Otherwise run that program if allowed, else prompt on the controlling terminal, and
+ * without one read standard input.
  */
 import { isatty } from "node:tty";
 import { askpassProgram, mayRunAskpass, prefersAskpass } from "../../openssh/askpass.ts";
@@ -11,7 +11,7 @@ import { sanitizeForDisplay } from "../../openssh/text-for-display.ts";
 import type { Console, Debug } from "../console.ts";
 import { readLineOfInput } from "./standard-input.ts";
 
-/** Asks for secrets. The buffers that it returns are the caller's to overwrite. */
+/** Asks for secrets. The caller overwrites the returned buffers. */
 export class Prompter {
   readonly #console: Console;
   readonly #env: NodeJS.ProcessEnv;
@@ -24,19 +24,20 @@ export class Prompter {
   }
 
   /**
-   * Asks for a secret; it is empty without an answer.
-   * @param prompt what is shown, as in "Enter passphrase for PKCS#11: "
+   * Asks for a secret.
+   * @param prompt as in "Enter passphrase for PKCS#11: "
+   * @returns empty without an answer
    */
   async ask(prompt: string): Promise<Buffer> {
     return (await this.askOrCancel(prompt)) ?? Buffer.alloc(0);
   }
 
-  /** The same; undefined when an askpass program was cancelled, or cannot be run. */
+  /** As `ask`, but undefined when the askpass program was cancelled or cannot be run. */
   async askOrCancel(question: string): Promise<Buffer | undefined> {
     const prompt = sanitizeForDisplay(question); // it may name a file
-    const { asksProgram, why } = this.#choice();
+    const { usesAskpass, why } = this.#choose();
     if (why !== "") this.#debug(1, `read_passphrase: ${why}`);
-    if (asksProgram) {
+    if (usesAskpass) {
       const { askAskpass } = await import("./askpass.ts");
       return askAskpass(askpassProgram(this.#env), prompt, this.#console);
     }
@@ -47,14 +48,14 @@ export class Prompter {
     return readLineOfInput();
   }
 
-  /** Whether an askpass program is asked: it may answer at once, whatever the question. */
-  get asksProgram(): boolean {
-    return this.#choice().asksProgram;
+  /** Whether the askpass program is asked. */
+  get usesAskpass(): boolean {
+    return this.#choose().usesAskpass;
   }
 
-  #choice(): { readonly asksProgram: boolean; readonly why: string } {
-    if (prefersAskpass(this.#env)) return { asksProgram: true, why: "requested to askpass" };
-    if (isatty(0)) return { asksProgram: false, why: "" };
-    return { asksProgram: mayRunAskpass(this.#env), why: "stdin is not a tty" };
+  #choose(): { readonly usesAskpass: boolean; readonly why: string } {
+    if (prefersAskpass(this.#env)) return { usesAskpass: true, why: "requested to askpass" };
+    if (isatty(0)) return { usesAskpass: false, why: "" };
+    return { usesAskpass: mayRunAskpass(this.#env), why: "stdin is not a tty" };
   }
 }

@@ -1,20 +1,20 @@
-/** A line that is typed and not shown: its bytes, kept where they can be overwritten. */
+/** A secret line of input, in a buffer that is overwritten. */
 import { secretBytes } from "../../protocol/secret-bytes.ts";
 
-/** Longer lines are cut, as in OpenSSH. */
+/** Longer lines are truncated, as in OpenSSH. */
 const maxLength = 1023;
 
-/** Bytes of a secret as they come in. */
+/** Collects the bytes of a secret. */
 export class SecretLine {
   readonly #bytes = Buffer.alloc(maxLength);
   #length = 0;
 
-  /** Adds a byte; those beyond 1023 are dropped. */
+  /** Adds a byte, unless the line is full. */
   add(byte: number): void {
     if (this.#length < maxLength) this.#bytes[this.#length++] = byte;
   }
 
-  /** Takes back the last character, which in UTF-8 may be several bytes. */
+  /** Erases the last UTF-8 character. */
   eraseCharacter(): void {
     while (this.#length > 0) {
       const last = this.#bytes[--this.#length] as number;
@@ -23,7 +23,6 @@ export class SecretLine {
     }
   }
 
-  /** Takes back everything. */
   eraseAll(): void {
     this.#bytes.fill(0);
     this.#length = 0;
@@ -33,7 +32,7 @@ export class SecretLine {
     return this.#length === 0;
   }
 
-  /** The line as a buffer of its own; what this object held is overwritten. */
+  /** Returns the line in a new buffer, and erases this one. */
   finish(): Buffer {
     const secret = secretBytes(this.#length);
     this.#bytes.copy(secret, 0, 0, this.#length);

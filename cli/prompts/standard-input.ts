@@ -1,6 +1,6 @@
 /**
- * Standard input: secrets for programs that have neither a terminal nor a display, and key files. A
- * program that shares it may have made it non-blocking; then this waits for it.
+ * Synchronous reads from standard input, for secrets and key files. They also wait if another
+ * process that shares the descriptor has made it non-blocking.
  */
 import { readSync } from "node:fs";
 import { endsAnswer } from "../../openssh/askpass.ts";
@@ -10,18 +10,17 @@ import { SecretLine } from "./secret-line.ts";
 
 const standardInput = 0;
 
-/** No list of keys is longer; as OpenSSH's buffers. */
+/** The maximum size of OpenSSH's buffers. */
 const maxInput = 128 * 1024 * 1024;
 const chunkLength = 64 * 1024;
 
-/** Milliseconds between looks at an input that does not block. */
+/** Milliseconds between attempts to read a non-blocking descriptor. */
 const minPause = 1;
 const maxPause = 50;
 
 /**
- * Reads one line byte by byte, never more than its newline, so that the next prompt or another
- * program finds the next line. At the end of input, or when it cannot be read, it returns what there
- * was.
+ * Reads one line byte by byte, so that the next line is left for the next prompt or another program.
+ * The end of input and errors end the line.
  */
 export function readLineOfInput(): Buffer {
   const line = new SecretLine();
@@ -32,8 +31,8 @@ export function readLineOfInput(): Buffer {
 }
 
 /**
- * Reads all of it, or all of another open file, whose name may be that of a pipe. The buffer is the
- * caller's to overwrite, and there is no other copy, as `readFileSync` leaves of what a pipe gives.
+ * Reads all of standard input or of another descriptor. The caller overwrites the buffer, which is
+ * the only copy; `readFileSync` leaves others when it reads a pipe.
  * @throws the system's error; EFBIG for more than 128 MiB
  */
 export function readInput(descriptor = standardInput): Buffer {
@@ -52,12 +51,12 @@ export function readInput(descriptor = standardInput): Buffer {
   }
 }
 
-/** EFBIG has this number on Linux and on macOS; `node:os` takes time to load. */
+/** EFBIG is 27 on Linux and macOS; loading `node:os` for it would take time. */
 function tooLarge(): Error {
   return Object.assign(new Error("too large"), { code: "EFBIG", errno: -27 });
 }
 
-/** @returns false at the end of input, or when it cannot be read */
+/** @returns false at the end of input and after an error */
 function readByte(byte: Buffer): boolean {
   try {
     return readSome(standardInput, byte) === 1;
@@ -66,7 +65,7 @@ function readByte(byte: Buffer): boolean {
   }
 }
 
-/** Waits until there is something to read. @returns how many bytes came; 0 at the end of input */
+/** Waits for input. @returns the number of bytes read; 0 at the end of input */
 function readSome(descriptor: number, buffer: Buffer): number {
   for (let pause = minPause; ; pause = Math.min(2 * pause, maxPause)) {
     try {

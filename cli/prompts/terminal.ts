@@ -1,9 +1,8 @@
 /**
- * Asking at the controlling terminal, which shows nothing of what is typed.
+ * Prompts on the controlling terminal without echo.
  *
- * The terminal is set to hand over each key as it is pressed, so the keys that edit a line and those
- * that end or stop a program are dealt with here. However the prompt ends, the terminal is put back
- * first.
+ * In raw mode the terminal passes on every key, so this module handles line editing, interrupt, quit
+ * and suspend. It restores the terminal before a prompt ends in any way.
  */
 import { closeSync, openSync, writeSync } from "node:fs";
 import { ReadStream } from "node:tty";
@@ -26,9 +25,9 @@ const keys = {
 const endingSignals = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
 
 /**
- * Shows a prompt on the controlling terminal and reads a line that is not echoed.
- * @returns undefined when there is no controlling terminal
- * @throws {Exit} without a word when the terminal goes away meanwhile, as a window that is closed
+ * Shows a prompt on the controlling terminal and reads a line without echo.
+ * @returns undefined without a controlling terminal
+ * @throws {Exit} without a message when the terminal hangs up, as when its window is closed
  */
 export function askTerminal(prompt: string): Promise<Buffer | undefined> {
   let opened: TerminalPrompt;
@@ -40,7 +39,7 @@ export function askTerminal(prompt: string): Promise<Buffer | undefined> {
   return opened.answer();
 }
 
-/** One prompt, from the moment it is shown until the terminal is as it was. */
+/** One prompt, until the terminal is restored. */
 class TerminalPrompt {
   readonly #descriptor: number;
   readonly #prompt: string;
@@ -53,7 +52,7 @@ class TerminalPrompt {
   #reject: (end: Exit) => void = () => {};
   #isOver = false;
 
-  /** @throws when there is no terminal */
+  /** @throws without a controlling terminal */
   constructor(prompt: string) {
     this.#prompt = prompt;
     this.#input = new ReadStream(openSync("/dev/tty", "r+"));
@@ -68,14 +67,14 @@ class TerminalPrompt {
       process.on("SIGCONT", this.#continue);
       process.on("exit", this.#restore);
       this.#input.on("data", (chunk: Buffer) => this.#receive(chunk));
-      // Each change of a terminal that is gone is an error of its own, also those that follow here.
+      // After a hangup, each change of the terminal's mode emits another error.
       this.#input.on("end", () => this.#giveUp());
       this.#input.on("error", () => this.#giveUp());
       this.#show();
     });
   }
 
-  /** The terminal has gone: what was typed so far is only a part of the secret. */
+  /** The terminal hung up: discard the incomplete secret. */
   #giveUp(): void {
     if (this.#isOver) return;
     this.#line.eraseAll();
@@ -83,7 +82,7 @@ class TerminalPrompt {
     this.#reject(exit("", 1));
   }
 
-  /** Also after a stop, when the shell may have changed the terminal behind our back. */
+  /** Called again after SIGCONT: the shell may have changed the terminal's mode. */
   #show(): void {
     this.#input.setRawMode(false);
     this.#input.setRawMode(true);
@@ -144,7 +143,7 @@ class TerminalPrompt {
     this.#resolve(this.#line.finish());
   }
 
-  /** Puts the terminal back and leaves the cursor on a line of its own. */
+  /** Restores the terminal and moves the cursor to a new line. */
   #leave(): void {
     this.#isOver = true;
     for (const signal of endingSignals) process.off(signal, this.#end);
