@@ -153,7 +153,7 @@ class Connection implements MemoryHolder {
   #next(): Buffer | undefined {
     const message = this.#message ?? this.#frames.next();
     this.#message = message;
-    if (message?.[0] !== requestNumbers.requestIdentities) return message;
+    if (message?.[0] !== requestNumbers["request-identities"]) return message;
     // Only lists of identities have replies long enough to need a slot in advance.
     const { connectionMemory } = this.#agent;
     return connectionMemory.hasFreeSlot || connectionMemory.acquireSlot(this) ? message : undefined;

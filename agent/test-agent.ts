@@ -11,7 +11,7 @@ import type { FailureCode } from "../protocol/failure.ts";
 import type { PrivateKey, SecretFields } from "../protocol/private-key.ts";
 import { encodePublicKey, type PublicKey } from "../protocol/public-key.ts";
 import { type SignatureAlgorithm, signatureAlgorithm } from "../protocol/signature.ts";
-import { signNow } from "../protocol/signing.ts";
+import { signSync } from "../protocol/signing.ts";
 import { encodeCertificate, signedPart } from "../protocol/test-certificates.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
 import type { AuthenticatorParts } from "./fido/authenticator.ts";
@@ -259,7 +259,7 @@ export function makeCa(type: KeyType = "ed25519", flags = 0, bits?: number): Tes
   const { publicKey } = privateKeyOf(object, type);
   const algorithm: SignatureAlgorithm = signatureAlgorithm(publicKey, flags);
   const keyBlob = encodePublicKey(publicKey);
-  const sign = (data: Buffer) => signNow(object, algorithm, data);
+  const sign = (data: Buffer) => signSync(object, algorithm, data);
   return {
     keyBlob,
     sign,

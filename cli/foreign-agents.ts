@@ -31,11 +31,10 @@ interface ForeignAgent {
 
 const noLibraries = (name: string, hint: string): Readonly<Record<number, Explanation>> => {
   const explanation = { reason: `${name} loads no PKCS#11 libraries.`, hint };
-  const { addSmartcardKey, addSmartcardKeyConstrained, removeSmartcardKey } = requestNumbers;
   return {
-    [addSmartcardKey]: explanation,
-    [addSmartcardKeyConstrained]: explanation,
-    [removeSmartcardKey]: explanation,
+    [requestNumbers["add-smartcard-key"]]: explanation,
+    [requestNumbers["add-smartcard-key-constrained"]]: explanation,
+    [requestNumbers["remove-smartcard-key"]]: explanation,
   };
 };
 
@@ -48,9 +47,9 @@ const gpgAgent: ForeignAgent = {
   name: "gpg-agent",
   refusals: {
     ...noLibraries("gpg-agent", "It uses OpenPGP cards by itself; see: gpg --card-status"),
-    [requestNumbers.addIdentity]: gpgRefusesKey,
-    [requestNumbers.addIdentityConstrained]: gpgRefusesKey,
-    [requestNumbers.removeIdentity]: {
+    [requestNumbers["add-identity"]]: gpgRefusesKey,
+    [requestNumbers["add-identity-constrained"]]: gpgRefusesKey,
+    [requestNumbers["remove-identity"]]: {
       reason: "gpg-agent has no such key, or has it on a card.",
       hint: "See what the agent holds with: ssh-add -l",
     },
@@ -83,7 +82,7 @@ const gnomeKeyring: ForeignAgent = {
   name: "The GNOME keyring's agent",
   refusals: {
     ...noLibraries("The GNOME keyring's agent", "Start an agent that does: ssh-agent."),
-    [requestNumbers.removeIdentity]: {
+    [requestNumbers["remove-identity"]]: {
       reason: "The GNOME keyring's agent has not loaded this key, even if it lists it.",
       hint: "It lists the key pairs in ~/.ssh as long as their .pub files are there.",
     },

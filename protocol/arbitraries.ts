@@ -1,4 +1,4 @@
-/** Random values of everything that travels, for the properties in the tests. */
+/** For property tests: arbitraries of all keys, certificates and messages. */
 import fc from "fast-check";
 import type { Certificate } from "./certificate.ts";
 import type { Constraint, DestinationConstraint, Hop } from "./constraints.ts";
@@ -20,7 +20,7 @@ export function bytes(maxLength = 64, minLength = 0): fc.Arbitrary<Buffer> {
   return fc.uint8Array({ minLength, maxLength }).map((array) => Buffer.from(array));
 }
 
-/** Text without NUL, some of it from bytes that are no UTF-8. */
+/** Text without NUL, some of it decoded from invalid UTF-8. */
 export const text = fc.oneof(
   fc.string().map((string) => string.replaceAll("\0", "")),
   fc.string({ unit: "binary" }).filter((string) => string.isWellFormed() && !string.includes("\0")),
@@ -36,13 +36,13 @@ export const name = fc.string({ minLength: 1, maxLength: 40 }).map((string) => {
 const uint32 = fc.nat({ max: 0xffff_ffff });
 const uint64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 
-/** The magnitude of a number that is not zero. */
+/** The magnitude of a positive integer. */
 export const magnitude = bytes(96, 1).map((array) => {
   if (array[0] === 0) array[0] = 1;
   return array;
 });
 
-/** The magnitude of a number of 1,024 bits or more. */
+/** The magnitude of an integer of 1,024 bits or more. */
 const modulus = bytes(192, 128).map((array) => {
   array.writeUInt8(array.readUInt8(0) | 0x80, 0);
   return array;
@@ -57,7 +57,7 @@ function pointOf(curve: CurveName): fc.Arbitrary<Buffer> {
 
 const key32 = bytes(32, 32);
 
-/** Any public key. Its numbers need not make a key that verifies. */
+/** Any well-formed public key, though not a valid one: points need not be on their curve. */
 export const publicKey: fc.Arbitrary<PublicKey> = fc.oneof(
   fc.record({ type: fc.constant("rsa" as const), n: modulus, e: magnitude }),
   curveName.chain((curve) =>
@@ -182,7 +182,7 @@ export const constraint: fc.Arbitrary<Constraint> = fc.oneof(
   fc.record({ type: fc.constant("sk-provider" as const), provider: text }),
 );
 
-/** Constraints, each of them once. */
+/** Any constraints, at most one of each type. */
 export const constraints = fc.uniqueArray(constraint, {
   maxLength: 5,
   selector: ({ type }) => type,

@@ -1,5 +1,6 @@
-/** Certificates of OpenSSH (PROTOCOL.certkeys), decoded whole. */
-import { blame, invalidCertificate } from "./failure.ts";
+/** OpenSSH certificates (PROTOCOL.certkeys). */
+import { invalidCertificate, rethrowMalformed } from "./failure.ts";
+import { nameOfNumber } from "./numbers.ts";
 import {
   algorithmName,
   decodePublicKey,
@@ -10,81 +11,75 @@ import {
 import { decodeText } from "./text.ts";
 import { Reader, readStrings } from "./wire.ts";
 
-/** A critical option or an extension: its name and its data as they stand in the certificate. */
+/** A critical option or an extension, with its undecoded data. */
 export interface CertificateOption {
   readonly name: string;
   readonly data: Buffer;
 }
 
 /**
- * All that a certificate says (OpenSSH's PROTOCOL.certkeys). Whether its CA has signed it, and whether
- * that CA is to be trusted, is another matter: see `verifyKeyOrCertificate`. That it is valid now is for
- * whoever knows the time to check, by `validAfter` and `validBefore`.
+ * The fields of a certificate (OpenSSH's PROTOCOL.certkeys). Its signature is not verified yet:
+ * `verifyKeyOrCertificate` does that. The user of a certificate must check its validity period
+ * (`validAfter`, `validBefore`) and whether to trust its CA.
  */
 export interface Certificate {
-  /** The key that is certified. */
+  /** The certified key. */
   readonly key: PublicKey;
   readonly nonce: Buffer;
   readonly serial: bigint;
   readonly type: "user" | "host";
   readonly keyId: string;
-  /** Names that it is good for; empty means any. */
+  /** The valid names of the user or host; empty means any. */
   readonly principals: readonly string[];
   /** Seconds since 1970. */
   readonly validAfter: bigint;
-  /** Seconds since 1970; 2^64 - 1 means for ever. From this second on it is not valid. */
+  /** Seconds since 1970, exclusive; 2^64 - 1 means for ever. */
   readonly validBefore: bigint;
   readonly criticalOptions: readonly CertificateOption[];
   readonly extensions: readonly CertificateOption[];
   readonly reserved: Buffer;
   /** The CA's key blob. */
   readonly caKey: Buffer;
-  /** The CA's signature blob over everything before it. */
+  /** The CA's signature blob over all preceding bytes. */
   readonly signature: Buffer;
 }
 
 declare const verified: unique symbol;
 
-/**
- * A certificate whose CA has signed it: what the agent decides by. Only `verifyKeyOrCertificate`
- * makes one, so that nobody can forget to verify.
- */
+/** A certificate with a verified signature, which only `verifyKeyOrCertificate` returns. */
 export type VerifiedCertificate = Certificate & { readonly [verified]: true };
 
-/** The `validBefore` of a certificate that does not end. */
+/** The `validBefore` of a certificate that does not expire. */
 export const forever = 0xffff_ffff_ffff_ffffn;
 
+/** The types of certificates and their numbers on the wire. */
+export const certificateTypes = { user: 1, host: 2 } as const;
+
 const suffix = "-cert-v01@openssh.com";
-const typeNumbers = { user: 1, host: 2 } as const;
 
-/** Principals that a certificate of OpenSSH has at the most. */
+/** OpenSSH's limit. */
 const maxPrincipals = 256;
-
-/** Whether a blob's algorithm is that of a certificate. */
-function isCertificateAlgorithm(algorithm: string): boolean {
-  return algorithm.endsWith(suffix);
-}
 
 /** The algorithm name of a certificate for this key. */
 export function certificateAlgorithm(key: PublicKey): string {
   return algorithmName(key).replace(/@openssh\.com$/, "") + suffix;
 }
 
-/** The plain key's algorithm name for a certificate's; undefined where it is no certificate's. */
+/** The plain key's algorithm for a certificate's; undefined for other algorithms. */
 export function plainAlgorithm(algorithm: string): string | undefined {
-  if (!isCertificateAlgorithm(algorithm)) return undefined;
+  if (!algorithm.endsWith(suffix)) return undefined;
   const plain = algorithm.slice(0, -suffix.length);
   return plain.startsWith("sk-") ? `${plain}@openssh.com` : plain;
 }
 
 /**
- * Decodes a certificate blob, as strictly as OpenSSH: its clients fail on a whole list of identities
- * that holds a certificate which they cannot read. It does not verify the CA's signature.
- * @returns undefined for a blob that is no certificate, or one for a key that is not known here
+ * Decodes a certificate blob as strictly as OpenSSH, whose clients fail on a whole list of identities
+ * with one invalid certificate. It does not verify the signature.
+ * @returns undefined for a plain key's blob or an unknown key type
  * @throws {Failure} malformed
  */
 export function decodeCertificate(blob: Uint8Array): Certificate | undefined {
-  return blame(invalidCertificate, () => readCertificate(blob));
+  return rethrowMalformed(invalidCertificate, () => readCertificate(blob));
 }
 
 function readCertificate(blob: Uint8Array): Certificate | undefined {
@@ -94,64 +89,49 @@ function readCertificate(blob: Uint8Array): Certificate | undefined {
   const nonce = reader.string();
   const key = readKeyFields(reader, algorithm);
   if (key === undefined) return undefined;
-  const serial = reader.uint64();
-  const type = readType(reader.uint32());
-  const keyId = reader.cString();
-  const principals = readPrincipals(reader.string());
-  const validAfter = reader.uint64();
-  const validBefore = reader.uint64();
-  const criticalOptions = readOptions(reader.string());
-  const extensions = readOptions(reader.string());
-  const reserved = reader.string();
-  const caKey = reader.string();
-  const signature = reader.string();
-  reader.end();
-  checkCaKey(caKey);
-  return {
+  const certificate = {
     key,
     nonce,
-    serial,
-    type,
-    keyId,
-    principals,
-    validAfter,
-    validBefore,
-    criticalOptions,
-    extensions,
-    reserved,
-    caKey,
-    signature,
+    serial: reader.uint64(),
+    type: readType(reader.uint32()),
+    keyId: reader.cString(),
+    principals: readPrincipals(reader.string()),
+    validAfter: reader.uint64(),
+    validBefore: reader.uint64(),
+    criticalOptions: readOptions(reader.string()),
+    extensions: readOptions(reader.string()),
+    reserved: reader.string(),
+    caKey: reader.string(),
+    signature: reader.string(),
   };
+  reader.end();
+  checkCaKey(certificate.caKey);
+  return certificate;
 }
 
-/** A key blob read either way: the key itself, and the certificate where it is one. */
+/** A key blob or certificate blob, decoded but not verified. */
 interface ParsedKey {
   /** The plain key. */
   readonly key: PublicKey;
-  /** The plain key's blob: what fingerprints are made of. */
+  /** The plain key's blob, which fingerprints are computed from. */
   readonly keyBlob: Buffer;
   readonly certificate: Certificate | undefined;
 }
 
 /**
- * Reads a blob that may be a plain key's or a certificate's.
- * @returns undefined for an algorithm that is not known here
+ * Decodes the blob of a plain key or a certificate.
+ * @returns undefined for an unknown algorithm
  * @throws {Failure} malformed
  */
 export function parseKeyOrCertificate(blob: Uint8Array): ParsedKey | undefined {
   const certificate = decodeCertificate(blob);
-  if (certificate !== undefined) {
-    return { key: certificate.key, keyBlob: encodePublicKey(certificate.key), certificate };
-  }
-  const key = decodePublicKey(blob);
-  if (key === undefined) return undefined;
-  const keyBlob = Buffer.isBuffer(blob) ? blob : Buffer.from(blob);
-  return { key, keyBlob, certificate: undefined };
+  const key = certificate?.key ?? decodePublicKey(blob);
+  return key && { key, keyBlob: encodePublicKey(key), certificate };
 }
 
 function readType(number: number): "user" | "host" {
-  if (number === typeNumbers.user) return "user";
-  if (number === typeNumbers.host) return "host";
+  const type = nameOfNumber(certificateTypes, number);
+  if (type !== undefined) return type;
   throw invalidCertificate("A certificate is neither a user's nor a host's.");
 }
 
@@ -167,7 +147,7 @@ function readPrincipals(bytes: Buffer): string[] {
   return principals;
 }
 
-/** The CA's key is a plain one, and not of DSA, which OpenSSH 10 does not know any more. */
+/** The CA key must be a plain key, and not DSA, which OpenSSH 10 no longer supports. */
 function checkCaKey(blob: Buffer): void {
   const caKey = decodePublicKey(blob);
   if (caKey === undefined)

@@ -10,10 +10,10 @@ import { FrameReader, frame } from "./framing.ts";
 import { encodeReply, type Reply } from "./replies.ts";
 import { decodeRequest, type Request } from "./requests.ts";
 
-/** An agent that answers by a function, and a client of it. */
-async function talkTo(
+/** A client of an agent that replies with what `handle` returns. */
+async function connectTo(
   t: ExecutionContext,
-  answer: (request: Request, socket: Socket) => Reply | Buffer | undefined,
+  handle: (request: Request, socket: Socket) => Reply | Buffer | undefined,
 ): Promise<AgentClient> {
   const folder = mkdtempSync(join(tmpdir(), "ca-"));
   const path = join(folder, "s");
@@ -22,7 +22,7 @@ async function talkTo(
     socket.on("error", () => {});
     socket.on("data", (chunk) => {
       for (const message of frames.push(chunk)) {
-        const reply = answer(decodeRequest(message), socket);
+        const reply = handle(decodeRequest(message), socket);
         if (reply === undefined) continue;
         socket.write(Buffer.isBuffer(reply) ? reply : frame(encodeReply(reply)));
       }
@@ -38,8 +38,8 @@ async function talkTo(
   return client;
 }
 
-test("requests made at once get their own replies", async (t) => {
-  const client = await talkTo(t, (request) => {
+test("concurrent requests get their own replies", async (t) => {
+  const client = await connectTo(t, (request) => {
     if (request.type !== "sign") return { type: "success" };
     return { type: "signature", signature: Buffer.from(request.data) };
   });
@@ -50,9 +50,9 @@ test("requests made at once get their own replies", async (t) => {
   await t.notThrowsAsync(removed);
 });
 
-test("a refusal is an AgentRefusal, and its reason can be asked for", async (t) => {
+test("a refusal is an AgentRefusal, and failureReason returns its reason", async (t) => {
   const reason = { request: 20, code: "pin-incorrect", sentence: "Wrong.", hint: "Try." } as const;
-  const client = await talkTo(t, (request) => {
+  const client = await connectTo(t, (request) => {
     if (request.type !== "extension") return { type: "failure" };
     if (request.name !== "failure-reason@cardagent.alt") return { type: "extension-failure" };
     return { type: "extension-response", name: request.name, body: encodeFailureReason(reason) };
@@ -68,37 +68,37 @@ test("a refusal is an AgentRefusal, and its reason can be asked for", async (t) 
   t.true(extension?.isExtensionFailure);
 });
 
-test("an agent without reasons has none", async (t) => {
-  const client = await talkTo(t, () => ({ type: "failure" }));
+test("failureReason is undefined for an agent that refuses it", async (t) => {
+  const client = await connectTo(t, () => ({ type: "failure" }));
   t.is(await client.failureReason(), undefined);
 });
 
 test("a reply that does not answer the request is malformed", async (t) => {
-  const client = await talkTo(t, () => ({ type: "success" }));
+  const client = await connectTo(t, () => ({ type: "success" }));
   await t.throwsAsync(client.identities(), { instanceOf: Failure, code: "malformed" });
 });
 
-test("a connection that breaks, or speaks no agent protocol, rejects all that waits", async (t) => {
-  const closing = await talkTo(t, (_request, socket) => {
+test("a broken connection or an invalid reply rejects all pending requests", async (t) => {
+  const closing = await connectTo(t, (_request, socket) => {
     socket.destroy();
     return undefined;
   });
-  const both = [closing.identities(), closing.query()];
-  for (const waiting of both) await t.throwsAsync(waiting);
+  const pending = [closing.identities(), closing.query()];
+  for (const request of pending) await t.throwsAsync(request);
   await t.throwsAsync(closing.identities());
 
-  const babbling = await talkTo(t, () => Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n"));
-  await t.throwsAsync(babbling.identities(), { instanceOf: Failure, code: "too-large" });
+  const web = await connectTo(t, () => Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n"));
+  await t.throwsAsync(web.identities(), { instanceOf: Failure, code: "too-large" });
 });
 
-test("a request over 256 KiB is refused before it is sent", async (t) => {
-  const client = await talkTo(t, () => ({ type: "success" }));
+test("a request over 256 KiB is not sent", async (t) => {
+  const client = await connectTo(t, () => ({ type: "success" }));
   const sent = client.sign(Buffer.from("key"), Buffer.alloc(256 * 1024));
   await t.throwsAsync(sent, { instanceOf: Failure, code: "too-large" });
   await t.notThrowsAsync(client.removeAllIdentities());
 });
 
-test("nobody at the socket is the system's error", async (t) => {
+test("a failed connection is the system's error", async (t) => {
   await t.throwsAsync(AgentClient.connect("/nowhere/agent.sock"), { code: "ENOENT" });
   await t.throwsAsync(AgentClient.connect("65000"), { code: "ENOENT" });
   await t.throwsAsync(AgentClient.connect(""), { instanceOf: Failure, code: "no-such-file" });

@@ -16,14 +16,14 @@ import { encodeRequest, type Request, requestNumber } from "./requests.ts";
 import { Writer } from "./wire.ts";
 
 /**
- * An agent's answer 5 (FAILURE) or 28 (EXTENSION_FAILURE): it refused and did not say why. Every method
- * of `AgentClient` rejects with it; `failureReason` then asks for the reason, if the agent tells one.
+ * An agent's reply 5 (FAILURE) or 28 (EXTENSION_FAILURE), which has no reason. The methods of
+ * `AgentClient` reject with it; `failureReason` then asks the agent for the reason.
  */
 export class AgentRefusal extends Error {
   override readonly name = "AgentRefusal";
-  /** The number of the request that was refused. */
+  /** The number of the refused request. */
   readonly request: number;
-  /** True for 28: the agent knows the extension, and it failed. */
+  /** Whether the reply was 28: the agent supports the extension, but the request failed. */
   readonly isExtensionFailure: boolean;
 
   constructor(request: number, isExtensionFailure: boolean) {
@@ -33,49 +33,49 @@ export class AgentRefusal extends Error {
   }
 }
 
-interface Waiting {
+interface PendingRequest {
   readonly request: number;
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: Error) => void;
 }
 
 /**
- * One connection to an agent, and every verb of the agent protocol as a method. It works with any
- * agent; what is named `@cardagent.alt` only this project's knows, and others refuse it.
+ * A connection to an agent, with a method for each request of the agent protocol. It works with any
+ * agent; other agents than cardagent refuse the extensions at `cardagent.alt`.
  *
- * Requests may be made without waiting for earlier ones: they travel at once, and each promise
- * settles with its own reply, for replies come in the order of requests (RFC 9987, section 3).
+ * Requests need not wait for earlier replies: each is sent at once, and its promise settles with its
+ * own reply, since an agent replies in the order of the requests (RFC 9987, section 3).
  */
 export class AgentClient {
-  /** The path of the agent's socket, if it is known. */
+  /** The path of the agent's socket, if known. */
   readonly path: string | undefined;
   readonly #socket: Socket;
   readonly #frames = new FrameReader();
-  readonly #waiting: Waiting[] = [];
-  #ended: Error | undefined;
+  readonly #pending: PendingRequest[] = [];
+  #closeReason: Error | undefined;
 
   /**
-   * @param socket a connected stream to an agent, which this client takes over
-   * @param path where it leads to
+   * @param socket a connection to an agent, which this client takes over
+   * @param path of the agent's socket
    */
   constructor(socket: Socket, path?: string) {
     this.path = path;
     this.#socket = socket;
     socket.on("data", (chunk) => this.#receive(chunk));
-    socket.on("error", (error) => this.#end(error));
-    socket.on("close", () => this.#end(malformed("The agent closed the connection.")));
+    socket.on("error", (error) => this.#rejectAll(error));
+    socket.on("close", () => this.#rejectAll(malformed("The agent closed the connection.")));
   }
 
   /**
    * Connects to an agent.
-   * @param path its socket, as in SSH_AUTH_SOCK
-   * @throws the system's error, when nobody answers there; {Failure} no-such-file, for no path
+   * @param path of its socket, as in SSH_AUTH_SOCK
+   * @throws the system's error if the connection fails; {Failure} no-such-file, for an empty path
    */
   static connect(path: string): Promise<AgentClient> {
     return new Promise((resolve, reject) => {
       if (path === "")
         throw new Failure("no-such-file", "The path of the agent's socket is empty.");
-      // Not the path alone: Node.js takes one that is a number for a TCP port.
+      // connect(path) would take a path such as "22" for a TCP port.
       const socket = connect({ path });
       socket.once("error", reject);
       socket.once("connect", () => {
@@ -85,7 +85,7 @@ export class AgentClient {
     });
   }
 
-  /** Ends the connection; what is still waiting is rejected. */
+  /** Closes the connection and rejects all pending requests. */
   close(): void {
     this.#socket.destroy();
   }
@@ -100,7 +100,7 @@ export class AgentClient {
   /**
    * Signs (13).
    * @param flags see `signatureFlags`
-   * @returns a signature blob
+   * @returns the signature blob
    */
   async sign(keyBlob: Buffer, data: Buffer, flags = 0): Promise<Buffer> {
     const reply = await this.request({ type: "sign", keyBlob, data, flags });
@@ -108,7 +108,7 @@ export class AgentClient {
     return reply.signature;
   }
 
-  /** Adds a private key, or one with its certificate (17, 25). */
+  /** Adds a private key, with or without a certificate (17, 25). */
   addIdentity(
     key: PrivateKey,
     comment: string,
@@ -127,12 +127,12 @@ export class AgentClient {
     return this.#succeed({ type: "remove-all-identities" });
   }
 
-  /** Removes all identities of protocol 1 (9), which some old agents keep apart. */
+  /** Removes all identities of protocol 1 (9), which some old agents keep separately. */
   removeAllRsaIdentities(): Promise<void> {
     return this.#succeed({ type: "remove-all-rsa-identities" });
   }
 
-  /** Loads a PKCS#11 provider and adds its keys (20, 26). The PIN's bytes remain the caller's. */
+  /** Loads a PKCS#11 provider and adds its keys (20, 26). The caller overwrites `pin`. */
   addSmartcardKey(
     provider: string,
     pin: Buffer,
@@ -182,14 +182,14 @@ export class AgentClient {
     await this.#extend(extensionNames.removeAllProviders);
   }
 
-  /** Attaches a certificate to a key that the agent has (`add-certificate@cardagent.alt`). */
+  /** Adds a certificate for a key that the agent already has (`add-certificate@cardagent.alt`). */
   async addCertificate(request: AddCertificate): Promise<void> {
     await this.#extend(extensionNames.addCertificate, encodeAddCertificate(request));
   }
 
   /**
-   * Why the last refused request on this connection was refused (`failure-reason@cardagent.alt`).
-   * @returns undefined when none was, or when the agent does not tell reasons
+   * The reason for the last refusal on this connection (`failure-reason@cardagent.alt`).
+   * @returns undefined if there was no refusal, or the agent does not support the extension
    */
   async failureReason(): Promise<FailureReason | undefined> {
     try {
@@ -201,7 +201,7 @@ export class AgentClient {
   }
 
   /**
-   * Makes an extension request (27) that answers with data.
+   * Sends an extension request (27) that has a response.
    * @returns the body of the response
    */
   async extension(name: string, body: Buffer = Buffer.alloc(0)): Promise<Buffer> {
@@ -211,12 +211,12 @@ export class AgentClient {
   }
 
   /**
-   * Sends any request and resolves with any reply but a refusal.
-   * @throws {AgentRefusal} when the agent refuses; {Failure} when a message is too large or what
-   *   comes back is no reply; the system's error when the connection breaks
+   * Sends any request and resolves with its reply.
+   * @throws {AgentRefusal} if the agent refuses; {Failure} if the request is too large or the reply
+   *   invalid; the system's error if the connection breaks
    */
   request(request: Request): Promise<Reply> {
-    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    if (this.#closeReason !== undefined) return Promise.reject(this.#closeReason);
     const message = encodeRequest(request);
     if (message.length > maxFrameLength) {
       return Promise.reject(new Failure("too-large", "The request is longer than 256 KiB."));
@@ -224,7 +224,7 @@ export class AgentClient {
     const framed = frame(message);
     message.fill(0);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ request: requestNumber(request), resolve, reject });
+      this.#pending.push({ request: requestNumber(request), resolve, reject });
       this.#socket.write(framed, () => framed.fill(0));
     });
   }
@@ -242,23 +242,22 @@ export class AgentClient {
     try {
       for (const message of this.#frames.push(chunk)) this.#settle(decodeReply(message));
     } catch (error) {
-      this.#end(error instanceof Error ? error : malformed("The agent's reply is not one."));
+      this.#rejectAll(error instanceof Error ? error : malformed("The agent's reply is not one."));
       this.#socket.destroy();
     }
   }
 
   #settle(reply: Reply): void {
-    const waiting = this.#waiting.shift();
-    if (waiting === undefined) throw malformed("The agent replied to nothing.");
+    const pending = this.#pending.shift();
+    if (pending === undefined) throw malformed("The agent replied to nothing.");
     if (reply.type === "failure" || reply.type === "extension-failure") {
-      const isExtensionFailure = reply.type === "extension-failure";
-      waiting.reject(new AgentRefusal(waiting.request, isExtensionFailure));
-    } else waiting.resolve(reply);
+      pending.reject(new AgentRefusal(pending.request, reply.type === "extension-failure"));
+    } else pending.resolve(reply);
   }
 
-  #end(error: Error): void {
-    this.#ended ??= error;
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
+  #rejectAll(error: Error): void {
+    this.#closeReason ??= error;
+    for (const pending of this.#pending.splice(0)) pending.reject(error);
   }
 }
 

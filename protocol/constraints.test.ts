@@ -24,13 +24,13 @@ function restricted(count: number, user = ""): Constraint {
 
 const refused = { instanceOf: Failure };
 
-test("a user's pattern has 256 bytes at the most", (t) => {
+test("the pattern of a user name is limited to 256 bytes", (t) => {
   t.notThrows(() => decode(restricted(1, "u".repeat(256))));
   t.throws(() => decode(restricted(1, "u".repeat(257))), { ...refused, code: "malformed" });
   t.throws(() => decode(restricted(1, "ü".repeat(129))), { ...refused, code: "malformed" });
 });
 
-test("there are 1,024 destinations and 1,024 certificates at the most", (t) => {
+test("destinations and certificates are limited to 1,024", (t) => {
   t.notThrows(() => decode(restricted(1024)));
   t.throws(() => decode(restricted(1025)), { ...refused, code: "too-large" });
   const associated = (count: number): Constraint => ({
@@ -42,7 +42,7 @@ test("there are 1,024 destinations and 1,024 certificates at the most", (t) => {
   t.throws(() => decode(associated(1025)), { ...refused, code: "too-large" });
 });
 
-test("a name of a user or host holds no NUL", (t) => {
+test("a NUL in the name of a user or host is refused", (t) => {
   for (const to of [hop("a\0b"), hop("", "a\0b")]) {
     const destinations = [{ from: origin, to }];
     t.throws(() => decode({ type: "restrict-destination", destinations }), refused);

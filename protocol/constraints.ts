@@ -1,20 +1,20 @@
 /**
  * Constraints on the use of an identity (RFC 9987, section 3.2.7, and OpenSSH's PROTOCOL.agent).
  *
- * A constraint that is not known here cannot be skipped, since only who knows it knows its length,
- * and must not be dropped, since it limits the key: it makes the request fail.
+ * An unknown constraint makes the request fail: its length is unknown, and to ignore it would lift a
+ * limit of the key.
  */
 import { Failure, malformed } from "./failure.ts";
 import { constraintNumbers } from "./numbers.ts";
 import { Reader, readStrings, Writer } from "./wire.ts";
 
-/** A key that a host proves itself with, or a CA that certifies such keys. */
+/** A host's public key, or that of a CA for host certificates. */
 export interface HostKey {
   readonly keyBlob: Buffer;
   readonly isCa: boolean;
 }
 
-/** One end of a hop. The origin of the first hop has no host name and no keys. */
+/** One end of a hop. The origin has no host name and no keys. */
 export interface Hop {
   /** The user to log in as; empty for any. Always empty at the origin. */
   readonly user: string;
@@ -23,9 +23,9 @@ export interface Hop {
 }
 
 /**
- * A hop that an identity may be used for: from one host to a user on another one. An identity with
- * such constraints is seen and used only through connections that ssh has bound to these hosts
- * (`session-bind@openssh.com`); `ssh-add -h` makes them from known_hosts.
+ * A permitted use of an identity: from one host to a user on another host. The agent lists and uses the
+ * identity only on connections that ssh has bound to these hosts (`session-bind@openssh.com`).
+ * `ssh-add -h` makes these constraints from known_hosts.
  */
 export interface DestinationConstraint {
   readonly from: Hop;
@@ -33,13 +33,13 @@ export interface DestinationConstraint {
 }
 
 /**
- * What limits the use of an identity, from when it is added. An agent that does not know a constraint
- * refuses the whole request, so that no limit is lost. Each may stand once.
+ * A limit on the use of an identity. An agent refuses a request with an unknown constraint, and with two
+ * of the same type.
  */
 export type Constraint =
-  /** The identity is removed after so many seconds. */
+  /** The agent removes the identity after this time. */
   | { readonly type: "lifetime"; readonly seconds: number }
-  /** Each use has to be confirmed by the user. */
+  /** The user must confirm each use. */
   | { readonly type: "confirm" }
   /** `restrict-destination-v00@openssh.com` */
   | {
@@ -53,7 +53,7 @@ export type Constraint =
       readonly certsOnly: boolean;
       readonly certificates: readonly Buffer[];
     }
-  /** `keep-ended-certificate@cardagent.alt`: the agent does not drop a certificate at its end. */
+  /** `keep-ended-certificate@cardagent.alt`: the agent keeps an expired certificate. */
   | { readonly type: "keep-ended-certificate" }
   /** `sk-provider@openssh.com`: the middleware of a FIDO key. */
   | { readonly type: "sk-provider"; readonly provider: string };
@@ -61,16 +61,16 @@ export type Constraint =
 /** Limits of OpenSSH's agent. */
 const maxDestinations = 1024;
 const maxCertificates = 1024;
-/** Bytes of the pattern of a user's name. */
+/** The length of a user name's pattern, in bytes. */
 const maxUserPattern = 256;
 
 const restrictDestination = "restrict-destination-v00@openssh.com";
 const associatedCerts = "associated-certs-v00@openssh.com";
-/** The one constraint of our own; `query` names it beside the requests. */
+/** Our own constraint; `query` lists it with the extensions. */
 export const keepEndedCertificate = "keep-ended-certificate@cardagent.alt";
 const skProvider = "sk-provider@openssh.com";
 
-/** Reads constraints to the end of the message. @throws {Failure} malformed, unsupported */
+/** Reads constraints up to the end of the message. @throws {Failure} malformed, unsupported */
 export function readConstraints(reader: Reader): Constraint[] {
   const constraints: Constraint[] = [];
   while (reader.remaining > 0) {
@@ -83,7 +83,7 @@ export function readConstraints(reader: Reader): Constraint[] {
   return constraints;
 }
 
-/** Writes constraints; inverts `readConstraints`. */
+/** Writes constraints; the inverse of `readConstraints`. */
 export function writeConstraints(writer: Writer, constraints: readonly Constraint[]): void {
   for (const constraint of constraints) writeConstraint(writer, constraint);
 }
@@ -105,12 +105,12 @@ function readConstraint(reader: Reader): Constraint {
 function readExtension(reader: Reader, name: string): Constraint {
   switch (name) {
     case restrictDestination: {
-      const destinations = readAtMost(maxDestinations, "destinations", reader.string());
+      const destinations = readList(reader.string(), maxDestinations, "destinations");
       return { type: "restrict-destination", destinations: destinations.map(decodeDestination) };
     }
     case associatedCerts: {
       const certsOnly = reader.bool();
-      const certificates = readAtMost(maxCertificates, "certificates", reader.string());
+      const certificates = readList(reader.string(), maxCertificates, "certificates");
       return { type: "associated-certs", certsOnly, certificates };
     }
     case keepEndedCertificate:
@@ -122,10 +122,10 @@ function readExtension(reader: Reader, name: string): Constraint {
   }
 }
 
-function readAtMost(most: number, what: string, bytes: Buffer): Buffer[] {
+function readList(bytes: Buffer, max: number, noun: string): Buffer[] {
   const strings = readStrings(bytes);
-  if (strings.length <= most) return strings;
-  throw new Failure("too-large", `More than ${most} ${what} in a constraint are not accepted.`);
+  if (strings.length <= max) return strings;
+  throw new Failure("too-large", `More than ${max} ${noun} in a constraint are not accepted.`);
 }
 
 function writeConstraint(writer: Writer, constraint: Constraint): void {

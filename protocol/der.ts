@@ -1,12 +1,12 @@
 /**
- * The little of DER (X.690) that keys need on their way into `node:crypto`.
+ * The DER (X.690) that `node:crypto` needs to import keys.
  *
- * Values may be secrets: what is made on the way is overwritten, and the result is the caller's to
- * overwrite.
+ * Values may be secrets: these functions overwrite their intermediate buffers, and the caller overwrites
+ * the result.
  */
 import { secretBytes } from "./secret-bytes.ts";
 
-/** INTEGER, from the magnitude of a number that is not negative, most significant byte first. */
+/** INTEGER, from the magnitude of a non-negative integer, big-endian. */
 export function derInteger(magnitude: Uint8Array): Buffer {
   let start = 0;
   while (start < magnitude.length - 1 && magnitude[start] === 0) start++;
@@ -19,7 +19,7 @@ export function derInteger(magnitude: Uint8Array): Buffer {
   return integer;
 }
 
-/** SEQUENCE of what is encoded already. */
+/** SEQUENCE of encoded elements. */
 export function derSequence(parts: readonly Uint8Array[]): Buffer {
   const content = Buffer.concat(parts);
   const sequence = derTagged(0x30, content);
@@ -27,7 +27,7 @@ export function derSequence(parts: readonly Uint8Array[]): Buffer {
   return sequence;
 }
 
-/** Tag, length, content; lengths up to 65535. */
+/** Tag, length and content of up to 65535 bytes. */
 export function derTagged(tag: number, content: Uint8Array): Buffer {
   const { length } = content;
   const head =

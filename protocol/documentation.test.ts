@@ -14,7 +14,7 @@ import { Writer } from "./wire.ts";
 
 const page = readFileSync(new URL("../docs/PROTOCOL.md", import.meta.url), "utf8");
 
-/** The examples of the page by their names: what stands before the note on each line, as bytes. */
+/** The examples of the page by name: the hexadecimal digits before the note on each line, as bytes. */
 const examples = new Map(
   [...page.matchAll(/^```hex (.+)\n([^`]*)^```$/gm)].map(([, name = "", lines = ""]) => {
     const digits = lines.split("\n").map((line) => line.split(" ")[0]);
@@ -22,7 +22,7 @@ const examples = new Map(
   }),
 );
 
-/** The one message of an example, without its length. */
+/** The message of an example, without its length field. */
 function messageOf(name: string): Buffer {
   const bytes = examples.get(name);
   if (bytes === undefined) throw new Error(`The page has no example "${name}".`);
@@ -32,7 +32,7 @@ function messageOf(name: string): Buffer {
   return Buffer.from(message);
 }
 
-/** The body of an example that is a request, which must be encoded in the same way here. */
+/** The body of an example request, after a check that encoding it again gives the same bytes. */
 function requestBody(name: string, extension: string): Buffer {
   const message = messageOf(name);
   const request = decodeRequest(message);

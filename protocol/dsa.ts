@@ -1,6 +1,6 @@
 /**
- * DSA keys (RFC 4253, section 6.6), old as they are: OpenSSH before 10 still makes and uses them.
- * `node:crypto` takes their numbers in DER only (RFC 3279, section 2.3.2).
+ * DSA keys (RFC 4253, section 6.6), which OpenSSH before 10 still supports. `node:crypto` imports them
+ * from DER only (RFC 3279, section 2.3.2).
  */
 import { derInteger, derSequence, derTagged } from "./der.ts";
 import { invalidKey } from "./failure.ts";
@@ -8,23 +8,23 @@ import type { Reader } from "./wire.ts";
 
 export interface DsaPublicKey {
   readonly type: "dsa";
-  /** Magnitudes, most significant byte first; q is 160 bits long. */
+  /** Magnitudes, big-endian; q is 160 bits long. */
   readonly p: Buffer;
   readonly q: Buffer;
   readonly g: Buffer;
   readonly y: Buffer;
 }
 
-/** Bytes of r and of s in a signature: SSH has DSA with a q of 160 bits only. */
-export const dsaHalf = 20;
+/** The length of r and of s in a signature, and of q: SSH has DSA with 160 bits only. */
+export const dsaIntegerLength = 20;
 
 /** id-dsa, 1.2.840.10040.4.1. */
 const algorithm = Buffer.from("06072a8648ce380401", "hex");
 
-/** The fields of a public key. @throws {Failure} malformed */
+/** Reads the fields of a public key. @throws {Failure} malformed */
 export function readDsa(reader: Reader): DsaPublicKey {
   const [p, q, g, y] = [reader.mpint(), reader.mpint(), reader.mpint(), reader.mpint()];
-  if (p.length === 0 || q.length !== dsaHalf || g.length === 0 || y.length === 0) {
+  if (p.length === 0 || q.length !== dsaIntegerLength || g.length === 0 || y.length === 0) {
     throw invalidKey("A DSA key lacks a number, or its q is not 160 bits long.");
   }
   return { type: "dsa", p, q, g, y };

@@ -1,9 +1,9 @@
 /**
- * Why a request was refused.
+ * Reasons for refusing a request.
  *
- * RFC 9987 has one bare number for every refusal. Inside this project a refusal is a `Failure`:
- * a code for programs, a sentence for people, and a hint on what to do next. The agent keeps the
- * last one of each connection, and `failure-reason@cardagent.alt` hands it out.
+ * The agent protocol has no error codes. Here a refusal is a `Failure`: a code for programs, a sentence
+ * for users, and a hint on what to do next. The agent keeps the last one of each connection, which
+ * `failure-reason@cardagent.alt` returns.
  */
 
 /** The codes and their numbers on the wire. Numbers are never reused. */
@@ -34,10 +34,10 @@ export const failureCodes = {
   internal: 24,
 } as const;
 
-/** A reason by its name, as in `pin-incorrect`; docs/PROTOCOL.md says what each stands for. */
+/** The name of a reason, such as `pin-incorrect`; docs/PROTOCOL.md lists them. */
 export type FailureCode = keyof typeof failureCodes;
 
-/** What to do next, where the cause does not know better. */
+/** The default hint for each code. */
 const hints: Record<FailureCode, string> = {
   malformed: "The client sent something that is not in RFC 9987; check its version.",
   locked: "Unlock the agent with: ssh-add -X",
@@ -68,30 +68,20 @@ const hints: Record<FailureCode, string> = {
   internal: "This is a fault of the agent; run it with -d to see more.",
 };
 
-const namesByNumber = new Map<number, FailureCode>(
-  (Object.keys(failureCodes) as FailureCode[]).map((name) => [failureCodes[name], name]),
-);
-
-/** The name of a code number from the wire, or undefined for one that is not known here. */
-export function failureCodeName(number: number): FailureCode | undefined {
-  return namesByNumber.get(number);
-}
-
 /**
- * A refusal with its reason. Thrown where the cause is known, turned into a reply in one place. In a
- * client it means that what was to be sent, or what came back, is not valid.
- * Neither sentence nor hint ever holds a PIN, a passphrase or key material.
+ * A refusal with its reason. In a client, it reports an invalid request or reply. Sentence and hint
+ * never contain a PIN, a passphrase or key material.
  */
 export class Failure extends Error {
   override readonly name = "Failure";
   readonly code: FailureCode;
-  /** What a person can do next: one sentence. */
+  /** What the user can do next: one sentence. */
   readonly hint: string;
 
   /**
    * @param code the reason, for programs
-   * @param sentence the reason, for people: one sentence with its full stop
-   * @param hint what to do next; without it, the code's own hint
+   * @param sentence the reason, for users: one sentence with its full stop
+   * @param hint what to do next; by default, the hint of the code
    */
   constructor(code: FailureCode, sentence: string, hint: string = hints[code]) {
     super(sentence);
@@ -100,12 +90,12 @@ export class Failure extends Error {
   }
 }
 
-/** A `malformed` failure: bytes that are not what RFC 9987 or RFC 4251 say they are. */
+/** A `malformed` failure: a message that violates RFC 9987 or RFC 4251. */
 export function malformed(sentence: string): Failure {
   return new Failure("malformed", sentence);
 }
 
-/** A `malformed` key: whoever has it is to look at the key, not at the client that sent it. */
+/** A `malformed` failure whose cause is the key, not the client that sent it. */
 export function invalidKey(sentence: string): Failure {
   return new Failure(
     "malformed",
@@ -114,32 +104,35 @@ export function invalidKey(sentence: string): Failure {
   );
 }
 
-/** A `malformed` certificate: the same for a certificate. */
+/** A `malformed` failure whose cause is the certificate, not the client that sent it. */
 export function invalidCertificate(sentence: string): Failure {
   const hint = "See what it says with: ssh-keygen -L -f FILE; get a new one from its CA.";
   return new Failure("malformed", sentence, hint);
 }
 
 /**
- * What `read` makes of a key or certificate that a client passes on: what is malformed in there is not
- * the client's fault.
- * @param invalid makes the failure from the sentence
+ * Runs `read` on a key or certificate that a client passes on, and rethrows a `malformed` failure as
+ * one whose cause is the key or certificate.
+ * @param invalid `invalidKey` or `invalidCertificate`
  */
-export function blame<Result>(invalid: (sentence: string) => Failure, read: () => Result): Result {
+export function rethrowMalformed<Result>(
+  invalid: (sentence: string) => Failure,
+  read: () => Result,
+): Result {
   try {
     return read();
   } catch (error) {
-    const isClients = error instanceof Failure && error.hint === hints.malformed;
-    throw isClients ? invalid(error.message) : error;
+    const isMalformed = error instanceof Failure && error.hint === hints.malformed;
+    throw isMalformed ? invalid(error.message) : error;
   }
 }
 
-/** The refusal of a key type that is not known here. */
+/** The failure for an unknown key type. */
 export function unknownAlgorithm(algorithm: string): Failure {
   return new Failure("unsupported", `Keys of the type "${algorithm}" are not supported.`);
 }
 
-/** Any thrown value as a `Failure`; one that is none becomes `internal`, without its text. */
+/** Any thrown value as a `Failure`; other errors become `internal`, without their message. */
 export function asFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;
   return new Failure("internal", "The agent failed on this request.");

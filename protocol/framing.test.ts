@@ -5,20 +5,20 @@ import { Failure } from "./failure.ts";
 import { FrameReader, frame } from "./framing.ts";
 import { maxFrameLength } from "./numbers.ts";
 
-/** `whole` in pieces, cut at the given places. */
-function cut(whole: Buffer, places: readonly number[]): Buffer[] {
+/** Splits `whole` at the given places. */
+function split(whole: Buffer, places: readonly number[]): Buffer[] {
   const cuts = places.map((place) => place % (whole.length + 1)).sort((a, b) => a - b);
   const edges = [0, ...cuts, whole.length];
   return edges.slice(1).map((end, index) => Buffer.from(whole.subarray(edges[index], end)));
 }
 
-test("messages come out whole, however the stream is cut", (t) => {
+test("the messages do not depend on how the stream is split into chunks", (t) => {
   const messages = fc.array(bytes(200, 1), { maxLength: 6 });
   fc.assert(
     fc.property(messages, fc.array(fc.nat(), { maxLength: 12 }), (sent, places) => {
       const reader = new FrameReader();
       const received: Buffer[] = [];
-      for (const piece of cut(Buffer.concat(sent.map(frame)), places)) {
+      for (const piece of split(Buffer.concat(sent.map(frame)), places)) {
         for (const message of reader.push(piece)) received.push(Buffer.from(message));
       }
       t.deepEqual(received, sent);
@@ -27,7 +27,7 @@ test("messages come out whole, however the stream is cut", (t) => {
   );
 });
 
-test("the longest frame passes, and one byte more does not", (t) => {
+test("a message over the maximum length is refused", (t) => {
   const longest = frame(Buffer.alloc(maxFrameLength, 1));
   t.is(new FrameReader().push(longest)[0]?.length, maxFrameLength);
   const tooLong = Buffer.alloc(4);
@@ -35,13 +35,13 @@ test("the longest frame passes, and one byte more does not", (t) => {
   t.throws(() => new FrameReader().push(tooLong), { instanceOf: Failure, code: "too-large" });
 });
 
-test("a length is checked also when it comes byte by byte", (t) => {
+test("a length that arrives byte by byte is checked", (t) => {
   const reader = new FrameReader();
   for (const byte of [0xff, 0xff, 0xff]) t.deepEqual(reader.push(Buffer.of(byte)), []);
   t.throws(() => reader.push(Buffer.of(0xff)), { instanceOf: Failure, code: "too-large" });
 });
 
-test("an empty frame and a stream that ends within one are malformed", (t) => {
+test("an empty message and a stream that ends within a frame are malformed", (t) => {
   const malformed = { instanceOf: Failure, code: "malformed" };
   t.throws(() => new FrameReader().push(Buffer.alloc(4)), malformed);
   for (const length of [1, 4, 6]) {
@@ -51,7 +51,7 @@ test("an empty frame and a stream that ends within one are malformed", (t) => {
   }
 });
 
-test("a frame under way holds what has come of it, and not what it announces", (t) => {
+test("an incomplete frame takes memory for its received part, not for its announced length", (t) => {
   const reader = new FrameReader();
   const long = frame(Buffer.alloc(maxFrameLength, 1));
   reader.add(Buffer.from(long.subarray(0, 5)));
@@ -68,17 +68,13 @@ test("a frame under way holds what has come of it, and not what it announces", (
   t.is(reader.held, 0);
 });
 
-test("what is copied is overwritten where it was, and so is all when it is cleared", (t) => {
+test("copied parts of chunks are overwritten, and clear overwrites the rest", (t) => {
   const pieces = [3, 2, 1, 4, 8, 16, 32].map((length) => Buffer.alloc(length, 7));
   Buffer.from([0, 0, 1]).copy(pieces[0] as Buffer);
   pieces[1]?.writeUInt8(0);
   const reader = new FrameReader();
-  const seen: Buffer[] = [];
-  for (const piece of pieces) {
-    t.deepEqual(reader.push(piece), []);
-    seen.push(piece);
-  }
-  for (const piece of seen) t.true(piece.every((byte) => byte === 0));
+  for (const piece of pieces) t.deepEqual(reader.push(piece), []);
+  for (const piece of pieces) t.true(piece.every((byte) => byte === 0));
   const whole = slowCopy(Buffer.from([0, 0, 0, 9, 7, 7, 7]));
   const other = new FrameReader();
   other.add(whole);
@@ -89,7 +85,7 @@ test("what is copied is overwritten where it was, and so is all when it is clear
   t.is(other.held, 0);
 });
 
-test("messages are cut off one by one, and what is behind them waits", (t) => {
+test("next returns one message at a time and leaves the rest unread", (t) => {
   const reader = new FrameReader();
   reader.add(slowCopy(Buffer.concat([frame(Buffer.of(1)), frame(Buffer.of(2)), Buffer.alloc(4)])));
   t.deepEqual(reader.next(), Buffer.of(1));
@@ -98,7 +94,7 @@ test("messages are cut off one by one, and what is behind them waits", (t) => {
   t.throws(() => reader.next(), { instanceOf: Failure, code: "malformed" });
 });
 
-/** A copy with memory of its own, as what comes from a socket has. */
+/** A copy with memory of its own, like a chunk from a socket. */
 function slowCopy(bytes: Buffer): Buffer {
   const copy = Buffer.allocUnsafeSlow(bytes.length);
   bytes.copy(copy);

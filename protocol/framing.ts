@@ -2,7 +2,7 @@
 import { Failure, malformed } from "./failure.ts";
 import { maxFrameLength } from "./numbers.ts";
 
-/** A message with its length in front, ready for the socket. */
+/** A message with its length field, ready for the socket. */
 export function frame(message: Uint8Array): Buffer {
   const framed = Buffer.allocUnsafeSlow(4 + message.length);
   framed.writeUInt32BE(message.length, 0);
@@ -11,29 +11,28 @@ export function frame(message: Uint8Array): Buffer {
 }
 
 /**
- * Cuts a stream of bytes into messages. A stream that lies about a length cannot be trusted again:
- * once `push`, `next` or `end` has thrown, its connection is to be closed.
+ * Splits a stream of bytes into messages. Once `push`, `next` or `end` has thrown, the connection must
+ * be closed.
  *
- * The chunks belong to the reader: what it copies of them is overwritten, and messages are views of
- * them where they held them whole.
+ * The reader owns the chunks: it overwrites the parts that it has copied, and a message that is within
+ * one chunk is a view of it.
  */
 export class FrameReader {
   readonly #maxLength: number;
-  /** What has come and was not looked at yet. */
+  /** Received chunks that are not processed yet. */
   readonly #chunks: Buffer[] = [];
-  /** The beginning of a frame that came in several chunks. It grows with what comes of it. */
+  /** The received part of an incomplete frame, which grows as data arrives. */
   #pending: Buffer | undefined;
   #filled = 0;
 
-  /** @param maxLength bytes of a message, without its length field */
+  /** @param maxLength of a message, without its length field */
   constructor(maxLength = maxFrameLength) {
     this.#maxLength = maxLength;
   }
 
   /**
-   * Takes the next bytes of the stream and returns the messages that are complete, without their
-   * length fields.
-   * @throws {Failure} "too-large" or "malformed", when a length is zero or over the maximum
+   * Adds a chunk and returns all complete messages, without their length fields.
+   * @throws {Failure} malformed, for a length of zero; too-large, for one over the maximum
    */
   push(chunk: Buffer): Buffer[] {
     this.add(chunk);
@@ -45,45 +44,45 @@ export class FrameReader {
     }
   }
 
-  /** Takes the next bytes of the stream. */
+  /** Adds a chunk of the stream. */
   add(chunk: Buffer): void {
     if (chunk.length > 0) this.#chunks.push(chunk);
   }
 
   /**
-   * The next message that is complete, without its length field.
-   * @throws {Failure} "too-large" or "malformed", when a length is zero or over the maximum
+   * The next complete message, without its length field.
+   * @throws {Failure} malformed, for a length of zero; too-large, for one over the maximum
    */
   next(): Buffer | undefined {
     for (;;) {
       const [chunk] = this.#chunks;
       if (chunk === undefined) return undefined;
-      const message = this.#pending === undefined ? this.#cut(chunk) : this.#fill(chunk);
+      const message = this.#pending === undefined ? this.#split(chunk) : this.#fill(chunk);
       if (message !== undefined) return message;
     }
   }
 
-  /** Bytes of memory that hold what has come and is no message yet. */
+  /** The memory of received data that `next` has not returned, in bytes. */
   get held(): number {
     let held = memoryOf(this.#pending);
     for (const chunk of this.#chunks) held += memoryOf(chunk);
     return held;
   }
 
-  /** The stream has ended. @throws {Failure} "malformed", when it ended within a frame */
+  /** Ends the stream. @throws {Failure} malformed, if it ends within a frame */
   end(): void {
     if (this.held > 0) throw malformed("The connection ended within a message.");
   }
 
-  /** Overwrites what has come and is no message yet. */
+  /** Overwrites the received data that `next` has not returned. */
   clear(): void {
     this.#pending?.fill(0);
     for (const chunk of this.#chunks.splice(0)) chunk.fill(0);
     this.#pending = undefined;
   }
 
-  /** A message that a chunk holds whole; else what it holds of one becomes the pending frame. */
-  #cut(chunk: Buffer): Buffer | undefined {
+  /** Returns the message if the chunk holds all of it; otherwise starts a pending frame. */
+  #split(chunk: Buffer): Buffer | undefined {
     const size = this.#frameSize(chunk, chunk.length);
     if (chunk.length >= size) {
       this.#advance(chunk, size);
@@ -93,7 +92,7 @@ export class FrameReader {
     if (2 * chunk.length < chunk.buffer.byteLength || chunk.length < 4) {
       this.#pending = Buffer.allocUnsafeSlow(Math.max(4, chunk.length));
     } else {
-      // Most of the chunk's memory: it stays where it is.
+      // The data is at least half of the chunk's memory: keep it without a copy.
       this.#pending = chunk;
       this.#filled = chunk.length;
       this.#chunks.shift();
@@ -101,11 +100,11 @@ export class FrameReader {
     return undefined;
   }
 
-  /** Moves bytes into the pending frame; returns its message when that is complete. */
+  /** Moves bytes into the pending frame; returns the message once it is complete. */
   #fill(chunk: Buffer): Buffer | undefined {
     const size = this.#frameSize(this.#pending, this.#filled);
     const count = Math.min(chunk.length, size - this.#filled);
-    const pending = this.#grown(size, this.#filled + count);
+    const pending = this.#reserve(this.#filled + count, size);
     pending.set(chunk.subarray(0, count), this.#filled);
     chunk.fill(0, 0, count);
     this.#filled += count;
@@ -115,11 +114,11 @@ export class FrameReader {
     return pending.subarray(4, size);
   }
 
-  /** The pending frame with room for some bytes, and for no more than its size. */
-  #grown(size: number, least: number): Buffer {
+  /** Grows the pending frame to a capacity between `min` and `max`, and returns it. */
+  #reserve(min: number, max: number): Buffer {
     const old = this.#pending ?? Buffer.alloc(0);
-    if (old.length >= least) return old;
-    const grown = Buffer.allocUnsafeSlow(Math.min(size, Math.max(least, 2 * old.length)));
+    if (old.length >= min) return old;
+    const grown = Buffer.allocUnsafeSlow(Math.min(max, Math.max(min, 2 * old.length)));
     grown.set(old.subarray(0, this.#filled));
     old.fill(0);
     this.#pending = grown;
@@ -132,8 +131,8 @@ export class FrameReader {
   }
 
   /**
-   * The length of a frame with its length field; that of the field alone while that is not complete.
-   * @param filled how many bytes have come
+   * The size of a frame, with its length field; 4 until that field is complete.
+   * @param filled the number of received bytes
    */
   #frameSize(bytes: Buffer | undefined, filled: number): number {
     if (bytes === undefined || filled < 4) return 4;
@@ -144,7 +143,7 @@ export class FrameReader {
   }
 }
 
-/** What a view keeps from being collected. */
+/** The size of the memory that a view keeps alive, in bytes. */
 export function memoryOf(bytes: Buffer | undefined): number {
   return bytes?.buffer.byteLength ?? 0;
 }

@@ -1,6 +1,6 @@
 /**
- * What `import … from "cardagent"` gives: a client for any agent, and what it takes to use what an
- * agent says. docs/LIBRARY.md has an example. Each name here is part of what versions are counted by.
+ * The public API of the package: a client for any agent, and the types and functions to use its
+ * replies. docs/LIBRARY.md has an example. A change of a name here is a change of the API's version.
  */
 export type { Certificate } from "./certificate.ts";
 export { AgentClient, AgentRefusal } from "./client.ts";

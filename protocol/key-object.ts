@@ -1,4 +1,4 @@
-/** Public keys as `node:crypto` has them. */
+/** Public keys as `KeyObject`s of `node:crypto`. */
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { type DsaPublicKey, dsaPublicDer } from "./dsa.ts";
 import { invalidKey } from "./failure.ts";
@@ -6,7 +6,7 @@ import { curves, type PublicKey } from "./public-key.ts";
 
 /**
  * A public key as a `KeyObject`, to verify with.
- * @throws {Failure} malformed, when the numbers make no key, as a point that is not on its curve
+ * @throws {Failure} malformed, for an invalid key, such as a point that is not on its curve
  */
 export function toKeyObject(key: PublicKey): KeyObject {
   try {

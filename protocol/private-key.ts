@@ -1,25 +1,20 @@
 /**
- * Private keys as a client hands them to an agent (RFC 9987, section 3.2): the fields of each key
- * type, with or without a certificate.
- *
- * All the buffers in here are secrets or stand beside them: whoever holds one overwrites it.
+ * Private keys as a client sends them to an agent (RFC 9987, section 3.2): the fields of each key
+ * type, with or without a certificate. Buffers that hold secrets must be overwritten after use.
  */
 import { certificateAlgorithm, decodeCertificate, plainAlgorithm } from "./certificate.ts";
 import { type Failure, invalidKey, malformed, unknownAlgorithm } from "./failure.ts";
 import {
   algorithmName,
-  checkModulus,
-  type Ed25519PublicKey,
   encodePublicKey,
   type PublicKey,
   readKeyFields,
-  type SkEcdsaPublicKey,
-  type SkEd25519PublicKey,
+  rsaPublicKey,
   writeKeyFields,
 } from "./public-key.ts";
 import type { Reader, Writer } from "./wire.ts";
 
-/** What is secret of a private key; magnitudes have their most significant byte first. */
+/** The secret fields of a private key; magnitudes are big-endian. */
 export type SecretFields =
   | {
       readonly type: "rsa";
@@ -34,7 +29,7 @@ export type SecretFields =
   | { readonly type: "ed25519"; readonly seed: Buffer }
   /** The exponent, as a magnitude. */
   | { readonly type: "dsa"; readonly x: Buffer }
-  /** A key that lives on a FIDO authenticator. */
+  /** A key on a FIDO authenticator. */
   | {
       readonly type: "sk-ecdsa" | "sk-ed25519";
       readonly flags: number;
@@ -43,22 +38,22 @@ export type SecretFields =
     };
 
 /**
- * A private key with the public key that it belongs to, as `AgentClient.addIdentity` sends it. With a
- * certificate, what is added is the certificate, and the plain key only if it is added by itself.
+ * A private key with its public key, as `AgentClient.addIdentity` sends it. With a certificate, the
+ * agent lists the certificate as the identity, not the plain key.
  */
 export interface PrivateKey {
   readonly publicKey: PublicKey;
   readonly secret: SecretFields;
-  /** The certificate's blob, when the identity is a certificate. */
+  /** The blob of the key's certificate. */
   readonly certificate: Buffer | undefined;
 }
 
-/** The blob that an identity made from this private key is known by. */
+/** The blob that an agent lists for this private key. */
 export function identityBlob(key: PrivateKey): Buffer {
   return key.certificate ?? encodePublicKey(key.publicKey);
 }
 
-/** Reads a private key, its algorithm name first. @throws {Failure} malformed, unsupported */
+/** Reads an algorithm name and a private key. @throws {Failure} malformed, unsupported */
 export function readPrivateKey(reader: Reader): PrivateKey {
   const algorithm = reader.name();
   const plain = plainAlgorithm(algorithm);
@@ -72,14 +67,14 @@ export function readPrivateKey(reader: Reader): PrivateKey {
   return { publicKey, secret: readCertifiedSecret(reader, publicKey), certificate };
 }
 
-/** Writes a private key; inverts `readPrivateKey`. */
+/** Writes a private key; the inverse of `readPrivateKey`. */
 export function writePrivateKey(writer: Writer, key: PrivateKey): void {
   const { publicKey, secret, certificate } = key;
   if (secret.type !== publicKey.type) throw mismatch();
   if (certificate !== undefined) {
     writer.text(certificateAlgorithm(publicKey)).string(certificate);
-    if (isEdwards(publicKey)) writer.string(publicKey.publicKey);
-    if (isSk(publicKey)) writer.text(publicKey.application);
+    if ("publicKey" in publicKey) writer.string(publicKey.publicKey);
+    if ("application" in publicKey) writer.text(publicKey.application);
   } else {
     writer.text(algorithmName(publicKey));
     if (publicKey.type === "rsa") writer.mpint(publicKey.n).mpint(publicKey.e);
@@ -113,35 +108,29 @@ export function wipePrivateKey({ secret }: PrivateKey): void {
   }
 }
 
-/** Outside RSA, whose fields stand in another order, the public key's own fields come first. */
+/** The fields are those of the public key, then the secret ones; only RSA has n before e. */
 function readPlain(reader: Reader, algorithm: string): PrivateKey {
-  if (algorithm === "ssh-rsa") {
-    const n = reader.mpint();
-    const e = reader.mpint();
-    if (e.length === 0) throw invalidKey("An RSA key has no exponent.");
-    checkModulus(n);
-    return {
-      publicKey: { type: "rsa", n, e },
-      secret: readRsaSecret(reader),
-      certificate: undefined,
-    };
-  }
-  const publicKey = readKeyFields(reader, algorithm);
+  const publicKey =
+    algorithm === "ssh-rsa"
+      ? rsaPublicKey(reader.mpint(), reader.mpint())
+      : readKeyFields(reader, algorithm);
   if (publicKey === undefined) throw unknownAlgorithm(algorithm);
   return { publicKey, secret: readSecret(reader, publicKey), certificate: undefined };
 }
 
-/** A certificate has the public key already, yet Ed25519 and FIDO keys repeat a part of it. */
+/** Ed25519 and FIDO keys repeat a part of the public key, which is in the certificate already. */
 function readCertifiedSecret(reader: Reader, key: PublicKey): SecretFields {
-  if (isEdwards(key) && !reader.string().equals(key.publicKey)) throw mismatch();
-  if (isSk(key) && reader.cString() !== key.application) throw mismatch();
+  if ("publicKey" in key && !reader.string().equals(key.publicKey)) throw mismatch();
+  if ("application" in key && reader.cString() !== key.application) throw mismatch();
   return readSecret(reader, key);
 }
 
 function readSecret(reader: Reader, key: PublicKey): SecretFields {
   switch (key.type) {
-    case "rsa":
-      return readRsaSecret(reader);
+    case "rsa": {
+      const [d, iqmp, p] = [reader.mpint(), reader.mpint(), reader.mpint()];
+      return { type: "rsa", d, iqmp, p, q: reader.mpint() };
+    }
     case "ecdsa":
       return { type: "ecdsa", d: reader.mpint() };
     case "ed25519":
@@ -149,37 +138,20 @@ function readSecret(reader: Reader, key: PublicKey): SecretFields {
     case "dsa":
       return { type: "dsa", x: reader.mpint() };
     case "sk-ecdsa":
-    case "sk-ed25519":
-      return readSkSecret(reader, key.type);
+    case "sk-ed25519": {
+      const [flags, keyHandle] = [reader.byte(), reader.string()];
+      return { type: key.type, flags, keyHandle, reserved: reader.string() };
+    }
   }
 }
 
-function readRsaSecret(reader: Reader): SecretFields {
-  const d = reader.mpint();
-  const iqmp = reader.mpint();
-  const p = reader.mpint();
-  return { type: "rsa", d, iqmp, p, q: reader.mpint() };
-}
-
 function readEd25519Secret(reader: Reader, publicKey: Buffer): SecretFields {
-  const both = reader.string();
-  if (both.length !== 64) throw malformed("An Ed25519 private key is not 64 bytes long.");
-  if (!both.subarray(32).equals(publicKey)) throw mismatch();
-  return { type: "ed25519", seed: both.subarray(0, 32) };
-}
-
-function readSkSecret(reader: Reader, type: "sk-ecdsa" | "sk-ed25519"): SecretFields {
-  const flags = reader.byte();
-  const keyHandle = reader.string();
-  return { type, flags, keyHandle, reserved: reader.string() };
-}
-
-function isEdwards(key: PublicKey): key is Ed25519PublicKey | SkEd25519PublicKey {
-  return key.type === "ed25519" || key.type === "sk-ed25519";
-}
-
-function isSk(key: PublicKey): key is SkEcdsaPublicKey | SkEd25519PublicKey {
-  return key.type === "sk-ecdsa" || key.type === "sk-ed25519";
+  const seedAndPublicKey = reader.string();
+  if (seedAndPublicKey.length !== 64) {
+    throw malformed("An Ed25519 private key is not 64 bytes long.");
+  }
+  if (!seedAndPublicKey.subarray(32).equals(publicKey)) throw mismatch();
+  return { type: "ed25519", seed: seedAndPublicKey.subarray(0, 32) };
 }
 
 function mismatch(): Failure {

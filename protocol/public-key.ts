@@ -1,22 +1,22 @@
 /**
- * Public keys as key blobs (RFC 4253 section 6.6, RFC 5656, RFC 8709, OpenSSH's PROTOCOL.u2f).
- *
- * A key blob is what names an identity everywhere in the agent protocol.
+ * Public keys as key blobs (RFC 4253 section 6.6, RFC 5656, RFC 8709, OpenSSH's PROTOCOL.u2f). The
+ * agent protocol identifies a key by its blob.
  */
 import { type DsaPublicKey, readDsa } from "./dsa.ts";
-import { blame, invalidKey } from "./failure.ts";
+import { invalidKey, rethrowMalformed } from "./failure.ts";
 import { Reader, Writer } from "./wire.ts";
 
-/** The curves of RFC 5656 that are in use. */
+/** The curves of RFC 5656 that OpenSSH supports. */
 export type CurveName = "nistp256" | "nistp384" | "nistp521";
 
-/** What is known of a curve: bits of its field, bytes of a coordinate, JWK name, hash, OID in DER. */
 interface Curve {
   readonly name: CurveName;
   readonly bits: number;
+  /** The length of a coordinate. */
   readonly bytes: number;
   readonly jwk: string;
   readonly hash: "sha256" | "sha384" | "sha512";
+  /** The object identifier in DER. */
   readonly oid: Buffer;
 }
 
@@ -49,7 +49,7 @@ export const curves: Readonly<Record<CurveName, Curve>> = {
 
 export interface RsaPublicKey {
   readonly type: "rsa";
-  /** Modulus and exponent as magnitudes, most significant byte first. */
+  /** Modulus and exponent as magnitudes, big-endian. */
   readonly n: Buffer;
   readonly e: Buffer;
 }
@@ -77,7 +77,7 @@ export interface SkEd25519PublicKey {
   readonly application: string;
 }
 
-/** Any public key whose blob is understood here. */
+/** A public key of any supported type. */
 export type PublicKey =
   | RsaPublicKey
   | EcdsaPublicKey
@@ -88,11 +88,11 @@ export type PublicKey =
 
 const skSuffix = "@openssh.com";
 
-/** Bits of an RSA modulus that OpenSSH accepts. */
+/** OpenSSH's limits for the bits of an RSA modulus. */
 export const minRsaBits = 1024;
 export const maxRsaBits = 16384;
 
-/** The algorithm name in front of a plain key's blob. */
+/** The algorithm name that a plain key's blob begins with. */
 export function algorithmName(key: PublicKey): string {
   switch (key.type) {
     case "rsa":
@@ -110,7 +110,7 @@ export function algorithmName(key: PublicKey): string {
   }
 }
 
-/** A key or certificate blob as the key of a map: one character per byte. */
+/** A blob as the key of a map: one character per byte. */
 export function blobId(blob: Uint8Array): string {
   return Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength).toString("latin1");
 }
@@ -122,11 +122,11 @@ export function blobAlgorithm(blob: Uint8Array): string {
 
 /**
  * Decodes a plain key's blob.
- * @returns undefined for an algorithm that is not known here (or is a certificate's)
+ * @returns undefined for an unknown algorithm or a certificate
  * @throws {Failure} malformed
  */
 export function decodePublicKey(blob: Uint8Array): PublicKey | undefined {
-  return blame(invalidKey, () => {
+  return rethrowMalformed(invalidKey, () => {
     const reader = new Reader(blob);
     const key = readKeyFields(reader, reader.name());
     if (key !== undefined) reader.end();
@@ -134,22 +134,20 @@ export function decodePublicKey(blob: Uint8Array): PublicKey | undefined {
   });
 }
 
-/** The modulus of an RSA key, which OpenSSH takes from 1,024 bits on. @throws {Failure} malformed */
-export function checkModulus(n: Buffer): void {
+/** Checks the values of an RSA public key. @throws {Failure} malformed */
+export function rsaPublicKey(n: Buffer, e: Buffer): RsaPublicKey {
+  if (e.length === 0) throw invalidKey("An RSA key has no exponent.");
   const bits = n.length === 0 ? 0 : bitLength(n);
-  if (bits >= minRsaBits) return;
+  if (bits >= minRsaBits) return { type: "rsa", n, e };
   throw invalidKey(`An RSA key of ${bits} bits is not accepted: ${minRsaBits} is the least.`);
 }
 
-/** Reads the fields that follow the algorithm name `algorithm`; also those within a certificate. */
+/** Reads the fields that follow the algorithm name, in a key blob or within a certificate. */
 export function readKeyFields(reader: Reader, algorithm: string): PublicKey | undefined {
   switch (algorithm) {
     case "ssh-rsa": {
       const e = reader.mpint();
-      const n = reader.mpint();
-      if (e.length === 0) throw invalidKey("An RSA key has no exponent.");
-      checkModulus(n);
-      return { type: "rsa", n, e };
+      return rsaPublicKey(reader.mpint(), e);
     }
     case "ecdsa-sha2-nistp256":
     case "ecdsa-sha2-nistp384":
@@ -174,14 +172,14 @@ export function readKeyFields(reader: Reader, algorithm: string): PublicKey | un
   }
 }
 
-/** Encodes a plain key's blob; inverts `decodePublicKey`. */
+/** Encodes a plain key's blob; the inverse of `decodePublicKey`. */
 export function encodePublicKey(key: PublicKey): Buffer {
   const writer = new Writer().text(algorithmName(key));
   writeKeyFields(writer, key);
   return writer.finish();
 }
 
-/** Writes the fields that follow the algorithm name; also those within a certificate. */
+/** Writes the fields that follow the algorithm name, in a key blob or within a certificate. */
 export function writeKeyFields(writer: Writer, key: PublicKey): void {
   switch (key.type) {
     case "rsa":
@@ -205,7 +203,7 @@ export function writeKeyFields(writer: Writer, key: PublicKey): void {
   }
 }
 
-/** A key's size in bits, as `ssh-keygen -l` prints it. */
+/** The size in bits, as `ssh-keygen -l` prints it. */
 export function keyBits(key: PublicKey): number {
   switch (key.type) {
     case "rsa":
@@ -221,7 +219,7 @@ export function keyBits(key: PublicKey): number {
   }
 }
 
-/** A key's type in capitals, as `ssh-keygen -l` prints it in brackets. */
+/** The type in capitals, as `ssh-keygen -l` prints it in parentheses. */
 export function keyTypeName(key: PublicKey): string {
   switch (key.type) {
     case "rsa":
@@ -239,7 +237,7 @@ export function keyTypeName(key: PublicKey): string {
   }
 }
 
-/** The hashes of fingerprints. OpenSSH documents the first two and takes them all. */
+/** The hashes of fingerprints: OpenSSH documents the first two and accepts all of them. */
 export const fingerprintHashes = ["sha256", "md5", "sha1", "sha384", "sha512"] as const;
 export type FingerprintHash = (typeof fingerprintHashes)[number];
 

@@ -1,14 +1,14 @@
-/** For tests: the requests that OpenSSH's programs sent, decoded, each with its command. */
+/** For tests: the recorded messages of OpenSSH's programs, decoded. */
 import { type Vector, vectors } from "../fixtures/vectors/index.ts";
 import { decodeReply, type Reply } from "./replies.ts";
 import { decodeRequest, type Request, type RequestOf } from "./requests.ts";
 
-/** A recorded message, and the request that it is. */
+/** A recorded message with its decoded request. */
 type Recorded<Type extends Request["type"]> = Vector & {
   readonly request: RequestOf<Type>;
 };
 
-/** Every recorded message. */
+/** All recorded messages. */
 export const recordings = vectors();
 
 /** The recorded requests of one type. */
@@ -22,7 +22,7 @@ export function recorded<Type extends Request["type"]>(type: Type): Recorded<Typ
   return found;
 }
 
-/** The reply to the request of this name. */
+/** The reply to the request with this name. */
 export function recordedReply(name: string): Reply {
   const vector = recordings.find((it) => it.name === name && it.direction === "reply");
   if (vector === undefined) throw new Error(`no reply to "${name}"`);

@@ -1,16 +1,16 @@
-/** Replies of the agent protocol (RFC 9987, section 3), decoded and encoded. */
+/** Replies of the agent protocol (RFC 9987, section 3). */
 import { malformed } from "./failure.ts";
 import { replyNumbers } from "./numbers.ts";
 import { Reader, Writer } from "./wire.ts";
 
-/** A key or certificate that an agent can use; `verifyKeyOrCertificate` reads the blob. */
+/** A key or certificate that an agent lists; `verifyKeyOrCertificate` decodes the blob. */
 export interface Identity {
   /** A plain key's blob or a certificate's. */
   readonly keyBlob: Buffer;
   readonly comment: string;
 }
 
-/** A reply from an agent, to the request that `AgentClient.request` has sent. */
+/** A reply of an agent, as `AgentClient.request` returns it. */
 export type Reply =
   | { readonly type: "success" }
   | { readonly type: "failure" }
@@ -21,7 +21,7 @@ export type Reply =
   | {
       readonly type: "extension-response";
       readonly name: string;
-      /** What follows the name; its meaning is the extension's own. */
+      /** The extension's own data, which follows the name. */
       readonly body: Buffer;
     }
   /** Protocol 1: an empty list. */
@@ -29,7 +29,7 @@ export type Reply =
 
 /**
  * Decodes a reply.
- * @param message a frame without its length
+ * @param message a message without its length field
  * @throws {Failure} malformed
  */
 export function decodeReply(message: Uint8Array): Reply {
@@ -74,7 +74,7 @@ function readIdentities(reader: Reader): Identity[] {
   return identities;
 }
 
-/** Encodes a reply as a frame without its length; inverts `decodeReply`. */
+/** Encodes a reply without its length field; the inverse of `decodeReply`. */
 export function encodeReply(reply: Reply): Buffer {
   switch (reply.type) {
     case "success":

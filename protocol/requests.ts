@@ -1,4 +1,4 @@
-/** Requests of the agent protocol (RFC 9987, section 3), decoded and encoded. */
+/** Requests of the agent protocol (RFC 9987, section 3). */
 import { type Constraint, readConstraints, writeConstraints } from "./constraints.ts";
 import { Failure } from "./failure.ts";
 import { requestNumbers } from "./numbers.ts";
@@ -6,8 +6,8 @@ import { type PrivateKey, readPrivateKey, writePrivateKey } from "./private-key.
 import { Reader, Writer } from "./wire.ts";
 
 /**
- * A request from a client. `AgentClient.request` sends any of them, where its other methods do not do.
- * Buffers of a decoded one are views of the frame it came in.
+ * A request. `AgentClient.request` sends any of them; its other methods are more convenient. The buffers
+ * of a decoded request are views of the message.
  */
 export type Request =
   | { readonly type: "request-identities" }
@@ -40,55 +40,28 @@ export type Request =
   | {
       readonly type: "extension";
       readonly name: string;
-      /** What follows the name; its meaning is the extension's own. */
+      /** The extension's own data, which follows the name. */
       readonly body: Buffer;
     }
-  /** Protocol 1: list. Nothing is ever there. */
+  /** Protocol 1; the list is always empty. */
   | { readonly type: "request-rsa-identities" }
-  /** Protocol 1: remove all. Nothing is ever there. */
   | { readonly type: "remove-all-rsa-identities" };
 
 /** The requests of one type. */
 export type RequestOf<Type extends Request["type"]> = Extract<Request, { type: Type }>;
 
-/** The number that a request goes by on the wire. */
+/** The message number of a request. */
 export function requestNumber(request: Request): number {
-  switch (request.type) {
-    case "request-identities":
-      return requestNumbers.requestIdentities;
-    case "sign":
-      return requestNumbers.sign;
-    case "add-identity":
-      return request.constraints.length > 0
-        ? requestNumbers.addIdentityConstrained
-        : requestNumbers.addIdentity;
-    case "remove-identity":
-      return requestNumbers.removeIdentity;
-    case "remove-all-identities":
-      return requestNumbers.removeAllIdentities;
-    case "add-smartcard-key":
-      return request.constraints.length > 0
-        ? requestNumbers.addSmartcardKeyConstrained
-        : requestNumbers.addSmartcardKey;
-    case "remove-smartcard-key":
-      return requestNumbers.removeSmartcardKey;
-    case "lock":
-      return requestNumbers.lock;
-    case "unlock":
-      return requestNumbers.unlock;
-    case "extension":
-      return requestNumbers.extension;
-    case "request-rsa-identities":
-      return requestNumbers.requestRsaIdentities;
-    case "remove-all-rsa-identities":
-      return requestNumbers.removeAllRsaIdentities;
+  if ("constraints" in request && request.constraints.length > 0) {
+    return requestNumbers[`${request.type}-constrained` as const];
   }
+  return requestNumbers[request.type];
 }
 
 /**
  * Decodes a request.
- * @param message a frame without its length
- * @throws {Failure} malformed; unsupported for a number, key type or constraint that is not known
+ * @param message a message without its length field
+ * @throws {Failure} malformed; unsupported, for an unknown number, key type or constraint
  */
 export function decodeRequest(message: Uint8Array): Request {
   const reader = new Reader(message);
@@ -99,30 +72,34 @@ export function decodeRequest(message: Uint8Array): Request {
 
 function readRequest(reader: Reader, number: number): Request {
   switch (number) {
-    case requestNumbers.requestIdentities:
+    case requestNumbers["request-identities"]:
       return { type: "request-identities" };
     case requestNumbers.sign: {
       const keyBlob = reader.string();
       const data = reader.string();
       return { type: "sign", keyBlob, data, flags: reader.uint32() };
     }
-    case requestNumbers.addIdentity:
-    case requestNumbers.addIdentityConstrained: {
+    case requestNumbers["add-identity"]:
+    case requestNumbers["add-identity-constrained"]: {
       const key = readPrivateKey(reader);
       const comment = reader.cString();
-      return { type: "add-identity", key, comment, constraints: readTail(reader, number) };
+      const isConstrained = number === requestNumbers["add-identity-constrained"];
+      const constraints = isConstrained ? readConstraints(reader) : [];
+      return { type: "add-identity", key, comment, constraints };
     }
-    case requestNumbers.removeIdentity:
+    case requestNumbers["remove-identity"]:
       return { type: "remove-identity", keyBlob: reader.string() };
-    case requestNumbers.removeAllIdentities:
+    case requestNumbers["remove-all-identities"]:
       return { type: "remove-all-identities" };
-    case requestNumbers.addSmartcardKey:
-    case requestNumbers.addSmartcardKeyConstrained: {
+    case requestNumbers["add-smartcard-key"]:
+    case requestNumbers["add-smartcard-key-constrained"]: {
       const provider = reader.cString();
       const pin = reader.string();
-      return { type: "add-smartcard-key", provider, pin, constraints: readTail(reader, number) };
+      const isConstrained = number === requestNumbers["add-smartcard-key-constrained"];
+      const constraints = isConstrained ? readConstraints(reader) : [];
+      return { type: "add-smartcard-key", provider, pin, constraints };
     }
-    case requestNumbers.removeSmartcardKey: {
+    case requestNumbers["remove-smartcard-key"]: {
       const provider = reader.cString();
       return { type: "remove-smartcard-key", provider, pin: reader.string() };
     }
@@ -134,26 +111,18 @@ function readRequest(reader: Reader, number: number): Request {
       const name = reader.name();
       return { type: "extension", name, body: reader.rest() };
     }
-    case requestNumbers.requestRsaIdentities:
+    case requestNumbers["request-rsa-identities"]:
       return { type: "request-rsa-identities" };
-    case requestNumbers.removeAllRsaIdentities:
+    case requestNumbers["remove-all-rsa-identities"]:
       return { type: "remove-all-rsa-identities" };
     default:
       throw new Failure("unsupported", `Request number ${number} is not supported.`);
   }
 }
 
-/** Constraints follow only in the requests that are made for them. */
-function readTail(reader: Reader, number: number): Constraint[] {
-  const constrained =
-    number === requestNumbers.addIdentityConstrained ||
-    number === requestNumbers.addSmartcardKeyConstrained;
-  return constrained ? readConstraints(reader) : [];
-}
-
 /**
- * Encodes a request as a frame without its length; inverts `decodeRequest`. The bytes may hold
- * secrets: overwrite them once they are sent.
+ * Encodes a request without its length field; the inverse of `decodeRequest`. The result may hold
+ * secrets: overwrite it once it is sent.
  */
 export function encodeRequest(request: Request): Buffer {
   const writer = new Writer().byte(requestNumber(request));

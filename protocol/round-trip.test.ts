@@ -15,7 +15,7 @@ import { decodeSignature } from "./signature.ts";
 import { encodeCertificate } from "./test-certificates.ts";
 import { verifyKeyOrCertificate, verifySessionBind } from "./verification.ts";
 
-/** Decoding inverts encoding. */
+/** Checks that decoding is the inverse of encoding. */
 function roundTrips<Value>(
   t: ExecutionContext,
   values: fc.Arbitrary<Value>,
@@ -30,23 +30,23 @@ function roundTrips<Value>(
   t.pass();
 }
 
-test("every request comes back as it went", (t) => {
+test("decoding an encoded request gives the same request", (t) => {
   roundTrips(t, random.request, encodeRequest, decodeRequest);
 });
 
-test("every reply comes back as it went", (t) => {
+test("decoding an encoded reply gives the same reply", (t) => {
   roundTrips(t, random.reply, encodeReply, decodeReply);
 });
 
-test("every public key comes back as it went", (t) => {
+test("decoding an encoded public key gives the same key", (t) => {
   roundTrips(t, random.publicKey, encodePublicKey, decodePublicKey);
 });
 
-test("every certificate comes back as it went", (t) => {
+test("decoding an encoded certificate gives the same certificate", (t) => {
   roundTrips(t, random.certificate, encodeCertificate, decodeCertificate);
 });
 
-test("every extension's message comes back as it went", (t) => {
+test("decoding an encoded extension message gives the same message", (t) => {
   roundTrips(t, random.sessionBind, encodeSessionBind, decodeSessionBind);
   roundTrips(t, random.addCertificate, encodeAddCertificate, decodeAddCertificate);
   roundTrips(t, random.failureReason, encodeFailureReason, decodeFailureReason);
@@ -70,8 +70,8 @@ const decoders: Readonly<Record<string, (bytes: Buffer) => unknown>> = {
   verifySessionBind: (bytes) => verifySessionBind(decodeSessionBind(bytes)),
 };
 
-/** Bytes that are nearly a message: one that was cut, or had a byte changed, or something added. */
-const nearMisses: fc.Arbitrary<Buffer> = fc
+/** Messages that are truncated, or have a byte changed or appended. */
+const damaged: fc.Arbitrary<Buffer> = fc
   .tuple(
     fc.oneof(
       random.request.map(encodeRequest),
@@ -96,9 +96,9 @@ const nearMisses: fc.Arbitrary<Buffer> = fc
   });
 
 for (const [name, decode] of Object.entries(decoders)) {
-  test(`${name} returns or throws a Failure, whatever the bytes`, (t) => {
+  test(`${name} returns or throws a Failure for any bytes`, (t) => {
     fc.assert(
-      fc.property(fc.oneof(random.bytes(400), nearMisses), (bytes) => {
+      fc.property(fc.oneof(random.bytes(400), damaged), (bytes) => {
         try {
           decode(bytes);
         } catch (error) {
@@ -111,14 +111,14 @@ for (const [name, decode] of Object.entries(decoders)) {
   });
 }
 
-test("a message that goes on after its end, or ends before it, is refused", (t) => {
+test("a truncated message and one with trailing bytes are refused", (t) => {
   const isOpen = (message: Buffer) => message[0] === 27 || message[0] === 29;
   const isConstrained = (message: Buffer) => message[0] === 25 || message[0] === 26;
   const refuses = (decode: (bytes: Buffer) => unknown, message: Buffer) => {
     if (isOpen(message)) return;
     const longer = Buffer.concat([message, Buffer.of(0)]);
     t.throws(() => decode(longer), { instanceOf: Failure });
-    // Less one constraint, a message is another good one.
+    // Without its last constraint, the message is valid.
     if (isConstrained(message)) return;
     t.throws(() => decode(message.subarray(0, -1)), { instanceOf: Failure });
   };

@@ -15,7 +15,7 @@ import {
   type SignatureAlgorithm,
   signatureAlgorithm,
 } from "./signature.ts";
-import { signLater, signNow } from "./signing.ts";
+import { signAsync, signSync } from "./signing.ts";
 import { verifySignature } from "./verification.ts";
 import { Reader, Writer } from "./wire.ts";
 
@@ -60,14 +60,14 @@ const pairs = [
   ed25519Pair(),
 ];
 
-test("what a key signs, it verifies, and nothing else does", async (t) => {
+test("only the key that signed verifies the signature", async (t) => {
   for (const { publicKey, privateKey, algorithms } of pairs) {
     for (const algorithm of algorithms) {
       const data = Buffer.from(`signed with ${algorithm}`);
-      const signature = signNow(privateKey, algorithm, data);
+      const signature = signSync(privateKey, algorithm, data);
       t.is(decodeSignature(signature).algorithm, algorithm);
       t.true(verifySignature(publicKey, signature, data), algorithm);
-      t.true(verifySignature(publicKey, await signLater(privateKey, algorithm, data), data));
+      t.true(verifySignature(publicKey, await signAsync(privateKey, algorithm, data), data));
       t.false(verifySignature(publicKey, signature, Buffer.from("something else")));
       for (const other of pairs) {
         if (other.publicKey !== publicKey) {
@@ -78,17 +78,17 @@ test("what a key signs, it verifies, and nothing else does", async (t) => {
   }
 });
 
-test("ECDSA signatures with short numbers come back whole", (t) => {
+test("ECDSA signatures with short r or s are padded", (t) => {
   for (let round = 0; round < 300; round++) {
     const pair = pairs[1] as Pair;
     const data = Buffer.from(String(round));
-    const signature = signNow(pair.privateKey, "ecdsa-sha2-nistp256", data);
+    const signature = signSync(pair.privateKey, "ecdsa-sha2-nistp256", data);
     t.true(verifySignature(pair.publicKey, signature, data));
     t.is(decodeSignature(signature).raw.length, 64);
   }
 });
 
-test("a signature blob comes back as it went", (t) => {
+test("decoding an encoded signature gives the same signature", (t) => {
   const raws: fc.Arbitrary<[SignatureAlgorithm, Buffer]> = fc.oneof(
     fc.tuple(fc.constantFrom<SignatureAlgorithm>("rsa-sha2-256", "ssh-rsa"), bytes(256)),
     fc.tuple(fc.constant<SignatureAlgorithm>("ecdsa-sha2-nistp521"), bytes(132, 132)),
@@ -101,7 +101,7 @@ test("a signature blob comes back as it went", (t) => {
   );
 });
 
-test("verifying never throws, whatever the signature", (t) => {
+test("verifySignature is false for arbitrary bytes", (t) => {
   fc.assert(
     fc.property(bytes(200), fc.nat({ max: pairs.length - 1 }), (blob, index) => {
       t.false(verifySignature((pairs[index] as Pair).publicKey, blob, Buffer.from("data")));
@@ -109,7 +109,7 @@ test("verifying never throws, whatever the signature", (t) => {
   );
 });
 
-test("flags choose among RSA's hashes, and mean nothing to other keys", (t) => {
+test("flags select the hash of RSA keys and are ignored for other keys", (t) => {
   const [rsa, ecdsa, , , ed25519] = pairs.map(({ publicKey }) => publicKey) as PublicKey[];
   t.is(signatureAlgorithm(rsa as PublicKey, 0), "ssh-rsa");
   t.is(signatureAlgorithm(rsa as PublicKey, 2), "rsa-sha2-256");
@@ -121,13 +121,13 @@ test("flags choose among RSA's hashes, and mean nothing to other keys", (t) => {
   t.throws(() => signatureAlgorithm(sk, 0), { instanceOf: Failure, code: "unsupported" });
 });
 
-test("a number longer than its key is malformed", (t) => {
+test("an r or s longer than the key is malformed", (t) => {
   const inner = new Writer().mpint(Buffer.alloc(33, 1)).mpint(Buffer.alloc(32, 1)).finish();
   const blob = new Writer().text("ecdsa-sha2-nistp256").string(inner).finish();
   t.throws(() => decodeSignature(blob), { instanceOf: Failure, code: "malformed" });
 });
 
-test("a signature of a FIDO authenticator is verified over what the authenticator signs", (t) => {
+test("a FIDO signature covers the application, flags, counter and data", (t) => {
   const sha256 = (data: string | Buffer) => createHash("sha256").update(data).digest();
   const data = Buffer.from("a certificate");
   const tail = Buffer.from("0100000007", "hex");
@@ -139,7 +139,7 @@ test("a signature of a FIDO authenticator is verified over what the authenticato
       publicKey.type === "ecdsa"
         ? { type: "sk-ecdsa", curve: "nistp256", point: publicKey.point, application }
         : { type: "sk-ed25519", publicKey: (publicKey as Ed25519PublicKey).publicKey, application };
-    const plain = signNow(pair.privateKey, pair.algorithms[0] as SignatureAlgorithm, signed);
+    const plain = signSync(pair.privateKey, pair.algorithms[0] as SignatureAlgorithm, signed);
     const reader = new Reader(plain);
     reader.name();
     const blob = new Writer().text(algorithmName(key)).string(reader.string()).bytes(tail).finish();

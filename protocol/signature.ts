@@ -1,16 +1,16 @@
 /**
- * Signatures as signature blobs, and their algorithms.
+ * Signature blobs and signature algorithms.
  *
  * RSA: RFC 4253 section 6.6 (SHA-1) and RFC 8332 (SHA-2); ECDSA: RFC 5656 section 3.1.2;
  * Ed25519: RFC 8709; DSA: RFC 4253 section 6.6.
  */
-import { dsaHalf } from "./dsa.ts";
+import { dsaIntegerLength } from "./dsa.ts";
 import { Failure, malformed } from "./failure.ts";
 import { signatureFlags } from "./numbers.ts";
 import { type CurveName, curves, type PublicKey } from "./public-key.ts";
 import { Reader, Writer } from "./wire.ts";
 
-/** The signature algorithms that keys of this project sign with. */
+/** The supported signature algorithms. */
 export type SignatureAlgorithm =
   | "ssh-rsa"
   | "rsa-sha2-256"
@@ -21,10 +21,10 @@ export type SignatureAlgorithm =
   | "ssh-ed25519"
   | "ssh-dss";
 
-/** A hash by its name in `node:crypto`; Ed25519 takes the data itself. */
-type SignatureHash = "sha1" | "sha256" | "sha384" | "sha512" | null;
-
-const hashes: Readonly<Record<SignatureAlgorithm, SignatureHash>> = {
+/** The hash that each algorithm signs, by its name in `node:crypto`; Ed25519 signs the data itself. */
+export const signatureHashes: Readonly<
+  Record<SignatureAlgorithm, "sha1" | "sha256" | "sha384" | "sha512" | null>
+> = {
   "ssh-rsa": "sha1",
   "rsa-sha2-256": "sha256",
   "rsa-sha2-512": "sha512",
@@ -35,15 +35,10 @@ const hashes: Readonly<Record<SignatureAlgorithm, SignatureHash>> = {
   "ssh-dss": "sha1",
 };
 
-/** The hash that an algorithm signs; null for Ed25519. */
-export function signatureHash(algorithm: SignatureAlgorithm): SignatureHash {
-  return hashes[algorithm];
-}
-
 /**
- * The algorithm that a sign request asks for (RFC 9987, section 3.6.1). RSA without flags is SHA-1,
- * as the RFC has it; with both flags SHA-256 wins, as in OpenSSH; other keys have one algorithm.
- * @throws {Failure} unsupported, for keys on FIDO authenticators, which sign in a form of their own
+ * The algorithm that a sign request selects (RFC 9987, section 3.6.1). RSA without flags means SHA-1;
+ * with both flags SHA-256 is used, as in OpenSSH; other key types have one algorithm.
+ * @throws {Failure} unsupported, for FIDO keys, whose signatures have another format
  */
 export function signatureAlgorithm(key: PublicKey, flags: number): SignatureAlgorithm {
   switch (key.type) {
@@ -64,9 +59,9 @@ export function signatureAlgorithm(key: PublicKey, flags: number): SignatureAlgo
 }
 
 /**
- * A signature blob from what the algorithm itself yields.
+ * Encodes a signature blob.
  * @param raw RSA: the signature, as long as the modulus; ECDSA: r and s, each as long as a
- *   coordinate (PKCS#11 and IEEE P1363 have it so); Ed25519: 64 bytes; DSA: r and s, 40 bytes
+ *   coordinate, as in PKCS#11 and IEEE P1363; Ed25519: 64 bytes; DSA: r and s, 40 bytes
  */
 export function encodeSignature(algorithm: SignatureAlgorithm, raw: Uint8Array): Buffer {
   const writer = new Writer(raw.length + 64).text(algorithm);
@@ -77,15 +72,15 @@ export function encodeSignature(algorithm: SignatureAlgorithm, raw: Uint8Array):
   return writer.string(inner.finish()).finish();
 }
 
-/** A signature blob taken apart; the inverse of `encodeSignature`. */
+/** A decoded signature blob; `raw` is as in `encodeSignature`. */
 export interface Signature {
   readonly algorithm: SignatureAlgorithm;
   readonly raw: Buffer;
 }
 
 /**
- * Decodes a signature blob.
- * @throws {Failure} malformed, also for an algorithm that is not in `SignatureAlgorithm`
+ * Decodes a signature blob; the inverse of `encodeSignature`.
+ * @throws {Failure} malformed, also for an unknown algorithm
  */
 export function decodeSignature(blob: Uint8Array): Signature {
   const reader = new Reader(blob);
@@ -102,23 +97,22 @@ export function decodeSignature(blob: Uint8Array): Signature {
       if (value.length !== 64) throw malformed("An Ed25519 signature is not 64 bytes long.");
       return { algorithm, raw: value };
     case "ssh-dss":
-      if (value.length !== 2 * dsaHalf) throw malformed("A DSA signature is not 40 bytes long.");
-      return { algorithm, raw: value };
+      if (value.length === 2 * dsaIntegerLength) return { algorithm, raw: value };
+      throw malformed("A DSA signature is not 40 bytes long.");
     case "ecdsa-sha2-nistp256":
     case "ecdsa-sha2-nistp384":
-    case "ecdsa-sha2-nistp521":
-      return {
-        algorithm,
-        raw: readPair(value, curveWidth(algorithm)),
-      };
+    case "ecdsa-sha2-nistp521": {
+      const curve = algorithm.slice("ecdsa-sha2-".length) as CurveName;
+      return { algorithm, raw: readEcdsaSignature(value, curves[curve].bytes) };
+    }
   }
 }
 
 /**
- * r and s of an ECDSA signature (RFC 5656, section 3.1.2), each `width` bytes long.
+ * Reads an ECDSA signature (RFC 5656, section 3.1.2). @returns r and s, each `width` bytes long
  * @throws {Failure} malformed
  */
-export function readPair(bytes: Uint8Array, width: number): Buffer {
+export function readEcdsaSignature(bytes: Uint8Array, width: number): Buffer {
   const reader = new Reader(bytes);
   const r = reader.mpint();
   const s = reader.mpint();
@@ -126,7 +120,7 @@ export function readPair(bytes: Uint8Array, width: number): Buffer {
   return Buffer.concat([padLeft(r, width), padLeft(s, width)]);
 }
 
-/** A magnitude with zeros in front, `width` bytes long. @throws {Failure} malformed */
+/** Pads a magnitude with leading zeros to `width` bytes. @throws {Failure} malformed */
 export function padLeft(bytes: Buffer, width: number): Buffer {
   if (bytes.length === width) return bytes;
   if (bytes.length > width) throw malformed("A signature is longer than its key.");
@@ -136,9 +130,5 @@ export function padLeft(bytes: Buffer, width: number): Buffer {
 }
 
 function isSignatureAlgorithm(name: string): name is SignatureAlgorithm {
-  return Object.hasOwn(hashes, name);
-}
-
-function curveWidth(algorithm: `ecdsa-sha2-${CurveName}`): number {
-  return curves[algorithm.slice("ecdsa-sha2-".length) as CurveName].bytes;
+  return Object.hasOwn(signatureHashes, name);
 }

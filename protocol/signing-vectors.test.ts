@@ -16,7 +16,7 @@ const signed = recorded("sign");
 for (const { name, words, request } of signed) {
   const signer = signerOf(words);
 
-  test(`${name}: ${signer} signs what it was asked to`, (t) => {
+  test(`${name}: the signature by ${signer} is valid`, (t) => {
     t.deepEqual(request.keyBlob, publicKey(signer).blob);
     const key = parseKeyOrCertificate(request.keyBlob)?.key;
     const reply = recordedReply(name);
@@ -29,7 +29,7 @@ for (const { name, words, request } of signed) {
   });
 }
 
-test("keys of every type signed, and certificates of every type", (t) => {
+test("there are signatures by keys and certificates of every type", (t) => {
   const names = ["rsa", "ecdsa-256", "ecdsa-384", "ecdsa-521", "ed25519"];
   const signers = new Set(signed.map(({ words }) => signerOf(words)));
   const identities = names.flatMap((name) => [name, `${name}-cert`]);
@@ -38,7 +38,7 @@ test("keys of every type signed, and certificates of every type", (t) => {
   t.deepEqual([...flags].sort(), [0, 2, 4]);
 });
 
-test("hosts prove their sessions, and only theirs", (t) => {
+test("a session binding is valid for its own session only", (t) => {
   for (const [name, bind] of binds()) {
     t.notThrows(() => verifySessionBind(bind), name);
     const sessionId = Buffer.from(bind.sessionId).reverse();
@@ -48,14 +48,14 @@ test("hosts prove their sessions, and only theirs", (t) => {
   }
 });
 
-test("session bindings come back byte for byte", (t) => {
+test("decoding and encoding a session binding gives the same bytes", (t) => {
   for (const { name, request } of recorded("extension")) {
     t.is(request.name, "session-bind@openssh.com", name);
     t.deepEqual(encodeSessionBind(decodeSessionBind(request.body)), request.body, name);
   }
 });
 
-test("every login signs for a session that was bound before", (t) => {
+test("every login signs for a session that the connection is bound to", (t) => {
   const logins = signed.filter(({ name }) => name.startsWith("login-"));
   for (const { name, request } of logins) {
     const session = new Reader(request.data).string();
@@ -69,7 +69,7 @@ test("every login signs for a session that was bound before", (t) => {
   t.is(binds().size, logins.length + 1);
 });
 
-test("hosts prove themselves with keys of each type, and with a certificate", (t) => {
+test("there are session bindings with host keys of each type and with a host certificate", (t) => {
   const hosts = {
     "login-rsa-host": "rsa-3071",
     "login-ecdsa-host": "ca-ecdsa-521",
@@ -82,12 +82,12 @@ test("hosts prove themselves with keys of each type, and with a certificate", (t
   t.like(plain, { certificate: undefined, key: { type: "ed25519" } });
 });
 
-test("a forwarded agent is bound to the session on the way, then to the one at the end", (t) => {
-  const login = bindOf("login-forwarded.session-bind");
-  const way = bindOf("login-forwarded.session-bind-2");
-  const end = bindOf("login-forwarded.session-bind-3");
-  t.deepEqual(way, { ...login, isForwarding: true });
-  t.notDeepEqual(end.sessionId, way.sessionId);
+test("a forwarded agent is bound to the forwarding session, then to the one of the login", (t) => {
+  const first = bindOf("login-forwarded.session-bind");
+  const forwarding = bindOf("login-forwarded.session-bind-2");
+  const login = bindOf("login-forwarded.session-bind-3");
+  t.deepEqual(forwarding, { ...first, isForwarding: true });
+  t.notDeepEqual(login.sessionId, forwarding.sessionId);
 });
 
 function binds(): Map<string, SessionBind> {
@@ -101,13 +101,13 @@ function bindOf(name: string): SessionBind {
   return bind;
 }
 
-/** The key that a command signs with, by its file. */
+/** The name of the key that a command signs with. */
 function signerOf(words: string[]): string {
   const file = words.find((_, at) => ["-i", "-T", "-f", "-s"].includes(words[at - 1] ?? ""));
   return file?.replace(/\.pub$/, "") ?? "";
 }
 
-/** What OpenSSH asks of an RSA key. */
+/** The algorithm that a command selects for an RSA key. */
 function rsaAlgorithm(words: string[]): string {
   const option = words.find((word) => word.startsWith("PubkeyAcceptedAlgorithms="));
   if (option !== undefined) return option.slice(option.indexOf("=") + 1);

@@ -1,24 +1,21 @@
-/** Signing with a `KeyObject`: at once, or on another thread. */
+/** Signing with a `KeyObject`, on this thread or in the thread pool. */
 import { type KeyObject, sign } from "node:crypto";
-import { encodeSignature, type SignatureAlgorithm, signatureHash } from "./signature.ts";
+import { encodeSignature, type SignatureAlgorithm, signatureHashes } from "./signature.ts";
 
-/**
- * Signs at once and returns the signature blob. For key types that take microseconds.
- * @param key the private key
- */
-export function signNow(key: KeyObject, algorithm: SignatureAlgorithm, data: Uint8Array): Buffer {
-  const raw = sign(signatureHash(algorithm), data, { key, dsaEncoding: "ieee-p1363" });
+/** Signs on this thread, for key types that take microseconds. @returns the signature blob */
+export function signSync(key: KeyObject, algorithm: SignatureAlgorithm, data: Uint8Array): Buffer {
+  const raw = sign(signatureHashes[algorithm], data, { key, dsaEncoding: "ieee-p1363" });
   return encodeSignature(algorithm, raw);
 }
 
-/** Signs on another thread and resolves with the signature blob. `data` must not change meanwhile. */
-export function signLater(
+/** Signs in the thread pool; `data` must not change meanwhile. @returns the signature blob */
+export function signAsync(
   key: KeyObject,
   algorithm: SignatureAlgorithm,
   data: Uint8Array,
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    sign(signatureHash(algorithm), data, { key, dsaEncoding: "ieee-p1363" }, (error, raw) => {
+    sign(signatureHashes[algorithm], data, { key, dsaEncoding: "ieee-p1363" }, (error, raw) => {
       if (error) reject(error);
       else resolve(encodeSignature(algorithm, raw));
     });

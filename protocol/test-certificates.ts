@@ -1,14 +1,19 @@
-/** For tests: certificates written, as a CA does it. */
-import { type Certificate, type CertificateOption, certificateAlgorithm } from "./certificate.ts";
+/** For tests: encoding of certificates. */
+import {
+  type Certificate,
+  type CertificateOption,
+  certificateAlgorithm,
+  certificateTypes,
+} from "./certificate.ts";
 import { writeKeyFields } from "./public-key.ts";
 import { Writer } from "./wire.ts";
 
-/** Encodes a certificate blob; inverts `decodeCertificate`. */
+/** Encodes a certificate blob; the inverse of `decodeCertificate`. */
 export function encodeCertificate(certificate: Certificate): Buffer {
   return writeSigned(certificate).string(certificate.signature).finish();
 }
 
-/** The bytes that a CA signs, for making certificates: everything before the signature. */
+/** The bytes that the CA signs: all that precede the signature. */
 export function signedPart(certificate: Omit<Certificate, "signature">): Buffer {
   return writeSigned(certificate).finish();
 }
@@ -17,10 +22,8 @@ function writeSigned(certificate: Omit<Certificate, "signature">): Writer {
   const writer = new Writer(1024).text(certificateAlgorithm(certificate.key));
   writer.string(certificate.nonce);
   writeKeyFields(writer, certificate.key);
-  writer
-    .uint64(certificate.serial)
-    .uint32(certificate.type === "user" ? 1 : 2)
-    .text(certificate.keyId);
+  const { serial, type, keyId } = certificate;
+  writer.uint64(serial).uint32(certificateTypes[type]).text(keyId);
   const principals = new Writer();
   for (const principal of certificate.principals) principals.text(principal);
   return writer

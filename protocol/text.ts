@@ -1,16 +1,16 @@
 /**
- * Strings of the wire as JavaScript strings, without loss.
+ * Lossless conversion between strings on the wire and JavaScript strings.
  *
- * RFC 4251 (section 5) says that names and comments are UTF-8, yet comments in other encodings are
- * about. Bytes that are no UTF-8 become lone surrogates U+DC80..U+DCFF, one per byte, and turn back
- * into the same bytes: what a client stored is what it gets back.
+ * RFC 4251 (section 5) requires UTF-8, but comments in other encodings occur. Each byte of invalid
+ * UTF-8 becomes a lone surrogate U+DC80..U+DCFF (like Python's surrogateescape), so that a client gets
+ * back the bytes that it has stored.
  */
 import { isUtf8 } from "node:buffer";
 
 const firstEscape = 0xdc80;
 const lastEscape = 0xdcff;
 
-/** Bytes of the wire as a string; `encodeText` inverts it exactly. */
+/** Decodes bytes of the wire; `encodeText` is the exact inverse. */
 export function decodeText(bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (isUtf8(buffer)) return buffer.toString("utf8");
@@ -24,7 +24,7 @@ export function decodeText(bytes: Uint8Array): string {
   return text;
 }
 
-/** A string as bytes of the wire. */
+/** Encodes a string for the wire. */
 export function encodeText(text: string): Buffer {
   if (text.isWellFormed()) return Buffer.from(text, "utf8");
   const parts: Buffer[] = [];
@@ -36,7 +36,7 @@ export function encodeText(text: string): Buffer {
   return Buffer.concat(parts);
 }
 
-/** How many bytes at `at` make one well-formed UTF-8 character; 0 if they make none. */
+/** The length of the well-formed UTF-8 character at `at`; 0 for invalid UTF-8. */
 function wellFormedLength(bytes: Buffer, at: number): number {
   for (let length = 1; length <= 4 && at + length <= bytes.length; length++) {
     if (isUtf8(bytes.subarray(at, at + length))) return length;

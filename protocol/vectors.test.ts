@@ -12,32 +12,32 @@ import { decodeRequest, encodeRequest } from "./requests.ts";
 const requests = recordings.filter(({ direction }) => direction === "request");
 const replies = recordings.filter(({ direction }) => direction === "reply");
 
-test("every request and reply that OpenSSH 9.2 sends is there", (t) => {
+test("there are all requests and replies that OpenSSH 9.2 sends", (t) => {
   const numbers = (some: typeof recordings) => [...new Set(some.map(({ bytes }) => bytes[0] ?? 0))];
   const sorted = (some: typeof recordings) => numbers(some).sort((a, b) => a - b);
   t.deepEqual(sorted(requests), [9, 11, 13, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27]);
   t.deepEqual(sorted(replies), [5, 6, 12, 14]);
 });
 
-test("every request comes back byte for byte", (t) => {
+test("decoding and encoding a request gives the same bytes", (t) => {
   for (const { name, bytes } of requests) {
     t.deepEqual(encodeRequest(decodeRequest(bytes)), bytes, name);
   }
 });
 
-test("every reply comes back byte for byte", (t) => {
+test("decoding and encoding a reply gives the same bytes", (t) => {
   for (const { name, bytes } of replies) {
     t.deepEqual(encodeReply(decodeReply(bytes)), bytes, name);
   }
 });
 
-test("what is cut short or goes on is refused", (t) => {
+test("a truncated message and one with trailing bytes are refused", (t) => {
   for (const { name, bytes, direction } of recordings) {
-    if (bytes[0] === 27) continue; // what follows an extension's name is its own
+    if (bytes[0] === 27) continue; // the data of an extension may have any length
     const decode = direction === "request" ? decodeRequest : decodeReply;
     const longer = Buffer.concat([bytes, Buffer.of(0)]);
     t.throws(() => decode(longer), { instanceOf: Failure }, name);
-    const shorter = bytes.subarray(0, -2); // the last byte alone may be a whole constraint
+    const shorter = bytes.subarray(0, -2); // the last byte may be a complete constraint
     t.throws(() => decode(shorter), { instanceOf: Failure }, name);
   }
 });
@@ -46,18 +46,18 @@ for (const { name, words, request } of recorded("add-identity")) {
   const file = words.at(-1) ?? "";
   const identity = name.endsWith("-2") ? `${file}-cert` : file;
 
-  test(`${name}: ${identity} is added as its command says`, (t) => {
+  test(`${name}: ${identity} has the comment and constraints of its command`, (t) => {
     t.deepEqual(identityBlob(request.key), publicKey(identity).blob);
     t.deepEqual(encodePublicKey(request.key.publicKey), publicKey(file).blob);
     t.is(request.comment, publicKey(file).comment);
     const middleware = { type: "sk-provider", provider: "internal" } as const;
     const constraints = [...constraintsOf(words), ...(file.startsWith("sk-") ? [middleware] : [])];
     t.deepEqual(request.constraints, constraints);
-    t.true(belongsTogether(request.key));
+    t.true(isKeyPair(request.key));
   });
 }
 
-test("cards are added with library, PIN and constraints", (t) => {
+test("a request to add a token has the command's library, PIN and constraints", (t) => {
   const added = recorded("add-smartcard-key");
   for (const { name, words, typed, request } of added) {
     t.is(request.provider, words.at(-1) ?? "", name);
@@ -67,7 +67,7 @@ test("cards are added with library, PIN and constraints", (t) => {
   t.is(added.length, 5);
 });
 
-test("a card is removed without a PIN", (t) => {
+test("a request to remove a token has no PIN", (t) => {
   const removed = recorded("remove-smartcard-key");
   for (const { words, request } of removed) {
     t.is(request.provider, words.at(-1) ?? "");
@@ -76,7 +76,7 @@ test("a card is removed without a PIN", (t) => {
   t.is(removed.length, 1);
 });
 
-test("locking and unlocking carry the passphrase", (t) => {
+test("a request to lock or unlock has the passphrase", (t) => {
   const locks = [...recorded("lock"), ...recorded("unlock")];
   for (const { name, typed, request } of locks) {
     t.is(request.passphrase.toString(), typed[0] ?? "", name);
@@ -84,7 +84,7 @@ test("locking and unlocking carry the passphrase", (t) => {
   t.is(locks.length, 3);
 });
 
-test("keys and certificates are removed by their blobs", (t) => {
+test("a request to remove an identity has its blob", (t) => {
   const removed = recorded("remove-identity");
   for (const { name, words, request } of removed) {
     const file = `${words.at(-1)}${name.endsWith("-2") ? "-cert" : ""}`;
@@ -93,7 +93,7 @@ test("keys and certificates are removed by their blobs", (t) => {
   t.is(removed.length, 10);
 });
 
-test("a list holds what was added, in its order", (t) => {
+test("identities are listed in the order in which they were added", (t) => {
   const added = ["rsa", "ecdsa-256", "ecdsa-384", "ecdsa-521", "ed25519", "host"];
   const identities = [...added, "sk-ecdsa", "sk-ed25519"].flatMap((name) =>
     [name, `${name}-cert`].map((file) => ({
@@ -105,7 +105,7 @@ test("a list holds what was added, in its order", (t) => {
   t.deepEqual(recordedReply("empty.list"), { type: "identities", identities: [] });
 });
 
-test("a card's keys are listed by their labels", (t) => {
+test("a token's keys are listed with their labels", (t) => {
   const reply = recordedReply("card.list");
   const identities = reply.type === "identities" ? reply.identities : [];
   const listed = new Set(identities.map(({ comment }) => comment));
@@ -116,7 +116,7 @@ test("a card's keys are listed by their labels", (t) => {
   );
 });
 
-/** What `-t`, `-c` and `-h` ask for. */
+/** The constraints of the options `-t`, `-c` and `-h`. */
 function constraintsOf(words: string[]): Constraint[] {
   const seconds: Record<string, number> = { 600: 600, 3600: 3600, "1d2h3m4s": 93_784 };
   const constraints: Constraint[] = [];
@@ -133,7 +133,7 @@ function constraintsOf(words: string[]): Constraint[] {
   return constraints;
 }
 
-/** A host of the known_hosts file that the recordings were made with. */
+/** A host of the known_hosts file of the recordings. */
 function hopOf(word = ""): Hop {
   const hosts: Record<string, string[]> = {
     "host1.example.org": ["ecdsa-256", "rsa-3071"],
@@ -149,14 +149,14 @@ function hopOf(word = ""): Hop {
   return { user, host, keys };
 }
 
-/** Whether the private part belongs to the public one. An authenticator keeps its own. */
-function belongsTogether({ publicKey, secret }: PrivateKey): boolean {
+/** Whether the secret fields match the public key; for a FIDO key, whether they have the usual form. */
+function isKeyPair({ publicKey, secret }: PrivateKey): boolean {
   if (secret.type === "rsa" && publicKey.type === "rsa") {
-    const number = (bytes: Buffer) => BigInt(`0x${bytes.toString("hex")}`);
-    const [p, q, iqmp] = [number(secret.p), number(secret.q), number(secret.iqmp)];
-    const product = number(secret.d) * number(publicKey.e);
-    const inverse = product % (p - 1n) === 1n && product % (q - 1n) === 1n;
-    return p * q === number(publicKey.n) && inverse && (iqmp * q) % p === 1n;
+    const integer = (bytes: Buffer) => BigInt(`0x${bytes.toString("hex")}`);
+    const [p, q, iqmp] = [integer(secret.p), integer(secret.q), integer(secret.iqmp)];
+    const product = integer(secret.d) * integer(publicKey.e);
+    const isInverse = product % (p - 1n) === 1n && product % (q - 1n) === 1n;
+    return p * q === integer(publicKey.n) && isInverse && (iqmp * q) % p === 1n;
   }
   if (secret.type === "ecdsa" && publicKey.type === "ecdsa") {
     const curve = { nistp256: "prime256v1", nistp384: "secp384r1", nistp521: "secp521r1" };

@@ -1,4 +1,4 @@
-/** Verifying signatures: of keys, of the CAs of certificates, of hosts over sessions. */
+/** Verification of signatures, certificates and session bindings. */
 import { createHash, verify } from "node:crypto";
 import { type Certificate, decodeCertificate, type VerifiedCertificate } from "./certificate.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
@@ -16,15 +16,15 @@ import {
 import {
   decodeSignature,
   padLeft,
-  readPair,
+  readEcdsaSignature,
   type SignatureAlgorithm,
-  signatureHash,
+  signatureHashes,
 } from "./signature.ts";
 import { Reader, Writer } from "./wire.ts";
 
 /**
- * Whether `blob` is a signature by `key` over `data`. A blob that is no signature, an algorithm that
- * is not the key's and a wrong signature are all just false.
+ * Whether `blob` is a valid signature by `key` over `data`. A malformed signature and one of another
+ * algorithm are invalid, not errors.
  */
 export function verifySignature(key: PublicKey, blob: Uint8Array, data: Uint8Array): boolean {
   try {
@@ -32,16 +32,16 @@ export function verifySignature(key: PublicKey, blob: Uint8Array, data: Uint8Arr
       return verifySkSignature(key, blob, data);
     }
     const { algorithm, raw } = decodeSignature(blob);
-    if (!belongs(key, algorithm)) return false;
+    if (!isAlgorithmOf(key, algorithm)) return false;
     const padded = key.type === "rsa" ? padLeft(raw, key.n.length) : raw;
     const verifier = { key: toKeyObject(key), dsaEncoding: "ieee-p1363" } as const;
-    return verify(signatureHash(algorithm), data, verifier, padded);
+    return verify(signatureHashes[algorithm], data, verifier, padded);
   } catch {
     return false;
   }
 }
 
-/** What a valid key blob or certificate blob says: see `verifyKeyOrCertificate`. */
+/** A valid key or certificate, as `verifyKeyOrCertificate` returns it. */
 export interface VerifiedKey {
   /** The plain key. */
   readonly key: PublicKey;
@@ -51,10 +51,11 @@ export interface VerifiedKey {
 }
 
 /**
- * Reads a plain key's blob or a certificate's as strictly as OpenSSH does, whose clients fail on a
- * whole list with one that they cannot read: the numbers make a key, and the CA has signed. What is
- * returned are views of `blob`.
- * @throws {Failure} malformed; unsupported, for a key type that is not known here
+ * Decodes a key or certificate blob as strictly as OpenSSH, whose clients fail on a whole list of
+ * identities with one invalid entry: the key must be valid, and a certificate's signature must be that
+ * of its CA. The result's buffers are views of `blob`. Validity period and trust in the CA are left to
+ * the caller.
+ * @throws {Failure} malformed; unsupported, for an unknown key type
  */
 export function verifyKeyOrCertificate(blob: Uint8Array): VerifiedKey {
   const certificate = decodeCertificate(blob);
@@ -68,8 +69,7 @@ export function verifyKeyOrCertificate(blob: Uint8Array): VerifiedKey {
 }
 
 /**
- * The host that a connection is bound to, once it is verified that its key signed the session
- * identifier.
+ * Verifies that the host key signed the session identifier. @returns the host key
  * @throws {Failure} malformed, unsupported
  */
 export function verifySessionBind(bind: SessionBind): VerifiedKey {
@@ -85,8 +85,8 @@ function isSigned(certificate: Certificate, blob: Uint8Array): certificate is Ve
 }
 
 /**
- * Whether `blob` is a signature by a FIDO authenticator's `key` over `data` (OpenSSH's PROTOCOL.u2f).
- * @throws {Failure} malformed, when the blob is no signature
+ * Whether `blob` is a valid signature by a FIDO key over `data` (OpenSSH's PROTOCOL.u2f).
+ * @throws {Failure} malformed
  */
 function verifySkSignature(
   key: SkEcdsaPublicKey | SkEd25519PublicKey,
@@ -108,21 +108,10 @@ function verifySkSignature(
     .finish();
   const verifier = { key: toKeyObject(key), dsaEncoding: "ieee-p1363" } as const;
   if (key.type === "sk-ed25519") return verify(null, signed, verifier, signature);
-  return verify("sha256", signed, verifier, readPair(signature, 32));
+  return verify("sha256", signed, verifier, readEcdsaSignature(signature, 32));
 }
 
-function belongs(key: PublicKey, algorithm: SignatureAlgorithm): boolean {
-  switch (key.type) {
-    case "rsa":
-      return algorithm === "ssh-rsa" || algorithm.startsWith("rsa-sha2-");
-    case "ecdsa":
-      return algorithm === `ecdsa-sha2-${key.curve}`;
-    case "ed25519":
-      return algorithm === "ssh-ed25519";
-    case "dsa":
-      return algorithm === "ssh-dss";
-    case "sk-ecdsa":
-    case "sk-ed25519":
-      return false;
-  }
+function isAlgorithmOf(key: PublicKey, algorithm: SignatureAlgorithm): boolean {
+  if (key.type === "rsa" && algorithm.startsWith("rsa-sha2-")) return true;
+  return algorithm === algorithmName(key);
 }

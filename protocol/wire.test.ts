@@ -7,7 +7,7 @@ import { Reader, Writer } from "./wire.ts";
 
 const hex = (bytes: Buffer) => bytes.toString("hex");
 
-test("numbers are written as RFC 4251, section 5, shows them", (t) => {
+test("values are encoded as in the examples of RFC 4251, section 5", (t) => {
   t.is(hex(new Writer().uint32(699921578).finish()), "29b7f4aa");
   t.is(hex(new Writer().text("testing").finish()), "0000000774657374696e67");
   const mpint = (digits: string) => hex(new Writer().mpint(Buffer.from(digits, "hex")).finish());
@@ -17,7 +17,7 @@ test("numbers are written as RFC 4251, section 5, shows them", (t) => {
   t.is(mpint("0080"), "000000020080");
 });
 
-test("a value that does not fit is malformed", (t) => {
+test("truncated and invalid values are malformed", (t) => {
   const malformed = { instanceOf: Failure, code: "malformed" };
   t.throws(() => new Reader(Buffer.alloc(0)).byte(), malformed);
   t.throws(() => new Reader(Buffer.alloc(3)).uint32(), malformed);
@@ -30,7 +30,7 @@ test("a value that does not fit is malformed", (t) => {
   t.throws(() => new Reader(new Writer().string(Buffer.alloc(2050)).finish()).mpint(), malformed);
 });
 
-test("mpints lose their leading zeros, and nothing else", (t) => {
+test("writing an mpint removes leading zeros", (t) => {
   fc.assert(
     fc.property(magnitude, fc.nat({ max: 3 }), (number, zeros) => {
       const padded = Buffer.concat([Buffer.alloc(zeros), number]);
@@ -39,7 +39,7 @@ test("mpints lose their leading zeros, and nothing else", (t) => {
   );
 });
 
-test("a writer grows to whatever is written", (t) => {
+test("a writer grows as needed", (t) => {
   fc.assert(
     fc.property(fc.array(bytes(300)), (strings) => {
       const writer = new Writer(0);
@@ -52,7 +52,7 @@ test("a writer grows to whatever is written", (t) => {
   t.pass();
 });
 
-test("text that is no UTF-8 keeps its bytes", (t) => {
+test("invalid UTF-8 is converted without loss", (t) => {
   t.is(decodeText(Buffer.from("grüße", "utf8")), "grüße");
   t.is(decodeText(Buffer.from("gr\xfc\xdfe", "latin1")), "gr\udcfc\udcdfe");
   fc.assert(

@@ -1,24 +1,22 @@
 /**
- * The data types of RFC 4251, section 5, read from and written to bytes.
+ * The data types of RFC 4251, section 5.
  *
- * A `Reader` checks every length before it believes it and throws `Failure` ("malformed") when a
- * value does not fit. What it returns are views of the bytes it was given, not copies, so they live
- * as long as those do.
+ * A `Reader` checks every length and throws `Failure` ("malformed") for a value that exceeds the
+ * input. The buffers that it returns are views of the input, not copies.
  */
 import { Failure, malformed } from "./failure.ts";
 import { decodeText, encodeText } from "./text.ts";
 
 const empty = Buffer.alloc(0);
 
-/** The longest integer accepted: 16384 bits, as in OpenSSH, and a byte for the sign. */
+/** OpenSSH's limit for an mpint: 16384 bits, and a zero byte for the sign. */
 const maxIntegerLength = 2049;
 
-/** Reads values one after another from a run of bytes. */
+/** Reads values from a buffer. */
 export class Reader {
   readonly #bytes: Buffer;
   #at: number;
 
-  /** @param bytes the whole of what is to be read */
   constructor(bytes: Uint8Array) {
     this.#bytes = Buffer.isBuffer(bytes)
       ? bytes
@@ -26,7 +24,7 @@ export class Reader {
     this.#at = 0;
   }
 
-  /** Bytes not read yet. */
+  /** The number of unread bytes. */
   get remaining(): number {
     return this.#bytes.length - this.#at;
   }
@@ -37,12 +35,12 @@ export class Reader {
     return this.#bytes[this.#at++] as number;
   }
 
-  /** `boolean`: a byte; anything but 0 is true. */
+  /** `boolean`: a byte; any value but 0 is true. */
   bool(): boolean {
     return this.byte() !== 0;
   }
 
-  /** `uint32`: four bytes, most significant first. */
+  /** `uint32`, big-endian. */
   uint32(): number {
     if (this.remaining < 4) throw malformed("The message ends within a uint32.");
     const value = this.#bytes.readUInt32BE(this.#at);
@@ -50,7 +48,7 @@ export class Reader {
     return value;
   }
 
-  /** `uint64`: eight bytes, most significant first. */
+  /** `uint64`, big-endian. */
   uint64(): bigint {
     if (this.remaining < 8) throw malformed("The message ends within a uint64.");
     const value = this.#bytes.readBigUInt64BE(this.#at);
@@ -58,21 +56,21 @@ export class Reader {
     return value;
   }
 
-  /** `string`: a uint32 length, then that many bytes, which are returned as a view. */
+  /** `string`: a uint32 length, then that many bytes, returned as a view. */
   string(): Buffer {
     const length = this.uint32();
     if (length > this.remaining) throw malformed("A string is longer than its message.");
     return this.bytes(length);
   }
 
-  /** `string` that people read; see text.ts for bytes that are no UTF-8. */
+  /** `string` of text; text.ts says what becomes of invalid UTF-8. */
   text(): string {
     return decodeText(this.string());
   }
 
   /**
-   * `string` that OpenSSH holds as a C string: text without NUL, but for one at its end, which is
-   * left out. A list of identities with any other NUL in it is unreadable for OpenSSH's clients.
+   * `string` that OpenSSH reads as a C string: text that may end with a NUL, which is removed.
+   * OpenSSH's clients fail on a list of identities with a NUL anywhere else.
    */
   cString(): string {
     const bytes = this.string();
@@ -83,7 +81,7 @@ export class Reader {
     return decodeText(end < 0 ? bytes : bytes.subarray(0, end));
   }
 
-  /** `string` that names something in US-ASCII: an algorithm, an extension. */
+  /** `string` with a name in printable US-ASCII, such as an algorithm's or an extension's. */
   name(): string {
     const bytes = this.string();
     for (const byte of bytes) {
@@ -94,8 +92,7 @@ export class Reader {
   }
 
   /**
-   * `mpint` that is not negative: its magnitude, most significant byte first, without leading
-   * zeros; zero is empty.
+   * A non-negative `mpint`: its magnitude, big-endian, without leading zeros; zero is empty.
    */
   mpint(): Buffer {
     const bytes = this.string();
@@ -106,7 +103,7 @@ export class Reader {
     return trimZeros(bytes);
   }
 
-  /** The next `length` bytes as they stand, as a view. */
+  /** The next `length` bytes, as a view. */
   bytes(length: number): Buffer {
     if (length > this.remaining) throw malformed("The message ends too early.");
     const start = this.#at;
@@ -114,23 +111,23 @@ export class Reader {
     return this.#bytes.subarray(start, this.#at);
   }
 
-  /** All that is left, as a view. */
+  /** All unread bytes, as a view. */
   rest(): Buffer {
     return this.bytes(this.remaining);
   }
 
-  /** Throws unless everything has been read. */
+  /** Throws if there are unread bytes. */
   end(): void {
     if (this.remaining > 0) throw malformed("Bytes follow the end of the message.");
   }
 }
 
-/** Writes values one after another; `finish` gives the bytes. */
+/** Writes values to a buffer that grows; `finish` returns it. */
 export class Writer {
   #buffer: Buffer;
   #length = 0;
 
-  /** @param capacity bytes to set aside at once; it grows by itself */
+  /** @param capacity the initial size of the buffer, in bytes */
   constructor(capacity = 256) {
     this.#buffer = capacity === 0 ? empty : Buffer.allocUnsafeSlow(capacity);
   }
@@ -166,12 +163,12 @@ export class Writer {
     return this.uint32(value.length).bytes(value);
   }
 
-  /** `string` of text or of a name. */
+  /** `string` of text or a name. */
   text(value: string): this {
     return this.string(encodeText(value));
   }
 
-  /** `mpint` from the magnitude of a number that is not negative, most significant byte first. */
+  /** `mpint` from the magnitude of a non-negative integer, big-endian. */
   mpint(magnitude: Uint8Array): this {
     const trimmed = trimZeros(magnitude);
     const padded = trimmed.length > 0 && (trimmed[0] as number) >= 0x80;
@@ -180,7 +177,7 @@ export class Writer {
     return this.bytes(trimmed);
   }
 
-  /** Bytes as they stand. */
+  /** Bytes without a length. */
   bytes(value: Uint8Array): this {
     this.#reserve(value.length);
     this.#buffer.set(value, this.#length);
@@ -188,7 +185,7 @@ export class Writer {
     return this;
   }
 
-  /** What was written, as a view; the writer must not be used afterwards. */
+  /** The written bytes, as a view. The writer must not be used afterwards. */
   finish(): Buffer {
     return this.#buffer.subarray(0, this.#length);
   }
@@ -203,21 +200,21 @@ export class Writer {
   }
 }
 
-/** A magnitude without its leading zero bytes, as a view. */
+/** A magnitude without leading zero bytes, as a view. */
 export function trimZeros<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
   let at = 0;
   while (at < bytes.length && bytes[at] === 0) at++;
   return bytes.subarray(at) as Bytes;
 }
 
-/** Whether a magnitude is less than another. */
+/** Whether one magnitude is less than another. */
 export function isLess(one: Uint8Array, other: Uint8Array): boolean {
   const [left, right] = [trimZeros(one), trimZeros(other)];
   if (left.length !== right.length) return left.length < right.length;
   return Buffer.compare(left, right) < 0;
 }
 
-/** Reads `string`s to the end of `bytes`. */
+/** Reads `string`s up to the end of `bytes`. */
 export function readStrings(bytes: Uint8Array): Buffer[] {
   const reader = new Reader(bytes);
   const strings: Buffer[] = [];

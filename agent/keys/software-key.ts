@@ -8,7 +8,7 @@ import { signatureFlags } from "../../protocol/numbers.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
 import type { PublicKey } from "../../protocol/public-key.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
-import { signLater, signNow } from "../../protocol/signing.ts";
+import { signAsync, signSync } from "../../protocol/signing.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import type { FreedMemory } from "../host/freed-memory.ts";
 import type { Signer, SignRequest } from "../signer.ts";
@@ -79,8 +79,8 @@ export class SoftwareKey implements Signer {
     const { openKeys } = this.#parts;
     const object = this.#open();
     openKeys.noteUse(this);
-    if (this.#isQuick) return signNow(object, algorithm, data);
-    return signLater(object, algorithm, data).finally(() => {
+    if (this.#isQuick) return signSync(object, algorithm, data);
+    return signAsync(object, algorithm, data).finally(() => {
       // The thread had it, whatever became of the key meanwhile.
       if (this.#state.type !== "open") openKeys.collectSoon();
     });

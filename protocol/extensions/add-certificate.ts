@@ -1,23 +1,23 @@
 /**
- * `add-certificate@cardagent.alt`: attaches a certificate to a private key that the agent has,
- * on a card or in memory, without sending that key. The reply is 6 (SUCCESS).
+ * `add-certificate@cardagent.alt`: adds a certificate for a private key that the agent already has, on
+ * a token or in memory. The reply is 6 (SUCCESS).
  */
 import { type Constraint, readConstraints, writeConstraints } from "../constraints.ts";
 import { Reader, Writer } from "../wire.ts";
 
 /**
- * A certificate for a key that the agent has, on a card or in memory: what
- * `AgentClient.addCertificate` sends in place of the private key. The agent finds the key by the
- * certificate's public key and refuses an expired certificate, or one for no key that it has.
+ * A certificate for a key that the agent already has, for `AgentClient.addCertificate`. The agent finds
+ * the private key by the certificate's public key; it refuses an expired certificate and one whose key
+ * it does not have.
  */
 export interface AddCertificate {
   /** The certificate's blob. */
   readonly certificate: Buffer;
-  /** Empty: the comment of the key. */
+  /** If empty, the certificate gets the key's comment. */
   readonly comment: string;
-  /** Whether older certificates of this key by the same CA key are dropped. */
+  /** Whether the agent removes older certificates of this key by the same CA. */
   readonly replace: boolean;
-  /** These narrow the key's own constraints, which the certificate inherits. */
+  /** Further constraints; the certificate inherits those of the key. */
   readonly constraints: readonly Constraint[];
 }
 

@@ -1,18 +1,19 @@
 /**
- * `failure-reason@cardagent.alt`: why the last request on this connection that failed did.
- * The request has no body; the reply is 28 (EXTENSION_FAILURE) when none failed.
+ * `failure-reason@cardagent.alt`: the reason why the last failed request of a connection failed. The
+ * request has no body; the reply is 28 (EXTENSION_FAILURE) if no request has failed.
  */
-import { type FailureCode, failureCodeName, failureCodes } from "../failure.ts";
+import { type FailureCode, failureCodes } from "../failure.ts";
+import { nameOfNumber } from "../numbers.ts";
 import { Reader, Writer } from "../wire.ts";
 
 /**
- * Why the last refused request on a connection was refused, as `AgentClient.failureReason` gets it:
- * a code for programs, and a sentence and a hint to be shown to people as they are.
+ * The reason for the last refusal on a connection, as `AgentClient.failureReason` returns it: a code for
+ * programs, and a sentence and a hint to show to the user.
  */
 export interface FailureReason {
-  /** The number of the request that failed. */
+  /** The number of the failed request. */
   readonly request: number;
-  /** The reason; undefined for one that this version does not know. */
+  /** The reason; undefined for a code that this version does not know. */
   readonly code: FailureCode | undefined;
   readonly sentence: string;
   readonly hint: string;
@@ -25,11 +26,11 @@ export function encodeFailureReason(reason: FailureReason): Buffer {
   return writer.text(reason.sentence).text(reason.hint).finish();
 }
 
-/** Decodes the body of the reply; bytes at its end are ignored. @throws {Failure} malformed */
+/** Decodes the body of the reply and ignores trailing bytes. @throws {Failure} malformed */
 export function decodeFailureReason(body: Uint8Array): FailureReason {
   const reader = new Reader(body);
   const request = reader.byte();
-  const code = failureCodeName(reader.uint32());
+  const code = nameOfNumber(failureCodes, reader.uint32());
   const sentence = reader.text();
   return { request, code, sentence, hint: reader.text() };
 }

@@ -1,5 +1,6 @@
-/** `list-providers@cardagent.alt`: which PKCS#11 providers an agent has loaded. No request body. */
+/** `list-providers@cardagent.alt`: the loaded PKCS#11 providers. The request has no body. */
 import { malformed } from "../failure.ts";
+import { nameOfNumber } from "../numbers.ts";
 import { Reader, readStrings, Writer } from "../wire.ts";
 
 /** The states of a provider and their numbers on the wire. Numbers are never reused. */
@@ -10,10 +11,10 @@ export const providerStates = {
   "module-failed": 3,
 } as const;
 
-/** What a provider can do now. */
+/** The state of a provider or token. */
 export type ProviderState = keyof typeof providerStates;
 
-/** What a token says of itself (CK_TOKEN_INFO), without the padding. */
+/** The text fields of a token's CK_TOKEN_INFO, without the padding. */
 export interface TokenDescription {
   readonly label: string;
   readonly manufacturer: string;
@@ -22,30 +23,30 @@ export interface TokenDescription {
 }
 
 /**
- * A loaded PKCS#11 provider, with what it can do now, its tokens, and the keys and certificates that
- * it serves, as `AgentClient.listProviders` gets it.
+ * A loaded PKCS#11 provider with its state, tokens, keys and certificates, as
+ * `AgentClient.listProviders` returns it.
  */
 export interface ProviderDescription {
-  /** The canonical path or PKCS#11 URI: the one to send with `remove-smartcard-key`. */
+  /** The canonical path or PKCS#11 URI, for `remove-smartcard-key`. */
   readonly path: string;
-  /** The path or URI as it was given when it was loaded. */
+  /** The path or URI that it was loaded with. */
   readonly requested: string;
   readonly state: ProviderState;
   readonly tokens: readonly TokenDescription[];
-  /** The key blobs and certificate blobs that it serves. */
+  /** The blobs of its keys and certificates. */
   readonly identities: readonly Buffer[];
-  /** What each of the tokens can do, in their order, if the agent tells it. */
+  /** The state of each token, in the order of `tokens`, if the agent reports it. */
   readonly tokenStates?: readonly ProviderState[];
 }
 
-/** Encodes the body of the reply: a `string record` for each provider. */
+/** Encodes the body of the reply: a `string` for each provider. */
 export function encodeListProvidersReply(providers: readonly ProviderDescription[]): Buffer {
   const writer = new Writer();
   for (const provider of providers) writer.string(encodeRecord(provider));
   return writer.finish();
 }
 
-/** Decodes the body of the reply. Bytes at the end of a record are ignored. @throws {Failure} */
+/** Decodes the body of the reply and ignores trailing bytes of a record. @throws {Failure} malformed */
 export function decodeListProvidersReply(body: Uint8Array): ProviderDescription[] {
   return readStrings(body).map(decodeRecord);
 }
@@ -75,9 +76,9 @@ function decodeRecord(record: Buffer): ProviderDescription {
   const state = stateByNumber(reader.byte());
   const tokens = decodeTokens(reader.string());
   const identities = readStrings(reader.string());
-  const described = { path, requested, state, tokens, identities };
-  if (reader.remaining === 0) return described;
-  return { ...described, tokenStates: Array.from(reader.string(), stateByNumber) };
+  const provider = { path, requested, state, tokens, identities };
+  if (reader.remaining === 0) return provider;
+  return { ...provider, tokenStates: Array.from(reader.string(), stateByNumber) };
 }
 
 function decodeTokens(bytes: Buffer): TokenDescription[] {
@@ -93,8 +94,7 @@ function decodeTokens(bytes: Buffer): TokenDescription[] {
 }
 
 function stateByNumber(number: number): ProviderState {
-  for (const state of Object.keys(providerStates) as ProviderState[]) {
-    if (providerStates[state] === number) return state;
-  }
-  throw malformed(`Provider state ${number} is not known.`);
+  const state = nameOfNumber(providerStates, number);
+  if (state === undefined) throw malformed(`Provider state ${number} is not known.`);
+  return state;
 }

@@ -1,6 +1,6 @@
 /**
- * The extensions that are known here, by their names (RFC 9987, section 3.8): what an agent that knows
- * them lists for `AgentClient.query`. docs/PROTOCOL.md describes those at `cardagent.alt`.
+ * The names of the supported extensions (RFC 9987, section 3.8), as an agent lists them for
+ * `AgentClient.query`. docs/PROTOCOL.md describes those at `cardagent.alt`.
  */
 export const extensionNames = {
   /** RFC 9987, section 3.8.1. */

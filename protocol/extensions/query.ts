@@ -1,4 +1,4 @@
-/** `query`: which extensions an agent knows (RFC 9987, section 3.8.1). The request has no body. */
+/** `query`: the extensions that an agent supports (RFC 9987, section 3.8.1). The request has no body. */
 import { Reader, Writer } from "../wire.ts";
 
 /** Encodes the body of the reply: the names of the extensions. */

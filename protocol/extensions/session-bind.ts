@@ -1,21 +1,21 @@
 /**
- * `session-bind@openssh.com`: an ssh client tells the agent which session a connection is for
- * (OpenSSH's PROTOCOL.agent, section 1).
+ * `session-bind@openssh.com`: ssh binds its connection to the agent to an SSH session (OpenSSH's
+ * PROTOCOL.agent, section 1).
  */
 import { Reader, Writer } from "../wire.ts";
 
 /**
- * A session that a connection to the agent is bound to: the host that ssh logs in to, with the proof
- * that it is there. The agent obeys destination constraints by it.
+ * The session that a connection to the agent is bound to, with the host's signature as proof. The agent
+ * enforces destination constraints with it.
  */
 export interface SessionBind {
-  /** The blob of the key or host certificate that the server proved itself with. */
+  /** The blob of the server's host key or host certificate. */
   readonly hostKey: Buffer;
   /** The session identifier: the exchange hash of the first key exchange. */
   readonly sessionId: Buffer;
   /** The host key's signature blob over the session identifier. */
   readonly signature: Buffer;
-  /** Whether the connection is being forwarded to that server, rather than used to log in there. */
+  /** Whether the connection is forwarded to that server, rather than used to log in there. */
   readonly isForwarding: boolean;
 }
 

@@ -2,7 +2,7 @@
 import { hash } from "node:crypto";
 import { Failure } from "../../../protocol/failure.ts";
 import { curves, type PublicKey } from "../../../protocol/public-key.ts";
-import { type SignatureAlgorithm, signatureHash } from "../../../protocol/signature.ts";
+import { type SignatureAlgorithm, signatureHashes } from "../../../protocol/signature.ts";
 import { eddsaMechanism, pkcs11js } from "./cryptoki.ts";
 
 /** DigestInfo of PKCS #1 (RFC 8017, section 9.2) in front of the hash itself. */
@@ -24,7 +24,7 @@ export function signatureInput(
 ): Buffer {
   switch (key.type) {
     case "rsa": {
-      const name = signatureHash(algorithm);
+      const name = signatureHashes[algorithm];
       if (!algorithm.includes("rsa") || name === null || name === "sha384") break;
       return Buffer.concat([digestInfos[name], hash(name, data, "buffer")]);
     }
