@@ -1,5 +1,5 @@
 /** Verification of signatures, certificates and session bindings. */
-import { createHash, verify } from "node:crypto";
+import { createHash, type KeyObject, verify } from "node:crypto";
 import { type Certificate, decodeCertificate, type VerifiedCertificate } from "./certificate.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
 import { invalidCertificate, malformed, unknownAlgorithm } from "./failure.ts";
@@ -25,8 +25,15 @@ import { Reader, Writer } from "./wire.ts";
 /**
  * Whether `blob` is a valid signature by `key` over `data`. A malformed signature and one of another
  * algorithm are invalid, not errors.
+ * @param object the key as `toKeyObject` makes it, for callers that verify with one key repeatedly:
+ *   making it takes longer than to verify. Not used for keys on authenticators.
  */
-export function verifySignature(key: PublicKey, blob: Uint8Array, data: Uint8Array): boolean {
+export function verifySignature(
+  key: PublicKey,
+  blob: Uint8Array,
+  data: Uint8Array,
+  object?: KeyObject,
+): boolean {
   try {
     if (key.type === "sk-ecdsa" || key.type === "sk-ed25519") {
       return verifySkSignature(key, blob, data);
@@ -34,7 +41,7 @@ export function verifySignature(key: PublicKey, blob: Uint8Array, data: Uint8Arr
     const { algorithm, raw } = decodeSignature(blob);
     if (!isAlgorithmOf(key, algorithm)) return false;
     const padded = key.type === "rsa" ? padLeft(raw, key.n.length) : raw;
-    const verifier = { key: toKeyObject(key), dsaEncoding: "ieee-p1363" } as const;
+    const verifier = { key: object ?? toKeyObject(key), dsaEncoding: "ieee-p1363" } as const;
     return verify(signatureHashes[algorithm], data, verifier, padded);
   } catch {
     return false;

@@ -1,6 +1,8 @@
 /** Signing with a key of a token: one attempt in one session, and again as the table of recovery says. */
+import type { KeyObject } from "node:crypto";
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
+import { toKeyObject } from "../../../protocol/key-object.ts";
 import { encodeSignature, type SignatureAlgorithm } from "../../../protocol/signature.ts";
 import { verifySignature } from "../../../protocol/verification.ts";
 import { type Cryptoki, type Handle, sessionLost, userNotLoggedIn } from "./cryptoki.ts";
@@ -47,6 +49,7 @@ export class KeyState {
   readonly mechanism: { readonly mechanism: number };
   /** As the private key says, which may not be seen before the first login. */
   alwaysAuthenticate: boolean;
+  #keyObject: KeyObject | undefined;
   #handle: Handle | undefined;
   #sessions: SessionPool | undefined;
 
@@ -57,6 +60,12 @@ export class KeyState {
     this.alwaysAuthenticate = key.alwaysAuthenticate;
     this.#handle = key.handle;
     this.#sessions = sessions;
+  }
+
+  /** The public key to verify with: made once, for that takes longer than to verify. */
+  get keyObject(): KeyObject {
+    this.#keyObject ??= toKeyObject(this.key.publicKey);
+    return this.#keyObject;
   }
 
   /**
@@ -118,7 +127,7 @@ export async function sign(
   const input = signatureInput(publicKey, algorithm, data);
   const raw = await signWithRecovery({ module, token, key, input, pin });
   const signature = encodeSignature(algorithm, checkSignature(publicKey, raw));
-  if (verifySignature(publicKey, signature, data)) return signature;
+  if (verifySignature(publicKey, signature, data, key.keyObject)) return signature;
   throw foreignSignature(token.description);
 }
 
