@@ -100,7 +100,7 @@ try {
     }),
     build({
       ...program,
-      entryPoints: ["cli/files/costly-task-worker.ts"],
+      entryPoints: ["cli/files/passphrase-worker.ts"],
       outfile: join(staging, "lib/key-worker.js"),
     }),
     build({

@@ -1,18 +1,17 @@
 /**
- * The armour of key files: `-----BEGIN NAME-----`, base64, `-----END NAME-----`, read as bytes.
+ * PEM armour, parsed as bytes: `-----BEGIN LABEL-----`, base64, `-----END LABEL-----`.
  *
- * Files are bent on their way through editors, mails and variables of a shell: blanks stand at the
- * ends of lines, or in the place of newlines, or `\n` does as it is typed; quotes and a byte order
- * mark come along. None of these is a character of base64, so all are passed over. Whether a file is
- * whole is told by the lengths within it.
+ * Editors, mail and shell variables reformat files: spaces at line ends, spaces or a literal `\n` for
+ * newlines, added quotes, a byte order mark. None of these is base64, so the decoder ignores them;
+ * the lengths within the file show whether it is complete.
  */
 import { secretBytes } from "../../protocol/secret-bytes.ts";
 
-/** What stands between a BEGIN line and its END line. */
+/** The content between a BEGIN line and its END line. */
 export interface Armoured {
   /** As in "OPENSSH PRIVATE KEY". */
   readonly label: string;
-  /** The bytes between the two lines, still in base64 and with any headers. */
+  /** The bytes between the two lines: base64 with any headers. */
   readonly body: Buffer;
 }
 
@@ -21,9 +20,9 @@ const dashes = "-----";
 const maxLabelLength = 64;
 
 /**
- * Takes the armour off the first block whose label is wanted: others may stand before it, such as
- * the parameters of a curve or a certificate. The body is a view of `bytes`.
- * @returns undefined where there is no such block
+ * Finds the first block with a wanted label. Others may precede it, such as EC parameters or a
+ * certificate. The body is a view of `bytes`.
+ * @returns undefined without such a block
  */
 export function readArmour(
   bytes: Buffer,
@@ -33,7 +32,7 @@ export function readArmour(
   while (start >= 0) {
     const label = readLabel(bytes, start + begin.length);
     if (label === undefined) return undefined;
-    // Neither base64 nor a header holds five dashes, so each byte is looked at once.
+    // Base64 and headers have no five dashes, so this finds the END line and takes linear time.
     const end = bytes.indexOf(dashes, label.end);
     if (end < 0) return undefined;
     if (isWanted(label.text) && endsBlock(bytes, end, label.text)) {
@@ -44,7 +43,7 @@ export function readArmour(
   return undefined;
 }
 
-/** What stands up to the next five dashes, and where those end; blanks in it count once. */
+/** The label before the next five dashes, with its white space collapsed, and their end. */
 function readLabel(bytes: Buffer, start: number) {
   const end = bytes.indexOf(dashes, start);
   if (end < 0) return undefined;
@@ -62,18 +61,15 @@ function endsBlock(bytes: Buffer, at: number, label: string): boolean {
 const equals = 0x3d;
 const backslash = 0x5c;
 
-/**
- * Decodes base64 that is nothing else, with its padding, as in a line with a public key. Node.js passes
- * over what does not belong there.
- */
+/** Decodes strict base64 with padding, as in a public key line. Node.js ignores invalid characters. */
 export function decodeExactBase64(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, "base64");
   return bytes.toString("base64") === text ? bytes : undefined;
 }
 
 /**
- * Decodes base64 from bytes to bytes: no string holds the secret. What bends a file is passed over.
- * @returns undefined when it holds anything else, or ends within a byte
+ * Decodes base64 without a string that would hold the secret. Ignores reformatting.
+ * @returns undefined for other characters, or when it ends within a byte
  */
 export function decodeBase64(body: Buffer): Buffer | undefined {
   const decoded = secretBytes(Math.ceil((body.length * 3) / 4));
@@ -83,7 +79,7 @@ export function decodeBase64(body: Buffer): Buffer | undefined {
   let isPadded = false;
   for (let at = 0; at < body.length; at++) {
     const byte = body[at] as number;
-    if (isBetween(byte)) continue;
+    if (isIgnored(byte)) continue;
     if (byte === backslash && isEscape(body[at + 1])) {
       at++;
       continue;
@@ -107,12 +103,12 @@ export function decodeBase64(body: Buffer): Buffer | undefined {
   return undefined;
 }
 
-/** White space, quotes, and all that is not US-ASCII, as byte order marks and no-break spaces are. */
-function isBetween(byte: number): boolean {
+/** White space, quotes, and non-ASCII characters such as byte order marks and no-break spaces. */
+function isIgnored(byte: number): boolean {
   return byte <= 0x20 || byte >= 0x80 || byte === 0x22 || byte === 0x27;
 }
 
-/** `\n`, `\r` and `\t` as they are typed, and a line that goes on behind a backslash. */
+/** A literal `\n`, `\r` or `\t`, or a line continuation. */
 function isEscape(byte: number | undefined): boolean {
   return byte === 0x6e || byte === 0x72 || byte === 0x74 || byte === 0x0a || byte === 0x0d;
 }
@@ -127,7 +123,7 @@ function sextet(byte: number): number {
 
 const byteOrderMark = Buffer.from("\ufeff");
 
-/** A text file without the byte order mark that some editors put before it, as a view. */
+/** A view of a text file without its byte order mark, which some editors add. */
 export function withoutByteOrderMark(bytes: Buffer): Buffer {
   const isMarked = bytes.subarray(0, byteOrderMark.length).equals(byteOrderMark);
   return isMarked ? bytes.subarray(byteOrderMark.length) : bytes;

@@ -1,7 +1,7 @@
-/** The one function of `bcrypt-pbkdf` that is used here; the package has no types of its own. */
+/** Types for `bcrypt-pbkdf`, which has none. */
 declare module "bcrypt-pbkdf" {
   const bcrypt: {
-    /** Fills `key`. @returns 0, or -1 when a length is zero or too long */
+    /** Fills `key`. @returns 0, or -1 for an invalid length */
     pbkdf(
       pass: Uint8Array,
       passLength: number,

@@ -1,4 +1,4 @@
-/** Certificates in files, and what their time is. */
+/** Certificate files, and lifetimes derived from certificates. */
 import { maxDuration } from "../../openssh/duration.ts";
 import { type Certificate, decodeCertificate } from "../../protocol/certificate.ts";
 import { PublicKeyFileError, readPublicKeyFile } from "./public-key-file.ts";
@@ -8,27 +8,26 @@ export interface CertificateFile {
   readonly path: string;
   readonly blob: Buffer;
   readonly certificate: Certificate;
-  readonly comment: string;
 }
 
 /**
  * Reads a certificate.
- * @throws {PublicKeyFileError} when the file cannot be read or holds no certificate
+ * @throws {PublicKeyFileError} if the file cannot be read or is not a certificate
  */
 export function readCertificateFile(path: string): CertificateFile {
-  const { blob, comment } = readPublicKeyFile(path);
+  const { blob } = readPublicKeyFile(path);
   const certificate = decodeCertificate(blob);
   if (certificate === undefined) throw new PublicKeyFileError("not a certificate", false);
-  return { path, blob, certificate, comment };
+  return { path, blob, certificate };
 }
 
-/** Seconds that a certificate's identity stays in the agent after the certificate's end. */
+/** Seconds that an identity outlives its certificate. */
 const grace = 300n;
 
 /**
- * Seconds that a certificate's identity is to live: until its end, and five minutes more.
+ * The lifetime of a certificate's identity in seconds: until expiry, plus five minutes.
  * @param now seconds since 1970
- * @returns 0 for one that does not end, undefined for one that has ended
+ * @returns 0 for unlimited, undefined for an expired certificate
  */
 export function certificateLifetime(certificate: Certificate, now: number): number | undefined {
   const left = certificate.validBefore - BigInt(now);
@@ -36,7 +35,7 @@ export function certificateLifetime(certificate: Certificate, now: number): numb
   return left + grace > maxDuration ? 0 : Number(left + grace);
 }
 
-/** The shorter of two lifetimes in seconds, where 0 is without end. */
+/** The shorter of two lifetimes in seconds, where 0 is unlimited. */
 export function shorterLifetime(one: number, other: number): number {
   if (one === 0 || other === 0) return Math.max(one, other);
   return Math.min(one, other);

@@ -1,18 +1,18 @@
 /**
  * chacha20-poly1305@openssh.com (OpenSSH's PROTOCOL.chacha20poly1305) as key files use it: sequence
- * number 0 and no associated data. It is not the AEAD of RFC 8439, which `node:crypto` has: the nonce
- * has 64 bits, and the tag covers the encrypted bytes alone.
+ * number 0, no associated data. Unlike the AEAD of RFC 8439 in `node:crypto`, it has a 64-bit nonce,
+ * and the tag covers only the ciphertext.
  */
 import { createDecipheriv, timingSafeEqual } from "node:crypto";
-import { decrypt } from "./deciphering.ts";
+import { decrypt } from "./decrypt.ts";
 
 /**
- * Decrypts, and tells whether the tag is right.
- * @param key 32 bytes: the first half of the cipher's key; the other half is for packet lengths
+ * Decrypts and verifies the tag.
+ * @param key 32 bytes: the first half of the cipher's key; the second encrypts packet lengths
  * @param tag 16 bytes
  */
 export async function openChaChaPoly(key: Buffer, body: Buffer, tag: Buffer) {
-  // It sees encrypted bytes only; what is decrypted stays in buffers of ours.
+  // The library sees only ciphertext and the one-time key; the plaintext stays in our buffers.
   const { poly1305 } = await import("@noble/ciphers/_poly1305.js");
   const oneTimeKey = chacha20(key, 0, Buffer.alloc(32));
   const isAuthentic = timingSafeEqual(poly1305(body, oneTimeKey), tag);
@@ -20,7 +20,7 @@ export async function openChaChaPoly(key: Buffer, body: Buffer, tag: Buffer) {
   return { plain: chacha20(key, 1, body), isAuthentic };
 }
 
-/** The stream from this block on, over `data`. The nonce is the sequence number: eight zeros. */
+/** XORs `data` with the key stream from a block on. The nonce, the sequence number, is zero. */
 function chacha20(key: Buffer, block: number, data: Buffer): Buffer {
   const counterAndNonce = Buffer.alloc(16);
   counterAndNonce.writeUInt32LE(block, 0);

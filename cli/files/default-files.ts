@@ -1,4 +1,4 @@
-/** The key files that are meant when none is named. */
+/** The default key files. */
 import { join } from "node:path";
 import { exit } from "../../openssh/exit.ts";
 import { homeFolder } from "../../openssh/home-folder.ts";
@@ -13,8 +13,8 @@ const names = [
 ] as const;
 
 /**
- * Their paths in the order in which they are added, whether they exist or not.
- * @throws {Exit} when there is no home folder
+ * Their paths, in the order in which they are added. They may not exist.
+ * @throws {Exit} without a home directory
  */
 export function defaultFiles(env: NodeJS.ProcessEnv): string[] {
   const home = homeFolder(env);

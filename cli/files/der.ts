@@ -1,40 +1,38 @@
 /**
- * The little of DER (X.690) that private key files need, read as views of their bytes, so that the
- * secrets can be overwritten where they lie.
+ * A reader for the subset of DER (X.690) in private key files. It returns views, so that secrets can
+ * be overwritten in place.
  */
 import { trimZeros } from "../../protocol/wire.ts";
 import { damaged } from "./loaded-key.ts";
 
-/** The tags that occur. */
 export const tags = {
   integer: 0x02,
   bitString: 0x03,
   octetString: 0x04,
   oid: 0x06,
   sequence: 0x30,
-  /** Context tags, of which the first may hold one value or many. */
-  first: 0xa0,
-  second: 0xa1,
-  secondPrimitive: 0x81,
+  context0: 0xa0,
+  context1: 0xa1,
+  context1Primitive: 0x81,
 } as const;
 
-/** One element: its tag, its content, and all of it. */
 interface Element {
   readonly tag: number;
   readonly value: Buffer;
-  readonly whole: Buffer;
+  /** Tag, length and value. */
+  readonly encoded: Buffer;
 }
 
-/** Elements that stand one after another. */
+/** Reads consecutive elements. */
 export class Elements {
   readonly #elements: Element[];
 
-  /** @throws {KeyFileError} unless they fill `bytes` */
+  /** @throws {KeyFileError} unless `bytes` is exactly a series of elements */
   constructor(bytes: Buffer) {
     this.#elements = split(bytes);
   }
 
-  /** The elements of the one SEQUENCE that `der` is. @throws {KeyFileError} */
+  /** The elements of a SEQUENCE. @throws {KeyFileError} unless `der` is exactly one */
   static ofSequence(der: Buffer): Elements {
     const outer = new Elements(der);
     const inner = outer.next(tags.sequence);
@@ -42,60 +40,60 @@ export class Elements {
     return new Elements(inner);
   }
 
-  /** The content of the next element. @throws {KeyFileError} unless it has this tag */
+  /** Takes the value of the next element. @throws {KeyFileError} unless it has this tag */
   next(tag: number): Buffer {
     const value = this.optional(tag);
     if (value === undefined) throw damaged();
     return value;
   }
 
-  /** The content of the next element, if it has this tag; else it stays the next one. */
+  /** Takes the value of the next element, if it has this tag. */
   optional(tag: number): Buffer | undefined {
     if (this.#elements[0]?.tag !== tag) return undefined;
     return this.#elements.shift()?.value;
   }
 
-  /** The next element, whatever its tag is. */
+  /** Takes the next element with any tag. */
   any(): Element | undefined {
     return this.#elements.shift();
   }
 
-  /** The elements of the SEQUENCE that is next. */
+  /** Takes the elements of the next SEQUENCE. */
   sequence(): Elements {
     return new Elements(this.next(tags.sequence));
   }
 
-  /** The magnitude of an INTEGER that is not negative, most significant byte first. */
+  /** Takes the big-endian magnitude of a non-negative INTEGER. */
   integer(): Buffer {
     const value = this.next(tags.integer);
     if (value.length === 0 || (value[0] as number) >= 0x80) throw damaged();
     return trimZeros(value);
   }
 
-  /** An INTEGER that is not a secret, up to 2^48. */
+  /** Takes a non-secret INTEGER; infinity for more than 48 bits. */
   number(): number {
     const magnitude = this.integer();
     if (magnitude.length > 6) return Number.POSITIVE_INFINITY;
     return magnitude.length === 0 ? 0 : magnitude.readUIntBE(0, magnitude.length);
   }
 
-  /** An OBJECT IDENTIFIER in its numbers and dots. */
+  /** Takes an OBJECT IDENTIFIER in dotted notation. */
   oid(): string {
     return oidText(this.next(tags.oid));
   }
 
-  /** The bytes of a BIT STRING that is whole bytes. */
+  /** Takes a BIT STRING of whole bytes. */
   bits(): Buffer {
     return wholeBytes(this.next(tags.bitString));
   }
 
-  /** @throws {KeyFileError} when something follows */
+  /** @throws {KeyFileError} if an element is left */
   end(): void {
     if (this.#elements.length > 0) throw damaged();
   }
 }
 
-/** The content of a BIT STRING without the byte that counts unused bits. */
+/** The value of a BIT STRING without the count of unused bits, which must be 0. */
 export function wholeBytes(bitString: Buffer): Buffer {
   if (bitString[0] !== 0) throw damaged();
   return bitString.subarray(1);
@@ -116,7 +114,7 @@ function split(bytes: Buffer): Element[] {
     }
     const end = at + length;
     if (end > bytes.length) throw damaged();
-    elements.push({ tag, value: bytes.subarray(at, end), whole: bytes.subarray(start, end) });
+    elements.push({ tag, value: bytes.subarray(at, end), encoded: bytes.subarray(start, end) });
     at = end;
   }
   return elements;

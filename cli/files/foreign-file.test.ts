@@ -1,7 +1,7 @@
 import test from "ava";
-import { describeForeign } from "./foreign-file.ts";
+import { describeNonKey } from "./foreign-file.ts";
 
-const ofText = (text: string) => describeForeign(Buffer.from(text));
+const ofText = (text: string) => describeNonKey(Buffer.from(text));
 
 test("comments and empty lines do not hide what a file is", (t) => {
   const listed = "The file is a list of public keys, not a private key.";

@@ -1,12 +1,13 @@
-/** What a file is that holds no private key, told by how it begins. */
+/** Recognizes files that are not private keys, by how they begin. */
 import { readArmour, withoutByteOrderMark } from "./armour.ts";
+import { tags } from "./der.ts";
 
-/** What a beginning shows, and what to say then. */
+/** A kind of file, and the message for it. */
 interface Kind {
-  /** Matched against the beginning, where each byte is a character of Latin-1. */
+  /** Matched against the first bytes, decoded as Latin-1. */
   readonly beginning: RegExp;
   readonly sentence: string;
-  /** Whether others may read such a file. */
+  /** Whether other users may read such a file. */
   readonly isPublic?: true;
 }
 
@@ -55,7 +56,7 @@ const kinds: readonly Kind[] = [
   },
 ];
 
-/** Labels of armour for which their own words in small letters do not do. */
+/** Descriptions of armour labels; others are shown in lower case. */
 const labels: Readonly<Record<string, string>> = {
   CERTIFICATE: "an X.509 certificate",
   "TRUSTED CERTIFICATE": "an X.509 certificate",
@@ -66,7 +67,7 @@ const labels: Readonly<Record<string, string>> = {
   "PGP PUBLIC KEY BLOCK": "a public key of OpenPGP",
 };
 
-/** Whether a file is a public key, a certificate or a list of them: nothing that others may not read. */
+/** Whether a file is a public key, a certificate or a list of them, which other users may read. */
 export function isPublicFile(bytes: Buffer): boolean {
   if (bytes.includes("PRIVATE")) return false;
   const file = withoutByteOrderMark(bytes);
@@ -80,8 +81,8 @@ function kindOf(file: Buffer): Kind | undefined {
   return kinds.find((known) => known.beginning.test(beginning));
 }
 
-/** One sentence on what a file is, as far as that can be told. No byte of the file is in it. */
-export function describeForeign(file: Buffer): string {
+/** One sentence about what a file is. It quotes nothing of the file. */
+export function describeNonKey(file: Buffer): string {
   const armoured = readArmour(file, () => true);
   if (armoured !== undefined) {
     const { label } = armoured;
@@ -96,18 +97,15 @@ export function describeForeign(file: Buffer): string {
   return kindOf(file)?.sentence ?? describeDer(file) ?? "The file is not a private key.";
 }
 
-const sequence = 0x30;
-const integer = 0x02;
-
-/** What a file in DER is, by its first field: the version of a private key or of PKCS#12. */
+/** Describes a file in DER by its first field: the version of a private key or of PKCS#12. */
 function describeDer(file: Buffer): string | undefined {
   const lengthByte = file[1] ?? 0;
   const width = lengthByte < 0x80 ? 0 : lengthByte & 0x7f;
-  if (file[0] !== sequence || width > 4 || file.length < 6 + width) return undefined;
+  if (file[0] !== tags.sequence || width > 4 || file.length < 6 + width) return undefined;
   const length = width === 0 ? lengthByte : file.readUIntBE(2, width);
   const content = file.subarray(2 + width);
   if (length !== content.length) return undefined;
-  if (content[0] !== integer) {
+  if (content[0] !== tags.integer) {
     return "The file is a certificate or a key in DER; give a private key in PEM.";
   }
   if (content[2] === 3) {

@@ -7,9 +7,9 @@ import { startTerminal } from "../../fixtures/terminal.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";
 import { makeKey, runOurs, startRecorder } from "../test-agent.ts";
-import { runHere } from "./costly-task.ts";
 import { derive } from "./key-derivation.ts";
 import { KeyFileError } from "./loaded-key.ts";
+import { runTask } from "./passphrase-task.ts";
 import { readPrivateKeyFile } from "./private-key-file.ts";
 
 const none = Buffer.alloc(0);
@@ -165,7 +165,7 @@ test("Argon2 gives the same key, whether Node.js has it or not", async (t) => {
       passes: 2,
       parallelism: 3,
     } as const;
-    const expected = await runHere({ ...argon2, passphrase, length: 80 });
+    const expected = await runTask({ ...argon2, passphrase, length: 80 });
     t.deepEqual(await derive(argon2, passphrase, 80), expected, variant);
   }
 });

@@ -1,15 +1,15 @@
 /**
- * Keys from passphrases, as the formats of key files have them made: what it costs, and doing it.
+ * Derives encryption keys from passphrases, within limits.
  *
- * A file says how much work its key is, so a file could ask for days or for all memory. What is
- * needed to know that is not encrypted: too much of it is refused before a passphrase is asked for.
+ * A key file sets its own key derivation cost, which could be days or all memory. These parameters
+ * are not encrypted, so excessive ones are refused before the passphrase is asked for.
  */
 import * as crypto from "node:crypto";
 import { promisify } from "node:util";
-import { type CostlyTask, runAside, runHere } from "./costly-task.ts";
 import { damaged, invalidFormat } from "./loaded-key.ts";
+import { type PassphraseTask, runInWorker, runTask } from "./passphrase-task.ts";
 
-/** How a key is made, without the passphrase. */
+/** The parameters of a key derivation function. */
 export type Derivation =
   | { readonly type: "bcrypt"; readonly salt: Buffer; readonly rounds: number }
   | {
@@ -18,10 +18,10 @@ export type Derivation =
       readonly iterations: number;
       /** OpenSSL's name. */
       readonly hash: string;
-      /** Bytes of a hash. */
+      /** Bytes. */
       readonly hashLength: number;
     }
-  /** RFC 7914, with its names. */
+  /** RFC 7914. */
   | {
       readonly type: "scrypt";
       readonly salt: Buffer;
@@ -40,15 +40,10 @@ export type Derivation =
       readonly parallelism: number;
     };
 
-/**
- * Told before work that takes seconds, with about how many; `end` is called when it is done. The
- * event loop is free meanwhile.
- */
+/** Called before work that takes about this many seconds, with a free event loop; `end` after it. */
 export type Announce = (seconds: number) => { end(): void };
 
-const unannounced: Announce = () => ({ end: () => {} });
-
-/** Seconds on a machine of 2020 that does nothing else. */
+/** Seconds on an idle machine of 2020. */
 const secondsPer = {
   /** One round for 32 bytes of a key. */
   bcryptRound: 0.008,
@@ -68,21 +63,23 @@ type Argon2 = (
 
 /** Argon2 of OpenSSL, in Node.js 24.7 or newer; the types are those of Node.js 20. */
 const nativeArgon2 = hasArgon2(crypto) ? crypto.argon2 : undefined;
-/** The part of our own Argon2's time that it takes. */
-const nativeShare = 0.2;
+/** Its time relative to the JavaScript implementation. */
+const nativeTimeFactor = 0.2;
 
-/** OpenSSL has it since 3.2, and Node.js may have been built with an older one. */
+/** Argon2 needs OpenSSL 3.2; Node.js may be built with an older one. */
 function hasArgon2(found: object): found is { argon2: Argon2 } {
   const [major = 0, minor = 0] = process.versions.openssl.split(".").map(Number);
   return "argon2" in found && (major > 3 || (major === 3 && minor >= 2));
 }
 
-/** What passes for short, and needs neither a word nor a thread. */
-const shortWork = 1;
+/** Seconds after which work is announced and moved to a thread. */
+const longWork = 1;
+/** Seconds. */
 const maxWork = 600;
-const largestMemory = 1024 ** 3;
+/** Bytes. */
+const maxMemory = 1024 ** 3;
 
-/** The work for a key of this many bytes. */
+/** The cost of deriving this many bytes. */
 function cost(derivation: Derivation, length: number): { seconds: number; bytes: number } {
   switch (derivation.type) {
     case "bcrypt": {
@@ -105,22 +102,22 @@ function cost(derivation: Derivation, length: number): { seconds: number; bytes:
 }
 
 /**
- * Refuses what would take more than about ten minutes, or more than 1 GiB of memory.
+ * Refuses a derivation of more than about ten minutes or 1 GiB of memory.
  * @param length bytes of the key
  * @throws {KeyFileError}
  */
-export function refuseExcess(derivation: Derivation, length: number): void {
+export function checkCost(derivation: Derivation, length: number): void {
   const { seconds, bytes } = cost(derivation, length);
-  refuseLongWork(seconds);
-  if (bytes > largestMemory) {
-    const gibibytes = Math.ceil(bytes / largestMemory);
+  checkSeconds(seconds);
+  if (bytes > maxMemory) {
+    const gibibytes = Math.ceil(bytes / maxMemory);
     throw invalidFormat(
       `The file asks for ${gibibytes} GiB of memory to make its key from a passphrase; 1 GiB is the most.`,
     );
   }
 }
 
-function refuseLongWork(seconds: number): void {
+function checkSeconds(seconds: number): void {
   if (seconds <= maxWork) return;
   throw invalidFormat(
     "The file asks for more than ten minutes of work to make its key from a passphrase.",
@@ -128,23 +125,24 @@ function refuseLongWork(seconds: number): void {
 }
 
 /**
- * Makes a key from a passphrase.
+ * Derives a key from a passphrase.
  * @param length bytes of the key
- * @returns the key, the caller's to overwrite
+ * @returns the key; the caller overwrites it
  * @throws {KeyFileError}
  */
 export async function derive(
   derivation: Derivation,
   passphrase: Buffer,
   length: number,
-  announce: Announce = unannounced,
+  announce?: Announce,
 ): Promise<Buffer> {
-  refuseExcess(derivation, length);
+  checkCost(derivation, length);
   const isNative = derivation.type === "argon2" && nativeArgon2 !== undefined;
-  const seconds = cost(derivation, length).seconds * (isNative ? nativeShare : 1);
-  const announced = seconds > shortWork ? announce(seconds) : undefined;
+  const seconds = cost(derivation, length).seconds * (isNative ? nativeTimeFactor : 1);
+  const isLong = seconds > longWork;
+  const announced = isLong ? announce?.(seconds) : undefined;
   try {
-    return await make(derivation, passphrase, length, seconds > shortWork);
+    return await make(derivation, passphrase, length, isLong);
   } catch {
     throw damaged();
   } finally {
@@ -152,7 +150,7 @@ export async function derive(
   }
 }
 
-/** OpenSSL works in a thread of its own by itself. */
+/** Node.js runs OpenSSL's functions in its thread pool; the others need a worker for long work. */
 function make(
   derivation: Derivation,
   passphrase: Buffer,
@@ -166,7 +164,7 @@ function make(
     }
     case "scrypt": {
       const { salt, n: N, r, p } = derivation;
-      return scryptAsync(passphrase, salt, length, { N, r, p, maxmem: 2 * largestMemory });
+      return scryptAsync(passphrase, salt, length, { N, r, p, maxmem: 2 * maxMemory });
     }
     case "argon2": {
       if (nativeArgon2 === undefined) break;
@@ -178,29 +176,29 @@ function make(
     case "bcrypt":
       break;
   }
-  const task: CostlyTask = { ...derivation, passphrase, length };
-  return isLong ? runAside(task) : runHere(task);
+  const task: PassphraseTask = { ...derivation, passphrase, length };
+  return isLong ? runInWorker(task) : runTask(task);
 }
 
 type ScryptParameters = { N: number; r: number; p: number; maxmem: number };
 const scryptAsync = promisify<Buffer, Buffer, number, ScryptParameters, Buffer>(crypto.scrypt);
 
 /**
- * Decrypts PKCS#8 of the older kinds with OpenSSL, whose copies of the key end with a thread.
- * @param iterations how often the file wants a hash made
- * @returns PKCS#8 without encryption; undefined when the passphrase is not the right one
+ * Decrypts PKCS#8 under a PKCS#12 scheme with OpenSSL, in a thread whose exit frees OpenSSL's copies
+ * of the key.
+ * @returns unencrypted PKCS#8; undefined if the passphrase is wrong
  * @throws {KeyFileError}
  */
 export async function decryptWithOpenSsl(
   der: Buffer,
   iterations: number,
   passphrase: Buffer,
-  announce: Announce = unannounced,
+  announce?: Announce,
 ): Promise<Buffer | undefined> {
   const seconds = iterations * 3 * secondsPer.pbkdf2Iteration;
-  const announced = seconds > shortWork ? announce(seconds) : undefined;
+  const announced = seconds > longWork ? announce?.(seconds) : undefined;
   try {
-    return await runAside({ type: "pkcs8", der, passphrase });
+    return await runInWorker({ type: "pkcs8", der, passphrase });
   } catch {
     return undefined;
   } finally {
@@ -208,7 +206,7 @@ export async function decryptWithOpenSsl(
   }
 }
 
-/** Refuses an iteration count of PKCS#8 that is too large. @throws {KeyFileError} */
-export function refuseIterations(iterations: number): void {
-  refuseLongWork(iterations * 3 * secondsPer.pbkdf2Iteration);
+/** Refuses an excessive iteration count of PKCS#8. @throws {KeyFileError} */
+export function checkIterations(iterations: number): void {
+  checkSeconds(iterations * 3 * secondsPer.pbkdf2Iteration);
 }

@@ -1,21 +1,20 @@
-/** known_hosts files (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): which keys a host is known by. */
+/** Host keys from known_hosts files (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"). */
 import { createHmac } from "node:crypto";
 import { lowerCase, matchesHostList } from "../../openssh/patterns.ts";
 import type { HostKey } from "../../protocol/constraints.ts";
 import { blobAlgorithm, blobId, decodePublicKey } from "../../protocol/public-key.ts";
 import { decodeExactBase64 } from "./armour.ts";
 
-/** A line that gives a key of the host. */
+/** A line with a key of the host. */
 interface KnownHost {
   readonly marker: "" | "@cert-authority" | "@revoked";
   readonly keyBlob: Buffer;
 }
 
 /**
- * The keys that a host is known by, and those of the CAs that certify its keys, in the order
- * of the lines. A key that is revoked for the host is left out.
+ * The keys of a host and of the CAs for it, in the order of the lines, without keys revoked for it.
  * @param texts the contents of known_hosts files
- * @param host a name or address, as `[host]:port` for a port other than 22
+ * @param host a name or address, or `[host]:port` for a port other than 22
  */
 export function findHostKeys(texts: readonly string[], host: string): HostKey[] {
   const name = lowerCase(host);
@@ -37,14 +36,15 @@ export function findHostKeys(texts: readonly string[], host: string): HostKey[] 
   return [...found.values()];
 }
 
-/** Lines that are empty, comments, not understood, or for other hosts give nothing. */
+/** @returns undefined for empty, comment and invalid lines, and for other hosts */
 function parseLine(line: string, name: string): KnownHost | undefined {
   const fields = line.trim().split(/[ \t]+/);
   const marker = fields[0]?.startsWith("@") ? (fields.shift() ?? "") : "";
   if (marker !== "" && marker !== "@cert-authority" && marker !== "@revoked") return undefined;
   const [hosts, algorithm, base64] = fields;
   if (hosts === undefined || hosts.startsWith("#") || base64 === undefined) return undefined;
-  if (!matches(hosts, name)) return undefined;
+  const isMatch = hosts.startsWith("|") ? matchesHash(hosts, name) : matchesHostList(name, hosts);
+  if (!isMatch) return undefined;
   const keyBlob = decodeExactBase64(base64);
   if (keyBlob === undefined) return undefined;
   try {
@@ -55,11 +55,7 @@ function parseLine(line: string, name: string): KnownHost | undefined {
   }
 }
 
-function matches(hosts: string, name: string): boolean {
-  return hosts.startsWith("|") ? matchesHash(hosts, name) : matchesHostList(name, hosts);
-}
-
-/** `|1|SALT|HASH`: HMAC-SHA1 of the name under the salt, both in base64. */
+/** `|1|SALT|HASH`: HMAC-SHA1 of the name, with the salt as key, both in base64. */
 function matchesHash(hosts: string, name: string): boolean {
   const [, version, salt, hash] = hosts.split("|");
   if (version !== "1" || salt === undefined || hash === undefined) return false;

@@ -1,18 +1,18 @@
 /**
- * The outside of OpenSSH's private key files (PROTOCOL.key): how they are encrypted, and the public
- * key, which is not.
+ * The unencrypted part of OpenSSH's private key files (PROTOCOL.key): encryption parameters and
+ * public key.
  */
 import { Reader } from "../../protocol/wire.ts";
 import { decodeBase64, readArmour } from "./armour.ts";
 
-/** The label of the armour. */
+/** The armour's label. */
 export const containerLabel = "OPENSSH PRIVATE KEY";
 
 const magic = Buffer.from("openssh-key-v1\0");
 
 /** A file of `ssh-keygen`. */
 export interface Container {
-  /** As in "aes256-ctr"; "none" when it is not encrypted. */
+  /** As in "aes256-ctr", or "none". */
   readonly cipher: string;
   /** "bcrypt" or "none". */
   readonly derivation: string;
@@ -21,13 +21,14 @@ export interface Container {
   readonly publicKey: Buffer;
   /** The private part, encrypted or not. */
   readonly body: Buffer;
-  /** The authentication tag of ciphers that have one. */
+  /** The authentication tag; empty for ciphers without one. */
   readonly tag: Buffer;
 }
 
 /**
  * Reads a container.
  * @param bytes without the armour
+ * @returns undefined for another format or another number of keys
  * @throws {Failure} malformed
  */
 export function readContainer(bytes: Buffer): Container | undefined {
@@ -42,7 +43,7 @@ export function readContainer(bytes: Buffer): Container | undefined {
   return { cipher, derivation, derivationOptions, publicKey, body, tag: reader.rest() };
 }
 
-/** The blob of the public key within a private key file; undefined for any other file. */
+/** The public key blob in a private key file; undefined for any other file. */
 export function publicKeyOfContainer(file: Buffer): Buffer | undefined {
   const armoured = readArmour(file, (label) => label === containerLabel);
   if (armoured === undefined) return undefined;

@@ -1,13 +1,13 @@
-/** The inside of OpenSSH's private key files (PROTOCOL.key). */
-import { createDecipheriv } from "node:crypto";
+/** The private part of OpenSSH's private key files (PROTOCOL.key). */
+import { createDecipheriv, type DecipherGCM } from "node:crypto";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { identityBlob, type PrivateKey, readPrivateKey } from "../../protocol/private-key.ts";
 import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { Reader } from "../../protocol/wire.ts";
 import { openChaChaPoly } from "./chacha-poly.ts";
-import { decrypt } from "./deciphering.ts";
-import { type Announce, type Derivation, derive, refuseExcess } from "./key-derivation.ts";
+import { decrypt } from "./decrypt.ts";
+import { type Announce, checkCost, type Derivation, derive } from "./key-derivation.ts";
 import {
   damaged,
   invalidFormat,
@@ -17,7 +17,7 @@ import {
   wrongPassphrase,
 } from "./loaded-key.ts";
 import type { Container } from "./openssh-container.ts";
-import { computeEd25519, notItsOwn } from "./private-key-der.ts";
+import { ed25519PublicKey, keyMismatch } from "./private-key-der.ts";
 
 interface Cipher {
   /** OpenSSL's name. */
@@ -26,7 +26,7 @@ interface Cipher {
   readonly key: number;
   readonly iv: number;
   readonly tag: number;
-  /** What the private part is padded to. */
+  /** The private part's length is a multiple of this. */
   readonly block: number;
 }
 
@@ -50,8 +50,7 @@ const ciphers: Readonly<Record<string, Cipher>> = {
 /**
  * Decrypts and reads a private key.
  * @param passphrase empty for none
- * @throws {KeyFileError} without regard to the passphrase, where the file is not whole or asks for
- *   too much
+ * @throws {KeyFileError} for an incomplete file or an excessive cost, whatever the passphrase
  */
 export async function openContainer(
   container: Container,
@@ -60,11 +59,11 @@ export async function openContainer(
 ): Promise<LoadedKey> {
   const cipher = ciphers[container.cipher];
   if (cipher === undefined) throw unknownEncryption(container.cipher);
-  checkOutside(container, cipher);
+  checkHeader(container, cipher);
   if (container.cipher === "none") return readPrivatePart(container, Buffer.from(container.body));
   const derivation = readDerivation(container);
   const length = cipher.key + cipher.iv;
-  refuseExcess(derivation, length);
+  checkCost(derivation, length);
   if (passphrase.length === 0) throw wrongPassphrase();
   const secret = await derive(derivation, passphrase, length, announce);
   try {
@@ -78,8 +77,8 @@ export async function openContainer(
   }
 }
 
-/** Checks what can be checked without the passphrase. @throws {KeyFileError} */
-function checkOutside({ publicKey, body, tag }: Container, cipher: Cipher): void {
+/** Checks that need no passphrase. @throws {KeyFileError} */
+function checkHeader({ publicKey, body, tag }: Container, cipher: Cipher): void {
   if (body.length === 0 || body.length % cipher.block !== 0) throw damaged();
   if (tag.length !== cipher.tag) throw damaged();
   if (parseKeyOrCertificate(publicKey) === undefined) throw unknownType(blobAlgorithm(publicKey));
@@ -100,7 +99,7 @@ function readDerivation({ derivation, derivationOptions }: Container): Derivatio
   return { type: "bcrypt", salt, rounds };
 }
 
-/** Decrypts, and tells whether the tag is right of ciphers that have one. */
+/** Decrypts, and verifies the tag if the cipher has one. */
 async function decryptPart({ body, tag }: Container, cipher: Cipher, secret: Buffer) {
   const key = secret.subarray(0, cipher.key);
   if (cipher.name === chachaPoly) return openChaChaPoly(key.subarray(0, 32), body, tag);
@@ -110,18 +109,18 @@ async function decryptPart({ body, tag }: Container, cipher: Cipher, secret: Buf
     const decipher = createDecipheriv(name, key, iv, { authTagLength: cipher.tag });
     decipher.setAuthTag(tag);
     const plain = decrypt(decipher, body);
-    return { plain, isAuthentic: accepts(() => decipher.final()) };
+    return { plain, isAuthentic: isTagValid(decipher) };
   }
-  // The private part is padded by itself, so the cipher's own padding is off and `final` is empty.
+  // PROTOCOL.key defines the padding, so the cipher's is off and `final` returns nothing.
   const decipher = createDecipheriv(cipher.name, key, iv).setAutoPadding(false);
   const plain = decrypt(decipher, body);
   decipher.final();
   return { plain, isAuthentic: true };
 }
 
-function accepts(final: () => void): boolean {
+function isTagValid(decipher: DecipherGCM): boolean {
   try {
-    final();
+    decipher.final();
     return true;
   } catch {
     return false;
@@ -129,8 +128,8 @@ function accepts(final: () => void): boolean {
 }
 
 /**
- * Whether a private part was decrypted under the right passphrase: it begins with two equal numbers,
- * and the algorithm's name follows, which the public key has too. One of them may be damaged.
+ * Whether the passphrase was right: the private part begins with two equal checkints and the public
+ * key's algorithm name. One of these suffices, as the other may be damaged.
  */
 function provesPassphrase({ publicKey }: Container, plain: Buffer): boolean {
   const isEqual = plain.length >= 8 && plain.readUInt32BE(0) === plain.readUInt32BE(4);
@@ -138,21 +137,20 @@ function provesPassphrase({ publicKey }: Container, plain: Buffer): boolean {
   return isEqual || plain.subarray(8, 8 + name.length).equals(name);
 }
 
-/** Reads two equal numbers that prove the passphrase, the key, its comment and the padding. */
+/** Reads the checkints, the key, its comment and the padding. */
 function readPrivatePart(container: Container, plain: Buffer): LoadedKey {
   try {
     const reader = new Reader(plain);
     const [first, second] = [reader.uint32(), reader.uint32()];
-    const isEqual = first === second;
-    if (!isEqual && container.cipher !== "none" && !provesPassphrase(container, plain)) {
-      throw wrongPassphrase();
+    if (first !== second) {
+      const isRight = container.cipher === "none" || provesPassphrase(container, plain);
+      throw isRight ? damaged() : wrongPassphrase();
     }
-    if (!isEqual) throw damaged();
     const key = readPrivateKey(reader);
     const comment = reader.text();
     const isPadded = reader.rest().every((byte, index) => byte === ((index + 1) & 0xff));
     if (!isPadded || !identityBlob(key).equals(container.publicKey)) throw damaged();
-    refuseForeignSeed(key);
+    checkEd25519Seed(key);
     return { key, comment };
   } catch (error) {
     plain.fill(0);
@@ -164,10 +162,10 @@ function readPrivatePart(container: Container, plain: Buffer): LoadedKey {
 }
 
 /**
- * Refuses an Ed25519 seed that is not its public key's: what is signed with another public key gives
- * the private one away, and whoever can write to an encrypted file could put another one there.
+ * Refuses an Ed25519 seed that does not belong to the public key: signing with a wrong public key,
+ * which an attacker can put into an encrypted file, leaks the private key.
  */
-function refuseForeignSeed({ publicKey, secret }: PrivateKey): void {
+function checkEd25519Seed({ publicKey, secret }: PrivateKey): void {
   if (publicKey.type !== "ed25519" || secret.type !== "ed25519") return;
-  if (!computeEd25519(secret.seed).equals(publicKey.publicKey)) throw notItsOwn();
+  if (!ed25519PublicKey(secret.seed).equals(publicKey.publicKey)) throw keyMismatch();
 }

@@ -1,29 +1,29 @@
 /**
- * The encryption of PEM that is older than PKCS#8: the headers `Proc-Type: 4,ENCRYPTED` and
- * `DEK-Info: CIPHER,IV` (RFC 1421), and OpenSSL's way to a key.
+ * Traditional PEM encryption: the headers `Proc-Type: 4,ENCRYPTED` and `DEK-Info: CIPHER,IV`
+ * (RFC 1421), and OpenSSL's key derivation.
  */
 import { createDecipheriv, createHash, getCipherInfo } from "node:crypto";
 import { secretBytes } from "../../protocol/secret-bytes.ts";
-import { decryptDer } from "./deciphering.ts";
+import { decryptPaddedDer } from "./decrypt.ts";
 import { damaged, invalidFormat, unknownEncryption, wrongPassphrase } from "./loaded-key.ts";
 import { oldCipher } from "./pkcs8-encryption.ts";
 
-/** What the headers say. */
+/** The parsed headers. */
 interface Headers {
   /** As in "AES-128-CBC". */
   readonly cipher: string;
   readonly iv: Buffer;
-  /** Bytes that they take. */
+  /** The headers' length in bytes. */
   readonly length: number;
 }
 
-/** What stands between words, also where lines were bent; see armour.ts. */
+/** The separator between words, also in reformatted files; see armour.ts. */
 const between = String.raw`(?:[\s"'\x80-\xff]|\\[nrt])*`;
 const pattern = new RegExp(
   ["^", "Proc-Type:", "4,ENCRYPTED", "DEK-Info:", "([A-Za-z0-9-]+),([0-9A-Fa-f]+)"].join(between),
 );
 
-/** The headers before a body; undefined where there are none. @throws {KeyFileError} */
+/** Reads the headers before a body; undefined without headers. @throws {KeyFileError} */
 export function readHeaders(body: Buffer): Headers | undefined {
   const start = body.toString("latin1", 0, 512);
   if (!start.includes("Proc-Type:")) return undefined;
@@ -31,7 +31,7 @@ export function readHeaders(body: Buffer): Headers | undefined {
   if (all === undefined) throw damaged();
   const information = getCipherInfo(cipher.toLowerCase());
   if (information?.mode !== "cbc") throw unknownEncryption(cipher);
-  // Of a single long line, the digits may run on into the base64.
+  // In a file on a single line, the base64 may follow the IV's digits directly.
   const count = 2 * (information.ivLength ?? 0);
   if (digits.length < count) throw damaged();
   const length = all.length - digits.length + count;
@@ -40,9 +40,9 @@ export function readHeaders(body: Buffer): Headers | undefined {
 
 /**
  * Decrypts.
- * @param bytes the body without its armour
+ * @param bytes the decoded body
  * @param passphrase empty for none
- * @returns DER, the caller's to overwrite; undefined when the passphrase is not the right one
+ * @returns DER, which the caller overwrites; undefined if the passphrase is wrong
  * @throws {KeyFileError}
  */
 export function readBody(
@@ -56,7 +56,7 @@ export function readBody(
   try {
     const decipher = openCipher(cipher, key, iv);
     if (passphrase.length === 0) throw wrongPassphrase();
-    return decryptDer(decipher, bytes, blockSize);
+    return decryptPaddedDer(decipher, bytes, blockSize);
   } finally {
     key.fill(0);
   }
@@ -70,7 +70,7 @@ function openCipher(cipher: string, key: Buffer, iv: Buffer) {
   }
 }
 
-/** OpenSSL's EVP_BytesToKey with MD5 and one round. */
+/** EVP_BytesToKey with MD5 and one round. */
 function deriveKey(passphrase: Buffer, salt: Buffer, length: number): Buffer {
   const key = secretBytes(length);
   let last = Buffer.alloc(0);

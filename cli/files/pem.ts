@@ -5,7 +5,7 @@ import type { Announce } from "./key-derivation.ts";
 import { damaged, invalidFormat, type LoadedKey, wrongPassphrase } from "./loaded-key.ts";
 import { readDsaKey, readEcKey, readPkcs8, readRsaKey } from "./private-key-der.ts";
 
-/** How the labels' bodies are read. */
+/** The parser for each label. */
 const readers = new Map<string, (der: Buffer) => PrivateKey>([
   ["RSA PRIVATE KEY", readRsaKey],
   ["EC PRIVATE KEY", readEcKey],
@@ -37,7 +37,7 @@ export async function readPem(
   }
 }
 
-/** What the armour holds, decrypted. @throws {KeyFileError} */
+/** Decodes and decrypts the body. @throws {KeyFileError} */
 async function readDer(
   { label, body }: Armoured,
   passphrase: Buffer,

@@ -1,21 +1,21 @@
 /**
- * EncryptedPrivateKeyInfo: PKCS#8 under a passphrase by PBES2 (RFC 8018) with PBKDF2 or scrypt
- * (RFC 7914), and by the older kinds that OpenSSL still knows.
+ * EncryptedPrivateKeyInfo: PKCS#8 encrypted with PBES2 (RFC 8018) with PBKDF2 or scrypt (RFC 7914),
+ * or with the PKCS#12 schemes that OpenSSL supports by default.
  */
 import { createDecipheriv } from "node:crypto";
-import { decryptDer } from "./deciphering.ts";
+import { decryptPaddedDer } from "./decrypt.ts";
 import { Elements, tags } from "./der.ts";
 import {
   type Announce,
+  checkCost,
+  checkIterations,
   type Derivation,
   decryptWithOpenSsl,
   derive,
-  refuseExcess,
-  refuseIterations,
 } from "./key-derivation.ts";
 import { damaged, invalidFormat, unknownEncryption } from "./loaded-key.ts";
 
-/** A key under encryption: what is known of it without the passphrase. */
+/** An encrypted key, parsed without the passphrase. */
 type EncryptedPkcs8 =
   | {
       readonly type: "pbes2";
@@ -24,8 +24,8 @@ type EncryptedPkcs8 =
       readonly iv: Buffer;
       readonly body: Buffer;
     }
-  /** For OpenSSL to decrypt as a whole. */
-  | { readonly type: "older"; readonly iterations: number; readonly whole: Buffer };
+  /** OpenSSL decrypts it. */
+  | { readonly type: "pkcs12"; readonly iterations: number; readonly der: Buffer };
 
 interface Cipher {
   /** OpenSSL's name. */
@@ -48,20 +48,20 @@ const ciphers: Readonly<Record<string, Cipher>> = {
   "1.2.410.200046.1.1.12": { name: "aria-256-cbc", key: 32, block: 16 },
 };
 
-/** PKCS#12's ways with three and two keys of DES: the older ones that OpenSSL does without asking. */
-const older = /^1\.2\.840\.113549\.1\.12\.1\.[34]$/;
-/** The others of PKCS#12 and PKCS#5, and single DES and RC2 within PBES2. */
-const tooOld = /^1\.2\.840\.113549\.(1\.12\.1|1\.5|3)\.\d+$|^1\.3\.14\.3\.2\.7$/;
+/** PKCS#12 schemes with three-key and two-key 3DES, which OpenSSL supports without the legacy provider. */
+const pkcs12Oid = /^1\.2\.840\.113549\.1\.12\.1\.[34]$/;
+/** Other schemes of PKCS#12 and PKCS#5, and DES and RC2 with PBES2, which need that provider. */
+const legacyOid = /^1\.2\.840\.113549\.(1\.12\.1|1\.5|3)\.\d+$|^1\.3\.14\.3\.2\.7$/;
 
 const pbes2 = "1.2.840.113549.1.5.13";
 
-/** Said of ciphers that OpenSSL has put aside. */
+/** The message for ciphers of OpenSSL's legacy provider. */
 export const oldCipher =
   "The file is encrypted with a cipher that is not supported any more; convert it with: openssl pkey -provider legacy -provider default -aes256 -in FILE -out NEWFILE";
 
 /**
- * Reads all but what is encrypted.
- * @throws {KeyFileError} when it is damaged, not supported, or asks for too much
+ * Parses an encrypted key.
+ * @throws {KeyFileError} if it is damaged, unsupported or too costly
  */
 export function readEncryptedPkcs8(der: Buffer): EncryptedPkcs8 {
   const outer = Elements.ofSequence(der);
@@ -70,28 +70,28 @@ export function readEncryptedPkcs8(der: Buffer): EncryptedPkcs8 {
   outer.end();
   const oid = algorithm.oid();
   if (oid !== pbes2) {
-    if (!older.test(oid)) throw notSupported(oid);
+    if (!pkcs12Oid.test(oid)) throw unsupportedAlgorithm(oid);
     const parameters = algorithm.sequence();
     parameters.next(tags.octetString);
     const iterations = parameters.number();
-    refuseIterations(iterations);
-    return { type: "older", iterations, whole: der };
+    checkIterations(iterations);
+    return { type: "pkcs12", iterations, der };
   }
   const parameters = algorithm.sequence();
   const derivation = readDerivation(parameters.sequence());
   const scheme = parameters.sequence();
   const cipherOid = scheme.oid();
   const cipher = ciphers[cipherOid];
-  if (cipher === undefined) throw notSupported(cipherOid);
+  if (cipher === undefined) throw unsupportedAlgorithm(cipherOid);
   const iv = scheme.next(tags.octetString);
   const isWhole = body.length > 0 && body.length % cipher.block === 0;
   if (!isWhole || iv.length !== cipher.block) throw damaged();
-  refuseExcess(derivation, cipher.key);
+  checkCost(derivation, cipher.key);
   return { type: "pbes2", derivation, cipher, iv, body };
 }
 
-function notSupported(oid: string) {
-  return tooOld.test(oid) ? invalidFormat(oldCipher) : unknownEncryption(oid);
+function unsupportedAlgorithm(oid: string) {
+  return legacyOid.test(oid) ? invalidFormat(oldCipher) : unknownEncryption(oid);
 }
 
 const hashes: Readonly<Record<string, readonly [name: string, length: number]>> = {
@@ -135,7 +135,7 @@ function readDerivation(algorithm: Elements): Derivation {
 
 /**
  * Decrypts.
- * @returns PKCS#8 in DER, the caller's to overwrite; undefined when the passphrase is not the right one
+ * @returns PKCS#8 in DER, which the caller overwrites; undefined if the passphrase is wrong
  * @throws {KeyFileError}
  */
 export async function decryptPkcs8(
@@ -143,14 +143,14 @@ export async function decryptPkcs8(
   passphrase: Buffer,
   announce?: Announce,
 ): Promise<Buffer | undefined> {
-  if (encrypted.type === "older") {
-    return decryptWithOpenSsl(encrypted.whole, encrypted.iterations, passphrase, announce);
+  if (encrypted.type === "pkcs12") {
+    return decryptWithOpenSsl(encrypted.der, encrypted.iterations, passphrase, announce);
   }
   const { derivation, cipher, iv, body } = encrypted;
   const key = await derive(derivation, passphrase, cipher.key, announce);
   try {
     const decipher = createDecipheriv(cipher.name, key, iv).setAutoPadding(false);
-    return decryptDer(decipher, body, cipher.block);
+    return decryptPaddedDer(decipher, body, cipher.block);
   } finally {
     key.fill(0);
   }

@@ -2,8 +2,7 @@
  * Private keys in DER: RSAPrivateKey (RFC 8017, A.1.2), ECPrivateKey (RFC 5915), OpenSSL's
  * DSAPrivateKey, and PrivateKeyInfo and OneAsymmetricKey (PKCS#8; RFC 5958).
  *
- * The secret fields are views of the bytes that were read, and OpenSSL is given a secret only where a
- * public key has to be computed.
+ * Secret fields are views of the input. OpenSSL gets a secret only to compute a missing public key.
  */
 import { createECDH, createPrivateKey, createPublicKey } from "node:crypto";
 import { garbageCollector } from "../../openssh/garbage-collector.ts";
@@ -16,7 +15,7 @@ import { trimZeros } from "../../protocol/wire.ts";
 import { Elements, tags, wholeBytes } from "./der.ts";
 import { damaged, invalidFormat } from "./loaded-key.ts";
 
-/** Called with keys of OpenSSL that are not needed any more, which it overwrites then. */
+/** Called after use of a `KeyObject`, so that OpenSSL overwrites the key. */
 const collectGarbage = garbageCollector();
 
 /** RSAPrivateKey. @throws {KeyFileError} */
@@ -31,7 +30,7 @@ export function readRsaKey(der: Buffer): PrivateKey {
     elements.integer(),
     elements.integer(),
   ];
-  // An agent is not given the exponents of the Chinese remainders.
+  // The CRT exponents are not sent to the agent.
   elements.integer().fill(0);
   elements.integer().fill(0);
   const iqmp = elements.integer();
@@ -45,15 +44,15 @@ export function readRsaKey(der: Buffer): PrivateKey {
 
 /**
  * ECPrivateKey.
- * @param parameters the curve, as PKCS#8 has it beside the key
+ * @param parameters the curve in DER, which PKCS#8 has outside the key
  * @throws {KeyFileError}
  */
 export function readEcKey(der: Buffer, parameters?: Buffer): PrivateKey {
   const elements = Elements.ofSequence(der);
   if (elements.number() !== 1) throw damaged();
   const d = trimZeros(elements.next(tags.octetString));
-  const own = elements.optional(tags.first);
-  const bitString = elements.optional(tags.second);
+  const own = elements.optional(tags.context0);
+  const bitString = elements.optional(tags.context1);
   elements.end();
   const curve = own ?? parameters;
   if (curve === undefined) throw damaged();
@@ -68,7 +67,7 @@ export function readEcKey(der: Buffer, parameters?: Buffer): PrivateKey {
 
 const ecPublicKey = Buffer.from("06072a8648ce3d0201", "hex");
 
-/** OpenSSL's names of the curves. */
+/** Curves by OpenSSL's names. */
 const curveNames = new Map<string | undefined, CurveName>([
   ["prime256v1", "nistp256"],
   ["secp384r1", "nistp384"],
@@ -76,7 +75,7 @@ const curveNames = new Map<string | undefined, CurveName>([
 ]);
 
 /**
- * A point in its uncompressed form, also of a file that has it compressed, or its curve not by name.
+ * Converts a point to uncompressed form. It may be compressed, and its curve given explicitly.
  * @param parameters ECParameters in DER
  */
 function readPoint(parameters: Buffer, encoded: Buffer) {
@@ -86,21 +85,21 @@ function readPoint(parameters: Buffer, encoded: Buffer) {
   try {
     key = createPublicKey({ key: spki, format: "der", type: "spki" });
   } catch {
-    throw curveOf(parameters) === undefined ? otherCurve(undefined) : damaged();
+    throw curveOf(parameters) === undefined ? unsupportedCurve(undefined) : damaged();
   }
   const name = key.asymmetricKeyDetails?.namedCurve;
   const curve = curveNames.get(name);
-  if (curve === undefined) throw otherCurve(name);
+  if (curve === undefined) throw unsupportedCurve(name);
   const { x = "", y = "" } = key.export({ format: "jwk" });
   const coordinates = [Buffer.from(x, "base64url"), Buffer.from(y, "base64url")];
   return { curve, point: Buffer.concat([Buffer.of(4), ...coordinates]) };
 }
 
-/** The point of a file that leaves it out. */
+/** Computes the point that a file leaves out. */
 function computePoint(parameters: Buffer, d: Buffer) {
   const curve = curveOf(parameters);
   const name = [...curveNames].find(([, known]) => known === curve)?.[0];
-  if (curve === undefined || name === undefined) throw otherCurve(undefined);
+  if (curve === undefined || name === undefined) throw unsupportedCurve(undefined);
   const scalar = secretBytes(curves[curve].bytes);
   try {
     if (d.length > scalar.length) throw damaged();
@@ -120,7 +119,7 @@ function curveOf(parameters: Buffer): CurveName | undefined {
   return Object.values(curves).find(({ oid }) => oid.equals(parameters))?.name;
 }
 
-function otherCurve(name: string | undefined) {
+function unsupportedCurve(name: string | undefined) {
   const which = name === undefined ? "this curve" : `the curve ${name}`;
   return invalidFormat(
     `ECDSA keys on ${which} are not supported: SSH has nistp256, nistp384 and nistp521.`,
@@ -146,7 +145,7 @@ function dsaKey(publicKey: DsaPublicKey, x: Buffer): PrivateKey {
   return { publicKey, secret: { type: "dsa", x }, certificate: undefined };
 }
 
-/** PrivateKeyInfo, or OneAsymmetricKey with the public key attached. @throws {KeyFileError} */
+/** PrivateKeyInfo, or OneAsymmetricKey with its public key. @throws {KeyFileError} */
 export function readPkcs8(der: Buffer): PrivateKey {
   const elements = Elements.ofSequence(der);
   if (elements.number() > 1) throw damaged();
@@ -154,28 +153,28 @@ export function readPkcs8(der: Buffer): PrivateKey {
   const oid = algorithm.oid();
   const parameters = algorithm.any();
   const key = elements.next(tags.octetString);
-  elements.optional(tags.first);
-  const attached = elements.optional(tags.secondPrimitive);
+  elements.optional(tags.context0);
+  const attached = elements.optional(tags.context1Primitive);
   elements.end();
   switch (oid) {
     case "1.2.840.113549.1.1.1":
       return readRsaKey(key);
     case "1.2.840.10045.2.1":
-      return readEcKey(key, parameters?.whole);
+      return readEcKey(key, parameters?.encoded);
     case "1.3.101.112":
       return readEd25519Key(key, attached && wholeBytes(attached));
     case "1.2.840.10040.4.1": {
       const numbers = new Elements(parameters?.value ?? Buffer.alloc(0));
       const [p, q, g] = [numbers.integer(), numbers.integer(), numbers.integer()];
       const x = new Elements(key).integer();
-      return dsaKey({ type: "dsa", p, q, g, y: computeDsaNumber(der) }, x);
+      return dsaKey({ type: "dsa", p, q, g, y: computeDsaY(der) }, x);
     }
     default:
       throw invalidFormat(`Keys of the type "${otherTypes[oid] ?? oid}" are not supported.`);
   }
 }
 
-/** Types that files hold and SSH has no name for. */
+/** Names for key types without an SSH algorithm. */
 const otherTypes: Readonly<Record<string, string>> = {
   "1.2.840.113549.1.1.10": "rsa-pss",
   "1.2.840.113549.1.3.1": "dh",
@@ -190,8 +189,8 @@ function readEd25519Key(wrapped: Buffer, attached: Buffer | undefined): PrivateK
   const seed = elements.next(tags.octetString);
   elements.end();
   if (seed.length !== 32) throw damaged();
-  const publicKey = computeEd25519(seed);
-  if (attached !== undefined && !attached.equals(publicKey)) throw notItsOwn();
+  const publicKey = ed25519PublicKey(seed);
+  if (attached !== undefined && !attached.equals(publicKey)) throw keyMismatch();
   return {
     publicKey: { type: "ed25519", publicKey },
     secret: { type: "ed25519", seed },
@@ -202,26 +201,26 @@ function readEd25519Key(wrapped: Buffer, attached: Buffer | undefined): PrivateK
 /** PrivateKeyInfo for Ed25519 up to the seed. */
 const ed25519Prefix = Buffer.from("302e020100300506032b657004220420", "hex");
 
-/** The public key of a seed, 32 bytes. */
-export function computeEd25519(seed: Buffer): Buffer {
+/** The public key for a seed, 32 bytes. */
+export function ed25519PublicKey(seed: Buffer): Buffer {
   const der = secretBytes(ed25519Prefix.length + seed.length);
   ed25519Prefix.copy(der);
   seed.copy(der, ed25519Prefix.length);
   try {
-    return publicPart(der).subarray(-32);
+    return publicKeyInfo(der).subarray(-32);
   } finally {
     der.fill(0);
   }
 }
 
-function computeDsaNumber(der: Buffer): Buffer {
-  const spki = Elements.ofSequence(publicPart(der));
+function computeDsaY(der: Buffer): Buffer {
+  const spki = Elements.ofSequence(publicKeyInfo(der));
   spki.sequence();
   return new Elements(spki.bits()).integer();
 }
 
 /** SubjectPublicKeyInfo for a key in PKCS#8. */
-function publicPart(pkcs8: Buffer): Buffer {
+function publicKeyInfo(pkcs8: Buffer): Buffer {
   try {
     const key = createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
     return createPublicKey(key).export({ format: "der", type: "spki" });
@@ -232,16 +231,16 @@ function publicPart(pkcs8: Buffer): Buffer {
   }
 }
 
-/** The private key is another one's. */
-export function notItsOwn() {
+/** The private key belongs to another public key. */
+export function keyMismatch() {
   return invalidFormat("The file's private key does not belong to its public key.");
 }
 
 /**
- * Whether bytes begin as a private key in DER does: a long SEQUENCE, then a version of 0 or 1. What a
- * wrong passphrase makes does not, but for once in a thousand million times.
+ * Whether bytes begin like a private key in DER: a SEQUENCE, then a version of 0 or 1. The output of
+ * a wrong passphrase does so once in a thousand million times.
  */
-export function beginsAsKey(der: Buffer): boolean {
+export function startsLikePrivateKey(der: Buffer): boolean {
   const lengthByte = der[1] ?? 0;
   const width = lengthByte < 0x80 ? 0 : lengthByte & 0x7f;
   const [tag, length, version] = der.subarray(2 + width);

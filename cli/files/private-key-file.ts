@@ -1,4 +1,4 @@
-/** Private keys in files: OpenSSH's container, PEM, and PuTTY's files. */
+/** Private key files in OpenSSH's, PEM and PuTTY's formats. */
 import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import { keyBits, maxRsaBits, minRsaBits } from "../../protocol/public-key.ts";
 import { isLess } from "../../protocol/wire.ts";
@@ -9,11 +9,11 @@ import { containerLabel, readContainer } from "./openssh-container.ts";
 import { isPutty } from "./putty-file.ts";
 
 /**
- * Reads a private key. A file that is not whole, is not supported or asks for too much work is
- * refused whatever the passphrase is, so that nobody is asked for it in vain.
- * @param file the bytes of the file; they stay the caller's
+ * Reads a private key. An incomplete, unsupported or too costly file is refused whatever the
+ * passphrase, so that the user is not asked for it.
+ * @param file the bytes of the file, which are not changed
  * @param passphrase empty for none
- * @param announce told before work that takes seconds
+ * @param announce called before slow work
  * @throws {KeyFileError}
  */
 export async function readPrivateKeyFile(
@@ -23,7 +23,7 @@ export async function readPrivateKeyFile(
 ): Promise<LoadedKey> {
   const loaded = await readAny(withoutByteOrderMark(file), passphrase, announce);
   try {
-    refuseWeakRsa(loaded.key);
+    checkRsa(loaded.key);
     return loaded;
   } catch (error) {
     wipePrivateKey(loaded.key);
@@ -36,7 +36,7 @@ async function readAny(
   passphrase: Buffer,
   announce: Announce | undefined,
 ): Promise<LoadedKey> {
-  const armoured = readArmour(file, isPrivateKeyLabel);
+  const armoured = readArmour(file, (label) => label.endsWith("PRIVATE KEY"));
   if (armoured?.label === containerLabel) return readOpenSsh(armoured, passphrase, announce);
   if (armoured !== undefined) {
     const { readPem } = await import("./pem.ts");
@@ -46,12 +46,8 @@ async function readAny(
     const { readPutty } = await import("./putty-private.ts");
     return readPutty(file, passphrase, announce);
   }
-  const { describeForeign } = await import("./foreign-file.ts");
-  throw invalidFormat(describeForeign(file));
-}
-
-function isPrivateKeyLabel(label: string): boolean {
-  return label.endsWith("PRIVATE KEY");
+  const { describeNonKey } = await import("./foreign-file.ts");
+  throw invalidFormat(describeNonKey(file));
 }
 
 async function readOpenSsh(
@@ -72,8 +68,8 @@ async function readOpenSsh(
   }
 }
 
-/** Refuses what no agent takes: RSA keys of another length, or with numbers over their modulus. */
-function refuseWeakRsa({ publicKey, secret }: PrivateKey): void {
+/** Refuses RSA keys that agents refuse: of another length, or with fields larger than the modulus. */
+function checkRsa({ publicKey, secret }: PrivateKey): void {
   if (publicKey.type !== "rsa" || secret.type !== "rsa") return;
   const bits = keyBits(publicKey);
   if (bits < minRsaBits || bits > maxRsaBits) {

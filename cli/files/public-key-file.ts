@@ -1,4 +1,4 @@
-/** Files that hold a public key or a certificate: `id_ed25519.pub`, `id_ed25519-cert.pub`. */
+/** Public key and certificate files: `id_ed25519.pub`, `id_ed25519-cert.pub`. */
 import { readFileSync } from "node:fs";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { blobAlgorithm } from "../../protocol/public-key.ts";
@@ -9,16 +9,16 @@ import { publicKeyOfContainer } from "./openssh-container.ts";
 import { publicKeyOfPutty } from "./putty-file.ts";
 import { readRfc4716 } from "./rfc4716.ts";
 
-/** A public key or certificate with the comment that stands behind it. */
+/** A public key or certificate with its comment. */
 export interface PublicKeyLine {
   readonly blob: Buffer;
   readonly comment: string;
 }
 
-/** Why a file gave no public key, in OpenSSH's words. */
+/** Why a public key file cannot be read, in OpenSSH's words. */
 export class PublicKeyFileError extends Error {
   override readonly name = "PublicKeyFileError";
-  /** Whether no file of the names that were tried exists. */
+  /** Whether none of the tried files exists. */
   readonly isMissing: boolean;
 
   constructor(message: string, isMissing: boolean) {
@@ -28,8 +28,8 @@ export class PublicKeyFileError extends Error {
 }
 
 /**
- * Loads the public key that a path stands for: the file itself, `FILE.pub`, or the public part of a
- * private key in OpenSSH's or PuTTY's format.
+ * Loads the public key for a path: from the file itself, from `FILE.pub`, or from a private key file
+ * in OpenSSH's or PuTTY's format.
  * @throws {PublicKeyFileError}
  */
 export function loadPublicKey(path: string): PublicKeyLine {
@@ -37,7 +37,7 @@ export function loadPublicKey(path: string): PublicKeyLine {
   try {
     const line = keyWithin(bytes) ?? keyWithin(readOrFail(`${path}.pub`));
     if (line !== undefined) return line;
-    // Whatever is wrong with the files, OpenSSH says that there are none.
+    // OpenSSH reports any error as a missing file.
     if (bytes instanceof Error) throw new PublicKeyFileError("No such file or directory", true);
     const putty = publicKeyOfPutty(bytes);
     if (putty !== undefined) return putty;
@@ -50,7 +50,7 @@ export function loadPublicKey(path: string): PublicKeyLine {
 }
 
 /**
- * Loads a file that holds nothing but a public key or certificate.
+ * Reads a public key or certificate file.
  * @throws {PublicKeyFileError}
  */
 export function readPublicKeyFile(path: string): PublicKeyLine {
@@ -62,7 +62,7 @@ export function readPublicKeyFile(path: string): PublicKeyLine {
 }
 
 /**
- * Reads one line, `ALGORITHM BASE64 COMMENT`.
+ * Parses a line of the form `ALGORITHM BASE64 COMMENT`.
  * @returns undefined for an invalid line
  */
 export function parsePublicKeyLine(line: string): PublicKeyLine | undefined {
@@ -80,7 +80,7 @@ export function parsePublicKeyLine(line: string): PublicKeyLine | undefined {
   return { blob, comment };
 }
 
-/** The first line that holds a key; none in a file that is private or cannot be read. */
+/** The first valid key of a file; undefined for a private key and an unreadable file. */
 function keyWithin(file: Buffer | Error): PublicKeyLine | undefined {
   if (file instanceof Error || isPrivate(file)) return undefined;
   const bytes = withoutByteOrderMark(file);
@@ -101,7 +101,7 @@ function isKnown(blob: Buffer): boolean {
   }
 }
 
-/** Private keys are not decoded as text, so that they leave no copy behind. */
+/** Private keys are not decoded as text, which would leave a copy. */
 function isPrivate(bytes: Buffer): boolean {
   return bytes.includes("-----BEGIN") || bytes.includes("PuTTY-User-Key-File");
 }

@@ -1,13 +1,13 @@
 /**
- * The outside of PuTTY's private key files (`.ppk`, versions 2 and 3; appendix "PPK file format" of
- * PuTTY's manual): lines of `Name: value`, and base64 after those whose name ends in `-Lines`.
+ * The unencrypted part of PuTTY's private key files (`.ppk`, versions 2 and 3; appendix "PPK file
+ * format" of PuTTY's manual): lines of `Name: value`, with base64 after names that end in `-Lines`.
  */
 import { decodeText } from "../../protocol/text.ts";
 import { decodeBase64 } from "./armour.ts";
 
-/** How version 3 makes keys from a passphrase (RFC 9106). */
+/** The key derivation parameters of version 3 (RFC 9106). */
 export interface Argon2 {
-  /** The variant's name: "Argon2id", "Argon2i" or "Argon2d". */
+  /** "Argon2id", "Argon2i" or "Argon2d" in a valid file. */
   readonly name: string;
   /** KiB. */
   readonly memory: number;
@@ -22,28 +22,27 @@ export interface PuttyFile {
   readonly algorithm: string;
   /** "aes256-cbc" or "none". */
   readonly encryption: string;
-  /** Its bytes as they stand, which the file's own authentication covers. */
+  /** The raw bytes, which the MAC covers. */
   readonly comment: Buffer;
-  /** The blob of the public key, or of a certificate. */
+  /** The blob of the public key or certificate. */
   readonly publicKey: Buffer;
-  /** The private part, encrypted or not; the caller's to overwrite. */
+  /** The private part, encrypted or not; the caller overwrites it. */
   readonly body: Buffer;
-  /** Undefined in version 2, and where there is no encryption. */
+  /** Undefined in version 2 and without encryption. */
   readonly argon2: Argon2 | undefined;
-  /** The authentication code over all of the above. */
   readonly mac: Buffer;
 }
 
 const heading = "PuTTY-User-Key-File-";
 
-/** Whether a file says of itself that it is PuTTY's, of whichever version. */
+/** Whether a file begins like PuTTY's, in any version. */
 export function isPutty(file: Buffer): boolean {
   return file.subarray(0, heading.length).equals(Buffer.from(heading));
 }
 
 /**
- * Reads the outside of a file.
- * @returns undefined when it is damaged, or neither of version 2 nor 3
+ * Reads the unencrypted part.
+ * @returns undefined if it is damaged or of another version
  */
 export function readPuttyFile(file: Buffer): PuttyFile | undefined {
   const fields = readFields(file);
@@ -71,7 +70,7 @@ export function readPuttyFile(file: Buffer): PuttyFile | undefined {
   };
 }
 
-/** The public key of a file, with its comment; undefined for a file that is not PuTTY's. */
+/** The public key and comment of a file; undefined for an invalid file. */
 export function publicKeyOfPutty(file: Buffer): { blob: Buffer; comment: string } | undefined {
   if (!isPutty(file)) return undefined;
   const putty = readPuttyFile(file);
@@ -80,7 +79,7 @@ export function publicKeyOfPutty(file: Buffer): { blob: Buffer; comment: string 
   return { blob: putty.publicKey, comment: decodeText(putty.comment) };
 }
 
-/** Values by their names, as views of `file`; those of `-Lines` are the lines that follow. */
+/** Values by name, as views of `file`. The value of `-Lines` is the lines that follow. */
 function readFields(file: Buffer): Map<string, Buffer> {
   const fields = new Map<string, Buffer>();
   let at = 0;

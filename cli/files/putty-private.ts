@@ -1,6 +1,6 @@
 /**
- * The inside of PuTTY's private key files (`.ppk`): made readable with the passphrase, proved by the
- * file's authentication code, and taken apart into the fields that travel to an agent.
+ * The private part of PuTTY's private key files (`.ppk`): decrypts it, verifies the MAC, and parses
+ * the key.
  */
 import { createDecipheriv, createHash, createHmac } from "node:crypto";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
@@ -8,8 +8,8 @@ import { type SecretFields, wipePrivateKey } from "../../protocol/private-key.ts
 import type { PublicKey } from "../../protocol/public-key.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { Reader, Writer } from "../../protocol/wire.ts";
-import { decrypt } from "./deciphering.ts";
-import { type Announce, type Derivation, derive, refuseExcess } from "./key-derivation.ts";
+import { decrypt } from "./decrypt.ts";
+import { type Announce, checkCost, type Derivation, derive } from "./key-derivation.ts";
 import {
   damaged,
   invalidFormat,
@@ -22,7 +22,7 @@ import { type Argon2, type PuttyFile, readPuttyFile } from "./putty-file.ts";
 
 /**
  * Reads a private key.
- * @param file the bytes of the file; they stay the caller's
+ * @param file the bytes of the file, which are not changed
  * @param passphrase empty for none
  * @throws {KeyFileError}
  */
@@ -53,7 +53,7 @@ async function openPutty(
   passphrase: Buffer,
   announce: Announce | undefined,
 ): Promise<LoadedKey> {
-  const derivation = checkOutside(putty);
+  const derivation = checkHeader(putty);
   if (putty.encryption === "none")
     return readAuthentic(putty, Buffer.from(putty.body), plainMacKey(putty));
   if (passphrase.length === 0) throw wrongPassphrase();
@@ -66,11 +66,11 @@ async function openPutty(
 }
 
 /**
- * Checks what can be checked without the passphrase.
- * @returns how the keys are made; undefined in version 2, and where there is no encryption
+ * Checks that need no passphrase.
+ * @returns the key derivation; undefined in version 2 and without encryption
  * @throws {KeyFileError}
  */
-function checkOutside(putty: PuttyFile): Derivation | undefined {
+function checkHeader(putty: PuttyFile): Derivation | undefined {
   const { version, encryption, algorithm, argon2, body, mac } = putty;
   if (encryption !== "none" && encryption !== "aes256-cbc") throw unknownEncryption(encryption);
   if (mac.length !== (version === 2 ? 20 : 32)) throw damaged();
@@ -87,17 +87,17 @@ function checkOutside(putty: PuttyFile): Derivation | undefined {
     throw invalidFormat(`The key derivation "${name}" is not supported.`);
   }
   const derivation = { type: "argon2", variant, ...settings } as const;
-  if (!isPossible(derivation)) {
+  if (!isValidArgon2(derivation)) {
     throw invalidFormat("The file asks for a key derivation that cannot be done.");
   }
-  refuseExcess(derivation, derivedLength);
+  checkCost(derivation, derivedLength);
   return derivation;
 }
 
 const argon2Variants = ["Argon2id", "Argon2i", "Argon2d"] as const;
 
 /** RFC 9106, section 3.1. */
-function isPossible({ memory, passes, parallelism, salt }: Omit<Argon2, "name">): boolean {
+function isValidArgon2({ memory, passes, parallelism, salt }: Omit<Argon2, "name">): boolean {
   return passes > 0 && parallelism > 0 && memory >= 8 * parallelism && salt.length >= 8;
 }
 
@@ -109,7 +109,7 @@ function readPublicKey({ publicKey }: PuttyFile) {
   }
 }
 
-/** What a passphrase becomes. */
+/** The keys derived from a passphrase. */
 interface Keys {
   /** 32 bytes. */
   readonly cipher: Buffer;
@@ -137,12 +137,12 @@ async function deriveKeys(
   };
 }
 
-/** The key of a plain file's authentication code, which then is a checksum. */
+/** The MAC key of an unencrypted file. */
 function plainMacKey({ version }: PuttyFile): Buffer {
   return version === 2 ? macKey(Buffer.alloc(0)) : Buffer.alloc(0);
 }
 
-/** The key of the authentication code in version 2. */
+/** The MAC key in version 2. */
 function macKey(passphrase: Buffer): Buffer {
   return sha1(Buffer.from("putty-private-key-file-mac-key"), passphrase);
 }
@@ -151,7 +151,7 @@ function sha1(prefix: Buffer | number[], passphrase: Buffer): Buffer {
   return createHash("sha1").update(Buffer.from(prefix)).update(passphrase).digest();
 }
 
-/** The private part is padded by itself, so the cipher's own padding is off. */
+/** The format defines the padding, so the cipher's is off. */
 function decryptBody(body: Buffer, { cipher, iv }: Keys): Buffer {
   const decipher = createDecipheriv("aes-256-cbc", cipher, iv).setAutoPadding(false);
   const plain = decrypt(decipher, body);
@@ -160,12 +160,12 @@ function decryptBody(body: Buffer, { cipher, iv }: Keys): Buffer {
 }
 
 /**
- * Reads the key once the authentication code has proved it.
- * @param mac the code's key
- * @throws {KeyFileError} a wrong passphrase, unless what it gives has the form of a key
+ * Verifies the MAC and parses the key.
+ * @param mac the MAC's key
+ * @throws {KeyFileError} on a MAC mismatch: damaged if the key parses, else a wrong passphrase
  */
 function readAuthentic(putty: PuttyFile, plain: Buffer, mac: Buffer): LoadedKey {
-  const isAuthentic = authenticate(putty, plain, mac).equals(putty.mac);
+  const isAuthentic = computeMac(putty, plain, mac).equals(putty.mac);
   try {
     const loaded = readKey(putty, plain);
     if (isAuthentic) return loaded;
@@ -178,8 +178,7 @@ function readAuthentic(putty: PuttyFile, plain: Buffer, mac: Buffer): LoadedKey 
   throw damaged();
 }
 
-/** The authentication code that the file should have. */
-function authenticate(putty: PuttyFile, plain: Buffer, key: Buffer): Buffer {
+function computeMac(putty: PuttyFile, plain: Buffer, key: Buffer): Buffer {
   const covered = new Writer(putty.publicKey.length + plain.length + 256)
     .text(putty.algorithm)
     .text(putty.encryption)
@@ -194,7 +193,7 @@ function authenticate(putty: PuttyFile, plain: Buffer, key: Buffer): Buffer {
   return code;
 }
 
-/** @param plain becomes the key's: its secret fields are views of it */
+/** @param plain the key's secret fields are views of it */
 function readKey(putty: PuttyFile, plain: Buffer): LoadedKey {
   const found = readPublicKey(putty);
   try {
@@ -225,7 +224,7 @@ function readSecret(reader: Reader, key: PublicKey): SecretFields | undefined {
   }
 }
 
-/** A number there, least significant byte first: zeros at a seed's end may be left out. */
+/** The format has the seed as a little-endian number, which may lack trailing zeros. */
 function readSeed(reader: Reader): Buffer {
   const bytes = reader.string();
   if (bytes.length > 32) throw damaged();

@@ -1,4 +1,4 @@
-/** The keys that a FIDO authenticator keeps, by way of OpenSSH's `ssh-sk-helper`. */
+/** Reads a FIDO authenticator's resident keys through OpenSSH's `ssh-sk-helper`. */
 import { spawnSync } from "node:child_process";
 import {
   decodeSkResident,
@@ -10,7 +10,7 @@ import {
 import { FrameReader } from "../../protocol/framing.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
 
-/** Why there are no keys: OpenSSH's words, and what this project adds to them. */
+/** Why the keys cannot be read: OpenSSH's message, and this project's reason and hint. */
 export class ResidentKeysError extends Error {
   override readonly name = "ResidentKeysError";
   readonly reason: string;
@@ -23,13 +23,13 @@ export class ResidentKeysError extends Error {
   }
 }
 
-/** OpenSSH's level for information. */
+/** OpenSSH's SYSLOG_LEVEL_INFO. */
 const logInfo = 3;
 
 /**
- * Reads all keys of the authenticator that is plugged in.
+ * Reads all resident keys of the connected authenticator.
  * @param provider the path of a library, or "internal"
- * @param verbosity how many -v were given
+ * @param verbosity the number of -v options
  * @throws {ResidentKeysError}
  */
 export async function loadResidentKeys(
@@ -46,7 +46,7 @@ export async function loadResidentKeys(
     if (answer === undefined) throw failed("invalid format", "ssh-sk-helper ended early.");
     return decodeSkResident(answer);
   } catch (error) {
-    if (error instanceof SkHelperError) throw inWords(error.code);
+    if (error instanceof SkHelperError) throw describeSkError(error.code);
     if (error instanceof ResidentKeysError) throw error;
     const reason = error instanceof Error ? error.message : "";
     throw failed("invalid format", reason);
@@ -65,7 +65,7 @@ async function findHelper(env: NodeJS.ProcessEnv): Promise<string> {
   }
 }
 
-function inWords(code: number): ResidentKeysError {
+function describeSkError(code: number): ResidentKeysError {
   switch (code) {
     case skErrors.wrongPin:
       return new ResidentKeysError(

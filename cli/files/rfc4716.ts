@@ -1,7 +1,7 @@
 /**
- * Public keys in the form of RFC 4716: what ssh.com's programs, PuTTY's and `ssh-keygen -e` write.
+ * Public keys in RFC 4716 format, as written by ssh.com's programs, PuTTY and `ssh-keygen -e`.
  *
- * `ssh2-streams` reads RSA and DSA keys in this form. Of the other types only the body is read.
+ * `ssh2-streams` parses RSA and DSA keys. Of other types only the body is read, not the comment.
  */
 import { createRequire } from "node:module";
 import { decodeBase64 } from "./armour.ts";
@@ -9,17 +9,11 @@ import { decodeBase64 } from "./armour.ts";
 const begin = "---- BEGIN SSH2 PUBLIC KEY ----";
 const end = "---- END SSH2 PUBLIC KEY ----";
 
-/** A key blob, not looked into yet. */
-interface Rfc4716 {
-  readonly blob: Buffer;
-  readonly comment: string;
-}
-
-/** Reads a public key; undefined for what has another form. */
-export function readRfc4716(file: Buffer): Rfc4716 | undefined {
+/** Reads a public key; undefined for another format. The blob may be invalid. */
+export function readRfc4716(file: Buffer): { blob: Buffer; comment: string } | undefined {
   const text = file.toString("utf8").replace(/\r\n?/g, "\n").trim();
   if (!text.startsWith(begin) || !text.endsWith(end)) return undefined;
-  // Not imported above: loading it takes as long as listing the agent's keys does.
+  // Loaded on demand: this takes as long as listing the agent's keys.
   const ssh2: unknown = createRequire(import.meta.url)("ssh2-streams");
   const key = isSsh2(ssh2) ? ssh2.utils.parseKey(text) : undefined;
   if (isKey(key)) return { blob: key.getPublicSSH(), comment: key.comment };

@@ -1,4 +1,4 @@
-/** What the tests of key files share. */
+/** Helpers for the tests of key files. */
 import { KeyFileError } from "./loaded-key.ts";
 import { readPrivateKeyFile } from "./private-key-file.ts";
 

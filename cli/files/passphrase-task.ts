@@ -1,18 +1,18 @@
 /**
- * Work on passphrases that holds a thread up: done here where it is short, and in a thread of its own
- * where it is not, so that a spinner turns and Ctrl-C is heard.
+ * Synchronous key derivation and decryption with a passphrase. Long tasks run in a worker thread, so
+ * that the spinner and Ctrl-C work meanwhile.
  */
 import { dirname, join } from "node:path";
 import { secretBytes } from "../../protocol/secret-bytes.ts";
 
-/** What is to be done, with all that is needed for it. */
-export type CostlyTask =
+/** One task with its parameters. */
+export type PassphraseTask =
   | {
       readonly type: "bcrypt";
       readonly passphrase: Uint8Array;
       readonly salt: Uint8Array;
       readonly rounds: number;
-      /** Bytes of the key. */
+      /** Length of the key in bytes. */
       readonly length: number;
     }
   | {
@@ -26,11 +26,11 @@ export type CostlyTask =
       readonly parallelism: number;
       readonly length: number;
     }
-  /** Has OpenSSL decrypt PKCS#8. */
+  /** Decrypts PKCS#8 with OpenSSL. */
   | { readonly type: "pkcs8"; readonly der: Uint8Array; readonly passphrase: Uint8Array };
 
-/** Does it in this thread. @throws when it cannot be done */
-export async function runHere(task: CostlyTask): Promise<Buffer> {
+/** Runs a task in this thread. @throws if it fails */
+export async function runTask(task: PassphraseTask): Promise<Buffer> {
   switch (task.type) {
     case "bcrypt": {
       const { passphrase, salt, rounds, length } = task;
@@ -69,13 +69,13 @@ export async function runHere(task: CostlyTask): Promise<Buffer> {
   }
 }
 
-/** The thread's program as it is built, for the source too: Node.js starts no thread in TypeScript. */
+/** The built worker, also when run from source: a worker thread cannot run TypeScript. */
 const workerFile = import.meta.url.startsWith("file:")
   ? new URL("../../dist/lib/key-worker.js", import.meta.url)
   : join(dirname(import.meta.url), "..", "lib", "key-worker.js");
 
-/** Does it in another thread. @throws when it cannot be done */
-export async function runAside(task: CostlyTask): Promise<Buffer> {
+/** Runs a task in a worker thread. @throws if it fails */
+export async function runInWorker(task: PassphraseTask): Promise<Buffer> {
   const { Worker } = await import("node:worker_threads");
   return new Promise((resolve, reject) => {
     const worker = new Worker(workerFile, { workerData: task });
@@ -84,7 +84,7 @@ export async function runAside(task: CostlyTask): Promise<Buffer> {
       key = result;
     });
     worker.on("error", reject);
-    // With the thread go the copies that libraries made in it.
+    // The exit of the thread frees the copies that libraries made of the secrets.
     worker.on("exit", () => {
       if (key === undefined) reject(new Error("The thread has ended."));
       else resolve(Buffer.from(key.buffer, key.byteOffset, key.length));

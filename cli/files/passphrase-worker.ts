@@ -1,9 +1,9 @@
-/** The thread for costly work on passphrases. */
+/** The worker thread for slow passphrase tasks. */
 import { parentPort, workerData } from "node:worker_threads";
-import { type CostlyTask, runHere } from "./costly-task.ts";
+import { type PassphraseTask, runTask } from "./passphrase-task.ts";
 
-const task: CostlyTask = workerData;
-runHere(task).then((key) => {
+const task: PassphraseTask = workerData;
+runTask(task).then((key) => {
   const result = Uint8Array.from(key);
   key.fill(0);
   task.passphrase.fill(0);
