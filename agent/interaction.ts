@@ -4,46 +4,60 @@ import { Failure } from "../protocol/failure.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
 import type { KeyringIdentity } from "./identity.ts";
+import type { PinPromptBackoff } from "./pkcs11/pin-prompt.ts";
 import { confirmQuestion, describeProcess } from "./policy/prompter.ts";
 import type { PromptOptions } from "./policy/prompts.ts";
 import type { UserInteraction } from "./signer.ts";
 
-/**
- * The interaction for a signature with an identity.
- * @param purpose what the signature is for, as a line for the user
- */
-export function interactionFor(
-  agent: Agent,
-  connection: ConnectionState,
-  identity: KeyringIdentity,
-  purpose: string | undefined,
-): UserInteraction {
-  return {
-    get gone() {
-      return connection.gone;
-    },
-    get keyName() {
-      return `${sanitizeName(identity.comment)} (${printOf(agent, identity)})`;
-    },
-    purpose,
-    pinBackoff: connection.pinBackoff,
-    async askPin(question, signal) {
-      const prompt = promptFor(agent, identity, signal);
-      const pin = await agent.prompts.ask(prompt, (cancel) =>
-        agent.prompter.askPin(question, cancel),
-      );
-      try {
-        throwIfRemoved(agent, identity);
-      } catch (error) {
-        pin?.fill(0);
-        throw error;
-      }
-      return pin;
-    },
-    notify(text) {
-      const prompt = promptFor(agent, identity, connection.gone);
-      return agent.prompts.notify(prompt, (cancel) => agent.prompter.notify(text, cancel));
-    },
+/** The interaction for a signature with an identity. One is made for each signature, so it is lazy. */
+export class SignInteraction implements UserInteraction {
+  readonly #agent: Agent;
+  readonly #connection: ConnectionState;
+  readonly #identity: KeyringIdentity;
+  readonly purpose: string | undefined;
+
+  /** @param purpose what the signature is for, as a line for the user */
+  constructor(
+    agent: Agent,
+    connection: ConnectionState,
+    identity: KeyringIdentity,
+    purpose: string | undefined,
+  ) {
+    this.#agent = agent;
+    this.#connection = connection;
+    this.#identity = identity;
+    this.purpose = purpose;
+  }
+
+  get gone(): AbortSignal {
+    return this.#connection.gone;
+  }
+
+  get keyName(): string {
+    return `${sanitizeName(this.#identity.comment)} (${printOf(this.#agent, this.#identity)})`;
+  }
+
+  get pinBackoff(): PinPromptBackoff {
+    return this.#connection.pinBackoff;
+  }
+
+  readonly askPin = async (question: string, signal: AbortSignal): Promise<Buffer | undefined> => {
+    const { prompts, prompter } = this.#agent;
+    const prompt = promptFor(this.#agent, this.#identity, signal);
+    const pin = await prompts.ask(prompt, (cancel) => prompter.askPin(question, cancel));
+    try {
+      throwIfRemoved(this.#agent, this.#identity);
+    } catch (error) {
+      pin?.fill(0);
+      throw error;
+    }
+    return pin;
+  };
+
+  readonly notify = (text: string): (() => void) => {
+    const { prompts, prompter } = this.#agent;
+    const prompt = promptFor(this.#agent, this.#identity, this.gone);
+    return prompts.notify(prompt, (cancel) => prompter.notify(text, cancel));
   };
 }
 

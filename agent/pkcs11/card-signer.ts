@@ -49,7 +49,8 @@ export class CardSigner implements Signer {
     if (others.length === 0) return this.#signBy(first, algorithm, data, interaction);
     let refusal: Failure | undefined;
     let asking: Provider | undefined;
-    const patient = { ...interaction, askPin: undefined };
+    const { gone, keyName, purpose, pinBackoff, notify } = interaction;
+    const patient = { gone, keyName, purpose, pinBackoff, notify, askPin: undefined };
     for (const provider of [first, ...others]) {
       try {
         return await this.#signBy(provider, algorithm, data, patient);

@@ -6,7 +6,7 @@ import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { describeIdentity, type KeyringIdentity } from "../identity.ts";
-import { confirmUse, interactionFor, throwIfRemoved } from "../interaction.ts";
+import { confirmUse, SignInteraction, throwIfRemoved } from "../interaction.ts";
 import { checkSignature } from "../policy/destinations.ts";
 import { certificateExpired } from "../policy/validity.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
@@ -64,7 +64,7 @@ function signWith(
     how = "on an authenticator";
   } else how = signatureAlgorithm(key, request.flags);
   agent.log(`sign with ${describeIdentity(identity)}, ${how}`);
-  const interaction = interactionFor(agent, connection, identity, purpose);
+  const interaction = new SignInteraction(agent, connection, identity, purpose);
   const signature = signer.sign(request, interaction);
   if (Buffer.isBuffer(signature)) return { type: "signature", signature };
   return signature.then(
