@@ -1,4 +1,4 @@
-/** Adding files: what OpenSSH 10 does that 9.2 does not, and what ssh-add says further. */
+/** Adding files: behaviour newer than OpenSSH 9.2's, and this ssh-add's own messages. */
 import { renameSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { sshAdd } from "../fixtures/programs.ts";
@@ -21,7 +21,7 @@ async function listed(workspace: Workspace): Promise<string[]> {
   return [...stdout.matchAll(/ (.*)\)$/gm)].map(([, line = ""]) => line.replace(/^\S+ /, ""));
 }
 
-test("the default files are those of the home folder, in their order", async (t) => {
+test("the default files of the home directory are added in order", async (t) => {
   const workspace = await prepare(t);
   for (const name of ["id_ed25519", "id_rsa", "id_ecdsa"]) {
     const type = name.slice(3) as "ed25519" | "rsa" | "ecdsa";
@@ -34,14 +34,14 @@ test("the default files are those of the home folder, in their order", async (t)
   t.deepEqual(await listed(workspace), []);
 });
 
-test("without default files there is nothing to do", async (t) => {
+test("without default files, ssh-add fails silently", async (t) => {
   const workspace = await prepare(t);
   const nothing = { stdout: "", stderr: "", status: 1, signal: null };
   t.deepEqual(await runOurs(workspace, []), nothing);
   t.deepEqual(await runOurs(workspace, ["-d"]), nothing);
 });
 
-test("a certificate lives five minutes longer than it is good", async (t) => {
+test("a certificate's lifetime ends five minutes after its expiry", async (t) => {
   const workspace = await prepare(t);
   await certifyKey(workspace, "-1h:+1h");
   const added = await runOurs(workspace, ["key"]);
@@ -56,7 +56,7 @@ test("a certificate lives five minutes longer than it is good", async (t) => {
   t.notRegex((await runOurs(workspace, ["-N", "key"])).stderr, /Lifetime/);
 });
 
-test("an expired certificate is left out", async (t) => {
+test("an expired certificate is not added", async (t) => {
   const workspace = await prepare(t);
   await certifyKey(workspace, "20200101:20200102");
   const added = await runOurs(workspace, ["key"]);
@@ -82,7 +82,7 @@ test("-C adds and removes certificates only", async (t) => {
   t.deepEqual(await listed(workspace), ["comment of key (ED25519"]);
 });
 
-test("files that are no private keys are called what they are", async (t) => {
+test("a file that is not a private key is described", async (t) => {
   const workspace = await prepare(t);
   renameSync(workspace.path("key.pub"), workspace.path("public"));
   await runOurs(workspace, ["public"]);
@@ -95,7 +95,7 @@ test("files that are no private keys are called what they are", async (t) => {
   t.is(added.status, 1);
 });
 
-test("a public key in the place of a private one is told so, whoever may read it", async (t) => {
+test("a public key file is described, whatever its permissions", async (t) => {
   const workspace = await prepare(t);
   await certifyKey(workspace, "always:forever");
   await workspace.expect("chmod", ["644", "key.pub", "key-cert.pub"]);
@@ -114,7 +114,7 @@ test("a public key in the place of a private one is told so, whoever may read it
   t.regex((await runOurs(workspace, ["key"])).stderr, /UNPROTECTED PRIVATE KEY FILE/);
 });
 
-test("a reader that goes away ends ssh-add quietly", async (t) => {
+test("a closed pipe ends ssh-add silently", async (t) => {
   const workspace = await prepare(t);
   for (let index = 0; index < 3; index++) {
     await makeKey(workspace, `key${index}`, { comment: "x".repeat(60_000) });

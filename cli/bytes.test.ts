@@ -1,4 +1,4 @@
-/** What goes over the socket: the same bytes from ours as from the system's ssh-add. */
+/** The requests of this ssh-add and of the system's are equal, byte for byte. */
 import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { sshKeygen } from "../fixtures/system-programs.ts";
@@ -29,10 +29,10 @@ async function prepare(t: ExecutionContext): Promise<Workspace> {
   return workspace;
 }
 
-/** The request for the identities, in hex. */
+/** SSH_AGENTC_REQUEST_IDENTITIES, in hex. */
 const listing = "0b";
 
-/** The request to get ready for a provider, in hex. */
+/** The prepare-provider extension, in hex. */
 const preparing = encodeRequest({
   type: "extension",
   name: extensionNames.prepareProvider,
@@ -56,9 +56,9 @@ async function compare(
     const found = await runOurs(workspace, args, options);
     const ours = recorder.requests.map((request) => request.toString("hex"));
     recorder.clear();
-    // Not every agent that agrees does what it was told, so ours looks what is left.
+    // Ours lists the identities afterwards, because some agents do not remove them.
     if (/^-[dx]/.test(command) && ours.at(-1) === listing) ours.pop();
-    // The agent may get ready for a card while its PIN is asked for.
+    // Ours lets the agent load the library while it asks for the PIN.
     if (command.includes("-s ") && ours[0] === preparing) ours.shift();
     t.deepEqual(ours, requests, `ssh-add ${command}: ${found.stderr}`);
     t.is(found.status, expected.status, command);
@@ -80,13 +80,13 @@ test("keys and certificates of every type, and constraints", async (t) => {
   ]);
 });
 
-test("keys under a passphrase, and the PIN of a card", async (t) => {
+test("encrypted keys, and the PIN of a card", async (t) => {
   const workspace = await prepare(t);
   await compare(t, workspace, ["ctr cbc", "-s LIB", "-c -t 1m -s LIB", "-X"], "pw\n");
   await compare(t, workspace, ["-x"], "pw\npw\n");
 });
 
-test("RSA keys are tested with SHA-2, where OpenSSH 9.2 has SHA-1", async (t) => {
+test("RSA keys are tested with SHA-2, unlike OpenSSH 9.2's SHA-1", async (t) => {
   const workspace = await prepare(t);
   const recorder = await startRecorder(t, workspace, () => ({ type: "failure" }));
   for (const key of ["rsa", "ed25519", "rsa-cert.pub"]) await runOurs(workspace, ["-T", key]);
@@ -139,7 +139,7 @@ test("destinations, from known_hosts files", async (t) => {
   }
 });
 
-test("a key that is revoked for a host does not stand for it", async (t) => {
+test("a key that is revoked for a host is not sent", async (t) => {
   const workspace = await prepare(t);
   const recorder = await startRecorder(t, workspace, () => success);
   const [type, blob] = readFileSync(workspace.path("rsa.pub"), "utf8").split(" ");

@@ -1,4 +1,4 @@
-/** Cards, with the project's agent and with the system's, on tokens of SoftHSM. */
+/** Cards with the project's agent and the system's, on SoftHSM tokens. */
 import { symlinkSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { sshAgent } from "../fixtures/programs.ts";
@@ -12,13 +12,13 @@ interface Card {
   workspace: Workspace;
   token: Token;
   library: string;
-  /** The public key's file, whose name without .pub is what `certify` takes. */
+  /** The public key's file; `certify` takes its name without .pub. */
   publicKey: string;
   /** The CA's key file. */
   ca: string;
 }
 
-/** A token with one key, and an agent that can see it. */
+/** Starts an agent with a token with one key. */
 async function prepare(t: ExecutionContext, program: string): Promise<Card> {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { label: "my card", keys: keysOf(["p256"]) });
@@ -36,7 +36,7 @@ const certificate = (card: Card, validity?: string) =>
     ...(validity === undefined ? {} : { validity }),
   });
 
-/** The types in brackets at the end of the lines of `ssh-add -l`. */
+/** The key types in the output of `ssh-add -l`. */
 async function types({ workspace }: Card): Promise<string[]> {
   const { stdout } = await runOurs(workspace, ["-l"]);
   return [...stdout.matchAll(/\((\S+)\)$/gm)].map(([, type = ""]) => type).sort();
@@ -63,7 +63,7 @@ test("a card is loaded, listed, unloaded and loaded again", async (t) => {
   t.like(await runOurs(workspace, ["-e", library]), { stderr: `Card removed: ${library}\n` });
 });
 
-test("refusals say why, and what to do", async (t) => {
+test("refusals have a reason and a hint", async (t) => {
   const card = await prepare(t, sshAgent);
   const { workspace, library } = card;
   const wrong = await runOurs(workspace, ["-s", library], { input: "0\n" });
@@ -116,7 +116,7 @@ test("a certificate is attached to a loaded card's key, and renewed, without its
   t.like(await runOurs(workspace, ["-q", "--cert-for-card", path]), { stderr: "", status: 0 });
 });
 
-test("certificates that are none, have expired or fit no key are refused", async (t) => {
+test("certificates that are invalid, expired or for another key are refused", async (t) => {
   const card = await prepare(t, sshAgent);
   const { workspace, library } = card;
   const expired = await certificate(card, "20200101:20200102");
@@ -147,7 +147,7 @@ test("certificates that are none, have expired or fit no key are refused", async
   t.deepEqual(await types(card), []);
 });
 
-test("a certificate for another card is told of, and is an error where it was asked for", async (t) => {
+test("a certificate for another card is reported, and is an error with --cert-for-card", async (t) => {
   const card = await prepare(t, sshAgent);
   const { workspace, library, ca } = card;
   await makeKey(workspace, "other");
@@ -162,7 +162,7 @@ test("a certificate for another card is told of, and is an error where it was as
   t.deepEqual(await types(card), ["ECDSA"]);
 });
 
-test("providers are listed a line for each thing", async (t) => {
+test("providers, tokens and keys are listed on one line each", async (t) => {
   const card = await prepare(t, sshAgent);
   const { workspace, library, token } = card;
   const path = await certificate(card);
@@ -181,7 +181,7 @@ test("providers are listed a line for each thing", async (t) => {
   t.is(lines.length, 4);
 });
 
-test("a relative path is the one that the shell sees", async (t) => {
+test("a relative path is resolved in the caller's working directory", async (t) => {
   const card = await prepare(t, sshAgent);
   const { workspace, library } = card;
   symlinkSync(library, workspace.path("card.so"));
@@ -206,7 +206,7 @@ test("with an agent of OpenSSH before 9.6, a card is loaded without its certific
   t.is(listed.status, 1);
 });
 
-test("whoever cancels the question for the PIN keeps what is loaded", async (t) => {
+test("cancelling the PIN prompt keeps the loaded card", async (t) => {
   const card = await prepare(t, sshAgent);
   const { workspace, library } = card;
   await runOurs(workspace, ["-qs", library], pin(card));
@@ -220,7 +220,7 @@ test("whoever cancels the question for the PIN keeps what is loaded", async (t) 
   }
 });
 
-test("-D removes what a library and a URI of it have loaded", async (t) => {
+test("-D removes the keys of a library and of its URI", async (t) => {
   const card = await prepare(t, sshAgent);
   const { workspace, library } = card;
   for (const provider of [library, `pkcs11:id=%01?module-path=${library}`]) {
@@ -234,7 +234,7 @@ test("-D removes what a library and a URI of it have loaded", async (t) => {
   t.is(removed.status, 0);
 });
 
-test("with an agent of OpenSSH 9.2, a card that -D left behind is told of", async (t) => {
+test("with OpenSSH 9.2's agent, a library that stays loaded after -D is explained", async (t) => {
   const card = await prepare(t, systemSshAgent());
   const { workspace, library } = card;
   await runOurs(workspace, ["-s", library], pin(card));

@@ -1,4 +1,4 @@
-/** Certificates of key files: kept with -N, and renewed by adding again. */
+/** Certificates of key files: kept after expiry with -N, and renewed by adding them again. */
 import test, { type ExecutionContext } from "ava";
 import { sshAgent } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
@@ -9,7 +9,7 @@ import type { Reply } from "../protocol/replies.ts";
 import { decodeRequest } from "../protocol/requests.ts";
 import { certify, heldKeyIds, makeKey, runOurs, runSystem, startRecorder } from "./test-agent.ts";
 
-/** A workspace with an agent of ours, a CA and a key. */
+/** A workspace with the project's agent, a CA and a key. */
 async function prepare(t: ExecutionContext, args: string[] = []) {
   const workspace = makeWorkspace(t);
   const agent = await startAgent(workspace, { program: sshAgent, args });
@@ -43,7 +43,7 @@ for (const [whose, run] of [
 
 const success: Reply = { type: "success" };
 
-/** The constraints of each identity that is added with -N to an agent with such extensions. */
+/** The constraints of each identity that ssh-add -N sends to an agent with these extensions. */
 async function sent(
   t: ExecutionContext,
   extensions: readonly string[] | undefined,
@@ -72,7 +72,7 @@ async function sent(
   return { constraints, queries };
 }
 
-test("-N tells an agent that drops certificates to keep them, once it has said that it would", async (t) => {
+test("-N sends keep-ended-certificate only to an agent that supports it", async (t) => {
   const known = ["a@b", "keep-ended-certificate@cardagent.alt"];
   const kept = [[], ["keep-ended-certificate"], [], ["keep-ended-certificate"]];
   t.deepEqual(await sent(t, known, ["-N"]), { constraints: kept, queries: 1 });
@@ -84,7 +84,7 @@ test("-N tells an agent that drops certificates to keep them, once it has said t
   t.deepEqual(await sent(t, known, []), { constraints: limited, queries: 0 });
 });
 
-test("an ended certificate goes at once without a grace, and stays with -N", async (t) => {
+test("without a grace period an expired certificate is dropped at once, but not with -N", async (t) => {
   const { workspace, make } = await prepare(t, ["-O", "certificate-grace=0"]);
   await make("ended", "-2h:-1h");
   const refused = await runSystem(workspace, ["key"]);

@@ -1,4 +1,4 @@
-/** Keys on FIDO authenticators, with the software authenticator of OpenSSH's own tests. */
+/** Keys on FIDO authenticators, with the software authenticator of OpenSSH's tests. */
 import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { makeAskpass } from "../fixtures/askpass.ts";
@@ -14,7 +14,7 @@ import { runOurs, runSystem } from "./test-agent.ts";
 
 const types = ["ecdsa-sk", "ed25519-sk"];
 
-/** A workspace with a key of each type, and its certificate. */
+/** A workspace with a key of each type and its certificate. */
 async function prepare(t: ExecutionContext): Promise<Workspace> {
   const workspace = makeWorkspace(t);
   const ca = await makeCa(workspace);
@@ -65,7 +65,7 @@ test("a library that the agent may not load is refused with its reason", async (
   t.is(status, 1);
 });
 
-test("who has to touch the authenticator is told so, and an agent signs a file", async (t) => {
+test("the user is told to touch the authenticator, and an agent signs a file", async (t) => {
   const workspace = await prepare(t);
   const askpass = makeAskpass(workspace, "");
   const options = { program: sshAgent, env: askpass.env };
@@ -86,7 +86,7 @@ test("who has to touch the authenticator is told so, and an agent signs a file",
   }
 });
 
-test("-K says what OpenSSH says when there is no authenticator or no library", async (t) => {
+test("-K reports a missing authenticator or library like OpenSSH", async (t) => {
   const workspace = makeWorkspace(t);
   Object.assign(workspace.env, (await startAgent(workspace)).env);
   const calls = [["-K"], ["-K", "-S", "/no/such.so"], ["-S", "internal", "-qK"]];
@@ -101,9 +101,9 @@ test("-K says what OpenSSH says when there is no authenticator or no library", a
   t.regex(missing.stderr, /Unable to load resident keys: No such file.*\r\nreason: .*\nhint: /);
 });
 
-test("-K adds all keys of an authenticator, in OpenSSH's words", async (t) => {
+test("-K adds all keys of an authenticator, with OpenSSH's messages", async (t) => {
   const workspace = await prepare(t);
-  // What ssh-sk-helper answers: each key, a comment, a user.
+  // The helper answers with key, comment and user ID for each key.
   const answer = new Writer().byte(5).uint32(3);
   for (const type of types) {
     const file = readFileSync(workspace.path(type));

@@ -1,4 +1,4 @@
-/** Agents that say what is not so, and by what they are known. */
+/** Agents of other projects: how they are recognized, and what is reported about them. */
 import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import test from "ava";
@@ -9,7 +9,7 @@ import { parsePublicKeyLine } from "./files/public-key-file.ts";
 import { foreignAgent } from "./foreign-agents.ts";
 import { makeKey, runOurs, startRecorder } from "./test-agent.ts";
 
-test("agents are known by their sockets, also through a link", (t) => {
+test("agents are recognized by their sockets, also through a link", (t) => {
   const workspace = makeWorkspace(t);
   const known = (path: string) => foreignAgent(path)?.name;
   t.is(known("/run/user/1000/gnupg/S.gpg-agent.ssh"), "gpg-agent");
@@ -28,7 +28,7 @@ test("agents are known by their sockets, also through a link", (t) => {
   t.is(known(workspace.path("agent")), "gpg-agent");
 });
 
-test("identities that are still listed after -d, -D and -x are told of, whatever the agent", async (t) => {
+test("identities still listed after -d, -D and -x are reported, with any agent", async (t) => {
   const workspace = makeWorkspace(t);
   const files = [await makeKey(workspace, "one"), await makeKey(workspace, "two")];
   const identities = files.map((file) => {

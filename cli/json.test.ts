@@ -1,4 +1,4 @@
-/** The shape that docs/JSON.md promises. */
+/** The JSON output documented in docs/JSON.md. */
 import { readFileSync } from "node:fs";
 import test from "ava";
 import { sshAgent } from "../fixtures/programs.ts";
@@ -60,7 +60,7 @@ test("identities and their certificates", async (t) => {
   t.regex(certificate.caFingerprint, /^MD5:/);
 });
 
-test("comments that are no UTF-8 keep their bytes", async (t) => {
+test("comments in invalid UTF-8 keep their bytes", async (t) => {
   const workspace = makeWorkspace(t);
   const keyBlob = Buffer.from("0000000b7373682d656432353531390000002000".padEnd(102, "7"), "hex");
   const odd = Buffer.concat([
@@ -114,7 +114,7 @@ test("providers, with the comments of their keys", (t) => {
   t.like(providers[0].identities[1], { type: "", algorithm: "", bits: 0, comment: "" });
 });
 
-test("the fields are those of docs/JSON.md, and of their types", async (t) => {
+test("the fields and their types are those of docs/JSON.md", async (t) => {
   const workspace = makeWorkspace(t);
   await startSystemAgent(workspace);
   const ca = await makeKey(workspace, "ca");
@@ -132,7 +132,7 @@ test("the fields are those of docs/JSON.md, and of their types", async (t) => {
   t.deepEqual(typesOf(JSON.parse(text).providers[0]), tables[2]);
 });
 
-test("scripts can tell no agent, a refusal and an empty list apart", async (t) => {
+test("the exit status distinguishes no agent, a refusal and an empty list", async (t) => {
   const workspace = makeWorkspace(t);
   const commands = ["-l", "-L", "-Q", "--list-providers"];
   for (const command of commands) {
@@ -166,7 +166,7 @@ function documentedFields(): Record<string, string>[] {
     });
 }
 
-/** The fields of an object with their types in the words of docs/JSON.md. */
+/** The fields of an object, with type names as in docs/JSON.md. */
 function typesOf(value: Record<string, unknown>): Record<string, string> {
   const typeOf = (field: unknown) => {
     if (Array.isArray(field)) return "list";

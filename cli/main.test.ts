@@ -1,4 +1,4 @@
-/** What ssh-add says of itself, and what it does when the agent hangs up. */
+/** Help, version, and an agent that closes the connection. */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -30,9 +30,9 @@ test("the help names each option of the manual page, in its order", async (t) =>
   t.notRegex(stdout, /\[(boolean|string)\]/);
 });
 
-test("what needs no package loads none", async (t) => {
+test("-l and -L load no packages", async (t) => {
   const workspace = makeWorkspace(t);
-  // There is no node_modules above it.
+  // There is no node_modules in the parent directories.
   const alone = workspace.write("ssh-add", readFileSync(sshAdd), 0o755);
   await startRecorder(t, workspace, () => ({ type: "identities", identities: [] }));
   const listed = await workspace.run(alone, ["-l"]);
@@ -40,7 +40,7 @@ test("what needs no package loads none", async (t) => {
   t.like(await workspace.run(alone, ["-L"]), { stderr: "", status: 1 });
 });
 
-test("an agent that hangs up is told of", async (t) => {
+test("an agent that closes the connection is reported", async (t) => {
   const workspace = makeWorkspace(t);
   const path = workspace.path("agent.sock");
   const server = createServer((socket) => {

@@ -1,4 +1,4 @@
-/** What of a private key is left in ssh-add's memory once it has been added. */
+/** Private keys do not remain in ssh-add's memory after they are added. */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
@@ -11,7 +11,7 @@ import type { SecretFields } from "../protocol/private-key.ts";
 import { readPrivateKeyFile } from "./files/private-key-file.ts";
 import { type KeyOptions, makeKey, startRecorder } from "./test-agent.ts";
 
-/** The passphrase of all files that have one. */
+/** The passphrase of all encrypted files. */
 const passphrase = "correct horse battery";
 
 function secretsOf(secret: SecretFields): Secrets {
@@ -27,7 +27,7 @@ function secretsOf(secret: SecretFields): Secrets {
   }
 }
 
-/** What is left of a key in the memory of an ssh-add that has added it and goes on to the next. */
+/** The parts of an added key found in ssh-add's memory while it sends the next key. */
 async function leftWhileNextIsSent(
   t: ExecutionContext,
   workspace: Workspace,

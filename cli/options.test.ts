@@ -13,7 +13,7 @@ async function refusal(line: string): Promise<string> {
   return `${error.message} / ${error.status} ${form}`;
 }
 
-test("short options combine, and arguments follow at once or as the next word", async (t) => {
+test("short options combine, and arguments are in the same word or the next", async (t) => {
   t.like(await read("-qCs LIB cert"), {
     action: "add-card",
     quiet: true,
@@ -39,7 +39,7 @@ test("short options end at the first operand or at --", async (t) => {
   t.like(await read("-d -"), { action: "remove-files", operands: ["-"] });
 });
 
-test("long options stand anywhere before --", async (t) => {
+test("long options may appear anywhere before --", async (t) => {
   t.like(await read("-s LIB one --cert-for-card two three --cert-for-card=four"), {
     action: "add-card",
     operands: ["one", "three"],
@@ -58,7 +58,7 @@ test("long options stand anywhere before --", async (t) => {
   t.like(await read("--version"), { action: "version" });
 });
 
-test("each action by its options, where several stand together as in OpenSSH", async (t) => {
+test("each action has its options, with OpenSSH's precedence", async (t) => {
   const actions: [string, Action][] = [
     ["", "add-files"],
     ["-d", "remove-files"],
@@ -79,7 +79,7 @@ test("each action by its options, where several stand together as in OpenSSH", a
   for (const [line, action] of actions) t.is((await read(line)).action, action, line);
 });
 
-test("what is refused, and how", async (t) => {
+test("invalid command lines are refused", async (t) => {
   const refusals: [string, string][] = [
     ["-Z", "unknown option -- Z / 1 usage"],
     ["-:", "unknown option -- : / 1 usage"],

@@ -1,4 +1,4 @@
-/** The same command lines through the system's ssh-add and through ours: the same answers. */
+/** This ssh-add and the system's give equal results for equal command lines. */
 import { chmodSync, copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { makeWorkspace, type RunResult, type Workspace } from "../fixtures/workspace.ts";
@@ -11,10 +11,10 @@ import {
   startSystemAgent,
 } from "./test-agent.ts";
 
-/** What both programs are given, one after the other. */
+/** A command line for both programs. */
 type Step = readonly [args: string[], options?: SshAddOptions];
 
-/** A workspace whose keys lie in its folder under short names. */
+/** A workspace with keys of various kinds. */
 async function prepare(t: ExecutionContext): Promise<Workspace> {
   const workspace = makeWorkspace(t);
   const ca = await makeKey(workspace, "ca");
@@ -30,7 +30,7 @@ async function prepare(t: ExecutionContext): Promise<Workspace> {
   return workspace;
 }
 
-/** Runs the steps with one program on an agent of its own. */
+/** Runs the steps with one program and a new agent. */
 async function answers(
   workspace: Workspace,
   run: typeof runOurs,
@@ -42,7 +42,7 @@ async function answers(
   return results;
 }
 
-/** What OpenSSH 10 words in another way than the 9.2 that is compared with. */
+/** Replaces messages of OpenSSH 9.2 by OpenSSH 10's. */
 function modernised(result: RunResult): RunResult {
   const stderr = result.stderr
     .replaceAll("Lifetime set to 3600 seconds", "Lifetime set to 01:00:00")
@@ -51,7 +51,7 @@ function modernised(result: RunResult): RunResult {
   return { ...result, stderr };
 }
 
-/** Lines that only ours writes. */
+/** Removes the lines that only ours writes. */
 function withoutReasons(result: RunResult): RunResult {
   const lines = result.stderr.split(/(?<=\n)/);
   return { ...result, stderr: lines.filter((line) => !/^(reason|hint): /.test(line)).join("") };
@@ -99,7 +99,7 @@ test("adding, listing and removing files", (t) =>
     [["-l"]],
   ]));
 
-test("files that are missing, exposed or no keys", (t) =>
+test("files that are missing, exposed or not keys", (t) =>
   compare(t, [
     [["nofile"]],
     [["nofile", "plain"]],
@@ -169,14 +169,14 @@ test("testing keys", (t) =>
     [["-T", "locked.pub", "plain.pub"]],
   ]));
 
-test("cards that are none", (t) =>
+test("invalid cards", (t) =>
   compare(t, [
     [["-s", "/usr/lib/nolib.so"], { input: "1234\n" }],
     [["-e", "/usr/lib/nolib.so"]],
     [["-qs", "nolib.so"]],
   ]));
 
-test("command lines that are none", (t) =>
+test("invalid command lines", (t) =>
   compare(t, [
     [["-Z"]],
     [["-lZ"]],
@@ -196,7 +196,7 @@ test("command lines that are none", (t) =>
     [["-vv", "-H", "none", "-H", ".", "-h", "nohost", "plain"]],
   ]));
 
-test("an agent that is not there", async (t) => {
+test("a missing agent", async (t) => {
   const workspace = makeWorkspace(t);
   const plain = workspace.write("plain", "no socket");
   for (const socket of [undefined, "", workspace.path("none"), plain]) {

@@ -1,4 +1,4 @@
-/** PKCS#11 URIs with -s and -e: what is refused at once, and what is sent to the agent. */
+/** PKCS#11 URIs with -s and -e: invalid ones, and what is sent to the agent. */
 import test, { type ExecutionContext } from "ava";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { systemSshAgent } from "../fixtures/system-programs.ts";
@@ -11,7 +11,7 @@ import { certify, makeKey, runOurs, startRecorder } from "./test-agent.ts";
 const hint =
   "hint: Leave it out: ssh-add asks for the PIN; scripts answer with SSH_ASKPASS and SSH_ASKPASS_REQUIRE=force.\n";
 
-test("a URI with a PIN is refused before an agent is looked for, and the PIN is not shown", async (t) => {
+test("a URI with a PIN is refused without an agent, and the PIN is not shown", async (t) => {
   const workspace = makeWorkspace(t);
   const pin = "271828";
   const reason =
@@ -35,7 +35,7 @@ test("a URI with a PIN is refused before an agent is looked for, and the PIN is 
   t.regex(odd.stderr, /^Could not add card "PKCS11:token=é;x y;pin-value=…": URI not accepted\n/);
 });
 
-test("so is one that says where the PIN is, and one that is none", async (t) => {
+test("a URI with pin-source and an invalid URI are refused too", async (t) => {
   const workspace = makeWorkspace(t);
   const calls: [string, string][] = [
     [
@@ -62,14 +62,14 @@ test("so is one that says where the PIN is, and one that is none", async (t) => 
   }
 });
 
-test("a library that is not asked for is not looked at", async (t) => {
+test("the argument of an ignored -s is not checked", async (t) => {
   const workspace = makeWorkspace(t);
   const { stderr, status } = await runOurs(workspace, ["-l", "-s", "pkcs11:?pin-value=1"]);
   t.is(stderr, "Could not open a connection to your authentication agent.\n");
   t.is(status, 2);
 });
 
-/** What an agent that takes everything gets of providers. */
+/** The providers that ssh-add sends to an agent that accepts everything. */
 async function record(
   t: ExecutionContext,
   workspace: Workspace,
@@ -87,7 +87,7 @@ async function record(
   };
 }
 
-test("the agent gets the canonical URI, the person sees what was typed", async (t) => {
+test("the agent gets the canonical URI, messages have the original", async (t) => {
   const workspace = makeWorkspace(t);
   const taken = await record(t, workspace);
   const library = workspace.write("lib card.so", "");
@@ -107,7 +107,7 @@ test("the agent gets the canonical URI, the person sees what was typed", async (
   }
 });
 
-test("certificates go with a URI, too", async (t) => {
+test("certificates are sent with a URI too", async (t) => {
   const workspace = makeWorkspace(t);
   const taken = await record(t, workspace);
   const ca = await makeKey(workspace, "ca");
@@ -121,7 +121,7 @@ test("certificates go with a URI, too", async (t) => {
   t.deepEqual(request.constraints.map(({ type }) => type).sort(), ["associated-certs", "lifetime"]);
 });
 
-test("an agent that knows no URIs is told of", async (t) => {
+test("an agent without support for URIs is explained", async (t) => {
   const workspace = makeWorkspace(t);
   const agent = await startAgent(workspace, { program: systemSshAgent() });
   workspace.env.SSH_AUTH_SOCK = agent.socket;

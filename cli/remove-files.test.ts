@@ -7,7 +7,7 @@ import type { Reply } from "../protocol/replies.ts";
 import { decodeRequest } from "../protocol/requests.ts";
 import { certify, heldKeyIds, makeKey, runOurs, startRecorder } from "./test-agent.ts";
 
-/** A workspace with an agent of ours, a CA, a key, and a way to make its certificate anew. */
+/** A workspace with the project's agent, a CA, a key, and a function that certifies it again. */
 async function prepare(t: ExecutionContext) {
   const workspace = makeWorkspace(t);
   const agent = await startAgent(workspace, { program: sshAgent });
@@ -18,7 +18,7 @@ async function prepare(t: ExecutionContext) {
   return { workspace, key, make };
 }
 
-test("-d KEY removes all certificates of the key, and of no other one", async (t) => {
+test("-d KEY removes all certificates of the key, and of no other key", async (t) => {
   const { workspace, key, make } = await prepare(t);
   const more = await makeKey(workspace, "more");
   const elsewhere = await makeKey(workspace, "elsewhere");
@@ -41,11 +41,11 @@ test("-d KEY removes all certificates of the key, and of no other one", async (t
   t.deepEqual(removed.stderr.split("\n"), [...lines, ""]);
   t.is(removed.status, 0);
   t.deepEqual(await heldKeyIds(workspace), ["key", "the key"]);
-  // Once more there is nothing to remove.
+  // The second time there is nothing to remove.
   t.is((await runOurs(workspace, ["-d", key])).status, 1);
 });
 
-test("-d with -k leaves certificates, with -C the key, and with a certificate's file all others", async (t) => {
+test("-d -k keeps certificates, -d -C the key, -d CERT everything else", async (t) => {
   const { workspace, make } = await prepare(t);
   const more = await makeKey(workspace, "more");
   const addBoth = async () => {
@@ -69,7 +69,7 @@ test("-d with -k leaves certificates, with -C the key, and with a certificate's 
   }
 });
 
-test("-d KEY succeeds where the agent has certificates alone", async (t) => {
+test("-d KEY succeeds if the agent has only certificates of the key", async (t) => {
   const { workspace, make } = await prepare(t);
   await make("first");
   await runOurs(workspace, ["-C", "key"]);
@@ -80,7 +80,7 @@ test("-d KEY succeeds where the agent has certificates alone", async (t) => {
   t.deepEqual(await heldKeyIds(workspace), []);
 });
 
-test("-d asks the agent for one list, whatever it removes", async (t) => {
+test("-d lists the identities once", async (t) => {
   const workspace = makeWorkspace(t);
   const files = [await makeKey(workspace, "one"), await makeKey(workspace, "two")];
   const types: string[] = [];

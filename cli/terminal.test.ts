@@ -1,4 +1,4 @@
-/** What only a person at a terminal sees: signs of waiting, a tree, and no tricks with the screen. */
+/** Output on a terminal: spinners, the tree of providers, escaped control characters. */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
@@ -18,7 +18,7 @@ const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIx+6Lml5mGgxS914qFQOdFKIntQO
 const keyBlob = parsePublicKeyLine(line)?.blob as Buffer;
 const comment = "red \u001b[31m\u202e";
 
-/** Runs ssh-add on a terminal; all that it showed. */
+/** Runs ssh-add on a terminal. @returns the terminal's output */
 async function onTerminal(
   workspace: Workspace,
   args: string,
@@ -31,7 +31,7 @@ async function onTerminal(
   return stdout;
 }
 
-/** A stand-in for an agent with one provider, that takes its time over cards and signatures. */
+/** Starts a fake agent with one provider, which delays loading cards and signing. */
 async function prepare(t: ExecutionContext, delay = 0): Promise<Workspace> {
   const workspace = makeWorkspace(t);
   await startRecorder(t, workspace, async (bytes): Promise<Reply> => {
@@ -60,7 +60,7 @@ async function prepare(t: ExecutionContext, delay = 0): Promise<Workspace> {
   return workspace;
 }
 
-test("control characters do not reach the screen", async (t) => {
+test("control characters are escaped", async (t) => {
   const workspace = await prepare(t);
   t.regex(
     await onTerminal(workspace, "-l"),
@@ -72,7 +72,7 @@ test("control characters do not reach the screen", async (t) => {
   t.true(json.includes('"comment":"red \\u001b[31m\\u202e"'), json);
 });
 
-test("nor do those of a file's name, by a prompt or a message", async (t) => {
+test("control characters in a file name are escaped in prompts and messages", async (t) => {
   const workspace = await prepare(t);
   const name = "k\u001b[2J\u009b\u2069";
   await makeKey(workspace, name, { passphrase: "sesame" });
@@ -93,7 +93,7 @@ test("help and the version keep their lines", async (t) => {
   }
 });
 
-test("providers are a tree, in colours unless NO_COLOR is set", async (t) => {
+test("providers are shown as a tree, in colour unless NO_COLOR is set", async (t) => {
   const workspace = await prepare(t);
   const plain = await onTerminal(workspace, "--list-providers", { NO_COLOR: "1" });
   const lines = plain.trimEnd().split("\r\n");
@@ -107,7 +107,7 @@ test("providers are a tree, in colours unless NO_COLOR is set", async (t) => {
   t.true(coloured.includes("\u001b[31mcard absent\u001b[39m"));
 });
 
-test("on a narrow terminal it shows as much as there is room for", async (t) => {
+test("on a narrow terminal the spinner's text is truncated", async (t) => {
   const workspace = await prepare(t, 900);
   const command = `stty cols 10; exec ${sshAdd} -s /lib/a.so`;
   const askpass = workspace.write("askpass", "#!/bin/sh\necho 1234\n", 0o700);
@@ -116,7 +116,7 @@ test("on a narrow terminal it shows as much as there is room for", async (t) => 
   t.regex(stdout, /\r⠋ Loading\r/);
 });
 
-test("Control-C takes it off the screen, too", async (t) => {
+test("Ctrl-C erases the spinner", async (t) => {
   const workspace = await prepare(t, 60_000);
   const inner = workspace.write(
     "inner",
@@ -129,18 +129,18 @@ test("Control-C takes it off the screen, too", async (t) => {
     env,
   });
   t.regex(stdout, /\r⠋ Loading card…/);
-  // The shell says what it was, on a line of its own.
+  // The shell reports the signal on its own line.
   t.regex(stdout.split("\r\u001b[K")[1] ?? "", /^[^⠋]*status 130\r\n$/);
 });
 
-test("a card that takes long shows that it is loading, and leaves no trace", async (t) => {
+test("a slow card shows a spinner, which is erased", async (t) => {
   const workspace = await prepare(t, 900);
   const shown = await onTerminal(workspace, "-s /lib/a.so");
   t.regex(shown, /\r⠋ Loading card…/);
   t.true(shown.endsWith("\r\u001b[KCard added: /lib/a.so\r\n"), shown);
 });
 
-test("a signature that takes long asks for a touch", async (t) => {
+test("a slow signature asks for a touch", async (t) => {
   const workspace = await prepare(t, 900);
   await makeKey(workspace, "key");
   const shown = await onTerminal(workspace, "-T key");
@@ -148,7 +148,7 @@ test("a signature that takes long asks for a touch", async (t) => {
   t.true(shown.includes("\r\u001b[KAgent signature failed for key: agent refused operation\r"));
 });
 
-test("what is quick, or not on a terminal, shows no spinner", async (t) => {
+test("a fast operation, or one without a terminal, shows no spinner", async (t) => {
   const quick = await prepare(t);
   t.is(await onTerminal(quick, "-s /lib/a.so"), "Card added: /lib/a.so\r\n");
   const slow = await prepare(t, 900);
@@ -156,7 +156,7 @@ test("what is quick, or not on a terminal, shows no spinner", async (t) => {
   t.is(stderr, "Enter passphrase for PKCS#11: Card added: /lib/a.so\n");
 });
 
-test("the usage keeps its lines, and a program its name", async (t) => {
+test("the usage keeps its lines, and the process has the name ssh-add", async (t) => {
   const workspace = makeWorkspace(t);
   await startRecorder(t, workspace, async () => {
     const isNamed = readdirSync("/proc").some((pid) => isSshAdd(workspace, pid));
@@ -167,7 +167,7 @@ test("the usage keeps its lines, and a program its name", async (t) => {
   t.is((await runOurs(workspace, ["-l"])).stdout, "The agent has no identities.\n");
 });
 
-/** Whether a process of the workspace is called as ssh-add is. */
+/** Whether a process of the workspace has the name ssh-add. */
 function isSshAdd(workspace: Workspace, pid: string): boolean {
   if (!/^\d+$/.test(pid)) return false;
   try {

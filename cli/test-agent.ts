@@ -1,4 +1,4 @@
-/** What the tests of whole runs share: an agent of the system, keys, and ssh-add against it. */
+/** Helpers for tests of whole runs: the system's agent, keys, ssh-add, a fake agent. */
 import { createServer } from "node:net";
 import { sshAdd } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
@@ -9,7 +9,7 @@ import { FrameReader, frame } from "../protocol/framing.ts";
 import { encodeReply, type Reply } from "../protocol/replies.ts";
 import { parsePublicKeyLine } from "./files/public-key-file.ts";
 
-/** Starts the system's ssh-agent and points the workspace's environment to it. */
+/** Starts the system's ssh-agent and sets SSH_AUTH_SOCK in the workspace's environment. */
 export async function startSystemAgent(
   workspace: Workspace,
   env: Record<string, string> = {},
@@ -18,7 +18,7 @@ export async function startSystemAgent(
   workspace.env.SSH_AUTH_SOCK = agent.socket;
 }
 
-/** How ssh-add is run. */
+/** Options for a run of ssh-add. */
 export interface SshAddOptions {
   input?: string | Uint8Array;
   env?: Record<string, string>;
@@ -42,7 +42,7 @@ export function runSystem(
   return workspace.run(systemSshAdd(), args, options);
 }
 
-/** What `makeKey` makes. */
+/** Options for `makeKey`. */
 export interface KeyOptions {
   type?: "ed25519" | "ecdsa" | "rsa" | "dsa";
   bits?: number;
@@ -52,7 +52,7 @@ export interface KeyOptions {
   more?: string[];
 }
 
-/** Makes a private key file, and FILE.pub, in the workspace's folder; its path. */
+/** Creates a private key file and FILE.pub in the workspace. @returns its path */
 export async function makeKey(
   workspace: Workspace,
   name: string,
@@ -67,14 +67,14 @@ export async function makeKey(
   return path;
 }
 
-/** What `certify` puts into a certificate. */
+/** Options for `certify`. */
 export interface CertificateOptions {
   keyId?: string;
-  /** As ssh-keygen -V takes it; without it the certificate does not end. */
+  /** For ssh-keygen -V; unlimited by default. */
   validity?: string;
 }
 
-/** Makes FILE-cert.pub for a key file with a CA's key file; its path. */
+/** Creates FILE-cert.pub for a key file with a CA's key file. @returns its path */
 export async function certify(
   workspace: Workspace,
   ca: string,
@@ -86,7 +86,7 @@ export async function certify(
   return `${key}-cert.pub`;
 }
 
-/** What the agent of a workspace lists: the key IDs of certificates, "key" for plain keys. */
+/** The agent's identities: the key IDs of certificates, "key" for plain keys. */
 export async function heldKeyIds(workspace: Workspace): Promise<string[]> {
   const { stdout } = await runOurs(workspace, ["-L"]);
   return stdout
@@ -95,16 +95,16 @@ export async function heldKeyIds(workspace: Workspace): Promise<string[]> {
     .map(({ blob }) => decodeCertificate(blob)?.keyId ?? "key");
 }
 
-/** A stand-in for an agent: it keeps what it is sent, and answers as it is told. */
+/** A fake agent that records requests. */
 export interface Recorder {
-  /** The requests, without their lengths, since the last `clear`. */
+  /** The requests since the last `clear`, without their lengths. */
   readonly requests: Buffer[];
   clear(): void;
 }
 
 let recorders = 0;
 
-/** Starts a stand-in for an agent and points the workspace's environment to it. */
+/** Starts a fake agent and sets SSH_AUTH_SOCK in the workspace's environment. */
 export function startRecorder(
   t: Owner,
   workspace: Workspace,

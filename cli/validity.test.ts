@@ -5,7 +5,7 @@ import { needsAttention, validity } from "./validity.ts";
 
 const now = 1_800_000_000;
 
-/** A certificate of which only the time matters, given relative to `now`. */
+/** A certificate with this validity, relative to `now`. */
 function certificate(from: number, until: number | "forever"): Certificate {
   const empty = Buffer.alloc(0);
   return {
@@ -25,7 +25,7 @@ function certificate(from: number, until: number | "forever"): Certificate {
   };
 }
 
-test("validity is told in two units", (t) => {
+test("validity is shown in two units", (t) => {
   t.is(validity(certificate(-5, 59), now), "valid for 59s");
   t.is(validity(certificate(-5, 192 * 60), now), "valid for 3h12m");
   t.is(validity(certificate(-5, 86_400 * 9), now), "valid for 9d0h");
@@ -35,14 +35,14 @@ test("validity is told in two units", (t) => {
   t.is(validity(certificate(300, 900), now), "valid in 5m0s");
 });
 
-test("a certificate that ends within the hour, or has not begun, is marked", (t) => {
+test("a certificate that expires within an hour or is not yet valid is marked", (t) => {
   t.true(needsAttention(certificate(-5, 3599), now));
   t.true(needsAttention(certificate(5, 99_999), now));
   t.false(needsAttention(certificate(-5, 3600), now));
   t.false(needsAttention(certificate(-5, "forever"), now));
 });
 
-test("an identity lives five minutes longer than its certificate", (t) => {
+test("an identity outlives its certificate by five minutes", (t) => {
   t.is(certificateLifetime(certificate(-5, 60), now), 360);
   t.is(certificateLifetime(certificate(-5, "forever"), now), 0);
   t.is(certificateLifetime(certificate(-5, 0), now), undefined);
@@ -50,7 +50,7 @@ test("an identity lives five minutes longer than its certificate", (t) => {
   t.is(certificateLifetime(certificate(-5, 2 ** 40), now), 0);
 });
 
-test("of two lifetimes the shorter holds, and 0 is without end", (t) => {
+test("the shorter of two lifetimes applies, and 0 is unlimited", (t) => {
   t.is(shorterLifetime(0, 0), 0);
   t.is(shorterLifetime(60, 0), 60);
   t.is(shorterLifetime(0, 60), 60);

@@ -1,12 +1,12 @@
 import test from "ava";
 import { askpassProgram, mayRunAskpass, prefersAskpass } from "./askpass.ts";
 
-test("the program is that of SSH_ASKPASS", (t) => {
+test("SSH_ASKPASS names the program", (t) => {
   t.is(askpassProgram({ SSH_ASKPASS: "my-askpass" }), "my-askpass");
   for (const env of [{}, { SSH_ASKPASS: "" }]) t.is(askpassProgram(env), "/usr/bin/ssh-askpass");
 });
 
-test("it is run where there is a display, unless SSH_ASKPASS_REQUIRE says otherwise", (t) => {
+test("the program runs if there is a display, unless SSH_ASKPASS_REQUIRE overrides it", (t) => {
   const display = { DISPLAY: ":0" };
   const cases: [NodeJS.ProcessEnv, boolean, boolean][] = [
     [{}, false, false],

@@ -2,7 +2,7 @@ import test from "ava";
 import fc from "fast-check";
 import { formatDuration, parseDuration } from "./duration.ts";
 
-test("times are read as in sshd_config", (t) => {
+test("durations are parsed as in sshd_config", (t) => {
   const times: [string, number | undefined][] = [
     ["600", 600],
     ["10m", 600],
@@ -28,7 +28,7 @@ test("times are read as in sshd_config", (t) => {
   for (const [text, seconds] of times) t.is(parseDuration(text), seconds, text);
 });
 
-test("times are shown as OpenSSH 10 shows them", (t) => {
+test("durations are formatted like OpenSSH 10", (t) => {
   t.is(formatDuration(2862), "00:47:42");
   t.is(formatDuration(3600), "01:00:00");
   t.is(formatDuration(86_399), "23:59:59");
@@ -37,7 +37,7 @@ test("times are shown as OpenSSH 10 shows them", (t) => {
   t.is(formatDuration(777_600), "01w2d00h");
 });
 
-test("any sum of units is read", (t) => {
+test("any sum of units is parsed", (t) => {
   const number = fc.integer({ min: 0, max: 500 });
   fc.assert(
     fc.property(number, number, number, number, (weeks, days, minutes, seconds) => {

@@ -1,13 +1,13 @@
-/** Durations: read as in sshd_config(5), `90`, `1h30m`, `2w`, and shown as OpenSSH 10 shows them. */
+/** Durations: parsed as in sshd_config(5), `90`, `1h30m`, `2w`, and formatted as by OpenSSH 10. */
 
 const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
 
-/** The longest duration in seconds: OpenSSH's are 32 bits. */
+/** The maximum duration in seconds: OpenSSH uses 32 bits. */
 export const maxDuration = 2 ** 31 - 1;
 
-/** A duration in seconds; undefined for an invalid one, or for more than 2^31 - 1 seconds. */
+/** Parses a duration to seconds; undefined if it is invalid or more than `maxDuration`. */
 export function parseDuration(text: string): number | undefined {
-  // Each digit fits in one way only, so that an invalid long text is refused at once.
+  // The expression does not backtrack, so long invalid text is refused fast.
   if (!/^(?=.)(\d+[smhdw])*\d*$/i.test(text)) return undefined;
   let seconds = 0;
   for (const [, number, unit = ""] of text.matchAll(/(\d+)([smhdw]?)/gi)) {
@@ -16,7 +16,7 @@ export function parseDuration(text: string): number | undefined {
   return seconds <= maxDuration ? seconds : undefined;
 }
 
-/** Seconds as `01:02:03`, from a day on as `3d04h05m`, from a week on as `02w3d04h`. */
+/** Formats seconds as `01:02:03`, from one day as `3d04h05m`, from one week as `02w3d04h`. */
 export function formatDuration(seconds: number): string {
   const days = Math.floor(seconds / 86_400);
   const hours = two(Math.floor(seconds / 3600) % 24);

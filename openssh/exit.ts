@@ -1,12 +1,11 @@
-/** Ends of a program that are decided deep within it, in the forms that OpenSSH's programs have. */
+/** Errors that end a program, in the formats of OpenSSH's programs. */
 
-/** Thrown to end the program with a message, which may be empty, and an exit status. */
+/** Ends the program with an exit status and a message, which may be empty. */
 export class Exit extends Error {
   override readonly name = "Exit";
   readonly status: number;
-  /** Whether the message is a line of OpenSSH's log, which ends in CR LF, or a plain line. */
+  /** Whether the message has the format of OpenSSH's log, which ends lines with CR LF. */
   readonly isLogged: boolean;
-  /** Whether the usage follows the message. */
   readonly showsUsage: boolean;
 
   constructor(message: string, status: number, form: { isLogged: boolean; showsUsage: boolean }) {
@@ -17,17 +16,17 @@ export class Exit extends Error {
   }
 }
 
-/** An error that OpenSSH calls fatal: a log line and exit status 255. */
+/** As OpenSSH's fatal(): a log line and exit status 255. */
 export function fatal(message: string): Exit {
   return new Exit(message, 255, { isLogged: true, showsUsage: false });
 }
 
-/** A plain line, or nothing for an empty message, and an exit status. */
+/** A plain line, unless the message is empty, and an exit status. */
 export function exit(message: string, status: number): Exit {
   return new Exit(message, status, { isLogged: false, showsUsage: false });
 }
 
-/** An invalid command line: what is wrong, the usage, and exit status 1. */
+/** An invalid command line: a message, the usage, and exit status 1. */
 export function badUsage(message: string, { isLogged = true } = {}): Exit {
   return new Exit(message, 1, { isLogged, showsUsage: true });
 }

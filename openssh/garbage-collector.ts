@@ -1,13 +1,12 @@
 /**
- * Garbage collections that a program asks for. OpenSSL overwrites a key when the last `KeyObject` of
- * it has been collected, and not before.
+ * Explicit garbage collection: OpenSSL overwrites a key only when its last `KeyObject` is collected.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 /**
- * Makes a function that collects garbage at once, some milliseconds in which nothing else runs: all of
- * it, or with `minor` only what was made a moment ago.
+ * Returns a function that collects garbage synchronously, which takes some milliseconds; with `minor`,
+ * only recent allocations.
  */
 export function garbageCollector(): (options?: { type: "minor" }) => void {
   let collect: ((...options: { type: "minor" }[]) => void) | undefined;
@@ -18,7 +17,7 @@ export function garbageCollector(): (options?: { type: "minor" }) => void {
   };
 }
 
-/** V8 gives `gc` to new contexts only. */
+/** V8 exposes `gc` only in contexts created after the flag is set. */
 function exposeCollector(): (...options: { type: "minor" }[]) => void {
   setFlagsFromString("--expose-gc");
   const gc: unknown = runInNewContext("gc");

@@ -2,7 +2,7 @@ import test from "ava";
 import { Exit } from "./exit.ts";
 import { isOptionWord, parseFingerprintHash, readOptions } from "./getopt.ts";
 
-/** The options of the first word, and what is left of the others. */
+/** The options of the first word, and the remaining words. */
 function read(words: string[], known: string): [string[], string[]] {
   const [word = "", ...following] = words;
   const options = [...readOptions(word, following, known)];
@@ -18,14 +18,14 @@ function refusal(act: () => unknown): string {
   return "accepted";
 }
 
-test("options share a word, and an argument stands beside or behind its letter", (t) => {
+test("options share a word, and an argument is in the same word or the next", (t) => {
   t.deepEqual(read(["-ab", "c"], "ab"), [["a=", "b="], ["c"]]);
   t.deepEqual(read(["-avalue", "c"], "a:b"), [["a=value"], ["c"]]);
   t.deepEqual(read(["-ba", "-b", "c"], "a:b"), [["b=", "a=-b"], ["c"]]);
   t.deepEqual(read(["-a", ""], "a:"), [["a="], []]);
 });
 
-test("unknown options and missing arguments are refused in getopt's words", (t) => {
+test("unknown options and missing arguments have getopt's messages", (t) => {
   t.is(
     refusal(() => read(["-x"], "a")),
     "unknown option -- x / 1 true",
@@ -43,7 +43,7 @@ test("unknown options and missing arguments are refused in getopt's words", (t) 
     "option requires an argument -- a / 1 true",
   );
   const options = readOptions("-ax", [], "a");
-  t.is(options.next().value?.letter, "a"); // and only then is the x looked at
+  t.is(options.next().value?.letter, "a"); // the x is read only after that
   t.is(
     refusal(() => options.next()),
     "unknown option -- x / 1 true",
@@ -55,7 +55,7 @@ test("a single dash and a word without one are operands", (t) => {
   for (const word of ["", "-", "a", undefined]) t.false(isOptionWord(word), word);
 });
 
-test("a hash goes by its name in small or capital letters", (t) => {
+test("the hash's name ignores case", (t) => {
   t.is(parseFingerprintHash("MD5"), "md5");
   t.is(
     refusal(() => parseFingerprintHash("sha9")),

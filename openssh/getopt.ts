@@ -1,26 +1,25 @@
-/** Options of a command line as getopt(3) reads them on the systems that OpenSSH comes from. */
+/** Command line options, parsed like BSD's getopt(3). */
 import { type FingerprintHash, fingerprintHashes } from "../protocol/public-key.ts";
 import { decodeText, encodeText } from "../protocol/text.ts";
 import { badUsage, fatal } from "./exit.ts";
 
-/** One option of a command line. */
 export interface Option {
   readonly letter: string;
-  /** Empty for an option that takes none. */
+  /** Empty for an option without one. */
   readonly argument: string;
 }
 
-/** Whether a word has options in it, or is the `--` that ends them. */
+/** Whether a word contains options, or is the `--` that ends them. */
 export function isOptionWord(word: string | undefined): word is string {
   return word?.startsWith("-") === true && word !== "-";
 }
 
 /**
- * Yields the options of one word such as `-qCs`, in their order; an argument stands in the rest of
- * the word, or is taken off the front of `following`. Reading goes on only as far as the caller does,
- * so that of two mistakes the first one counts.
+ * Yields the options of one word such as `-qCs`. An argument is the rest of the word, or is taken from
+ * the front of `following`. It is a generator so that the caller's check of one option precedes errors
+ * in the next.
  * @param known the letters in getopt's notation: a colon follows those that take an argument
- * @throws {Exit} for an unknown option and a missing argument, in getopt's words
+ * @throws {Exit} with getopt's message for an unknown option or a missing argument
  */
 export function* readOptions(word: string, following: string[], known: string): Generator<Option> {
   for (let rest = word.slice(1); rest !== ""; ) {
@@ -39,12 +38,12 @@ export function* readOptions(word: string, following: string[], known: string): 
   }
 }
 
-/** getopt reads bytes, and shows the first one of an unknown letter. */
+/** getopt(3) works on bytes, and reports the first byte of an unknown character. */
 function firstByte(letter: string): string {
   return decodeText(encodeText(letter).subarray(0, 1));
 }
 
-/** The argument of `-E`, in small or capital letters. @throws {Exit} */
+/** Parses the argument of `-E`, ignoring case. @throws {Exit} */
 export function parseFingerprintHash(name: string): FingerprintHash {
   const hash = fingerprintHashes.find((known) => known === name.toLowerCase());
   if (hash === undefined) throw fatal(`Invalid hash algorithm "${name}"`);

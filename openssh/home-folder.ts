@@ -1,7 +1,7 @@
-/** The user's home folder, where ~/.ssh is. */
+/** The user's home directory. */
 import { userInfo } from "node:os";
 
-/** HOME, or what the user database says; undefined for an unknown user. */
+/** HOME, else the directory in the user database; undefined for an unknown user. */
 export function homeFolder(env: NodeJS.ProcessEnv): string | undefined {
   if (env.HOME) return env.HOME;
   try {

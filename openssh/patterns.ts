@@ -1,16 +1,15 @@
 /**
- * Patterns as OpenSSH has them (ssh_config(5), PATTERNS): `*` stands for any bytes, `?` for one. The
- * two programs match hosts, users, library paths and applications with them.
+ * OpenSSH's patterns (ssh_config(5), PATTERNS) for hosts, users, library paths and FIDO applications:
+ * `*` matches any bytes, `?` one byte.
  *
- * Patterns come from files, certificates and requests, so their time is bounded: it grows with the
- * length of the text, whatever the pattern.
+ * Patterns can come from attackers, so matching takes linear time in the length of the text.
  */
 import { encodeText } from "../protocol/text.ts";
 
 /** Longer patterns match nothing, as in OpenSSH's lists. */
 const maxPatternLength = 1022;
 
-/** Longer texts match no pattern with wildcards: host names, user names and paths are shorter. */
+/** Longer texts match no pattern with wildcards; host names, user names and paths are shorter. */
 const maxTextLength = 4096;
 
 const star = 0x2a;
@@ -22,21 +21,21 @@ export function matchesPattern(text: string, pattern: string): boolean {
   const bytes = encodeText(text);
   const symbols = encodeText(pattern);
   if (bytes.length > maxTextLength || symbols.length > maxPatternLength) return false;
-  return reachesEnd(bytes, symbols);
+  return runNfa(bytes, symbols);
 }
 
 /**
- * Follows all ways through the pattern at once. Bit n of `reached` says that the first n symbols,
- * stars aside, match the text so far; there are 32 bits in each word.
+ * Simulates the pattern's NFA with bit vectors of 32-bit words. Bit n of `reached` is set if the first
+ * n symbols, not counting stars, match the text so far.
  */
-function reachesEnd(text: Uint8Array, pattern: Uint8Array): boolean {
+function runNfa(text: Uint8Array, pattern: Uint8Array): boolean {
   const length = pattern.filter((symbol) => symbol !== star).length;
   if (length > text.length) return false;
   const words = (length >>> 5) + 1;
   const reached = new Uint32Array(words);
-  /** Where a star lets the text go on without a step. */
+  /** States with a star, which stay reached on any byte. */
   const stays = new Uint32Array(words);
-  /** The bits that any byte may set by a step from the bit before, and those of each byte. */
+  /** States reached from the previous state on any byte, and on each byte. */
   const acceptsAny = new Uint32Array(words);
   const accepts = new Uint32Array(256 * words);
   let at = 0;
@@ -62,16 +61,15 @@ function reachesEnd(text: Uint8Array, pattern: Uint8Array): boolean {
   return ((reached[words - 1] ?? 0) & (1 << (length & 31))) !== 0;
 }
 
-/** Sets bit `bit` of those that begin at word `start`. */
+/** Sets a bit of the vector that begins at word `start`. */
 function setBit(bits: Uint32Array, start: number, bit: number): void {
   const word = start + (bit >>> 5);
   bits[word] = (bits[word] ?? 0) | (1 << (bit & 31));
 }
 
 /**
- * Whether a text matches a list of patterns between commas. A pattern behind `!` rules out what it
- * matches, whatever the others say. A list without a match, or with a pattern that is too long,
- * matches nothing.
+ * Whether a text matches a comma-separated pattern list: at least one pattern, and no pattern that is
+ * negated with `!`. A list with a pattern that is too long matches nothing.
  */
 export function matchesPatternList(text: string, list: string): boolean {
   if (Buffer.byteLength(text) > maxTextLength) return false;
@@ -87,17 +85,17 @@ export function matchesPatternList(text: string, list: string): boolean {
   return isMatch;
 }
 
-/** The same for a host: upper and lower case of US-ASCII are one. */
+/** As `matchesPatternList` for a host, ignoring ASCII case. */
 export function matchesHostList(host: string, list: string): boolean {
   return matchesPatternList(lowerCase(host), lowerCase(list));
 }
 
-/** Other letters stay: U+212A, the sign for kelvin, is not a `k` in a host's name. */
+/** Lowers ASCII letters only: U+212A, the kelvin sign, is not a `k` in a host name. */
 export function lowerCase(text: string): string {
   return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-/** A comma at the end begins no pattern. */
+/** A trailing comma adds no empty pattern. */
 function patternsOf(list: string): string[] {
   const patterns = list.split(",");
   if (patterns.at(-1) === "") patterns.pop();

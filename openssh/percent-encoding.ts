@@ -1,24 +1,23 @@
-/** Percent-encoding (RFC 3986, section 2.1): any bytes as text of a few characters. */
+/** Percent-encoding (RFC 3986, section 2.1). */
 import { Failure } from "../protocol/failure.ts";
 import { encodeText } from "../protocol/text.ts";
 
-/** Characters of US-ASCII, by their codes. */
+/** A set of ASCII codes. */
 export type Characters = ReadonlySet<number>;
 
 const percent = 0x25;
 
-/** The characters of a text as a set. */
 export function charactersOf(text: string): Characters {
   return new Set(Buffer.from(text, "latin1"));
 }
 
-/** The characters that mean nothing but themselves in any URI (RFC 3986, section 2.3). */
+/** The unreserved characters of URIs (RFC 3986, section 2.3). */
 export const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 
 /**
- * The bytes of a percent-encoded text.
- * @param literal the characters that may stand for themselves
- * @throws {Failure} malformed, for an invalid escape and for any other character
+ * Decodes a percent-encoded text.
+ * @param literal the characters that may appear unescaped
+ * @throws {Failure} malformed, for an invalid escape or another character
  */
 export function decodePercent(text: string, literal: Characters): Buffer {
   const bytes = Buffer.allocUnsafe(text.length);
@@ -35,8 +34,8 @@ export function decodePercent(text: string, literal: Characters): Buffer {
 }
 
 /**
- * Bytes as percent-encoded text, with capital letters in the escapes; `decodePercent` inverts it.
- * @param literal the characters that stand for themselves; `%` must not be among them
+ * Percent-encodes bytes, with upper-case hexadecimal digits; `decodePercent` inverts it.
+ * @param literal the characters to leave unescaped, without `%`
  */
 export function encodePercent(bytes: Uint8Array, literal: Characters): string {
   let text = "";

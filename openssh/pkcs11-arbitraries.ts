@@ -1,4 +1,4 @@
-/** Random PKCS#11 URIs, and ways to write them, for the properties in the tests. */
+/** Random PKCS#11 URIs, and spellings of them, for property tests. */
 import fc from "fast-check";
 import { bytes, text } from "../protocol/arbitraries.ts";
 import type { TokenDescription } from "../protocol/extensions/list-providers.ts";
@@ -10,12 +10,12 @@ function optional<Value>(value: fc.Arbitrary<Value>): fc.Arbitrary<Value | undef
 
 const byte = fc.nat({ max: 255 });
 
-/** Text that can name a file: not empty, and without what `forbidden` matches. */
+/** A file name: text that is not empty and does not match `forbidden`. */
 function fileText(forbidden: RegExp): fc.Arbitrary<string> {
   return text.map((some) => some.replace(forbidden, "x") || "x");
 }
 
-/** What a token says of itself. */
+/** A token. */
 export const token: fc.Arbitrary<TokenDescription> = fc.record({
   label: text,
   manufacturer: text,
@@ -42,13 +42,13 @@ export const pkcs11Uri: fc.Arbitrary<Pkcs11Uri> = fc.record({
   modulePath: optional(fileText(/\0/g)),
 });
 
-/** A URI, and a text that means it. */
+/** A URI and one of its spellings. */
 interface Spelling {
   readonly uri: Pkcs11Uri;
   readonly text: string;
 }
 
-/** Another way to write a URI: other order, other escapes, and what means nothing. */
+/** Another spelling of a URI: other order, other escapes, added vendor attributes. */
 export function spelling(uri: Pkcs11Uri): fc.Arbitrary<Spelling> {
   const [, path = "", query = ""] = /^pkcs11:([^?]*)\??(.*)$/.exec(formatPkcs11Uri(uri)) ?? [];
   const vendor = fc.constantFrom([], ["x-more=1"], ["x-more=%2F", "x-more=?"]);
@@ -69,7 +69,7 @@ function respelled(component: string, delimiter: string): fc.Arbitrary<string[]>
     .chain((shuffled) => fc.tuple(...shuffled.map(reencoded)));
 }
 
-/** An attribute with some of its value's characters escaped, in capital or small letters. */
+/** An attribute with some characters escaped, in upper or lower case. */
 function reencoded(attribute: string): fc.Arbitrary<string> {
   const start = attribute.indexOf("=") + 1;
   const symbols = attribute.slice(start).match(/%..|[^%]/g) ?? [];

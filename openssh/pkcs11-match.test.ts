@@ -12,7 +12,7 @@ const place: TokenPlace = {
 };
 const key = { id: Buffer.of(1, 2), label: "PIV key" };
 
-test("a token is meant when all that the URI asks for is so", (t) => {
+test("a URI matches a token if all its attributes match", (t) => {
   const cases: [string, boolean][] = [
     ["", true],
     ["token=my%20card", true],
@@ -31,13 +31,13 @@ test("a token is meant when all that the URI asks for is so", (t) => {
   }
 });
 
-test("what is empty is meant by an empty attribute", (t) => {
+test("an empty attribute matches an empty value", (t) => {
   const uri = parsePkcs11Uri("pkcs11:serial=");
   t.true(matchesToken(uri, { ...token, serial: "" }));
   t.false(matchesToken(uri, token));
 });
 
-test("libraries and slots are looked at where they are known", (t) => {
+test("library and slot attributes match only with a place", (t) => {
   const cases: [string, boolean][] = [
     ["slot-id=7", true],
     ["slot-id=8", false],
@@ -57,7 +57,7 @@ test("libraries and slots are looked at where they are known", (t) => {
   }
 });
 
-test("a key is meant by its ID and its label, byte for byte", (t) => {
+test("a URI matches a key by ID and label, byte for byte", (t) => {
   const cases: [string, boolean][] = [
     ["", true],
     ["token=other", true],
@@ -74,14 +74,14 @@ test("a key is meant by its ID and its label, byte for byte", (t) => {
   }
 });
 
-test("the type of an object is looked at where it is told", (t) => {
+test("the object's type is compared if known", (t) => {
   const uri = parsePkcs11Uri("pkcs11:type=cert");
   t.true(matchesKey(uri, key));
   t.true(matchesKey(uri, { ...key, type: "cert" }));
   t.false(matchesKey(uri, { ...key, type: "public" }));
 });
 
-test("a URI means the token and the key that it was made of, and no others", (t) => {
+test("a URI matches the token and key that it was made from, and no others", (t) => {
   fc.assert(
     fc.property(anyToken, anyToken, bytes(8), bytes(8), (one, other, a, b) => {
       const uri: Pkcs11Uri = { ...parsePkcs11Uri("pkcs11:"), token: one.label, id: a };

@@ -1,8 +1,8 @@
-/** Which tokens and keys a PKCS#11 URI means (RFC 7512, section 2.5). */
+/** Matching tokens and keys with a PKCS#11 URI (RFC 7512, section 2.5). */
 import type { TokenDescription } from "../protocol/extensions/list-providers.ts";
 import type { KeyObjectType, LibraryVersion, Pkcs11Uri } from "./pkcs11-uri.ts";
 
-/** Where a token is: what the library and the slot say of themselves, texts without padding. */
+/** A token's library and slot. Texts have no padding. */
 export interface TokenPlace {
   /** CK_INFO. */
   readonly library: {
@@ -18,19 +18,17 @@ export interface TokenPlace {
   };
 }
 
-/** What an object of a key has: CKA_ID, CKA_LABEL and CKA_CLASS. */
+/** An object of a key: CKA_ID, CKA_LABEL and CKA_CLASS. */
 export interface KeyObject {
   readonly id: Buffer;
   readonly label: string;
-  /** Without it the type of a URI is not looked at. */
+  /** If undefined, a URI of any type matches. */
   readonly type?: KeyObjectType;
 }
 
 /**
- * Whether a URI means this token: its label, manufacturer, model and serial number, and with `place`
- * also the library's manufacturer, description and version and the slot's manufacturer, description
- * and ID. Every attribute that the URI has must be the same, byte for byte. Without `place`, a URI
- * that asks for a library or a slot means no token.
+ * Whether a URI matches a token: each of its token, library and slot attributes must be equal, byte
+ * for byte. Without `place`, a URI with a library or slot attribute matches no token.
  */
 export function matchesToken(uri: Pkcs11Uri, token: TokenDescription, place?: TokenPlace): boolean {
   return (
@@ -49,9 +47,9 @@ export function matchesToken(uri: Pkcs11Uri, token: TokenDescription, place?: To
 }
 
 /**
- * Whether a URI means this object of a key: its CKA_ID and its label, byte for byte, and its class
- * where that is told. The public key, the private key and the certificate of one key may have
- * different labels: the key is meant when one of them is.
+ * Whether a URI matches an object by CKA_ID and label, byte for byte, and class, if known. A URI
+ * matches a key if it matches its public key, private key or certificate object, which may have
+ * different labels.
  */
 export function matchesKey(uri: Pkcs11Uri, key: KeyObject): boolean {
   return (

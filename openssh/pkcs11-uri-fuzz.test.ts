@@ -1,4 +1,4 @@
-/** PKCS#11 URIs out of any text: what is thrown, what is shown, and how the time grows. */
+/** Fuzz tests of PKCS#11 URIs: errors, redaction, and time. */
 import test from "ava";
 import fc from "fast-check";
 import { Failure } from "../protocol/failure.ts";
@@ -6,7 +6,7 @@ import { pkcs11Uri, spelling } from "./pkcs11-arbitraries.ts";
 import { formatPkcs11Uri, parsePkcs11Uri } from "./pkcs11-uri.ts";
 import { hidePin, pathAttributes, queryAttributes } from "./pkcs11-uri-syntax.ts";
 
-/** The URI, or undefined when it is refused as it should be. */
+/** The URI; undefined for a malformed one. */
 function tryParse(text: string): ReturnType<typeof parsePkcs11Uri> | undefined {
   try {
     return parsePkcs11Uri(text);
@@ -16,7 +16,7 @@ function tryParse(text: string): ReturnType<typeof parsePkcs11Uri> | undefined {
   }
 }
 
-/** Pieces that mean something in a URI, and some that do not. */
+/** Pieces with and without a meaning in URIs. */
 const piece = fc.oneof(
   fc.constantFrom(...pathAttributes, ...queryAttributes, "pin-value", "pin-source", "x-a"),
   fc.constantFrom(";", "&", "?", "=", "%", ":", "/", "%00", "%fF", "%zz", "1", "2.5", "256"),
@@ -24,10 +24,10 @@ const piece = fc.oneof(
   fc.string({ unit: "binary", maxLength: 4 }),
 );
 
-/** Text that is nearly a URI. */
+/** Text that resembles a URI. */
 const nearly = fc.array(piece, { maxLength: 30 }).map((pieces) => `pkcs11:${pieces.join("")}`);
 
-/** A URI in which one place was cut out, changed or filled. */
+/** A URI with a deletion, a change or an insertion. */
 const damaged = fc
   .tuple(pkcs11Uri.chain(spelling), fc.nat(), fc.nat({ max: 2 }), piece)
   .map(([{ text }, place, cut, filling]) => {
@@ -35,14 +35,14 @@ const damaged = fc
     return `${text.slice(0, at)}${filling}${text.slice(at + cut)}`;
   });
 
-/** UTF-16 that need not be well-formed. */
+/** Possibly ill-formed UTF-16. */
 const units = fc
   .array(fc.nat({ max: 0xffff }), { maxLength: 60 })
   .map((codes) => `pkcs11:token=${String.fromCharCode(...codes)}`);
 
 const anything = fc.oneof(fc.string(), fc.string({ unit: "binary" }), nearly, damaged, units);
 
-test("any text is a URI or malformed, and what is read can be written", (t) => {
+test("any text is a URI or malformed, and a URI can be formatted", (t) => {
   fc.assert(
     fc.property(anything, (text) => {
       const uri = tryParse(text);
@@ -53,7 +53,7 @@ test("any text is a URI or malformed, and what is read can be written", (t) => {
   t.pass();
 });
 
-test("whatever stands around it, a PIN is never shown", (t) => {
+test("a PIN is never shown, whatever surrounds it", (t) => {
   const pin = "271828182845";
   fc.assert(
     fc.property(
@@ -72,7 +72,7 @@ test("whatever stands around it, a PIN is never shown", (t) => {
   );
 });
 
-/** Texts that grow in one way each; the second half of them is refused. */
+/** Texts that grow in various ways; the second half is malformed. */
 const growing: readonly ((length: number) => string)[] = [
   (length) => `token=${"a".repeat(length)}`,
   (length) => `token=${"%41".repeat(length / 3)}`,
@@ -97,7 +97,7 @@ const growing: readonly ((length: number) => string)[] = [
   (length) => `token=${"\udcff".repeat(length)}`,
 ];
 
-/** The least processor time of some rounds, in microseconds. */
+/** The minimum processor time of some rounds, in microseconds. */
 function timeOf(text: string): number {
   let least = Number.POSITIVE_INFINITY;
   for (let round = 0; round < 3; round++) {
@@ -111,13 +111,13 @@ function timeOf(text: string): number {
   return least;
 }
 
-test("the time grows with the length of a text, not with its square", (t) => {
+test("parsing takes linear time", (t) => {
   const length = 8_192;
   const factor = 16;
   for (const make of growing) {
     const short = Math.max(timeOf(`pkcs11:${make(length)}`), 1);
     const ratio = timeOf(`pkcs11:${make(length * factor)}`) / short;
-    // Where it grew with the square, this would be 256.
+    // Quadratic time would give 256.
     t.true(ratio < 128, `${make(12)}: ${ratio}`);
   }
 });

@@ -1,15 +1,13 @@
 /**
- * The text of PKCS#11 URIs (RFC 7512, section 2.3): its attributes, still without their meaning, and
- * the PINs in it. The standard allows PINs (section 2.4) and this project takes none: whoever may list
- * the processes of a machine reads the command lines of all users.
+ * The syntax of PKCS#11 URIs (RFC 7512, section 2.3): splits a URI into attributes, and refuses PINs.
+ * The standard allows PINs (section 2.4), but other users can read command lines in the process list.
  */
 import { Failure } from "../protocol/failure.ts";
 import { type Characters, charactersOf, decodePercent, unreserved } from "./percent-encoding.ts";
 
-/** What every PKCS#11 URI begins with. */
 export const scheme = "pkcs11:";
 
-/** The attributes that say what is meant, in the order of the standard's grammar. */
+/** The path attributes, which select tokens and objects, in the order of the standard's grammar. */
 export const pathAttributes = [
   "token",
   "manufacturer",
@@ -26,70 +24,69 @@ export const pathAttributes = [
   "slot-id",
 ] as const;
 
-/** The attributes that say how to get there; those about PINs are not taken. */
+/** The query attributes, which locate the library. Those for PINs are refused. */
 export const queryAttributes = ["module-name", "module-path"] as const;
 
-/** The name of an attribute that is taken. */
+/** The name of a supported attribute. */
 export type AttributeName = (typeof pathAttributes)[number] | (typeof queryAttributes)[number];
 
-/** The values of the attributes that were given, as bytes. */
+/** The decoded values of a URI's attributes. */
 export type AttributeValues = ReadonlyMap<AttributeName, Buffer>;
 
 const available = ":[]@!$'()*+,=";
 
-/** What may stand for itself in the path. */
+/** The characters that may appear unescaped in the path. */
 export const pathCharacters = charactersOf(`${unreserved}${available}&`);
-/** What may stand for itself behind the "?". */
+/** The characters that may appear unescaped in the query. */
 export const queryCharacters = charactersOf(`${unreserved}${available}/?|`);
 
-/** What may stand in one half of a URI. */
+/** The syntax of the path or the query. */
 interface Component {
   readonly delimiter: string;
   readonly characters: Characters;
   readonly names: readonly AttributeName[];
-  /** Names that belong into the other half, and which half that is. */
-  readonly elsewhere: readonly AttributeName[];
-  readonly otherHalf: string;
-  /** Whether attributes of unknown meaning may be passed over, as often as they are given. */
-  readonly open: boolean;
+  /** The names of the other component, and where that is, for messages. */
+  readonly misplaced: readonly AttributeName[];
+  readonly otherPlace: string;
+  /** Whether unknown attributes are ignored. */
+  readonly ignoresUnknown: boolean;
 }
 
 const pathComponent: Component = {
   delimiter: ";",
   characters: pathCharacters,
   names: pathAttributes,
-  elsewhere: queryAttributes,
-  otherHalf: 'behind the "?"',
-  open: false,
+  misplaced: queryAttributes,
+  otherPlace: 'behind the "?"',
+  ignoresUnknown: false,
 };
 
 const queryComponent: Component = {
   delimiter: "&",
   characters: queryCharacters,
   names: queryAttributes,
-  elsewhere: pathAttributes,
-  otherHalf: 'before the "?"',
-  open: true,
+  misplaced: pathAttributes,
+  otherPlace: 'before the "?"',
+  ignoresUnknown: true,
 };
 
 const form = "A PKCS#11 URI looks like this: pkcs11:token=my%20card;object=my%20key";
 
-/** The failure of an invalid PKCS#11 URI, or of one that is of no use here. */
+/** The failure for an invalid or unsupported PKCS#11 URI. */
 export function malformedUri(sentence: string, hint: string = form): Failure {
   return new Failure("malformed", sentence, hint);
 }
 
 /**
- * Takes a URI apart.
+ * Splits a URI into attributes, each of which may occur once.
  *
- * Each attribute may be given once. What other vendors put into the query may be repeated, has to be
- * well-formed and means nothing here. An unknown attribute of the path cannot be passed over: it
- * would narrow what is meant, and without it more would match than was asked for.
- * @param text the whole URI; its scheme is not looked at
- * @throws {Failure} malformed; the sentence never holds a value that may be a PIN
+ * Well-formed unknown attributes in the query are ignored, even repeated. In the path they are an
+ * error: ignoring one would match more than the URI selects.
+ * @param text the whole URI, with any scheme
+ * @throws {Failure} malformed; the sentence never quotes a value that may be a PIN
  */
 export function readAttributes(text: string): AttributeValues {
-  // Before anything else is said of it, lest a piece of a PIN is quoted.
+  // First, so that no later error quotes a part of a PIN.
   refusePin(text);
   const mark = text.indexOf("?");
   const values = new Map<AttributeName, Buffer>();
@@ -119,43 +116,42 @@ function readAttribute(
     throw malformedUri("A part of the URI is no attribute.", hint);
   }
   const known = component.names.find((attribute) => attribute === name);
-  if (known === undefined) checkUnknown(name, component);
+  if (known === undefined) checkIgnorable(name, component);
   const value = decodePercent(encoded, component.characters);
   if (known === undefined) return;
   if (values.has(known)) throw malformedUri(`The URI has the attribute ${known} twice.`);
   values.set(known, value);
 }
 
-/** @throws {Failure} malformed, unless an attribute may be passed over */
-function checkUnknown(name: string, { names, elsewhere, otherHalf, open }: Component): void {
+/** @throws {Failure} malformed, unless an unknown attribute may be ignored */
+function checkIgnorable(name: string, component: Component): void {
+  const { names, misplaced, otherPlace, ignoresUnknown } = component;
   const standard = name.toLowerCase();
   if (names.some((attribute) => attribute === standard)) {
     throw malformedUri(`The attribute ${name} of the URI is written in small letters.`);
   }
-  if (elsewhere.some((attribute) => attribute === standard)) {
-    throw malformedUri(`The attribute ${name} of the URI belongs ${otherHalf}.`);
+  if (misplaced.some((attribute) => attribute === standard)) {
+    throw malformedUri(`The attribute ${name} of the URI belongs ${otherPlace}.`);
   }
-  if (open) return;
+  if (ignoresUnknown) return;
   const sentence = `The attribute ${name} of the URI is not known, so that nothing can match it.`;
   throw malformedUri(sentence, "Leave it out.");
 }
 
-/** The attributes that are not about PINs. */
-const withoutPin: readonly AttributeName[] = [...pathAttributes, ...queryAttributes];
+const attributeNames: readonly AttributeName[] = [...pathAttributes, ...queryAttributes];
 
 const pinHint =
   "Leave it out: ssh-add asks for the PIN; scripts answer with SSH_ASKPASS and SSH_ASKPASS_REQUIRE=force.";
 
-/** One attribute, or a piece of something else, with the delimiter that ends it. */
+/** Text between two delimiters, with the one that ends it; usually an attribute. */
 interface Piece {
   readonly text: string;
   readonly holds: "pin" | "source" | "other";
 }
 
 /**
- * Refuses a URI with an attribute that gives a PIN or says where one is, also in a wrong place. The
- * reason holds nothing of it.
- * @throws {Failure} malformed
+ * Refuses a URI with a PIN attribute in any place.
+ * @throws {Failure} malformed; the sentence quotes nothing of the URI
  */
 function refusePin(uri: string): void {
   const found = piecesOf(uri).find(({ holds }) => holds !== "other");
@@ -168,44 +164,43 @@ function refusePin(uri: string): void {
 }
 
 /**
- * A URI as it may be shown to people, whether it is well-formed or not: the value of `pin-value`
- * becomes "…". A PIN that was not percent-encoded may hold any character, so it ends only where an
- * attribute of the standard begins: hiding too much does no harm.
+ * Redacts the value of `pin-value` in a URI, valid or not, for display. An unescaped PIN may contain
+ * delimiters, so everything up to the next standard attribute is redacted.
  */
 export function hidePin(uri: string): string {
   let shown = uri.slice(0, scheme.length);
-  let hiding = false;
+  let isHiding = false;
   let delimiter = "";
   for (const { text, holds } of piecesOf(uri)) {
-    if (hiding && (holds === "pin" || hasNoPin(text))) {
+    if (isHiding && (holds === "pin" || isStandardAttribute(text))) {
       shown += delimiter;
-      hiding = false;
+      isHiding = false;
     }
     if (holds === "pin") {
       shown += "pin-value=…";
-      hiding = true;
-    } else if (!hiding) shown += text;
+      isHiding = true;
+    } else if (!isHiding) shown += text;
     delimiter = text.slice(-1);
   }
   return shown;
 }
 
-/** Cut at every delimiter, for an attribute may stand behind the wrong one. */
+/** Splits at every delimiter, because an attribute may follow the wrong one. */
 function piecesOf(uri: string): Piece[] {
   const pieces = uri.slice(scheme.length).split(/(?<=[;?&])/);
   return pieces.map((text) => ({ text, holds: contentOf(attributeName(text)) }));
 }
 
-/** The name may be one of drafts or of other programs, too: x-pin-value, pin. */
+/** Recognizes the names of drafts and other programs too: x-pin-value, pin. */
 function contentOf(name: string): Piece["holds"] {
   const words = name.toLowerCase().split(/[-_]/);
   if (!words.includes("pin")) return "other";
   return words.includes("source") ? "source" : "pin";
 }
 
-function hasNoPin(text: string): boolean {
+function isStandardAttribute(text: string): boolean {
   const name = attributeName(text);
-  return text[name.length] === "=" && withoutPin.some((known) => known === name);
+  return text[name.length] === "=" && attributeNames.some((known) => known === name);
 }
 
 function attributeName(text: string): string {

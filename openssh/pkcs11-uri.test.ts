@@ -21,14 +21,14 @@ function refusal(text: string): Failure {
   throw new Error(`${text} was read.`);
 }
 
-test("a URI is known by its scheme", (t) => {
+test("a URI is recognized by its scheme", (t) => {
   for (const text of ["pkcs11:", "PKCS11:token=a", "Pkcs11:nonsense"]) t.true(isPkcs11Uri(text));
   for (const text of ["", "pkcs11", "/pkcs11:", "./pkcs11:token=a", "pkcs12:"]) {
     t.false(isPkcs11Uri(text));
   }
 });
 
-test("every attribute is read, its escapes resolved", (t) => {
+test("every attribute is parsed and decoded", (t) => {
   const text = [
     "pkcs11:token=my%20card;manufacturer=Example,%20Inc.;serial=;model=v2%3b",
     "library-manufacturer=a&b;library-version=2.15;library-description=%C3%A9",
@@ -54,7 +54,7 @@ test("every attribute is read, its escapes resolved", (t) => {
   });
 });
 
-test("what p11tool prints of a token and a key is read", (t) => {
+test("p11tool's URIs of a token and a key are parsed", (t) => {
   const start = "pkcs11:model=SoftHSM%20v2;manufacturer=SoftHSM%20project;serial=67962eb41ad5bc46";
   const token = {
     model: "SoftHSM v2",
@@ -73,35 +73,35 @@ test("what p11tool prints of a token and a key is read", (t) => {
   });
 });
 
-test("nothing has to be given", (t) => {
+test("no attribute is required", (t) => {
   for (const text of ["pkcs11:", "pkcs11:?", "PKCS11:"]) t.deepEqual(given(text), {});
   t.deepEqual(given("pkcs11:?module-path=/x.so"), { modulePath: "/x.so" });
   t.deepEqual(given("pkcs11:token=;id=;object="), { token: "", id: Buffer.alloc(0), object: "" });
 });
 
-test("a major version alone is one with minor version 0", (t) => {
+test("the minor version defaults to 0", (t) => {
   t.deepEqual(given("pkcs11:library-version=3"), { libraryVersion: { major: 3, minor: 0 } });
   t.is(formatPkcs11Uri(parsePkcs11Uri("pkcs11:library-version=03")), "pkcs11:library-version=3.0");
 });
 
-test("slots have numbers of up to 64 bits", (t) => {
+test("slot IDs have up to 64 bits", (t) => {
   const most = 2n ** 64n - 1n;
   t.deepEqual(given(`pkcs11:slot-id=000${most}`), { slotId: most });
   t.is(refusal(`pkcs11:slot-id=${most + 1n}`).code, "malformed");
 });
 
-test("what other vendors put into the query means nothing, and may be repeated", (t) => {
+test("vendor attributes in the query are ignored, and may be repeated", (t) => {
   const text = "pkcs11:token=a?x-one=1&module-path=/x.so&x-one=2&vendor_b=%20";
   t.deepEqual(given(text), { token: "a", modulePath: "/x.so" });
 });
 
-test("texts that are no UTF-8 stay what they are", (t) => {
+test("invalid UTF-8 is preserved", (t) => {
   const text = "pkcs11:token=%C3%28%FF";
   t.deepEqual(given(text), { token: "\udcc3(\udcff" });
   t.is(formatPkcs11Uri(parsePkcs11Uri(text)), "pkcs11:token=%C3(%FF");
 });
 
-test("the canonical text has one order and few escapes, and can stand between quotes", (t) => {
+test("the canonical text has one order and few escapes, and can be quoted", (t) => {
   const cases: [string, string][] = [
     ["PKCS11:", "pkcs11:"],
     ["pkcs11:?", "pkcs11:"],
@@ -119,13 +119,13 @@ test("the canonical text has one order and few escapes, and can stand between qu
   }
 });
 
-test("what looks like a PIN within a value is none when its delimiter is escaped", (t) => {
+test("an escaped delimiter begins no PIN attribute", (t) => {
   const uri = parsePkcs11Uri("pkcs11:token=A%26pin=1;object=B%3Bpin?module-path=/c%3Fpin-value=2");
   t.like(uri, { token: "A&pin=1", object: "B;pin", modulePath: "/c?pin-value=2" });
   t.deepEqual(parsePkcs11Uri(formatPkcs11Uri(uri)), uri);
 });
 
-test("what is no such URI is refused with its reason", (t) => {
+test("an invalid URI is refused with its reason", (t) => {
   const cases: [string, RegExp][] = [
     ["/usr/lib/x.so", /begins with "pkcs11:"/],
     ["pkcs11:token", /no attribute/],
@@ -176,13 +176,13 @@ test("what is no such URI is refused with its reason", (t) => {
   }
 });
 
-test("a character that has to be escaped is told with its escape", (t) => {
+test("an invalid character is reported with its escape", (t) => {
   t.is(refusal("pkcs11:token=my card").hint, "Write it as %20.");
   t.is(refusal("pkcs11:object=Schlüssel").hint, "Write it as %C3%BC.");
   t.is(refusal("pkcs11:token=\udcff").hint, "Write it as %FF.");
 });
 
-test("PINs are refused, and not repeated", (t) => {
+test("PINs are refused and not quoted", (t) => {
   const pin = "271828";
   for (const text of [
     `pkcs11:token=a?pin-value=${pin}`,
@@ -207,7 +207,7 @@ test("PINs are refused, and not repeated", (t) => {
   t.regex(message, /^The attribute pin-source is not taken: the agent reads no PIN from files/);
 });
 
-test("a URI is shown without its PIN", (t) => {
+test("a PIN in a URI is redacted", (t) => {
   const cases: [string, string][] = [
     ["pkcs11:token=a?pin-value=1", "pkcs11:token=a?pin-value=…"],
     [
@@ -226,7 +226,7 @@ test("a URI is shown without its PIN", (t) => {
   for (const [text, shown] of cases) t.is(hidePin(text), shown);
 });
 
-test("reading inverts writing", (t) => {
+test("parsing inverts formatting", (t) => {
   fc.assert(
     fc.property(random.pkcs11Uri, (uri) => {
       t.deepEqual(parsePkcs11Uri(formatPkcs11Uri(uri)), uri);

@@ -1,8 +1,8 @@
 /**
- * PKCS#11 URIs (RFC 7512): which tokens and keys of a PKCS#11 library are meant, and where it is.
+ * PKCS#11 URIs (RFC 7512), which select tokens and keys and locate the library.
  *
- * `pkcs11:token=my%20card;id=%01?module-path=/usr/lib/libcard.so` is the key with CKA_ID 01 on the
- * token "my card". In front of the "?" stands what has to match, behind it how to get there.
+ * `pkcs11:token=my%20card;id=%01?module-path=/usr/lib/libcard.so` selects the key with CKA_ID 01 on
+ * the token "my card". The path before the "?" must match; the query after it locates the library.
  */
 import { decodeText, encodeText } from "../protocol/text.ts";
 import { type Characters, charactersOf, encodePercent } from "./percent-encoding.ts";
@@ -16,10 +16,10 @@ import {
   scheme,
 } from "./pkcs11-uri-syntax.ts";
 
-/** The classes of objects that belong to a key of ssh, by their names in URIs. */
+/** The object classes of an SSH key, by their names in URIs. */
 export const keyObjectTypes = ["public", "private", "cert"] as const;
 
-/** A class of object: CKO_PUBLIC_KEY, CKO_PRIVATE_KEY, CKO_CERTIFICATE. */
+/** An object class: CKO_PUBLIC_KEY, CKO_PRIVATE_KEY or CKO_CERTIFICATE. */
 export type KeyObjectType = (typeof keyObjectTypes)[number];
 
 /** A CK_VERSION: each number is a byte. */
@@ -29,8 +29,8 @@ export interface LibraryVersion {
 }
 
 /**
- * A PKCS#11 URI. An attribute that is undefined was not given and matches anything; an empty one
- * matches an empty value. Texts are as `decodeText` makes them of bytes.
+ * A PKCS#11 URI. An undefined attribute matches anything; an empty one matches an empty value. Texts
+ * are decoded by `decodeText`.
  */
 export interface Pkcs11Uri {
   /** CK_TOKEN_INFO: label, manufacturerID, serialNumber, model. */
@@ -50,21 +50,21 @@ export interface Pkcs11Uri {
   readonly slotManufacturer: string | undefined;
   readonly slotDescription: string | undefined;
   readonly slotId: bigint | undefined;
-  /** The library's name, without "lib" in front and without ending. */
+  /** The library's file name without prefix "lib" and suffix. */
   readonly moduleName: string | undefined;
   /** The library's path. */
   readonly modulePath: string | undefined;
 }
 
-/** Whether a text is meant as a PKCS#11 URI; it need not be a well-formed one. */
+/** Whether a text has the scheme of PKCS#11 URIs; it may be invalid otherwise. */
 export function isPkcs11Uri(text: string): boolean {
   return text.slice(0, scheme.length).toLowerCase() === scheme;
 }
 
 /**
- * Reads a PKCS#11 URI (RFC 7512, sections 2.3 and 2.4). Time grows with its length only.
- * @throws {Failure} malformed: an invalid URI, an attribute that is unknown or given twice, an object
- *   that cannot be an SSH key, or a PIN, which is not quoted
+ * Parses a PKCS#11 URI (RFC 7512, sections 2.3 and 2.4) in linear time.
+ * @throws {Failure} malformed: an invalid URI, an unknown or repeated attribute, an object class that
+ *   cannot be an SSH key, or a PIN, which is not quoted
  */
 export function parsePkcs11Uri(text: string): Pkcs11Uri {
   if (!isPkcs11Uri(text)) throw malformedUri(`A PKCS#11 URI begins with "${scheme}".`);
@@ -89,10 +89,10 @@ export function parsePkcs11Uri(text: string): Pkcs11Uri {
 }
 
 /**
- * The canonical text of a URI: one order of attributes, escapes only where they are needed, and for
- * the whole of `id`, as RFC 7512 (section 2.3) advises. URIs of one meaning have one text. The
- * characters "&", "?" and "'" are escaped in values, so that the text can stand between quotes in a
- * shell and no part of a value looks like an attribute.
+ * Formats a URI canonically: equal URIs have equal text. Attributes have a fixed order, escapes occur
+ * only where needed, and `id` is escaped completely, as RFC 7512 (section 2.3) advises. Values escape
+ * "&", "?" and "'" too, so that the text can be quoted in a shell and no part of a value looks like an
+ * attribute.
  */
 export function formatPkcs11Uri(uri: Partial<Pkcs11Uri>): string {
   const { libraryVersion, id, slotId } = uri;
@@ -118,7 +118,6 @@ export function formatPkcs11Uri(uri: Partial<Pkcs11Uri>): string {
   return `${scheme}${path}${query === "" ? "" : "?"}${query}`;
 }
 
-/** What a reader could take for the end of a value, or a shell for the end of a quotation. */
 const escapedToo = charactersOf("'&?");
 const pathLiterals = without(pathCharacters, escapedToo);
 const queryLiterals = without(queryCharacters, escapedToo);
@@ -146,7 +145,7 @@ function textOf(values: AttributeValues, name: AttributeName): string | undefine
   return bytes === undefined ? undefined : decodeText(bytes);
 }
 
-/** `M` or `M.m`, which is one byte each; `M` alone is `M.0`. */
+/** `M.m`, one byte each, or `M` for `M.0`. */
 function parseVersion(text: string | undefined): LibraryVersion | undefined {
   if (text === undefined) return undefined;
   const [, major, minor = "0"] = /^(\d+)(?:\.(\d+))?$/.exec(text) ?? [];
@@ -160,7 +159,7 @@ function parseVersion(text: string | undefined): LibraryVersion | undefined {
 function parseSlotId(text: string | undefined): bigint | undefined {
   if (text === undefined) return undefined;
   const digits = /^\d+$/.test(text) ? text.replace(/^0+(?=\d)/, "") : "";
-  // 20 digits hold 64 bits; long numbers would take BigInt longer than their length.
+  // 64 bits have at most 20 digits; BigInt takes superlinear time for long numbers.
   const number = digits === "" || digits.length > 20 ? undefined : BigInt(digits);
   if (number !== undefined && number < 2n ** 64n) return number;
   const hint = "Give the slot's number in decimal digits, as in slot-id=0.";

@@ -1,4 +1,4 @@
-/** Who may import whom: docs/ARCHITECTURE.md, "The parts". */
+/** Imports between the rooms: docs/ARCHITECTURE.md, "The parts". */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,7 +14,7 @@ const allowed = {
   cli: ["openssh", "protocol"],
 } as const;
 
-/** The files of the rooms, each with the files that it imports. */
+/** The files of the rooms with their imports. */
 const imports = new Map(
   Object.keys(allowed).flatMap((room) =>
     readdirSync(join(root, room), { recursive: true, encoding: "utf8" })
@@ -31,13 +31,13 @@ function importedBy(file: string): string[] {
   );
 }
 
-/** Files of tests, which may stand on `fixtures/`. */
+/** Test files, which may import `fixtures/`. */
 function isForTests(file: string): boolean {
   if (file === "cli/commands/test-keys.ts") return false;
   return /\.test\.ts$|\/test-|\/recorded\.ts$|arbitraries\.ts$/.test(file);
 }
 
-test("rooms import only the rooms that they may", (t) => {
+test("rooms import only the allowed rooms", (t) => {
   t.true(imports.size > 300);
   for (const [file, imported] of imports) {
     const room = file.split("/")[0] as keyof typeof allowed;
@@ -49,7 +49,7 @@ test("rooms import only the rooms that they may", (t) => {
   }
 });
 
-test("no file imports itself by way of others", (t) => {
+test("there is no import cycle", (t) => {
   const seen = new Set<string>();
   const visit = (file: string, way: readonly string[]): void => {
     const start = way.indexOf(file);

@@ -1,9 +1,9 @@
 /**
- * `ssh-sk-helper`, OpenSSH's program that speaks with FIDO authenticators: where it is, and its
- * messages in their version 5, which OpenSSH has had since 8.9.
+ * `ssh-sk-helper`, OpenSSH's program for FIDO authenticators: its location, and version 5 of its
+ * protocol, in use since OpenSSH 8.9.
  *
- * The program takes one request on its standard input, answers on its standard output, and ends.
- * Both are frames of a uint32 length, the version, a uint32 type, and the fields.
+ * The program reads one request from standard input, writes one answer to standard output, and exits.
+ * Both are frames: uint32 length, byte version, uint32 type, fields.
  */
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
@@ -15,10 +15,10 @@ import { Reader, Writer } from "../protocol/wire.ts";
 const version = 5;
 const types = { error: 0, sign: 1, loadResident: 3 } as const;
 
-/** How much the helper says on its standard error: OpenSSH's level for faults. */
-const skLogFaults = 2;
+/** OpenSSH's SYSLOG_LEVEL_ERROR. */
+const logError = 2;
 
-/** Where systems have the program. */
+/** Where systems install the program. */
 const usualPlaces = [
   "/usr/lib/openssh/ssh-sk-helper",
   "/usr/libexec/openssh/ssh-sk-helper",
@@ -28,8 +28,8 @@ const usualPlaces = [
 ];
 
 /**
- * Finds the program: that of SSH_SK_HELPER, or the first of the usual places where it can be run.
- * @param hint what to say where there is none
+ * Finds the program: SSH_SK_HELPER, or the first executable in the usual places.
+ * @param hint the failure's hint
  * @throws {Failure} unsupported
  */
 export async function findSkHelper(env: NodeJS.ProcessEnv, hint: string): Promise<string> {
@@ -41,13 +41,13 @@ export async function findSkHelper(env: NodeJS.ProcessEnv, hint: string): Promis
   throw missingSkHelper(places[0] ?? "", hint);
 }
 
-/** The failure of a program that cannot be run. */
+/** The failure for a program that cannot be run. */
 export function missingSkHelper(path: string, hint: string): Failure {
   const sentence = `Keys on FIDO authenticators need OpenSSH's ${path}, which cannot be run.`;
   return new Failure("unsupported", sentence, hint);
 }
 
-/** OpenSSH's numbers for what goes wrong, without their sign. */
+/** OpenSSH's error numbers (SSH_ERR_*), negated. */
 export const skErrors = {
   invalidFormat: 4,
   wrongPin: 43,
@@ -56,10 +56,10 @@ export const skErrors = {
   deviceNotFound: 60,
 } as const;
 
-/** The helper's answer that it could not do it. */
+/** An error answer of the helper. */
 export class SkHelperError extends Error {
   override readonly name = "SkHelperError";
-  /** One of OpenSSH's error numbers, without its sign; see `skErrors`. */
+  /** OpenSSH's error number, negated; see `skErrors`. */
   readonly code: number;
 
   constructor(code: number) {
@@ -68,7 +68,7 @@ export class SkHelperError extends Error {
   }
 }
 
-/** What to sign, and with what. */
+/** The parameters of a signature. */
 interface SkSigning {
   /** A key of type "sk-ecdsa" or "sk-ed25519". */
   readonly key: PrivateKey;
@@ -79,16 +79,16 @@ interface SkSigning {
   readonly pin: Uint8Array;
 }
 
-/** A request for a signature, with its length in front; overwrite it once it is sent. */
+/** Encodes a framed signature request. The caller overwrites it after sending. */
 export function encodeSkSigning({ key, provider, data, pin }: SkSigning): Buffer {
   const plain = new Writer();
   writePrivateKey(plain, { ...key, certificate: undefined });
-  const writer = begin(types.sign, skLogFaults).string(plain.finish()).text(provider);
-  // The algorithm is left to the helper; there is one for each kind of key.
+  const writer = begin(types.sign, logError).string(plain.finish()).text(provider);
+  // An empty algorithm: the helper uses the key type's only one.
   return finish(writer.string(data).text("").uint32(0).string(pin));
 }
 
-/** The signature blob of an answer. @throws {SkHelperError}; {Failure} malformed */
+/** Decodes an answer's signature blob. @throws {SkHelperError}; {Failure} malformed */
 export function decodeSkSignature(answer: Uint8Array): Buffer {
   const reader = open(answer, types.sign);
   const signature = reader.string();
@@ -97,9 +97,9 @@ export function decodeSkSignature(answer: Uint8Array): Buffer {
 }
 
 /**
- * A request for the keys that an authenticator keeps itself, with its length in front; overwrite it
- * once it is sent.
- * @param logLevel how much the helper says on its standard error
+ * Encodes a framed request for an authenticator's resident keys. The caller overwrites it after
+ * sending.
+ * @param logLevel OpenSSH's log level for the helper's standard error
  */
 export function encodeSkResident(provider: string, pin: Uint8Array, logLevel: number): Buffer {
   const anyDevice = "";
@@ -107,7 +107,7 @@ export function encodeSkResident(provider: string, pin: Uint8Array, logLevel: nu
   return finish(writer.string(pin).uint32(0));
 }
 
-/** The keys of an answer. @throws {SkHelperError}; {Failure} malformed */
+/** Decodes an answer's keys. @throws {SkHelperError}; {Failure} malformed */
 export function decodeSkResident(answer: Uint8Array): PrivateKey[] {
   const reader = open(answer, types.loadResident);
   const keys: PrivateKey[] = [];
@@ -130,7 +130,7 @@ function finish(writer: Writer): Buffer {
   return framed;
 }
 
-/** Reads what is in front of an answer's fields. @param answer without its length */
+/** Reads an answer's version and type. @param answer without its length */
 function open(answer: Uint8Array, type: number): Reader {
   const reader = new Reader(answer);
   if (reader.byte() !== version) {

@@ -4,12 +4,12 @@ import { constants } from "node:os";
 import test from "ava";
 import { errorCode, strerror } from "./strerror.ts";
 
-/** A system's error by its name, as Node.js makes them. */
+/** A system error as Node.js creates it. */
 function systemError(code: keyof typeof constants.errno): Error {
   return Object.assign(new Error(code), { code, errno: -constants.errno[code] });
 }
 
-test("system errors have the words of the C library", (t) => {
+test("system errors have the C library's messages", (t) => {
   const words = {
     EACCES: "Permission denied",
     ECONNREFUSED: "Connection refused",
@@ -43,7 +43,7 @@ test("errors of real calls have them too", async (t) => {
   t.deepEqual([strerror(socket), errorCode(socket)], ["No such file or directory", "ENOENT"]);
 });
 
-test("what is no system error has no such words", (t) => {
+test("other errors have no message", (t) => {
   const runtime = t.throws(() => Buffer.alloc(-1)) as Error;
   t.deepEqual([strerror(runtime), errorCode(runtime)], [undefined, "ERR_OUT_OF_RANGE"]);
   for (const other of [new Error("no"), { errno: -2 }, undefined]) t.is(strerror(other), undefined);

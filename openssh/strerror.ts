@@ -1,7 +1,7 @@
-/** The C library's words for system errors, as OpenSSH prints them and scripts look for them. */
+/** strerror(3) messages, as OpenSSH prints them and scripts expect them. */
 import { getSystemErrorMap } from "node:util";
 
-/** Words of Linux that Node.js has differently. */
+/** glibc's messages where Node.js has others. */
 const sentences: Readonly<Record<string, string>> = {
   EIO: "Input/output error",
   EISDIR: "Is a directory",
@@ -9,7 +9,7 @@ const sentences: Readonly<Record<string, string>> = {
   ENAMETOOLONG: "File name too long",
 };
 
-/** What strerror(3) says of a system error; undefined for other errors. */
+/** The message for a system error; undefined for other errors. */
 export function strerror(error: unknown): string | undefined {
   if (!(error instanceof Error && "errno" in error)) return undefined;
   const [code, text] = getSystemErrorMap().get(Number(error.errno)) ?? [];
@@ -17,7 +17,7 @@ export function strerror(error: unknown): string | undefined {
   return sentences[code] ?? text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** The name of an error, such as `ENOENT`. */
+/** An error's code, such as `ENOENT`. */
 export function errorCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("code" in error)) return undefined;
   return typeof error.code === "string" ? error.code : undefined;

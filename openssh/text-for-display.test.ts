@@ -2,7 +2,7 @@ import test from "ava";
 import fc from "fast-check";
 import { sanitizeForDisplay, sanitizeName, stringifyForDisplay } from "./text-for-display.ts";
 
-test("ordinary text stays as it is, in any language", (t) => {
+test("ordinary text is unchanged, in any language", (t) => {
   const ordinary = [
     "",
     "PIV AUTH key",
@@ -18,14 +18,14 @@ test("ordinary text stays as it is, in any language", (t) => {
   }
 });
 
-test("control characters are shown as octal, and take no line of their own", (t) => {
+test("control characters become octal escapes, on the same line", (t) => {
   t.is(sanitizeForDisplay("a\u001b[2Jb\rc\nd\u007f"), "a\\033[2Jb\\015c\\012d\\177");
   t.is(sanitizeForDisplay("\0\u009b1m"), "\\000\\302\\2331m");
   t.is(sanitizeForDisplay("tab\tand é stay"), "tab\tand é stay");
   t.is(sanitizeForDisplay("a\u2028b\u2029"), "a\\342\\200\\250b\\342\\200\\251");
 });
 
-test("so are characters that turn text around, and those that are not seen", (t) => {
+test("bidirectional controls and invisible characters are escaped too", (t) => {
   for (const code of [
     0xad, 0x61c, 0x200b, 0x200e, 0x200f, 0x202a, 0x202e, 0x2060, 0x2066, 0x2069, 0x3164, 0xfeff,
     0xe0041,
@@ -34,11 +34,11 @@ test("so are characters that turn text around, and those that are not seen", (t)
   }
 });
 
-test("so are bytes that are no UTF-8", (t) => {
+test("invalid UTF-8 is escaped too", (t) => {
   t.is(sanitizeForDisplay("no \udcff text"), "no \\377 text");
 });
 
-test("in names they are replaced, each by one", (t) => {
+test("in names each unsafe character is replaced by U+FFFD", (t) => {
   t.is(
     sanitizeName("a\x1b[31mb\n\r\t\0\x7f\x9bc"),
     "a\ufffd[31mb\ufffd\ufffd\ufffd\ufffd\ufffd\ufffdc",
@@ -46,7 +46,7 @@ test("in names they are replaced, each by one", (t) => {
   t.is(sanitizeName("\u202egnp\u2028\udcff"), "\ufffdgnp\ufffd\ufffd");
 });
 
-test("a long name is cut, and never within a character", (t) => {
+test("a long name is truncated, never within a character", (t) => {
   t.is(sanitizeName("x".repeat(1_000_000)), "x".repeat(255));
   t.is(sanitizeName("🔑".repeat(1000)), "🔑".repeat(255));
   t.is(sanitizeName(`x${"🔑".repeat(1000)}`), `x${"🔑".repeat(254)}`);
@@ -54,7 +54,7 @@ test("a long name is cut, and never within a character", (t) => {
 
 const unsafe = /[\p{Cc}\p{Cs}\p{Bidi_Control}\p{Zl}\p{Zp}]/u;
 
-test("nothing that is left moves a cursor or turns text around", (t) => {
+test("sanitized text has no unsafe characters", (t) => {
   fc.assert(
     fc.property(fc.string({ unit: "binary", maxLength: 600 }), (text) => {
       const shown = sanitizeForDisplay(text);
@@ -68,7 +68,7 @@ test("nothing that is left moves a cursor or turns text around", (t) => {
   );
 });
 
-test("JSON keeps what it says", (t) => {
+test("sanitized JSON parses to the same value", (t) => {
   fc.assert(
     fc.property(fc.jsonValue({ stringUnit: "binary" }), (value) => {
       const json = stringifyForDisplay(value);

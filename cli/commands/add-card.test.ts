@@ -1,4 +1,4 @@
-/** Cards with certificates and agents that may be too old for them: how often a PIN is sent. */
+/** Cards with certificates, and agents that may not support them: how often the PIN is sent. */
 import test, { type ExecutionContext } from "ava";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { extensionNames } from "../../protocol/extensions/names.ts";
@@ -20,7 +20,7 @@ function kindOf(request: Request): Kind {
   return request.constraints.some(({ type }) => type === "associated-certs") ? "with" : "without";
 }
 
-/** What ssh-add sends to an agent that answers so, without what it asks about reasons. */
+/** The requests of ssh-add to an agent with these answers, without those for failure reasons. */
 async function sent(
   t: ExecutionContext,
   answer: (kind: Kind) => Reply,
@@ -49,20 +49,20 @@ test("an agent that answers query gets the certificates at once", async (t) => {
   t.is(refused.status, 1);
 });
 
-test("a wrong PIN is sent once, whatever the agent", async (t) => {
+test("a wrong PIN is sent once to any agent", async (t) => {
   const { kinds, status } = await sent(t, () => failure);
   t.deepEqual(kinds, ["query", "without"]);
   t.is(status, 1);
 });
 
-test("an agent that takes them, but does not answer query, ends up with the certificates", async (t) => {
+test("an agent that supports certificates but not query gets the certificates", async (t) => {
   const { kinds, stderr, status } = await sent(t, (kind) => (kind === "query" ? failure : success));
   t.deepEqual(kinds, ["query", "without", "remove", "with"]);
   t.is(status, 0);
   t.notRegex(stderr, /not added/);
 });
 
-test("an agent that does not ends up with the card alone", async (t) => {
+test("an agent that supports neither gets the card alone", async (t) => {
   const { kinds, stderr, status } = await sent(t, (kind) =>
     kind === "query" || kind === "with" ? failure : success,
   );

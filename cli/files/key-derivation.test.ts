@@ -1,4 +1,4 @@
-/** What key files may ask for: work and memory to make their keys from passphrases. */
+/** Limits on the time and memory of key derivation. */
 import { readFileSync } from "node:fs";
 import test from "ava";
 import { sshAdd } from "../../fixtures/programs.ts";
@@ -31,7 +31,7 @@ function pem(label: string, der: Buffer): string {
   return `-----BEGIN ${label}-----\n${der.toString("base64")}\n-----END ${label}-----\n`;
 }
 
-/** A file of ssh-keygen, and the same that says another number of rounds. */
+/** A file of ssh-keygen with another number of rounds. */
 async function withRounds(workspace: Workspace, rounds: number): Promise<string> {
   const path = await makeKey(workspace, "key", { passphrase: "sesame" });
   const lines = readFileSync(path, "utf8").trim().split("\n");
@@ -49,7 +49,7 @@ const number = (value: number) => {
 const octets = (bytes: Buffer) => derTagged(0x04, bytes);
 const oid = (hex: string) => derTagged(0x06, Buffer.from(hex, "hex"));
 
-/** EncryptedPrivateKeyInfo by PBES2, with this key derivation, under AES-256-CBC. */
+/** EncryptedPrivateKeyInfo with PBES2, this key derivation and AES-256-CBC. */
 function pbes2(derivation: string, parameters: Buffer[]): string {
   const kdf = derSequence([oid(derivation), derSequence([octets(Buffer.alloc(8)), ...parameters])]);
   const cipher = derSequence([oid("60864801650304012a"), octets(Buffer.alloc(16))]);
@@ -61,7 +61,7 @@ const pbkdf2 = (iterations: number) => pbes2("2a864886f70d01050c", [number(itera
 const scrypt = (n: number, r: number, p: number) =>
   pbes2("2b06010401da47040b", [n, r, p].map(number));
 
-test("rounds of bcrypt are bounded", async (t) => {
+test("bcrypt rounds are limited", async (t) => {
   const workspace = makeWorkspace(t);
   t.is(await explanation(await withRounds(workspace, 0xffff_ffff)), tooLong);
   const few = await withRounds(makeWorkspace(t), 20_000);
@@ -69,7 +69,7 @@ test("rounds of bcrypt are bounded", async (t) => {
   t.is(await explanation(await withRounds(makeWorkspace(t), 0)), "The file is damaged.");
 });
 
-test("iterations of PBKDF2 are bounded", async (t) => {
+test("PBKDF2 iterations are limited", async (t) => {
   for (const iterations of [2 ** 31 - 1, 2 ** 40]) {
     t.is(await explanation(pbkdf2(iterations)), tooLong);
   }
@@ -77,7 +77,7 @@ test("iterations of PBKDF2 are bounded", async (t) => {
   t.is(await explanation(pbkdf2(0)), "The file is damaged.");
 });
 
-test("memory and work of scrypt are bounded", async (t) => {
+test("scrypt memory and time are limited", async (t) => {
   t.is(
     await explanation(scrypt(2 ** 21, 8, 1)),
     "The file asks for 3 GiB of memory to make its key from a passphrase; 1 GiB is the most.",
@@ -87,14 +87,14 @@ test("memory and work of scrypt are bounded", async (t) => {
   t.is(await explanation(scrypt(1000, 8, 1)), "The file is damaged.");
 });
 
-test("iterations of PKCS#12's way are bounded", async (t) => {
+test("PKCS#12 iterations are limited", async (t) => {
   const parameters = derSequence([octets(Buffer.alloc(8)), number(2 ** 31 - 1)]);
   const algorithm = derSequence([oid("2a864886f70d010c0103"), parameters]);
   const der = derSequence([algorithm, octets(Buffer.alloc(48))]);
   t.is(await explanation(pem("ENCRYPTED PRIVATE KEY", der)), tooLong);
 });
 
-test("memory and passes of Argon2 are bounded", async (t) => {
+test("Argon2 memory and passes are limited", async (t) => {
   const workspace = makeWorkspace(t);
   const key = await makeKey(workspace, "key");
   workspace.write("passphrase", "sesame");
@@ -109,7 +109,7 @@ test("memory and passes of Argon2 are bounded", async (t) => {
   t.regex(await explanation(change("Parallelism", 0)), /key derivation that cannot be done/);
 });
 
-test("what a file asks for is refused before anybody is asked", async (t) => {
+test("an excessive cost is refused before the passphrase is asked for", async (t) => {
   const workspace = makeWorkspace(t);
   await startRecorder(t, workspace, () => ({ type: "success" }));
   workspace.write("dear", pbkdf2(2 ** 31 - 1), 0o600);
@@ -118,7 +118,7 @@ test("what a file asks for is refused before anybody is asked", async (t) => {
   t.is(status, 1);
 });
 
-test("long work is announced on a terminal, and ends with Ctrl-C", async (t) => {
+test("slow key derivation shows a spinner, and Ctrl-C ends it", async (t) => {
   const workspace = makeWorkspace(t);
   await startRecorder(t, workspace, () => ({ type: "success" }));
   const files = { bcrypt: await withRounds(workspace, 20_000), pbkdf2: pbkdf2(300_000_000) };
@@ -134,7 +134,7 @@ test("long work is announced on a terminal, and ends with Ctrl-C", async (t) => 
   }
 });
 
-test("long work is done in a thread, and gives the same key", async (t) => {
+test("slow key derivation runs in a thread, with the same result", async (t) => {
   const salt = Buffer.from("a salt that is as long");
   const announced: number[] = [];
   const announce = (seconds: number) => {
@@ -153,7 +153,7 @@ test("long work is done in a thread, and gives the same key", async (t) => {
   t.is(announced.length, 2);
 });
 
-test("Argon2 gives the same key, whether Node.js has it or not", async (t) => {
+test("OpenSSL's and JavaScript's Argon2 give the same key", async (t) => {
   const salt = Buffer.from("a salt that is as long");
   const passphrase = Buffer.from("sesame");
   for (const variant of ["Argon2id", "Argon2i", "Argon2d"] as const) {
@@ -170,7 +170,7 @@ test("Argon2 gives the same key, whether Node.js has it or not", async (t) => {
   }
 });
 
-test("a file of openssl with many iterations is read", async (t) => {
+test("an openssl file with many iterations is read", async (t) => {
   const workspace = makeWorkspace(t);
   const path = await makeKey(workspace, "key", { type: "ecdsa", more: ["-m", "PKCS8"] });
   const args = ["pkcs8", "-topk8", "-iter", "2500000", "-in", path, "-passout", "pass:sesame"];

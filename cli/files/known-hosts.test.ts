@@ -3,13 +3,13 @@ import test from "ava";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { findHostKeys } from "./known-hosts.ts";
 
-/** The blob of a host key that nobody has the private key of, and its line. */
+/** A random host key's blob, and its line. */
 function hostKey(hosts: string, marker = ""): { blob: Buffer; line: string } {
   const blob = encodePublicKey({ type: "ed25519", publicKey: randomBytes(32) });
   return { blob, line: `${marker}${hosts} ssh-ed25519 ${blob.toString("base64")}\n` };
 }
 
-test("patterns that take others for ever are answered", (t) => {
+test("pathological patterns take linear time", (t) => {
   const host = "a".repeat(253);
   const hostile = `${"a*".repeat(200)}b`;
   const own = hostKey("a*");
@@ -20,20 +20,20 @@ test("patterns that take others for ever are answered", (t) => {
   t.deepEqual(findHostKeys([text], host), [{ keyBlob: own.blob, isCa: false }]);
 });
 
-test("a file of very many lines for the host is read", (t) => {
+test("a file with very many lines for the host is read", (t) => {
   const keys = Array.from({ length: 50_000 }, () => hostKey("*", "@revoked "));
   const own = hostKey("host");
   const text = `${keys.map(({ line }) => line + line.slice("@revoked ".length)).join("")}${own.line}`;
   t.deepEqual(findHostKeys([text], "host"), [{ keyBlob: own.blob, isCa: false }]);
 });
 
-test("upper and lower case are one, for US-ASCII alone", (t) => {
+test("only ASCII case is ignored", (t) => {
   const own = hostKey("Host.EXAMPLE");
   t.is(findHostKeys([own.line], "hOST.example").length, 1);
   t.is(findHostKeys([hostKey("\u212aelvin").line], "kelvin").length, 0);
 });
 
-test("base64 that OpenSSH does not read is not read", (t) => {
+test("invalid base64 is ignored, as in OpenSSH", (t) => {
   const { line } = hostKey("host");
   const [hosts = "", type = "", base64 = ""] = line.trim().split(" ");
   t.is(findHostKeys([line], "host").length, 1);

@@ -13,7 +13,7 @@ import { problem } from "./test-files.ts";
 
 const none = Buffer.alloc(0);
 
-/** Makes a key file with ssh-keygen and reads it. */
+/** Creates a key file with ssh-keygen and reads it. */
 async function roundTrip(t: ExecutionContext, options: KeyOptions): Promise<LoadedKey> {
   const workspace = makeWorkspace(t);
   const path = await makeKey(workspace, "key", options);
@@ -27,7 +27,7 @@ async function roundTrip(t: ExecutionContext, options: KeyOptions): Promise<Load
 
 const types = ["ed25519", "ecdsa", "rsa"] as const;
 for (const type of types) {
-  test(`what ssh-keygen writes: ${type}`, async (t) => {
+  test(`a key file of ssh-keygen: ${type}`, async (t) => {
     for (const passphrase of ["", "pässwort"]) {
       const { key, comment } = await roundTrip(t, { type, comment: "é comment", passphrase });
       t.is(comment, "é comment");
@@ -55,13 +55,13 @@ const ciphers = [
   "aes256-gcm@openssh.com",
   "chacha20-poly1305@openssh.com",
 ];
-test("these are all the ciphers that ssh-keygen -Z takes", async (t) => {
+test("the list of ciphers is that of ssh-keygen -Z", async (t) => {
   const known = await makeWorkspace(t).expect(ssh(), ["-Q", "cipher"]);
   t.deepEqual(known.trim().split("\n").sort(), [...ciphers].sort());
 });
 
 for (const [index, cipher] of ciphers.entries()) {
-  test(`OpenSSH's container under ${cipher}`, async (t) => {
+  test(`OpenSSH's format with ${cipher}`, async (t) => {
     const workspace = makeWorkspace(t);
     const type = types[index % types.length] ?? "ed25519";
     const more = ["-Z", cipher];
@@ -101,7 +101,7 @@ test("encrypted PEM needs the right passphrase", async (t) => {
   }
 });
 
-test("PEM under the ciphers that openssl has had", async (t) => {
+test("PEM with each cipher of openssl", async (t) => {
   const workspace = makeWorkspace(t);
   const plain = await makeKey(workspace, "key", { type: "rsa", more: ["-m", "PEM"] });
   const { blob } = loadPublicKey(`${plain}.pub`);
@@ -124,7 +124,7 @@ test("PEM under the ciphers that openssl has had", async (t) => {
   t.regex((await problem(old, Buffer.from("x"))).explanation, /cipher that is not supported/);
 });
 
-test("SEC 1 as openssl writes it: with parameters, without the point, compressed", async (t) => {
+test("SEC 1 of openssl: with parameters, without the point, compressed", async (t) => {
   const workspace = makeWorkspace(t);
   const path = workspace.path("whole");
   await workspace.expect(openssl(), ["ecparam", "-name", "secp384r1", "-genkey", "-out", path]);
@@ -141,7 +141,7 @@ test("SEC 1 as openssl writes it: with parameters, without the point, compressed
   t.is(line.trim().split(" ")[1], encodePublicKey(expected.key.publicKey).toString("base64"));
 });
 
-test("Ed25519 in PKCS#8, as openssl writes it", async (t) => {
+test("Ed25519 in PKCS#8 of openssl", async (t) => {
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");
   const pem = privateKey.export({ format: "pem", type: "pkcs8" });
   const { key } = await readPrivateKeyFile(Buffer.from(pem), none);
@@ -149,7 +149,7 @@ test("Ed25519 in PKCS#8, as openssl writes it", async (t) => {
   t.deepEqual(key.publicKey, { type: "ed25519", publicKey: raw });
 });
 
-test("keys that SSH has no name for are refused by their type", async (t) => {
+test("keys without an SSH algorithm are refused by type", async (t) => {
   const x25519 = generateKeyPairSync("x25519").privateKey;
   const pem = x25519.export({ format: "pem", type: "pkcs8" });
   t.like(await problem(Buffer.from(pem)), { message: "invalid format", needsPassphrase: false });
@@ -158,7 +158,7 @@ test("keys that SSH has no name for are refused by their type", async (t) => {
   t.regex((await problem(Buffer.from(other))).explanation, /not supported/);
 });
 
-test("files that are something else are called by their name", async (t) => {
+test("files that are not private keys are described", async (t) => {
   const explanations: [string | Buffer, RegExp][] = [
     ["", /empty/],
     ["ssh-ed25519 AAAAC3Nza comment\n", /public key/],
@@ -193,7 +193,7 @@ test("files that are something else are called by their name", async (t) => {
   }
 });
 
-test("files in DER are called by their name", async (t) => {
+test("files in DER are described", async (t) => {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   for (const type of ["sec1", "pkcs8"] as const) {
     const error = await problem(privateKey.export({ format: "der", type }));
@@ -220,7 +220,7 @@ test("a damaged file is refused, whichever byte it is", async (t) => {
         damaged[at] = (damaged[at] as number) ^ change;
         const text = [armoured[0], damaged.toString("base64"), armoured.at(-2), ""].join("\n");
         try {
-          // The comment is all that may change without notice.
+          // Only a change of the comment goes unnoticed.
           const { key } = await readPrivateKeyFile(Buffer.from(text), none);
           t.deepEqual(
             encodePublicKey(key.publicKey),
@@ -234,7 +234,7 @@ test("a damaged file is refused, whichever byte it is", async (t) => {
   );
 });
 
-test("carriage returns and text around the armour do no harm", async (t) => {
+test("carriage returns and text around the armour are ignored", async (t) => {
   const workspace = makeWorkspace(t);
   const file = readFileSync(await makeKey(workspace, "key"), "utf8");
   const { comment } = await readPrivateKeyFile(

@@ -6,7 +6,7 @@ import { certify, makeKey, runOurs, startSystemAgent } from "../test-agent.ts";
 import { readCertificateFile } from "./certificate-file.ts";
 import { loadPublicKey } from "./public-key-file.ts";
 
-test("a byte order mark before a public key or a certificate is passed over", async (t) => {
+test("a byte order mark before a public key or certificate is ignored", async (t) => {
   const workspace = makeWorkspace(t);
   const path = await makeKey(workspace, "key");
   const certificate = await certify(workspace, await makeKey(workspace, "ca"), path);
@@ -19,7 +19,7 @@ test("a byte order mark before a public key or a certificate is passed over", as
 });
 
 for (const type of ["rsa", "ecdsa", "ed25519", "dsa"] as const) {
-  test(`a public key in the form of RFC 4716: ${type}`, async (t) => {
+  test(`a public key in RFC 4716 format: ${type}`, async (t) => {
     const workspace = makeWorkspace(t);
     const path = await makeKey(workspace, "key", { type });
     const { blob } = loadPublicKey(`${path}.pub`);
@@ -35,7 +35,7 @@ for (const type of ["rsa", "ecdsa", "ed25519", "dsa"] as const) {
   });
 }
 
-test("ssh-add removes a key that is named in the form of RFC 4716", async (t) => {
+test("ssh-add -d accepts a public key in RFC 4716 format", async (t) => {
   const workspace = makeWorkspace(t);
   await startSystemAgent(workspace);
   await makeKey(workspace, "key", { type: "rsa", comment: "an old key" });

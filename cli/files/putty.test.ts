@@ -1,4 +1,4 @@
-/** PuTTY's private key files, as its own puttygen writes and reads them. */
+/** PuTTY's private key files, with puttygen. */
 
 import { readFileSync } from "node:fs";
 import test from "ava";
@@ -17,13 +17,13 @@ const none = Buffer.alloc(0);
 
 interface PuttyOptions {
   passphrase?: string;
-  /** As `--ppk-param` takes it; a single pass unless said otherwise. */
+  /** For `--ppk-param`; one pass by default. */
   parameters?: string;
   comment?: string;
   more?: string[];
 }
 
-/** Has puttygen turn a key of ssh-keygen into FILE.ppk; its path. */
+/** Converts a key of ssh-keygen to FILE.ppk with puttygen. @returns its path */
 async function convert(workspace: Workspace, key: string, options: PuttyOptions = {}) {
   const { passphrase = "", parameters = "version=3,passes=1", comment = "a cömment" } = options;
   workspace.write("passphrase", passphrase);
@@ -34,7 +34,7 @@ async function convert(workspace: Workspace, key: string, options: PuttyOptions 
   return path;
 }
 
-/** All of a key, secrets and all, as it would travel to an agent. */
+/** A key with its secret fields, as it is sent to an agent. */
 function bytesOf(key: PrivateKey): string {
   const writer = new Writer();
   writePrivateKey(writer, key);
@@ -71,7 +71,7 @@ for (const { type, bits } of kinds) {
 }
 
 for (const kdf of ["argon2id", "argon2i", "argon2d"]) {
-  test(`passphrases through ${kdf}`, async (t) => {
+  test(`passphrases with ${kdf}`, async (t) => {
     const workspace = makeWorkspace(t);
     const path = await makeKey(workspace, "key");
     const parameters = `version=3,kdf=${kdf},memory=1024,passes=3,parallelism=2`;
@@ -84,7 +84,7 @@ for (const kdf of ["argon2id", "argon2i", "argon2d"]) {
   });
 }
 
-test("what puttygen writes by itself", async (t) => {
+test("a file with puttygen's defaults", async (t) => {
   const workspace = makeWorkspace(t);
   workspace.write("passphrase", "sesame");
   const secret = ["--new-passphrase", workspace.path("passphrase")];
@@ -98,7 +98,7 @@ test("what puttygen writes by itself", async (t) => {
   }
 });
 
-test("a wrong passphrase is told from a damaged file", async (t) => {
+test("a wrong passphrase differs from a damaged file", async (t) => {
   const workspace = makeWorkspace(t);
   const path = await makeKey(workspace, "key");
   for (const version of [2, 3]) {
@@ -133,7 +133,7 @@ test("a damaged file is refused, whichever byte it is", async (t) => {
           const damaged = Buffer.from(file);
           damaged[at] = (damaged[at] as number) ^ change;
           try {
-            // Case of hexadecimal digits, white space and lines that are not needed may change.
+            // Hexadecimal case, white space and unused lines may change.
             t.is(bytesOf((await readPrivateKeyFile(damaged, none)).key), expected);
           } catch (error) {
             t.true(error instanceof KeyFileError);
@@ -144,7 +144,7 @@ test("a damaged file is refused, whichever byte it is", async (t) => {
   }
 });
 
-test("lines that end as on other systems", async (t) => {
+test("line ends of other systems", async (t) => {
   const workspace = makeWorkspace(t);
   const file = readFileSync(await convert(workspace, await makeKey(workspace, "key")), "latin1");
   for (const end of ["\r\n", "\r"]) {
@@ -153,7 +153,7 @@ test("lines that end as on other systems", async (t) => {
   }
 });
 
-test("what is not supported is named", async (t) => {
+test("unsupported features are named", async (t) => {
   const workspace = makeWorkspace(t);
   const path = workspace.path("other.ppk");
   workspace.write("passphrase", "");
@@ -183,7 +183,7 @@ test("ssh-add asks for the passphrase, adds, tests and removes such keys", async
   t.is((await runSystem(workspace, ["-l"])).stdout, "The agent has no identities.\n");
 });
 
-test("a certificate within such a file is what is added", async (t) => {
+test("a certificate in a PuTTY file is added", async (t) => {
   const workspace = makeWorkspace(t);
   await startSystemAgent(workspace);
   const key = await makeKey(workspace, "id");

@@ -1,4 +1,4 @@
-/** Keys that are unusual, and keys that are refused for what they are. */
+/** Unusual keys, and keys that are refused. */
 
 import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -20,13 +20,13 @@ function pem(label: string, der: Buffer): Buffer {
   return Buffer.from(`-----BEGIN ${label}-----\n${body}\n-----END ${label}-----\n`);
 }
 
-test("a comment that is not UTF-8 keeps its bytes, whatever the encryption is", async (t) => {
+test("a comment in invalid UTF-8 keeps its bytes, with any encryption", async (t) => {
   const workspace = makeWorkspace(t);
   const comment = Buffer.from("Zo\xeb's \xff\xfe key", "latin1");
   const options = { comment: comment.toString("latin1") };
   for (const passphrase of ["", "sesame"]) {
     const path = await makeKey(workspace, `key${passphrase}`, { ...options, passphrase });
-    // ssh-keygen was given UTF-8; the bytes are put in by changing it.
+    // ssh-keygen got UTF-8; the test replaces its bytes.
     const change = `printf "Zo\\353's \\377\\376 key" >comment; ssh-keygen -q -c -C "$(cat comment)" -P '${passphrase}' -f ${path}`;
     await workspace.expect("sh", ["-c", change]);
     const loaded = await readPrivateKeyFile(readFileSync(path), Buffer.from(passphrase));
@@ -34,13 +34,13 @@ test("a comment that is not UTF-8 keeps its bytes, whatever the encryption is", 
   }
 });
 
-/** OneAsymmetricKey of version 2 (RFC 5958), with the public key attached. */
+/** OneAsymmetricKey version 2 (RFC 5958), with the public key. */
 function versionTwo(seed: Buffer, publicKey: Buffer): Buffer {
   const head = Buffer.from("3051020101300506032b657004220420", "hex");
   return Buffer.concat([head, seed, Buffer.from("812100", "hex"), publicKey]);
 }
 
-test("Ed25519 in PKCS#8 of version 2, with its public key attached", async (t) => {
+test("Ed25519 in PKCS#8 version 2, with its public key", async (t) => {
   const pair = generateKeyPairSync("ed25519");
   const seed = pair.privateKey.export({ format: "der", type: "pkcs8" }).subarray(-32);
   const publicKey = pair.publicKey.export({ format: "der", type: "spki" }).subarray(-32);
@@ -52,7 +52,7 @@ test("Ed25519 in PKCS#8 of version 2, with its public key attached", async (t) =
   t.regex(foreign.explanation, /does not belong to its public key/);
 });
 
-test("curves that SSH does not have are named", async (t) => {
+test("unsupported curves are named", async (t) => {
   const workspace = makeWorkspace(t);
   for (const curve of ["secp256k1", "brainpoolP256r1", "brainpoolP512t1", "secp224r1"]) {
     const sec1 = await workspace.expect(openssl(), ["ecparam", "-name", curve, "-genkey"]);
@@ -69,7 +69,7 @@ test("curves that SSH does not have are named", async (t) => {
   }
 });
 
-test("a curve may be written out", async (t) => {
+test("explicit curve parameters are accepted", async (t) => {
   const workspace = makeWorkspace(t);
   const args = ["ecparam", "-name", "prime256v1", "-genkey", "-param_enc", "explicit", "-noout"];
   const file = await workspace.expect(openssl(), args);
@@ -77,7 +77,7 @@ test("a curve may be written out", async (t) => {
   t.like(key.publicKey, { type: "ecdsa", curve: "nistp256" });
 });
 
-test("types that SSH does not have are named", async (t) => {
+test("unsupported key types are named", async (t) => {
   for (const type of ["x25519", "ed448"] as const) {
     const { privateKey } = generateKeyPairSync(type as "x25519");
     const error = await problem(Buffer.from(privateKey.export({ format: "pem", type: "pkcs8" })));
@@ -85,7 +85,7 @@ test("types that SSH does not have are named", async (t) => {
   }
 });
 
-test("an RSA key that is too short is refused by its length", async (t) => {
+test("a short RSA key is refused", async (t) => {
   const workspace = makeWorkspace(t);
   const path = workspace.path("short");
   await workspace.expect(openssl(), ["genrsa", "-traditional", "-out", path, "1023"]);
@@ -99,7 +99,7 @@ test("an RSA key that is too short is refused by its length", async (t) => {
   t.deepEqual(recorder.requests, []);
 });
 
-test("an RSA key whose exponent is not below its modulus is refused", async (t) => {
+test("an RSA key whose exponent exceeds its modulus is refused", async (t) => {
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 1024 });
   const jwk = privateKey.export({ format: "jwk" });
   const number = (value = "") => derInteger(Buffer.from(value, "base64url"));
@@ -109,7 +109,7 @@ test("an RSA key whose exponent is not below its modulus is refused", async (t) 
   t.is((await problem(file)).explanation, "The numbers of this RSA key do not belong together.");
 });
 
-test("DSA in PKCS#8, whose public number has to be computed", async (t) => {
+test("DSA in PKCS#8, whose public key is computed", async (t) => {
   const workspace = makeWorkspace(t);
   const path = await makeKey(workspace, "dsa", { type: "dsa", more: ["-m", "PEM"] });
   const args = ["pkcs8", "-topk8", "-nocrypt", "-in", path];
@@ -118,7 +118,7 @@ test("DSA in PKCS#8, whose public number has to be computed", async (t) => {
   t.deepEqual(encodePublicKey(key.publicKey), loadPublicKey(`${path}.pub`).blob);
 });
 
-test("PKCS#8 under what openssl offers", async (t) => {
+test("PKCS#8 with each encryption of openssl", async (t) => {
   const workspace = makeWorkspace(t);
   const path = await makeKey(workspace, "key", { type: "ecdsa", more: ["-m", "PKCS8"] });
   const { blob } = loadPublicKey(`${path}.pub`);

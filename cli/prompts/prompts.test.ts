@@ -1,4 +1,4 @@
-/** Prompts, as a person at a terminal, an askpass program and a script meet them. */
+/** Prompts on a terminal, with an askpass program, and from standard input. */
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -15,10 +15,10 @@ async function prepare(t: ExecutionContext): Promise<Workspace> {
   return workspace;
 }
 
-/** What is typed once a text has appeared. */
+/** A text to wait for, and what to type then. */
 type Turn = readonly [shown: string, typed: string];
 
-/** Runs a shell command on a terminal and types; returns all that the terminal showed. */
+/** Runs a shell command on a terminal and types. @returns the terminal's output */
 function onTerminal(
   workspace: Workspace,
   command: string,
@@ -46,16 +46,16 @@ function onTerminal(
   });
 }
 
-/** A shell command that runs ssh-add, then tells its status and whether the terminal echoes. */
-function thenLook(args: string): string {
+/** A shell command that runs ssh-add, then prints its status and whether the terminal echoes. */
+function thenShowState(args: string): string {
   return `${sshAdd} ${args}; echo "status $?"; stty -a | grep -o -- ' -\\?echo ' ; stty -a | grep -o -- ' -\\?icanon '`;
 }
 
 const restored = / {1}echo \r\n icanon \r\n$/;
 
-test("a passphrase is asked for on the terminal and not shown", async (t) => {
+test("a passphrase is asked for on the terminal without echo", async (t) => {
   const workspace = await prepare(t);
-  const shown = await onTerminal(workspace, thenLook("locked"), [
+  const shown = await onTerminal(workspace, thenShowState("locked"), [
     ["locked: ", "wrong\r"],
     ["Bad passphrase, try again for locked: ", "sesame\r"],
   ]);
@@ -68,49 +68,49 @@ test("a passphrase is asked for on the terminal and not shown", async (t) => {
   t.regex(shown, restored);
 });
 
-test("keys that edit the line", async (t) => {
+test("line editing keys", async (t) => {
   const workspace = await prepare(t);
   const attempts = ["sesaXé\u007f\u0008me\r", "wrong\u0015sesame\r", "wrong\u0017sesame\n"];
   for (const typed of attempts) {
-    const shown = await onTerminal(workspace, thenLook("locked"), [["locked: ", typed]]);
+    const shown = await onTerminal(workspace, thenShowState("locked"), [["locked: ", typed]]);
     t.regex(shown, /Identity added: locked/);
   }
 });
 
-test("an empty line and the end of input give up", async (t) => {
+test("an empty line and the end of input skip the file", async (t) => {
   const workspace = await prepare(t);
   for (const typed of ["\r", "\u0004"]) {
-    const shown = await onTerminal(workspace, thenLook("locked"), [["locked: ", typed]]);
+    const shown = await onTerminal(workspace, thenShowState("locked"), [["locked: ", typed]]);
     t.true(shown.startsWith("Enter passphrase for locked: \r\nstatus 1\r\n"), shown);
     t.regex(shown, restored);
   }
 });
 
-test("an interrupt ends the program and puts the terminal back", async (t) => {
+test("an interrupt ends the program and restores the terminal", async (t) => {
   const workspace = await prepare(t);
   for (const [typed, status] of [
     ["ses\u0003", 130],
     ["ses\u001c", 131],
   ] as const) {
-    const command = `ulimit -c 0; ${thenLook("locked")}`;
+    const command = `ulimit -c 0; ${thenShowState("locked")}`;
     const shown = await onTerminal(workspace, command, [["locked: ", typed]]);
     t.regex(shown, new RegExp(`status ${status}\r\n`));
     t.regex(shown, restored);
   }
 });
 
-test("signals from elsewhere put the terminal back too", async (t) => {
+test("signals of other processes restore the terminal too", async (t) => {
   const workspace = await prepare(t);
   for (const [signal, status] of [
     ["TERM", 143],
     ["HUP", 129],
     ["INT", 130],
   ] as const) {
-    // The shell in the background waits until the prompt is there, which it is when it does not echo.
+    // The background shell waits for the prompt, which turns echo off.
     const wait = "while stty -a </dev/tty | grep -q ' echo '; do sleep 0.05; done";
     const kill = `(${wait}; kill -${signal} $(cat pid)) &`;
     const run = `sh -c 'echo $$ >pid; exec ${sshAdd} locked'`;
-    const command = `${kill} ${run}; echo "status $?"; ${thenLook("--version")}`;
+    const command = `${kill} ${run}; echo "status $?"; ${thenShowState("--version")}`;
     const shown = await onTerminal(workspace, command, []);
     t.regex(shown, new RegExp(`status ${status}\r\n`), signal);
     t.regex(shown, restored, signal);
@@ -132,7 +132,7 @@ test("without a terminal and with a display, SSH_ASKPASS is asked", async (t) =>
   t.is((await runOurs(workspace, ["locked"], { env: wayland })).status, 0);
 });
 
-test("an askpass program that fails or is missing has given nothing", async (t) => {
+test("an askpass program that fails or is missing gives no answer", async (t) => {
   const workspace = await prepare(t);
   const failing = workspace.write("failing", "#!/bin/sh\necho sesame\nexit 1\n", 0o700);
   const none = workspace.path("none");
@@ -145,7 +145,7 @@ test("an askpass program that fails or is missing has given nothing", async (t) 
   }
 });
 
-test("an askpass program is asked three times for a file, and then the next file has its turn", async (t) => {
+test("an askpass program is asked three times for each file", async (t) => {
   const workspace = await prepare(t);
   await makeKey(workspace, "other");
   const askpass = workspace.write("askpass", '#!/bin/sh\necho "$1" >>asked\necho wrong\n', 0o700);
@@ -177,7 +177,7 @@ test("the third answer of an askpass program may be the right one", async (t) =>
   t.is((await runOurs(workspace, ["locked"], { env })).status, 0);
 });
 
-test("at a terminal, somebody may be wrong more often", async (t) => {
+test("at a terminal, more than three wrong answers are accepted", async (t) => {
   const workspace = await prepare(t);
   const wrong = Array.from({ length: 5 }, () => ["locked: ", "wrong\r"] as const);
   const shown = await onTerminal(workspace, `${sshAdd} locked`, [
@@ -187,7 +187,7 @@ test("at a terminal, somebody may be wrong more often", async (t) => {
   t.regex(shown, /Identity added: locked/);
 });
 
-test("an empty SSH_ASKPASS or DISPLAY is as good as none", async (t) => {
+test("an empty SSH_ASKPASS or DISPLAY counts as unset", async (t) => {
   const workspace = await prepare(t);
   const usual = "/usr/bin/ssh-askpass";
   const { stderr } = await runOurs(workspace, ["locked"], {
@@ -200,7 +200,7 @@ test("an empty SSH_ASKPASS or DISPLAY is as good as none", async (t) => {
   t.regex(asked.stderr, /^Enter passphrase for locked: Identity added/);
 });
 
-test("-v tells whom it asks", async (t) => {
+test("-v prints why askpass is used", async (t) => {
   const workspace = await prepare(t);
   const forced = { SSH_ASKPASS: "false", SSH_ASKPASS_REQUIRE: "force" };
   const asked = await runOurs(workspace, ["-v", "locked"], { env: forced });
@@ -209,13 +209,13 @@ test("-v tells whom it asks", async (t) => {
   t.regex(read.stderr, /^debug1: read_passphrase: stdin is not a tty\r\nEnter passphrase/);
 });
 
-test("a line of standard input ends at a carriage return too", async (t) => {
+test("a carriage return ends a line of standard input too", async (t) => {
   const workspace = await prepare(t);
   const { stderr } = await runOurs(workspace, ["locked"], { input: "sesame\r\n" });
   t.is(stderr, "Enter passphrase for locked: Identity added: locked (comment of locked)\n");
 });
 
-test("SSH_ASKPASS_REQUIRE overrides who is asked", async (t) => {
+test("SSH_ASKPASS_REQUIRE takes precedence", async (t) => {
   const workspace = await prepare(t);
   const askpass = workspace.write("askpass", "#!/bin/sh\necho sesame\n", 0o700);
   const forced = { SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
@@ -231,27 +231,27 @@ test("SSH_ASKPASS_REQUIRE overrides who is asked", async (t) => {
   t.regex(shown, /^Enter passphrase for locked: /);
 });
 
-test("on a terminal, a display does not matter", async (t) => {
+test("at a terminal, DISPLAY does not matter", async (t) => {
   const workspace = await prepare(t);
   const command = `DISPLAY=:0 SSH_ASKPASS=/bin/false ${sshAdd} locked`;
   const shown = await onTerminal(workspace, command, [["locked: ", "sesame\r"]]);
   t.regex(shown, /^Enter passphrase for locked: \r\nIdentity added/);
 });
 
-test("where input is a file, the terminal is asked all the same", async (t) => {
+test("with redirected input, the controlling terminal is asked", async (t) => {
   const workspace = await prepare(t);
   const shown = await onTerminal(workspace, `${sshAdd} - <locked`, [["(stdin): ", "sesame\r"]]);
   t.regex(shown, /^Enter passphrase for \(stdin\): \r\nIdentity added: \(stdin\)/);
 });
 
-test("no more than a line of standard input is read", async (t) => {
+test("only one line of standard input is read", async (t) => {
   const workspace = await prepare(t);
   const command = `printf 'sesame\\nrest\\n' | (${sshAdd} locked 2>/dev/null; cat)`;
   const { stdout } = await workspace.run("sh", ["-c", command]);
   t.is(stdout, "rest\n");
 });
 
-test("a standard input that does not block is waited for", async (t) => {
+test("a non-blocking standard input is waited for", async (t) => {
   const workspace = await prepare(t);
   const start = "import os, sys; os.set_blocking(0, False); os.execv(sys.argv[1], sys.argv[1:])";
   await makeKey(workspace, "other");
@@ -266,7 +266,7 @@ test("a standard input that does not block is waited for", async (t) => {
     });
     const content = readFileSync(workspace.path(file));
     for (const half of [content.subarray(0, 20), content.subarray(20)]) {
-      await sleep(400); // so that it looks before there is something
+      await sleep(400); // so that the first read finds nothing
       child.stdin?.write(half);
     }
     child.stdin?.end();
@@ -276,7 +276,7 @@ test("a standard input that does not block is waited for", async (t) => {
   }
 });
 
-test("a standard input that cannot be read is told of", async (t) => {
+test("an unreadable standard input is reported", async (t) => {
   const workspace = await prepare(t);
   const { stderr, stdout } = await workspace.run("sh", [
     "-c",

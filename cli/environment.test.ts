@@ -1,4 +1,4 @@
-/** Surroundings in which programs in Node.js fail with words of the runtime: ssh-add has its own. */
+/** Hostile environments: ssh-add reports errors without Node.js's messages. */
 import test, { type ExecutionContext } from "ava";
 import { sshAdd } from "../fixtures/programs.ts";
 import { systemSshAdd } from "../fixtures/system-programs.ts";
@@ -17,12 +17,12 @@ async function prepare(t: ExecutionContext): Promise<Workspace> {
   return workspace;
 }
 
-/** Runs a shell's script in which $ADD is the program. */
+/** Runs a shell script in which $ADD is the program. */
 async function inShell(workspace: Workspace, script: string, env: Record<string, string> = {}) {
   return workspace.run("bash", ["-c", script], { env: { ADD: sshAdd, ...env } });
 }
 
-test("options that are meant for other programs in Node.js have no power", async (t) => {
+test("Node.js's environment variables are ignored", async (t) => {
   const workspace = await prepare(t);
   const { stdout } = await runOurs(workspace, ["-l"]);
   for (const env of [
@@ -38,7 +38,7 @@ test("options that are meant for other programs in Node.js have no power", async
   }
 });
 
-test("what cannot be written is as lost as in OpenSSH", async (t) => {
+test("failed writes are ignored as in OpenSSH", async (t) => {
   const workspace = await prepare(t);
   for (const script of [
     "$ADD -l >/dev/full; echo $?",
@@ -54,7 +54,7 @@ test("what cannot be written is as lost as in OpenSSH", async (t) => {
   }
 });
 
-test("with few open files it does its work, or says what is wrong", async (t) => {
+test("with a low descriptor limit it works or reports the limit", async (t) => {
   const workspace = await prepare(t);
   const askpass = workspace.write("askpass", "#!/bin/sh\necho sesame\n", 0o700);
   const env = { SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force" };
@@ -69,7 +69,7 @@ test("with few open files it does its work, or says what is wrong", async (t) =>
   }
 });
 
-test("a working directory that is gone matters to relative paths alone", async (t) => {
+test("a deleted working directory matters only for relative paths", async (t) => {
   const workspace = await prepare(t);
   for (const args of [
     "-l",
@@ -83,14 +83,14 @@ test("a working directory that is gone matters to relative paths alone", async (
     "-h nowhere key",
   ]) {
     const { stderr } = await inShell(workspace, `mkdir gone; cd gone; rmdir ../gone; $ADD ${args}`);
-    t.notRegex(stderr.replaceAll(/^.*getcwd.*\n/gm, ""), /uv_|ssh-add: /, args); // which is the shell's
+    t.notRegex(stderr.replaceAll(/^.*getcwd.*\n/gm, ""), /uv_|ssh-add: /, args); // without the shell's message
   }
   const help = "mkdir gone; cd gone; rmdir ../gone; $ADD --help";
   const { stdout } = await inShell(workspace, help);
   t.is(stdout, (await runOurs(workspace, ["--help"])).stdout);
 });
 
-test("a user without a home folder is told so, in OpenSSH's words", async (t) => {
+test("a missing home directory is reported like OpenSSH", async (t) => {
   const workspace = await prepare(t);
   const preload = workspace.write(
     "preload.cjs",
@@ -106,7 +106,7 @@ test("a user without a home folder is told so, in OpenSSH's words", async (t) =>
   t.is((await run("-l")).status, 0);
 });
 
-test("a fault of the program itself is told without a stack trace", async (t) => {
+test("an internal error is reported without a stack trace", async (t) => {
   const workspace = await prepare(t);
   const preload = workspace.write(
     "preload.cjs",

@@ -1,4 +1,4 @@
-/** Terminals that go away while somebody is asked at them: a window that is closed. */
+/** A terminal that hangs up during a prompt, as when its window is closed. */
 import { existsSync, readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
@@ -7,18 +7,18 @@ import { script } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
 import { makeKey, runOurs, startSystemAgent } from "../test-agent.ts";
 
-/** How a program ended whose terminal had gone. */
+/** How a program ended after its terminal hung up. */
 interface End {
   readonly status: number;
-  /** What it wrote to a standard error that was still there. */
+  /** What it wrote to standard error, redirected to a file. */
   readonly stderr: string;
 }
 
 /**
- * Runs ssh-add on a terminal, types, and closes the terminal once it asks.
- * @param before what the shell does first, such as to ignore a signal
+ * Runs ssh-add on a terminal, types once it prompts, and closes the terminal.
+ * @param before commands for the shell to run first
  */
-async function askedOnGoneTerminal(
+async function hangUpDuringPrompt(
   t: ExecutionContext,
   workspace: Workspace,
   args: string,
@@ -60,15 +60,15 @@ const cases = [
 ] as const;
 
 for (const [what, args, options] of cases) {
-  test(`a terminal that goes while it asks for ${what} ends ssh-add quietly`, async (t) => {
+  test(`a hangup during the prompt for ${what} ends ssh-add silently`, async (t) => {
     const workspace = makeWorkspace(t);
     await startSystemAgent(workspace);
     await makeKey(workspace, locked, { passphrase: "sesa" });
-    const { status, stderr } = await askedOnGoneTerminal(t, workspace, args, options);
-    // By the signal, or because nothing can be read any more, whichever is first.
+    const { status, stderr } = await hangUpDuringPrompt(t, workspace, args, options);
+    // Either the signal or the end of input is first.
     t.true(status === 1 || status === 129, `${status}`);
-    t.is(stderr.replace(/^Hangup\n$/, ""), ""); // which is what the shell says
-    // Nothing was done with half an answer: the agent is not locked, and has no keys.
+    t.is(stderr.replace(/^Hangup\n$/, ""), ""); // the shell's message
+    // The incomplete answer was not used: the agent is not locked, and has no keys.
     t.is((await runOurs(workspace, ["-l"])).stdout, "The agent has no identities.\n");
     t.regex((await runOurs(workspace, ["-X"], { input: "\n" })).stderr, /Failed to unlock/);
   });
