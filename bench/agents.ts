@@ -1,11 +1,11 @@
-/** The agents that are compared: this project's, and the system's. */
+/** The compared agents: this project's and the system's. */
 import type { ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AgentClient } from "../protocol/client.ts";
-import { endProcess, type Place, projectRoot } from "./place.ts";
+import { endProcess, projectRoot, type Workspace } from "./workspace.ts";
 
-/** The two sides of every comparison, in the order of the table. */
+/** The two sides of each comparison, in the order of the tables. */
 export const sides = ["cardagent", "system"] as const;
 export type Side = (typeof sides)[number];
 
@@ -21,7 +21,7 @@ export const programs: Pair<{ readonly add: string; readonly agent: string }> = 
   system: { add: "/usr/bin/ssh-add", agent: "/usr/bin/ssh-agent" },
 };
 
-/** An agent that answers. */
+/** A running agent and a client of it. */
 export interface RunningAgent {
   readonly side: Side;
   readonly socket: string;
@@ -29,7 +29,7 @@ export interface RunningAgent {
   readonly process: ChildProcess;
 }
 
-/** The number of an agent's process. */
+/** The process ID of an agent. */
 export function pidOf({ process: { pid }, side }: RunningAgent): number {
   if (pid === undefined) throw new Error(`The ${side} agent does not run.`);
   return pid;
@@ -37,18 +37,18 @@ export function pidOf({ process: { pid }, side }: RunningAgent): number {
 
 let started = 0;
 
-/** Starts an agent that may load any provider, and connects to it. */
-export async function startAgent(place: Place, side: Side): Promise<RunningAgent> {
-  const socket = join(place.folder, `${side}-${++started}`);
-  const child = place.start(programs[side].agent, ["-D", "-P", "*", "-a", socket]);
-  const client = await untilAnswered(socket, () => {
+/** Starts an agent that allows all providers, and connects to it. */
+export async function startAgent(workspace: Workspace, side: Side): Promise<RunningAgent> {
+  const socket = join(workspace.folder, `${side}-${++started}`);
+  const child = workspace.start(programs[side].agent, ["-D", "-P", "*", "-a", socket]);
+  const client = await connect(socket, () => {
     if (child.exitCode !== null) throw new Error(`${programs[side].agent} did not start.`);
   });
   return { side, socket, client, process: child };
 }
 
-/** A socket may be there before anybody listens at it, so connecting is tried until it succeeds. */
-async function untilAnswered(socket: string, check: () => void): Promise<AgentClient> {
+/** Tries to connect until the agent listens. */
+async function connect(socket: string, check: () => void): Promise<AgentClient> {
   for (;;) {
     check();
     try {
@@ -65,7 +65,7 @@ export async function endAgent(agent: RunningAgent): Promise<void> {
   await endProcess(agent.process);
 }
 
-/** Does the same for each side, one after the other. */
+/** Calls `action` for each side in turn. */
 export async function forEachSide<Value>(
   action: (side: Side) => Promise<Value>,
 ): Promise<Pair<Value>> {

@@ -1,4 +1,4 @@
-/** Keys to sign with: made here, for in-memory keys, and on a SoftHSM token, for those of a card. */
+/** Keys to sign with, in memory and on a SoftHSM token. */
 import { execFileSync } from "node:child_process";
 import {
   createPrivateKey,
@@ -10,7 +10,7 @@ import {
 import { existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { PrivateKey } from "../protocol/private-key.ts";
-import type { Place } from "./place.ts";
+import type { Workspace } from "./workspace.ts";
 
 const encodings: ED25519KeyPairOptions<"der", "der"> = {
   privateKeyEncoding: { type: "pkcs8", format: "der" },
@@ -57,8 +57,8 @@ export function makeEd25519Key(): PrivateKey {
 }
 
 /**
- * The fields of a key in PKCS#8. A KeyObject that comes right from its generator is not exported
- * as a JWK: in Node.js 20 that waits for ever when the garbage collector meets the generator then.
+ * The JWK fields of a key in PKCS#8. In Node.js 20, a KeyObject from generateKeyPairSync can deadlock
+ * when it is exported as a JWK during garbage collection, so the key is imported from PKCS#8.
  */
 function fieldsOf(pkcs8: Buffer): JsonWebKey {
   return createPrivateKey({ key: pkcs8, type: "pkcs8", format: "der" }).export({ format: "jwk" });
@@ -70,9 +70,9 @@ function field(jwk: JsonWebKey, name: keyof JsonWebKey): Buffer {
   return Buffer.from(value, "base64url");
 }
 
-/** A token with a key of RSA-2048 and one on P-256. */
+/** A token with an RSA-2048 key and a P-256 key. */
 export interface Token {
-  /** The PKCS#11 library; it needs SOFTHSM2_CONF, which `makeToken` has put into the place. */
+  /** The PKCS#11 library; its SOFTHSM2_CONF is in the environment of the workspace. */
   readonly library: string;
   readonly pin: string;
 }
@@ -83,23 +83,23 @@ const libraries = [
   "/usr/local/lib/softhsm/libsofthsm2.so",
 ];
 
-/** Makes a token. From then on all programs that start in `place` find it. */
-export function makeToken(place: Place): Token {
+/** Makes a token for the programs that run in `workspace`. */
+export function makeToken(workspace: Workspace): Token {
   const found = libraries.find((path) => existsSync(path));
   if (found === undefined) throw new Error("SoftHSM is missing: apt-get install softhsm2");
   const library = realpathSync(found);
-  const tokens = join(place.folder, "tokens");
-  const conf = join(place.folder, "softhsm2.conf");
+  const tokens = join(workspace.folder, "tokens");
+  const conf = join(workspace.folder, "softhsm2.conf");
   mkdirSync(tokens);
   writeFileSync(
     conf,
     `directories.tokendir = ${tokens}\nobjectstore.backend = file\nlog.level = ERROR\n`,
   );
-  place.env.SOFTHSM2_CONF = conf;
+  workspace.env.SOFTHSM2_CONF = conf;
   const pin = String(100_000 + (randomBytes(4).readUInt32BE() % 900_000));
   const run = (program: string, args: string[]) =>
-    execFileSync(program, args, { env: place.env, stdio: ["ignore", "ignore", "pipe"] });
-  // A PIN of a token that exists for this run alone may be seen by other users of the machine.
+    execFileSync(program, args, { env: workspace.env, stdio: ["ignore", "ignore", "pipe"] });
+  // The PIN is visible to other users in the arguments, but the token exists for this run only.
   run("softhsm2-util", [
     "--init-token",
     "--free",

@@ -1,27 +1,25 @@
 /**
- * The load: a program that asks an agent for signatures, as fast as the agent gives them.
+ * The load generator: it requests signatures from an agent, each as soon as the last one has arrived.
  *
- * It shares the machine's cores with the agent, so it does as little as it can: every connection
- * writes the same bytes over and over and looks only at the length and the number of each reply.
- * It reads a `LoadJob` as JSON from standard input and writes a `LoadResult` to standard output.
+ * It shares the machine's cores with the agent, so it does little: every connection writes the same
+ * bytes each time, and checks only the length and the message number of the replies. It reads a
+ * `LoadJob` as JSON from standard input and writes a `LoadResult` to standard output.
  */
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 
-/** What to ask for. Bytes are in base64. */
 export interface LoadJob {
   readonly socket: string;
-  /** A sign request with its length field. */
+  /** A sign request with its length field, in base64. */
   readonly request: string;
   readonly connections: number;
-  /** How long requests are made, after one on each connection that is not counted. */
+  /** The duration, after a first request on each connection, which is not counted. */
   readonly milliseconds: number;
 }
 
-/** What came of it. Times are in milliseconds. */
+/** Times are in milliseconds. */
 export interface LoadResult {
-  /** How long each request took. */
   readonly latencies: readonly number[];
   /** From the first request to the last reply. */
   readonly elapsed: number;
@@ -36,7 +34,7 @@ const request = Buffer.from(job.request, "base64");
 const latencies: number[] = [];
 let lastReply: Buffer = Buffer.alloc(0);
 
-/** One connection; resolves with its socket when the agent has answered once. */
+/** Opens a connection and resolves after its first signature. */
 function open(): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(job.socket);
@@ -47,8 +45,8 @@ function open(): Promise<Socket> {
   });
 }
 
-/** Calls `answered` for each reply that is a signature. */
-function onReplies(socket: Socket, answered: () => void): void {
+/** Calls `callback` for each signature. */
+function onReplies(socket: Socket, callback: () => void): void {
   let held: Buffer | undefined;
   socket.removeAllListeners("data");
   socket.on("data", (chunk: Buffer) => {
@@ -62,22 +60,22 @@ function onReplies(socket: Socket, answered: () => void): void {
       throw new Error(`The agent answered ${bytes[4]}, not with one signature.`);
     }
     lastReply = bytes;
-    answered();
+    callback();
   });
 }
 
-/** Signs on one connection until the time is over. */
+/** Signs on one connection until the time `end`. */
 function sign(socket: Socket, end: number): Promise<void> {
   return new Promise((resolve) => {
-    let begun = performance.now();
+    let start = performance.now();
     onReplies(socket, () => {
       const now = performance.now();
-      latencies.push(now - begun);
+      latencies.push(now - start);
       if (now >= end) {
         resolve();
         return;
       }
-      begun = now;
+      start = now;
       socket.write(request);
     });
     socket.write(request);
@@ -86,9 +84,9 @@ function sign(socket: Socket, end: number): Promise<void> {
 
 async function main(): Promise<void> {
   const sockets = await Promise.all(Array.from({ length: job.connections }, open));
-  const begun = performance.now();
-  await Promise.all(sockets.map((socket) => sign(socket, begun + job.milliseconds)));
-  const elapsed = performance.now() - begun;
+  const start = performance.now();
+  await Promise.all(sockets.map((socket) => sign(socket, start + job.milliseconds)));
+  const elapsed = performance.now() - start;
   for (const socket of sockets) socket.removeAllListeners("close").destroy();
   const result: LoadResult = { latencies, elapsed, reply: lastReply.toString("base64") };
   process.stdout.write(JSON.stringify(result));

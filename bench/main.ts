@@ -1,16 +1,13 @@
 /**
- * Measures this project's agent and `ssh-add` against the system's, on this machine, in one run.
- *
- * The two sides take turns, so that whatever else the machine does touches both.
+ * Compares this project's `ssh-agent` and `ssh-add` with the system's. The two sides take turns, so that
+ * other load on the machine affects both.
  */
-
 import type { PrivateKey } from "../protocol/private-key.ts";
 import { decodePublicKey, encodePublicKey, keyTypeName } from "../protocol/public-key.ts";
 import { endAgent, forEachSide, type Pair, type RunningAgent, startAgent } from "./agents.ts";
 import { makeEcdsaKey, makeEd25519Key, makeRsaKey, makeToken, type Token } from "./keys.ts";
 import { measureCardMemory, measureMemory } from "./memory.ts";
 import { type BenchOptions, parseOptions, type Subject, usage } from "./options.ts";
-import { makePlace, type Place } from "./place.ts";
 import {
   type LoadScenario,
   measureCardLoad,
@@ -21,15 +18,15 @@ import {
 } from "./processes.ts";
 import { describeResults, type Results, writeResults } from "./report.ts";
 import { makeLoadProgram, measureSigning, type SigningResult } from "./signing.ts";
+import { makeWorkspace, type Workspace } from "./workspace.ts";
 
-/** The keys in memory. */
 const fileKeys: readonly { subject: Subject; name: string; make: () => PrivateKey }[] = [
   { subject: "rsa", name: "RSA-3072", make: makeRsaKey },
   { subject: "ecdsa", name: "ECDSA P-256", make: makeEcdsaKey },
   { subject: "ed25519", name: "Ed25519", make: makeEd25519Key },
 ];
 
-/** The keys on a token, by the names that fingerprints give to their types. */
+/** The keys on a token; `type` is as in the output of `ssh-add -l`. */
 const cardKeys: readonly { subject: Subject; name: string; type: string }[] = [
   { subject: "card-rsa", name: "RSA-2048 on SoftHSM", type: "RSA" },
   { subject: "card-ecdsa", name: "P-256 on SoftHSM", type: "ECDSA" },
@@ -41,45 +38,48 @@ async function main(): Promise<void> {
     process.stdout.write(usage);
     return;
   }
-  const place = makePlace();
-  // Ending by `exit` ends what was started, too.
+  const workspace = makeWorkspace();
+  // The handler of "exit" in workspace.ts stops the agents.
   for (const signal of ["SIGINT", "SIGTERM"] as const)
     process.once(signal, () => process.exit(130));
   try {
-    const results = await measureAll(place, options);
+    const results = await measureAll(workspace, options);
     const { subjects, ...settings } = options;
     const path = writeResults(results, { subjects: [...subjects], ...settings });
     process.stdout.write(`\n${describeResults(results)}\nall figures: ${path}\n`);
   } finally {
-    await place.end();
+    await workspace.end();
   }
 }
 
-async function measureAll(place: Place, options: BenchOptions): Promise<Results> {
+async function measureAll(workspace: Workspace, options: BenchOptions): Promise<Results> {
   const wants = (...subjects: Subject[]) => subjects.some((name) => options.subjects.has(name));
   const results: Results = { signing: [], processes: [], memory: [] };
   if (wants("rsa", "ecdsa", "ed25519")) {
-    results.signing.push(...(await measureFileKeys(place, options)));
+    results.signing.push(...(await measureFileKeys(workspace, options)));
   }
   if (wants("card-rsa", "card-ecdsa", "card-load", "card-memory")) {
-    await measureCard(place, options, results);
+    await measureCard(workspace, options, results);
   }
-  if (wants("list")) results.processes.push(await measureListing(place, options));
+  if (wants("list")) results.processes.push(await measureListing(workspace, options));
   if (wants("start")) {
     note("ssh-agent");
-    results.processes.push(await measureStart(place, options.runs));
-    results.processes.push(await measureFirstAnswer(place, options.runs));
+    results.processes.push(await measureStart(workspace, options.runs));
+    results.processes.push(await measureFirstAnswer(workspace, options.runs));
   }
   if (wants("memory")) {
     note("memory");
-    results.memory.push(...(await measureMemory(place, options.manyKeys)));
+    results.memory.push(...(await measureMemory(workspace, options.manyKeys)));
   }
   return results;
 }
 
-async function measureFileKeys(place: Place, options: BenchOptions): Promise<SigningResult[]> {
-  const load = await makeLoadProgram(place);
-  return withAgents(place, async (agents) => {
+async function measureFileKeys(
+  workspace: Workspace,
+  options: BenchOptions,
+): Promise<SigningResult[]> {
+  const load = await makeLoadProgram(workspace);
+  return withAgents(workspace, async (agents) => {
     const results: SigningResult[] = [];
     for (const { subject, name, make } of fileKeys) {
       if (!options.subjects.has(subject)) continue;
@@ -93,39 +93,43 @@ async function measureFileKeys(place: Place, options: BenchOptions): Promise<Sig
   });
 }
 
-/** A script that has just started the agent or unloaded a card; one that has not; somebody quick. */
+/** A script just after it has started the agent, a script later on, and a user who types quickly. */
 const loads: readonly LoadScenario[] = [
   { name: "ssh-add -s, PIN from a program", typing: 0, isIdle: false },
   { name: "the same, agent long idle", typing: 0, isIdle: true },
   { name: "PIN typed, agent long idle", typing: 0.5, isIdle: true },
 ];
 
-async function measureCard(place: Place, options: BenchOptions, results: Results): Promise<void> {
-  const token = makeToken(place);
+async function measureCard(
+  workspace: Workspace,
+  options: BenchOptions,
+  results: Results,
+): Promise<void> {
+  const token = makeToken(workspace);
   if (cardKeys.some(({ subject }) => options.subjects.has(subject))) {
-    results.signing.push(...(await measureCardKeys(place, token, options)));
+    results.signing.push(...(await measureCardKeys(workspace, token, options)));
   }
   if (options.subjects.has("card-load")) {
     note("ssh-add -s");
     for (const scenario of loads) {
       const load = (agents: Pair<RunningAgent>) =>
-        measureCardLoad(place, agents, token, options.runs, scenario);
-      results.processes.push(await withAgents(place, load));
+        measureCardLoad(workspace, agents, token, options.runs, scenario);
+      results.processes.push(await withAgents(workspace, load));
     }
   }
   if (options.subjects.has("card-memory")) {
-    note("memory of a card's process");
-    results.memory.push(...(await measureCardMemory(place, token)));
+    note("memory of a token's process");
+    results.memory.push(...(await measureCardMemory(workspace, token)));
   }
 }
 
 async function measureCardKeys(
-  place: Place,
+  workspace: Workspace,
   { library, pin }: Token,
   options: BenchOptions,
 ): Promise<SigningResult[]> {
-  const load = await makeLoadProgram(place);
-  return withAgents(place, async (agents) => {
+  const load = await makeLoadProgram(workspace);
+  return withAgents(workspace, async (agents) => {
     await forEachSide((side) => agents[side].client.addSmartcardKey(library, Buffer.from(pin)));
     const results: SigningResult[] = [];
     for (const { subject, name, type } of cardKeys) {
@@ -138,26 +142,26 @@ async function measureCardKeys(
   });
 }
 
-function measureListing(place: Place, options: BenchOptions): Promise<ProcessResult> {
+function measureListing(workspace: Workspace, options: BenchOptions): Promise<ProcessResult> {
   note("ssh-add -l");
-  return withAgents(place, async (agents) => {
+  return withAgents(workspace, async (agents) => {
     for (const { make } of fileKeys) await addToBoth(agents, make());
-    return measureList(place, agents, options.runs);
+    return measureList(workspace, agents, options.runs);
   });
 }
 
-/** Does something with an agent of each side, and ends them. */
+/** Calls `action` with an agent of each side, and stops them. */
 async function withAgents<Value>(
-  place: Place,
+  workspace: Workspace,
   action: (agents: Pair<RunningAgent>) => Promise<Value>,
 ): Promise<Value> {
-  const agents = await forEachSide((side) => startAgent(place, side));
+  const agents = await forEachSide((side) => startAgent(workspace, side));
   const value = await action(agents);
   await forEachSide((side) => endAgent(agents[side]));
   return value;
 }
 
-/** Says on standard error what comes next. */
+/** Reports progress on standard error. */
 function note(what: string): void {
   process.stderr.write(`measuring ${what}\n`);
 }

@@ -1,4 +1,4 @@
-/** Memory: of the agents, with few keys and with many, and of the process that loads a card. */
+/** The memory of the agents, with few and with many keys, and of the process that loads a token. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -6,27 +6,30 @@ import { childrenOf, residentMemory, shareOfMemory } from "../fixtures/processes
 import { answers } from "../fixtures/system-agent.ts";
 import { endAgent, forEachSide, type Pair, pidOf, type Side, startAgent } from "./agents.ts";
 import { makeEd25519Key, type Token } from "./keys.ts";
-import { endProcess, type Place } from "./place.ts";
+import { endProcess, type Workspace } from "./workspace.ts";
 
 /** One line of the table, in bytes. */
 export interface MemoryResult {
   readonly name: string;
   readonly figures: Pair<number>;
-  /** Of a Node.js that listens at a socket and does nothing else. */
+  /** The memory of a Node.js that only listens at a socket. */
   readonly bareNode: number;
 }
 
 const fewKeys = 3;
 
-/** Milliseconds after which a process has done what it does when it has started. */
-const settling = 500;
+/** The milliseconds that a process gets to finish its start. */
+const settlingTime = 500;
 
-/** Gives a new agent of each side few keys, then many, and looks at its memory after each. */
-export async function measureMemory(place: Place, manyKeys: number): Promise<MemoryResult[]> {
+/** Measures a new agent of each side with few keys, then with many. */
+export async function measureMemory(
+  workspace: Workspace,
+  manyKeys: number,
+): Promise<MemoryResult[]> {
   const keys = Array.from({ length: manyKeys }, makeEd25519Key);
-  const { resident: bareNode } = await bareNodeMemory(place);
+  const { resident: bareNode } = await bareNodeMemory(workspace);
   const measured = await forEachSide(async (side) => {
-    const agent = await startAgent(place, side);
+    const agent = await startAgent(workspace, side);
     const figures: number[] = [];
     for (const count of [fewKeys, manyKeys]) {
       const { length: held } = await agent.client.identities();
@@ -46,13 +49,16 @@ export async function measureMemory(place: Place, manyKeys: number): Promise<Mem
   }));
 }
 
-/** Loads a token in a new agent of each side, and looks at the process that does it. */
-export async function measureCardMemory(place: Place, token: Token): Promise<MemoryResult[]> {
-  const bareNode = await bareNodeMemory(place);
+/** Measures the process that loads a token, for a new agent of each side. */
+export async function measureCardMemory(
+  workspace: Workspace,
+  token: Token,
+): Promise<MemoryResult[]> {
+  const bareNode = await bareNodeMemory(workspace);
   const measured = await forEachSide(async (side) => {
-    const agent = await startAgent(place, side);
+    const agent = await startAgent(workspace, side);
     await agent.client.addSmartcardKey(token.library, Buffer.from(token.pin));
-    await sleep(settling);
+    await sleep(settlingTime);
     const [helper] = childrenOf(pidOf(agent));
     if (helper === undefined) throw new Error(`The ${side} agent has no process for the card.`);
     const memory = memoryOf(helper);
@@ -60,13 +66,13 @@ export async function measureCardMemory(place: Place, token: Token): Promise<Mem
     return memory;
   });
   const resident = {
-    name: "a card's process",
+    name: "process of a token",
     figures: pairOf((side) => measured[side].resident),
     bareNode: bareNode.resident,
   };
   const shares = pairOf((side) => measured[side].share);
   const share = {
-    name: "its share of it",
+    name: "the same, PSS",
     figures: shares,
     bareNode: bareNode.share,
   };
@@ -83,15 +89,15 @@ function memoryOf(pid: number): ProcessMemory {
   return { resident: 1024 * residentMemory(pid), share: 1024 * (shareOfMemory(pid) ?? Number.NaN) };
 }
 
-async function bareNodeMemory(place: Place): Promise<ProcessMemory> {
-  const path = join(place.folder, "idle");
+async function bareNodeMemory(workspace: Workspace): Promise<ProcessMemory> {
+  const path = join(workspace.folder, "idle");
   const program = 'require("node:net").createServer().listen(process.argv[1])';
-  const child = place.start(process.execPath, ["-e", program, path]);
+  const child = workspace.start(process.execPath, ["-e", program, path]);
   while (!(await answers(path))) {
     if (child.exitCode !== null) throw new Error("An idle Node.js does not start.");
     await sleep(5);
   }
-  await sleep(settling);
+  await sleep(settlingTime);
   const memory = memoryOf(child.pid ?? 0);
   await endProcess(child);
   rmSync(path);

@@ -1,7 +1,7 @@
 /** The command line of the benchmark. */
 import { parseArgs } from "node:util";
 
-/** The things that are measured, by the names that `--only` takes. */
+/** The names of measurements, as in `--only`. */
 export const subjects = [
   "rsa",
   "ecdsa",
@@ -16,13 +16,12 @@ export const subjects = [
 ] as const;
 export type Subject = (typeof subjects)[number];
 
-/** How long and what to measure. */
 export interface BenchOptions {
-  /** What `--only` names; everything without it. */
+  /** Those of `--only`; by default, all. */
   readonly subjects: ReadonlySet<Subject>;
-  /** Seconds of signing in a row, for one agent in one round. */
+  /** Seconds of signing for one agent in one round. */
   readonly seconds: number;
-  /** Rounds of signing; each agent has its turn in every one. */
+  /** Rounds of signing, in each of which the agents take turns. */
   readonly rounds: number;
   /** Runs of each whole program. */
   readonly runs: number;
@@ -41,9 +40,9 @@ export const usage = `usage: npm run bench -- [--quick] [--seconds N] [--rounds 
 `;
 
 /**
- * Reads the command line.
- * @returns undefined when only the usage is asked for
- * @throws {Error} with a sentence, for a command line that cannot be followed
+ * Parses the command line.
+ * @returns undefined for --help
+ * @throws {Error} for an invalid command line
  */
 export function parseOptions(args: readonly string[]): BenchOptions | undefined {
   const { values } = parseArgs({
@@ -78,8 +77,8 @@ function readSubjects(list: string | undefined): ReadonlySet<Subject> {
   return new Set(chosen);
 }
 
-function readNumber(name: string, text: string | undefined, otherwise: number): number {
-  if (text === undefined) return otherwise;
+function readNumber(name: string, text: string | undefined, byDefault: number): number {
+  if (text === undefined) return byDefault;
   const number = Number(text);
   if (text.trim() === "" || !(number > 0)) {
     throw new Error(`--${name} takes a number above zero, not "${text}".`);

@@ -1,15 +1,14 @@
-/** What the benchmark says: tables for people, JSON for programs. */
+/** The report of the benchmark: tables for people, JSON for programs. */
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import type { Pair } from "./agents.ts";
 import type { MemoryResult } from "./memory.ts";
-import { projectRoot } from "./place.ts";
 import type { ProcessResult } from "./processes.ts";
 import type { SigningResult } from "./signing.ts";
+import { projectRoot } from "./workspace.ts";
 
-/** All that a run has measured. */
 export interface Results {
   readonly signing: SigningResult[];
   readonly processes: ProcessResult[];
@@ -18,7 +17,7 @@ export interface Results {
 
 type Row = readonly string[];
 
-/** The tables of all results that there are. */
+/** The tables of all results. */
 export function describeResults({ signing, processes, memory }: Results): string {
   return [
     table(
@@ -82,12 +81,11 @@ function memoryRow({ name, figures: { cardagent, system }, bareNode }: MemoryRes
   return [name, ...beside, megabytes(bareNode), ratio(cardagent, bareNode)];
 }
 
-/** How many times the second the first is. */
-function ratio(first: number, second: number): string {
-  return (first / second).toFixed(2);
+function ratio(dividend: number, divisor: number): string {
+  return (dividend / divisor).toFixed(2);
 }
 
-/** Lines with columns of equal width; nothing when there are no rows. */
+/** A table with aligned columns; "" if there are no rows. */
 function table(head: Row, rows: readonly Row[]): string {
   if (rows.length === 0) return "";
   const widths = head.map((_, at) =>
@@ -102,7 +100,7 @@ function table(head: Row, rows: readonly Row[]): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** Writes bench/results.json, and returns its path. */
+/** Writes bench/results.json. @returns its path */
 export function writeResults(results: Results, settings: object): string {
   const path = join(projectRoot, "bench", "results.json");
   const all = { date: new Date().toISOString(), machine: machine(), settings, ...results };

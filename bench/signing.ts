@@ -1,4 +1,4 @@
-/** Signatures: how many in a second, and how long one takes. */
+/** The throughput and latency of signatures. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -13,10 +13,10 @@ import { verifySignature } from "../protocol/verification.ts";
 import { forEachSide, type Pair, type RunningAgent, type Side, sides } from "./agents.ts";
 import type { LoadJob, LoadResult } from "./load.ts";
 import type { BenchOptions } from "./options.ts";
-import { type Place, projectRoot } from "./place.ts";
 import { median, percentile } from "./statistics.ts";
+import { projectRoot, type Workspace } from "./workspace.ts";
 
-/** What was measured of one agent with one kind of key. */
+/** The figures of one agent with one key. */
 interface SigningFigures {
   readonly signaturesPerSecond: number;
   /** Latencies, in milliseconds. */
@@ -31,18 +31,15 @@ export interface SigningResult {
   readonly figures: Pair<SigningFigures>;
 }
 
-/** As long as what ssh gives to an agent to log in with. */
-const data = Buffer.alloc(200, "what is signed ");
+/** As long as the data that ssh has signed for a login. */
+const data = Buffer.alloc(200, "data to be signed ");
 
-/** A program that makes the load. */
-interface LoadProgram {
-  /** Runs it to its end. @throws {Error} when a reply was no signature */
-  run(job: LoadJob): Promise<LoadResult>;
-}
+/** Runs the load generator. @throws {Error} if a reply is not a signature */
+type LoadProgram = (job: LoadJob) => Promise<LoadResult>;
 
-/** Bundles load.ts, so that plain Node.js runs it: a loader would cost the cores that it shares. */
-export async function makeLoadProgram(place: Place): Promise<LoadProgram> {
-  const path = join(place.folder, "load.cjs");
+/** Bundles load.ts: running it through a loader would take processor time from the agents. */
+export async function makeLoadProgram(workspace: Workspace): Promise<LoadProgram> {
+  const path = join(workspace.folder, "load.cjs");
   await build({
     entryPoints: [join(projectRoot, "bench", "load.ts")],
     outfile: path,
@@ -51,25 +48,23 @@ export async function makeLoadProgram(place: Place): Promise<LoadProgram> {
     format: "cjs",
     logLevel: "warning",
   });
-  return {
-    async run(job) {
-      const child = spawn(process.execPath, [path], {
-        env: place.env,
-        stdio: ["pipe", "pipe", "inherit"],
-      });
-      const ended = once(child, "close");
-      child.stdin.end(JSON.stringify(job));
-      const output = await text(child.stdout);
-      const [status] = await ended;
-      if (status !== 0) throw new Error(`The load ended with ${status}.`);
-      return JSON.parse(output) as LoadResult;
-    },
+  return async (job) => {
+    const child = spawn(process.execPath, [path], {
+      env: workspace.env,
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    const ended = once(child, "close");
+    child.stdin.end(JSON.stringify(job));
+    const output = await text(child.stdout);
+    const [status] = await ended;
+    if (status !== 0) throw new Error(`The load ended with ${status}.`);
+    return JSON.parse(output) as LoadResult;
   };
 }
 
 /**
- * Measures one key in both agents, with 1 and with 8 connections. The agents take turns, and who
- * begins changes from round to round; each figure is the median of the rounds.
+ * Measures one key in both agents, with 1 and with 8 connections. The agents take turns in each round,
+ * and the first one alternates; each figure is the median of the rounds.
  */
 export async function measureSigning(
   name: string,
@@ -88,7 +83,7 @@ export async function measureSigning(
     for (let round = 0; round < options.rounds; round++) {
       for (const side of round % 2 === 0 ? sides : sides.toReversed()) {
         const { socket } = agents[side];
-        const result = await load.run({ socket, request, connections, milliseconds });
+        const result = await load({ socket, request, connections, milliseconds });
         verifyReply(side, key, result);
         rounds[side].push(figuresOf(result));
       }

@@ -1,6 +1,10 @@
 /** Verification of signatures, certificates and session bindings. */
 import { createHash, type KeyObject, verify } from "node:crypto";
-import { type Certificate, decodeCertificate, type VerifiedCertificate } from "./certificate.ts";
+import {
+  type Certificate,
+  parseKeyOrCertificate,
+  type VerifiedCertificate,
+} from "./certificate.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
 import { invalidCertificate, malformed, unknownAlgorithm } from "./failure.ts";
 import { toKeyObject } from "./key-object.ts";
@@ -8,7 +12,6 @@ import {
   algorithmName,
   blobAlgorithm,
   decodePublicKey,
-  encodePublicKey,
   type PublicKey,
   type SkEcdsaPublicKey,
   type SkEd25519PublicKey,
@@ -25,8 +28,7 @@ import { Reader, Writer } from "./wire.ts";
 /**
  * Whether `blob` is a valid signature by `key` over `data`. A malformed signature and one of another
  * algorithm are invalid, not errors.
- * @param object the key as `toKeyObject` makes it, for callers that verify with one key repeatedly:
- *   making it takes longer than to verify. Not used for keys on authenticators.
+ * @param object a cached `toKeyObject(key)`, which takes longer than to verify; ignored for FIDO keys
  */
 export function verifySignature(
   key: PublicKey,
@@ -65,13 +67,12 @@ export interface VerifiedKey {
  * @throws {Failure} malformed; unsupported, for an unknown key type
  */
 export function verifyKeyOrCertificate(blob: Uint8Array): VerifiedKey {
-  const certificate = decodeCertificate(blob);
-  const key = certificate?.key ?? decodePublicKey(blob);
-  if (key === undefined) throw unknownAlgorithm(blobAlgorithm(blob));
-  toKeyObject(key);
-  const keyBlob = encodePublicKey(key);
-  if (certificate === undefined) return { key, keyBlob, certificate };
-  if (isSigned(certificate, blob)) return { key, keyBlob, certificate };
+  const parsed = parseKeyOrCertificate(blob);
+  if (parsed === undefined) throw unknownAlgorithm(blobAlgorithm(blob));
+  const { key, keyBlob, certificate } = parsed;
+  toKeyObject(key); // throws for an invalid key
+  if (certificate === undefined || isSigned(certificate, blob))
+    return { key, keyBlob, certificate };
   throw invalidCertificate("The certificate's signature is not that of its CA.");
 }
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Measures this project's programs against the system's, after what it needs has been set up.
+# Compares the speed and memory of this project's programs with the system's.
 #
-#   npm run bench                      all of it
-#   npm run bench -- --quick           a short run, to see that it runs
-#   npm run bench -- --only rsa,list   some of it; --help tells the names
+#   npm run bench                      everything
+#   npm run bench -- --quick           a short run, to check the benchmark itself
+#   npm run bench -- --only rsa,list   some measurements; --help lists the names
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/setup.sh openssh-client softhsm2 opensc

@@ -1,4 +1,5 @@
-// Builds dist/: the two programs, the child process for PKCS#11, the thread for key files, and the library with its types.
+// Builds dist/: the two programs, the child process for PKCS#11, the worker thread for key files, and
+// the library with its types.
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
@@ -16,7 +17,7 @@ import { build } from "esbuild";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
-// Everything is made beside dist/ and moved into place, so that nobody runs half a build.
+// The output is made in a temporary folder and renamed, so that dist/ is always complete.
 const staging = mkdtempSync(join(root, "dist-"));
 chmodSync(staging, 0o755);
 const common = {
@@ -29,7 +30,7 @@ const common = {
   logLevel: "warning",
 };
 
-/** CommonJS starts a few milliseconds sooner than an ES module does. */
+/** CommonJS starts a few milliseconds faster than an ES module. */
 const program = {
   ...common,
   format: "cjs",
@@ -37,7 +38,7 @@ const program = {
   define: { ...common.define, "import.meta.url": "__filename" },
 };
 
-/** For a program that loads of packages their add-ons only, and those by agent/host/add-ons.ts. */
+/** Forbids imports of packages: the program loads only add-ons, by agent/host/add-ons.ts. */
 const lean = {
   name: "lean",
   setup({ onResolve }) {
@@ -49,9 +50,9 @@ const lean = {
 };
 
 /**
- * Beginning of a program that a shell starts as Node.js without what is meant for others: options
- * open debuggers or end it with a stack trace, as too few open files do. It takes the time of `env`.
- * JavaScript has a string and a comment in its second line.
+ * The first lines of a program that is a shell script and JavaScript: its second line is a string and a
+ * comment in JavaScript. The shell removes variables that would open a debugger or end Node.js with a
+ * stack trace, refuses a limit of open files at which Node.js aborts, and runs `node`.
  */
 function shellHead(name) {
   const variables =
@@ -63,10 +64,10 @@ function shellHead(name) {
 }
 
 /**
- * The agent's first line: what steers Node.js is put aside before that starts; see
- * agent/host/node-environment.ts. A shell would lose variables such as bash's functions, which the
- * `command` is to find. Older kernels read 127 bytes of it. The second `env` is for pnpm, which takes the
- * first word after -S for the program.
+ * The agent's first line: it renames variables that affect Node.js; see agent/host/node-environment.ts.
+ * A shell would drop variables such as bash's exported functions, which the `command` must get. Older
+ * kernels read only 127 bytes. The second `env` is for pnpm, which takes the first word after -S for the
+ * program.
  */
 const agentHashbang = {
   banner: {

@@ -1,12 +1,11 @@
 #!/bin/sh
-# Shows what this project is for: a card's keys and certificates in an agent, with real programs.
+# Demonstrates keys on a token and their certificates in an agent, with real programs.
 #
-# Everything is made for the occasion in a folder that is removed afterwards: a SoftHSM token, a
-# certificate authority, an sshd on the loopback interface. Each command is run as it is shown, and
-# what it says is what it said. The exit status is 0 only when every step did what it should.
+# It makes a SoftHSM token, a CA and an sshd on the loopback interface in a temporary folder. The
+# commands and their output are real. The exit status is 0 only if every step succeeds.
 #
-#   npm run demo                 with the programs as they are built here
-#   npm run demo -- /folder      with those of another folder, such as an installed package's
+#   npm run demo                 with the programs in dist/
+#   npm run demo -- /folder      with those of another folder, such as an installed package
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc
@@ -48,8 +47,8 @@ fail() {
   exit 1
 }
 
-# show STATUS COMMAND EXPECTED...: shows a command, runs it in this shell, shows what it says, and
-# checks its exit status and that each EXPECTED is part of what it says; "!TEXT" must not be.
+# show STATUS COMMAND EXPECTED...: shows a command, runs it in this shell, shows its output, and checks
+# its exit status and that its output contains each EXPECTED, and none of "!TEXT".
 show() {
   expected_status=$1 command=$2
   shift 2
@@ -68,7 +67,7 @@ show() {
   done
 }
 
-# ---- what it stands on ---------------------------------------------------------------------------
+# ---- the token, askpass and sshd -----------------------------------------------------------------
 
 make_token() {
   mkdir tokens
@@ -92,7 +91,7 @@ make_key() {
     --id "$1" --key-type "$2" --label "$3" --usage-sign >key.log 2>&1 || fail "$(cat key.log)"
 }
 
-# ssh-add asks a program for the PIN, since there may be no terminal to ask on.
+# There may be no terminal, so askpass enters the PIN.
 make_askpass() {
   printf '#!/bin/sh\ncat "%s/pin"\n' "$folder" >askpass
   chmod 700 askpass
@@ -108,18 +107,18 @@ free_port() {
   });'
 }
 
-# Root may be locked for passwords, which sshd takes for locked altogether unless PAM decides.
+# Without PAM, sshd takes an account with a locked password for locked.
 pam_is_needed() {
   [ "$(id -u)" -eq 0 ] && grep -q '^root:!' /etc/shadow
 }
 
 start_sshd() {
-  ssh-keygen -q -t ed25519 -N '' -C 'the authority' -f authority
+  ssh-keygen -q -t ed25519 -N '' -C 'CA' -f ca
   ssh-keygen -q -t ed25519 -N '' -C '' -f host_key
   port=$(free_port)
   {
     printf '%s\n' "ListenAddress 127.0.0.1:$port" "HostKey $folder/host_key" 'PidFile none' \
-      "TrustedUserCAKeys $folder/authority.pub" 'AuthorizedKeysFile none' 'StrictModes no' \
+      "TrustedUserCAKeys $folder/ca.pub" 'AuthorizedKeysFile none' 'StrictModes no' \
       'PasswordAuthentication no' 'KbdInteractiveAuthentication no' 'ExposeAuthInfo yes'
     if pam_is_needed; then echo 'UsePAM yes'; fi
   } >sshd_config
@@ -139,7 +138,7 @@ start_sshd() {
   done
 }
 
-# ---- the story -----------------------------------------------------------------------------------
+# ---- the demonstration ---------------------------------------------------------------------------
 
 cd "$folder"
 mkdir bin home
@@ -152,66 +151,66 @@ make_askpass
 start_sshd
 ssh_at_first="ssh -F ssh_config first"
 
-title 'An agent, and a card with three keys (SoftHSM stands in for it)'
+title 'An agent, and a token with three keys (of SoftHSM)'
 show 0 'ssh-agent -V' 'cardagent '
 show 0 'eval "$(ssh-agent)"' "Agent pid "
 show 1 'ssh-add -l' 'The agent has no identities.'
 show 0 "LIB=$LIB"
-say 'An askpass program answers with the PIN.'
+say 'An askpass program enters the PIN.'
 show 0 'ssh-add -s $LIB' "Card added: $LIB"
 show 0 'ssh-add -l' '(RSA)' '(ECDSA)' '(ED25519)'
 show 0 'ssh-add --list-providers' 'Demo card'
 
-title 'ssh-add -D unloads the card, so that it can be added again'
+title 'ssh-add -D unloads the token, so that it can be loaded again'
 show 0 'ssh-add -D' 'Card removed: ' 'All identities removed.'
 show 1 'ssh-add -l' 'The agent has no identities.'
 show 0 'ssh-add -s $LIB' "Card added: $LIB"
 show 0 'ssh-add -l' '(RSA)'
 
-title 'A refusal says why'
+title 'A refusal has a reason'
 echo 000000 >pin
-say 'Now with a wrong PIN.'
+say 'With a wrong PIN:'
 show 1 'ssh-add -s $LIB' "Could not add card \"$LIB\": agent refused operation" 'reason: ' 'hint: '
 show 1 'ssh-add -s /usr/lib/nothing.so' 'agent refused operation' 'reason: ' 'hint: '
 echo 271828 >pin
-say 'The keys that work are not lost.'
+say 'The loaded keys still work.'
 show 0 'ssh-add -l' '(RSA)'
 
-title 'A certificate for a key on the card'
-say 'The server trusts an authority, and no plain key.'
+title 'A certificate for a key on the token'
+say 'The server trusts only certificates of a CA.'
 show 255 "$ssh_at_first whoami" 'Permission denied'
-say 'The authority signs the key of the card.'
+say 'The CA signs the key.'
 show 0 'ssh-add -L | grep ssh-rsa >card.pub'
-show 0 "ssh-keygen -q -s authority -I alice -n $user -z 1 -V +1h card.pub"
-say 'The agent gets the certificate; no PIN is asked for, and no private key is sent.'
+show 0 "ssh-keygen -q -s ca -I alice -n $user -z 1 -V +1h card.pub"
+say 'Adding the certificate needs no PIN.'
 show 0 'SSH_ASKPASS=false ssh-add --cert-for-card card-cert.pub' 'Certificate added: card-cert.pub (alice)'
 show 0 'ssh-add -l' '(RSA)' '(RSA-CERT)' '(ECDSA)' '(ED25519)'
 show 0 "$ssh_at_first"' '"'"'whoami; cut -d " " -f 1,2 $SSH_USER_AUTH'"'" \
   "$user" 'publickey ssh-rsa-cert-v01@openssh.com'
 
-title 'The certificate goes with the forwarded agent'
+title 'The forwarded agent has the certificate, too'
 show 0 "ssh -A -F ssh_config first ssh -F $folder/ssh_config second whoami" "$user"
 
-title 'Renewing it, without a PIN'
-show 0 "ssh-keygen -q -s authority -I 'alice, renewed' -n $user -z 2 -V +8h card.pub"
+title 'Renewing the certificate, without a PIN'
+show 0 "ssh-keygen -q -s ca -I 'alice, renewed' -n $user -z 2 -V +8h card.pub"
 show 0 'SSH_ASKPASS=false ssh-add --cert-for-card card-cert.pub' \
   'Certificate added: card-cert.pub (alice, renewed)'
 show 0 'ssh-add -l | grep CERT' '(RSA-CERT)'
 [ "$(wc -l <"$output")" -eq 1 ] || fail 'the old certificate is still there.'
 show 0 "$ssh_at_first whoami" "$user"
-say 'What the server saw:'
+say "The server's log:"
 show 0 'grep -o "RSA-CERT .*" sshd.log | tail -n 1' 'ID alice, renewed (serial 2)'
 
-title 'Card and certificate at once'
+title 'Loading the token with its certificate'
 show 0 'ssh-add -q -D' '!identities'
 show 0 'ssh-add -s $LIB --cert-for-card card-cert.pub' "Card added: $LIB"
 show 0 'ssh-add -l' '(RSA)' '(RSA-CERT)'
 show 0 "$ssh_at_first whoami" "$user"
 
-title 'After -D, nothing is left'
+title 'After -D, the agent is empty'
 show 0 'ssh-add -D' 'Card removed: ' 'All identities removed.'
 show 255 "$ssh_at_first whoami" 'Permission denied'
 show 0 'ssh-agent -k' 'unset SSH_AUTH_SOCK'
 unset SSH_AGENT_PID
 
-printf '\n%sEvery step did what it should.%s\n' "$green" "$plain"
+printf '\n%sAll steps succeeded.%s\n' "$green" "$plain"

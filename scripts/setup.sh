@@ -1,12 +1,11 @@
 #!/bin/sh
-# Makes this machine ready to build, test and demonstrate the project.
+# Prepares this machine to build, test and demonstrate the project.
 #
 #   sh scripts/setup.sh [debian-package]...
 #
-# Three things, each only when it is needed: installs those of the named Debian packages whose
-# programs are missing, installs the npm packages of package-lock.json, builds dist/. With nothing
-# to do it says nothing. Only Debian packages need root: sudo is used by those who are not.
-# Systems without apt-get are told which programs they have to get themselves.
+# If necessary, it installs those of the named Debian packages whose programs are missing, installs the
+# npm packages of package-lock.json, and builds dist/. Only Debian packages need root, or sudo. Without
+# apt-get, it lists the missing packages and fails.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,9 +16,9 @@ fail() {
   exit 1
 }
 
-# ---- what is missing -----------------------------------------------------------------------------
+# ---- missing packages ----------------------------------------------------------------------------
 
-# The programs by which a Debian package is known to be there, however it came.
+# The programs that show that a Debian package, or a replacement of it, is installed.
 programs_of() {
   case $1 in
     openssh-client) echo ssh ssh-add ssh-agent ssh-keygen ssh-keyscan ;;
@@ -36,7 +35,7 @@ programs_of() {
   esac
 }
 
-# Those that have no program are known by a library.
+# The library that shows it, for packages without a program.
 library_of() {
   case $1 in
     ykcs11) echo libykcs11.so ;;
@@ -53,18 +52,18 @@ has_library() {
   return 1
 }
 
-# Programs for administrators are often not in the PATH of others.
+# Other users' PATH often lacks the folders of administrators' programs.
 has_program() {
   (PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin && command -v "$1") >/dev/null 2>&1
 }
 
-# Whether the system's own Python finds a module.
+# Whether the system's Python finds a module.
 has_python_module() {
   PATH=/usr/bin:$PATH python3 -c 'import sys, importlib.util as util
 sys.exit(util.find_spec(sys.argv[1]) is None)' "$1" 2>/dev/null
 }
 
-# Of the Debian packages given, those that lack a program, a library, or a module of Python.
+# The missing ones of the given Debian packages.
 missing_of() {
   for package in "$@"; do
     case $package in
@@ -99,7 +98,7 @@ check_node() {
   has_program npm || fail 'npm is missing: it comes with Node.js, on Debian with the package npm'
 }
 
-# npm leaves a note in node_modules of what it installed, and when.
+# npm writes this file after an installation.
 npm_packages_are_current() {
   [ -e node_modules/.package-lock.json ] &&
     [ -z "$(find package-lock.json -newer node_modules/.package-lock.json)" ]
@@ -119,14 +118,13 @@ as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -- "$@"; fi
 }
 
-# What apt-get says is shown only when it fails.
+# Runs apt-get; its output goes to a log, which is shown only if it fails.
 apt() {
   as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
     apt-get --quiet --yes -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 </dev/null
 }
 
-# Debian starts the services that it installs, unless this program forbids it. The tests start an
-# sshd of their own, and nobody wants another one for having run them.
+# Debian starts installed services unless this program forbids it. The tests start their own sshd.
 guard=/usr/sbin/policy-rc.d
 guarded=
 forbid_services() {
@@ -136,7 +134,7 @@ forbid_services() {
   fi
 }
 
-# What starts with each user's session, such as the agents of desktops.
+# The units that start in each user's session, such as the agents of desktops.
 user_units() {
   systemctl --global list-unit-files --state=enabled --plain --no-legend 2>/dev/null |
     cut -d' ' -f1 || :
@@ -167,14 +165,14 @@ install_debian_packages() {
     cat "$log" >&2
     fail "apt-get could not install: $*"
   }
-  # What was not started now would still be at the next boot.
+  # Otherwise, the services would start at the next boot.
   case " $* " in
     *' openssh-server '*) as_root systemctl --quiet disable ssh >/dev/null 2>&1 || : ;;
   esac
   case " $* " in
     *' pcscd '*) as_root systemctl --quiet disable pcscd.socket pcscd.service >/dev/null 2>&1 || : ;;
   esac
-  # Any pcscd of this system would have its reader listen on all interfaces.
+  # With this file, every pcscd of the system would listen on all interfaces.
   case " $* " in
     *' vsmartcard-vpcd '*) as_root sed -i 's/^[^#]/#&/' /etc/reader.conf.d/vpcd || : ;;
   esac
@@ -193,7 +191,7 @@ get_programs() {
   if ! has_program apt-get; then
     fail "missing on this system, by their Debian packages: $missing"
   fi
-  # A subshell, which takes its traps with it; the words are separate packages.
+  # In a subshell, because of its traps; the words are separate packages.
   # shellcheck disable=SC2086
   (install_debian_packages $missing)
   missing=$(missing_of "$@" | tr '\n' ' ')
@@ -202,8 +200,8 @@ get_programs() {
 
 # ---- npm packages and dist/ ----------------------------------------------------------------------
 
-# Native packages are built with the headers that Node.js brought, when it did, so that npm need
-# not fetch them.
+# Native packages are built with the headers of this Node.js, if it has them, so that npm need not
+# download them.
 install_npm_packages() {
   say 'installing npm packages'
   prefix=$(node -p 'require("path").resolve(process.execPath, "../..")')

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Keeps an agent under load: clients sign, add, remove, lock and unlock, cards are loaded, pulled out
-# and unloaded, a library crashes. Every signature is verified; at the end the agent has the
-# descriptors, processes and memory that it had.
+# Keeps an agent under load: clients sign, add, remove, lock and unlock, tokens are loaded, removed from
+# their reader and unloaded, a library crashes. Every signature is verified; at the end, the agent must
+# have as many descriptors and processes and as much memory as before.
 #
 #   npm run soak                     half an hour
-#   npm run soak -- --minutes 2      so many minutes
+#   npm run soak -- --minutes 2      two minutes
 #
-# The last line counts what was checked.
+# The last line counts the checks.
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/setup.sh openssh-client gcc softhsm2 opensc pcscd vsmartcard-vpcd ykcs11

@@ -1,12 +1,11 @@
 #!/bin/sh
 # Tests this project with other versions of Node.js: the unit tests, the transcripts and the demo.
 #
-#   npm run test:node -- 22 24 26    the newest of each
-#   npm run test:node -- 20.19.0     a certain one
+#   npm run test:node -- 22 24 26    the newest releases of these
+#   npm run test:node -- 20.19.0     one release
 #
-# Each Node.js is fetched with npm, once, into node_modules/.cache/node. Everything that a version runs
-# has it first in PATH, also the programs in dist/, whose first lines start the `node` that is found
-# there. The last line counts the tests of all versions; a demo is one.
+# npm downloads each Node.js once, into node_modules/.cache/node. Its folder is first in PATH, so that the
+# programs in dist/ run with it, too. The last line counts the tests of all versions; a demo is one.
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- 22 24 26
@@ -18,7 +17,7 @@ trap 'rm -rf "$logs"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# The folder of the programs of Node.js $1, which is fetched unless it was before.
+# Prints the bin folder of Node.js $1, after a download if necessary.
 folder_of() {
   place=$PWD/node_modules/.cache/node/$1
   if [ ! -x "$place/node_modules/$package/bin/node" ]; then
@@ -28,7 +27,7 @@ folder_of() {
   echo "$place/node_modules/$package/bin"
 }
 
-# run LOG COMMAND...: runs a command, whose output goes to a file, and notes its exit status there.
+# run LOG COMMAND...: runs a command and writes its output and exit status to a log.
 run() {
   log=$logs/$1
   shift
@@ -37,7 +36,7 @@ run() {
   echo "exit status $status" >>"$log"
 }
 
-# Tests wait for programs and for time to pass, so the three stand side by side.
+# The three run at once, because tests wait for programs and timers most of the time.
 test_with() (
   PATH=$(folder_of "$1"):$PATH
   export PATH
@@ -47,11 +46,12 @@ test_with() (
   wait
 )
 
-# How many lines of a log begin with $2 and match $3.
+# Counts the lines of a log that begin with $2 and match $3.
 count() { grep -cE "^$2 .*$3" "$logs/$1" || :; }
 
 passed=0 failed=0 skipped=0
-# Adds up a log in the Test Anything Protocol. A run that failed without a test that failed counts as one.
+# Adds the results of a log in the Test Anything Protocol. A failed run without a failed test counts as
+# one.
 add_up() {
   skips=$(count "$1" '(not )?ok' ' # (SKIP|TODO)$')
   oks=$(($(count "$1" ok '') - $(count "$1" ok ' # (SKIP|TODO)$')))

@@ -3,17 +3,17 @@
 #
 #   npm run test:openssh                    every test that starts an agent, and cert-userkey
 #   npm run test:openssh -- agent sshsig    some of them
-#   npm run test:openssh -- --peer          with OpenSSH's own two programs, to compare
+#   npm run test:openssh -- --peer          with OpenSSH's own programs, for comparison
 #   npm run test:openssh -- --list          the names of the tests
 #
-# The tests are those of Debian's package openssh-tests, as they come. They must not run as root, and
-# need a sudo that asks nothing: root makes a user for them, who is removed afterwards; others run
-# them as themselves. Everything else is in a folder that is removed too, unless KEEP is set. A test
-# that is skipped must also be skipped with OpenSSH's own programs. The last line counts the tests.
+# The tests are those of Debian's package openssh-tests, unchanged. They must not run as root, and need a
+# sudo without a password: for root, a temporary user runs them; other users run them themselves. All
+# files are in a temporary folder, which is kept if KEEP is set. A test may be skipped only if it is also
+# skipped with OpenSSH's own programs. The last line counts the tests.
 set -eu
 cd "$(dirname "$0")/.."
 suite=/usr/lib/openssh/regress
-# Tests wait a lot, for programs and for time to pass, so more run at once than there are processors.
+# More than the processors, because tests wait for programs and timers most of the time.
 jobs=6
 
 fail() {
@@ -23,7 +23,7 @@ fail() {
 
 # ---- which tests -----------------------------------------------------------------------------------
 
-# Those that take longest come first.
+# The tests that take longest come first.
 all_tests() {
   {
     printf '%s\n' agent-restrict sshsig agent-timeout cert-userkey hostkey-agent agent-subprocess
@@ -41,14 +41,15 @@ as_tester() {
   if [ "$(id -un)" = "$tester" ]; then "$@"; else runuser -u "$tester" -- "$@"; fi
 }
 
-# What tests have left running has a path of the folder in its arguments, or in its environment when
-# it has given itself another name. It is given two seconds to end.
+# The processes that the tests have left running: they have a path of the folder in their arguments, or,
+# if they have changed their title, in their environment.
 processes() {
   # shellcheck disable=SC2016
   as_root sh -c 'cd /proc && grep -alsF -- "$1/" [0-9]*/cmdline [0-9]*/environ' - "$folder" |
     sed 's,/.*,,' | sort -u
 }
 
+# Terminates them, and kills them after two seconds.
 end_processes() {
   for pid in $(processes); do as_root kill "$pid" 2>/dev/null || :; done
   for _ in 1 2 3 4 5 6 7 8 9 10; do
@@ -66,7 +67,7 @@ clean_up() {
   end_processes
   if [ -n "$sudoers" ]; then rm -f "$sudoers"; fi
   if [ -n "$made" ]; then
-    # An sshd that is ended leaves its agent's socket and what it knows of a login in /tmp.
+    # A terminated sshd leaves its agent's socket and the file of ExposeAuthInfo in /tmp.
     find /tmp -maxdepth 1 -user "$made" -exec rm -rf {} + || :
     userdel "$made" 2>/dev/null || userdel --force "$made" || :
   fi
@@ -74,7 +75,7 @@ clean_up() {
   exit "$status"
 }
 
-# Root's own user for the tests cannot log in with a password, and may do anything with sudo.
+# Makes a temporary user without a password, who may run any command with sudo.
 make_tester() {
   tester=cardagent-$$
   useradd --system --user-group --no-create-home --home-dir "$folder/home" --shell /bin/sh "$tester"
@@ -89,7 +90,7 @@ find_tester() {
     fail "$tester needs a sudo that asks for no password; or run this as root"
 }
 
-# The programs as they are built, where the user may read them and a test may change their owner.
+# Copies the programs: the user may be unable to read the originals, and a test changes their owner.
 copy_programs() {
   cp -R dist "$folder/ours"
   mkdir -p "$folder/peer/bin"
@@ -114,7 +115,7 @@ copy_dependencies() {
     done
 }
 
-# One key of each kind, since OpenSSH's tests use those that they find.
+# Makes a key of each type; OpenSSH's tests use those that they find.
 make_keys() {
   for kind in $(ssh -Q key-plain); do
     SSH_SK_PROVIDER=$suite/misc/sk-dummy/sk-dummy.so \
@@ -147,7 +148,7 @@ run() {
   printf '%s\n' "$@" | as_tester xargs -P "$jobs" -n 1 sh "$folder/run-one.sh" "$folder" "$which"
 }
 
-# One test gives itself ten seconds for what takes one, unless other tests keep the machine busy.
+# agent-timeout runs first and alone, because it fails on a busy machine.
 run_all() {
   others=
   for test in "$@"; do
@@ -159,7 +160,7 @@ run_all() {
 
 outcome_of() { cat "$folder/outcomes/$1-$2" 2>/dev/null || echo failed; }
 
-# Of the tests that were skipped, those that OpenSSH's own programs do not skip have failed.
+# A skipped test has failed if it is not skipped with OpenSSH's own programs.
 check_skipped() {
   skipped_here=
   for test in "$@"; do

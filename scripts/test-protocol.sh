@@ -1,14 +1,13 @@
 #!/bin/sh
-# Compares the agents, message by message: sequences of requests by chance, to the system's ssh-agent
-# and to this project's, whose answers have to mean the same. What may differ is in
-# fixtures/protocol/allowed.ts, each with its reason.
+# Compares this project's ssh-agent with the system's: random sequences of requests must get equivalent
+# replies. fixtures/protocol/allowed.ts lists the allowed differences, with their reasons.
 #
-#   npm run test:protocol                          20,000 requests, from a seed by chance
-#   npm run test:protocol -- --requests 1000000    so many of them
-#   npm run test:protocol -- --seed 42             from a seed that was printed before
+#   npm run test:protocol                          20,000 requests, with a random seed
+#   npm run test:protocol -- --requests 1000000    a million requests
+#   npm run test:protocol -- --seed 42             with the printed seed of an earlier run
 #
-# The system's agent is that of OpenSSH 9.2, as Debian 12 has it. The last line counts the requests:
-# of each sequence whose answers differ, the shortest that shows it is printed, and one has failed.
+# The system's agent must be that of OpenSSH 9.2, as in Debian 12. The last line counts the requests. A
+# sequence with different replies is shortened and printed, and counts as one failed request.
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/setup.sh openssh-client gcc

@@ -1,11 +1,11 @@
-// Runs the unit tests: those that need no program or library of the system, no root and no build.
+// Runs the unit tests, which need no programs or libraries of the system, no root and no build.
 //
 //   npm run test:unit                       all of them
 //   npm run test:unit -- --match='*PIN*'    those whose titles match
 //
-// They are all tests that import fixtures/system-programs.ts neither themselves nor through what they
-// import. They are bundled first, because most of their time would go into compiling imports anew in
-// each process of ava.
+// Unit tests are those that do not import fixtures/system-programs.ts, directly or indirectly. They are
+// bundled first: otherwise, each process of ava would compile all its imports, which takes most of the
+// time.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -15,7 +15,7 @@ import { build } from "esbuild";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { ava } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
-/** Has each module of a bundle find files from where its source is. */
+/** Replaces import.meta.url by the URL of the source file. */
 const sourceUrls = {
   name: "source-urls",
   setup({ onLoad }) {

@@ -1,15 +1,15 @@
 #!/bin/sh
-# Runs the tests, after everything that they need has been set up.
+# Runs the tests.
 #
 #   npm test                          all tests
 #   npm test -- --tap                 all tests, in the Test Anything Protocol
 #   npm test -- cli/options.test.ts   the tests of one file
 #
-# What is missing is installed first: on Debian and Ubuntu as root, or with sudo.
+# Missing packages are installed first: on Debian and Ubuntu, as root or with sudo.
 set -eu
 cd "$(dirname "$0")/.."
 
-# With --tap, standard output is for the protocol alone.
+# The output of setup must not mix with that of --tap.
 sh scripts/setup.sh gcc openssh-client openssh-server openssh-tests softhsm2 opensc openssl bsdutils git \
   putty-tools dropbear-bin python3-paramiko python3-asyncssh gpg-agent gnome-keyring dbus-daemon \
   csh tcsh zsh fish pcscd vsmartcard-vpcd ykcs11 yubico-piv-tool p11-kit p11-kit-modules swtpm \

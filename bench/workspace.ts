@@ -1,4 +1,4 @@
-/** The benchmark's own place: a folder, a HOME, and the processes that it has started. */
+/** The temporary folder, environment and processes of a run. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -8,20 +8,18 @@ import { fileURLToPath } from "node:url";
 /** The project's folder. */
 export const projectRoot = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** A folder for one run of the benchmark, and what runs in it. */
-export interface Place {
+export interface Workspace {
   /** Short enough for the paths of Unix sockets. */
   readonly folder: string;
-  /** What programs get as their environment, and nothing else. */
+  /** The environment of all programs. */
   readonly env: Record<string, string>;
-  /** Starts a program that ends with this place. Its output goes where this program's errors go. */
+  /** Starts a program; its errors go to standard error. */
   start(command: string, args: readonly string[]): ChildProcess;
-  /** Ends what was started, and removes the folder. */
+  /** Stops all programs and removes the folder. */
   end(): Promise<void>;
 }
 
-/** Makes a place. */
-export function makePlace(): Place {
+export function makeWorkspace(): Workspace {
   const folder = mkdtempSync("/tmp/ca-bench-");
   const home = join(folder, "home");
   mkdirSync(join(home, ".ssh"), { recursive: true, mode: 0o700 });
@@ -58,7 +56,7 @@ export function makePlace(): Place {
   };
 }
 
-/** Ends a process that was started here, and waits until it has ended. */
+/** Stops a process and waits for its end. */
 export async function endProcess(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, "exit");
