@@ -1,4 +1,5 @@
 /** Recognizes files that are not private keys, by how they begin. */
+import { secretBytes } from "../../protocol/secret-bytes.ts";
 import { readArmour, withoutByteOrderMark } from "./armour.ts";
 import { tags } from "./der.ts";
 
@@ -77,8 +78,36 @@ export function isPublicFile(bytes: Buffer): boolean {
 }
 
 function kindOf(file: Buffer): Kind | undefined {
-  const beginning = file.toString("latin1", 0, 512);
+  const beginning = beginningOf(file);
   return kinds.find((known) => known.beginning.test(beginning));
+}
+
+const maxWord = 9;
+
+/**
+ * The beginning in Latin-1, up to a control character, and with nine characters of each word: strings
+ * cannot be overwritten, and the file may hold a private key.
+ */
+function beginningOf(file: Buffer): string {
+  const kept = secretBytes(512);
+  let [length, word] = [0, 0];
+  for (const byte of file.subarray(0, kept.length)) {
+    if (byte < 0x20 && !isSpace(byte)) break;
+    word = endsWord(byte) ? 0 : word + 1;
+    if (word <= maxWord) kept[length++] = byte;
+  }
+  const text = kept.toString("latin1", 0, length);
+  kept.fill(0);
+  return text;
+}
+
+function isSpace(byte: number): boolean {
+  return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
+}
+
+/** White space and `"-.@`: then no word in `kinds` is longer than nine characters. */
+function endsWord(byte: number): boolean {
+  return isSpace(byte) || byte === 0x22 || byte === 0x2d || byte === 0x2e || byte === 0x40;
 }
 
 /** One sentence about what a file is. It quotes nothing of the file. */
@@ -90,7 +119,7 @@ export function describeNonKey(file: Buffer): string {
     const name = labels[label] ?? (isPlain ? `a ${label.toLowerCase()}` : "something else");
     return `The file holds ${name}, not a private key.`;
   }
-  const beginning = file.toString("latin1", 0, 512);
+  const beginning = beginningOf(file);
   if (/^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(beginning)) {
     return "The file is a private key whose end is missing.";
   }

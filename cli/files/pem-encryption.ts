@@ -25,8 +25,9 @@ const pattern = new RegExp(
 
 /** Reads the headers before a body; undefined without headers. @throws {KeyFileError} */
 export function readHeaders(body: Buffer): Headers | undefined {
-  const start = body.toString("latin1", 0, 512);
-  if (!start.includes("Proc-Type:")) return undefined;
+  const beginning = body.subarray(0, 512);
+  if (!beginning.includes("Proc-Type:")) return undefined; // no string holds a plain key
+  const start = beginning.toString("latin1");
   const [all, cipher = "", digits = ""] = pattern.exec(start) ?? [];
   if (all === undefined) throw damaged();
   const information = getCipherInfo(cipher.toLowerCase());

@@ -104,15 +104,18 @@ function computePoint(parameters: Buffer, d: Buffer) {
   try {
     if (d.length > scalar.length) throw damaged();
     scalar.set(d, scalar.length - d.length);
-    const pair = createECDH(name);
-    pair.setPrivateKey(scalar);
-    return { curve, point: pair.getPublicKey() };
+    return { curve, point: clearKeysAfter(() => multiply(name, scalar)) };
   } catch {
     throw damaged();
   } finally {
     scalar.fill(0);
-    collectGarbage({ type: "minor" });
   }
+}
+
+function multiply(name: string, scalar: Buffer): Buffer {
+  const pair = createECDH(name);
+  pair.setPrivateKey(scalar);
+  return pair.getPublicKey();
 }
 
 function curveOf(parameters: Buffer): CurveName | undefined {
@@ -222,10 +225,21 @@ function computeDsaY(der: Buffer): Buffer {
 /** SubjectPublicKeyInfo for a key in PKCS#8. */
 function publicKeyInfo(pkcs8: Buffer): Buffer {
   try {
-    const key = createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
-    return createPublicKey(key).export({ format: "der", type: "spki" });
+    return clearKeysAfter(() =>
+      createPublicKey(createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" })).export({
+        format: "der",
+        type: "spki",
+      }),
+    );
   } catch {
     throw damaged();
+  }
+}
+
+/** Runs an action whose own variables alone hold keys of OpenSSL: V8 keeps a frame's until it returns. */
+function clearKeysAfter<Result>(action: () => Result): Result {
+  try {
+    return action();
   } finally {
     collectGarbage({ type: "minor" });
   }
