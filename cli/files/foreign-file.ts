@@ -92,9 +92,9 @@ function beginningOf(file: Buffer): string {
   const kept = secretBytes(512);
   let [length, word] = [0, 0];
   for (const byte of file.subarray(0, kept.length)) {
-    if (byte < 0x20 && !isSpace(byte)) break;
     word = endsWord(byte) ? 0 : word + 1;
     if (word <= maxWord) kept[length++] = byte;
+    if (byte < 0x20 && !isSpace(byte)) break;
   }
   const text = kept.toString("latin1", 0, length);
   kept.fill(0);

@@ -32,22 +32,8 @@ export type PassphraseTask =
 /** Runs a task in this thread. @throws if it fails */
 export async function runTask(task: PassphraseTask): Promise<Buffer> {
   switch (task.type) {
-    case "bcrypt": {
-      const { passphrase, salt, rounds, length } = task;
-      const { default: bcrypt } = await import("bcrypt-pbkdf");
-      const key = secretBytes(length);
-      const failed = bcrypt.pbkdf(
-        passphrase,
-        passphrase.length,
-        salt,
-        salt.length,
-        key,
-        length,
-        rounds,
-      );
-      if (failed !== 0) throw new Error("bcrypt_pbkdf does not take this.");
-      return key;
-    }
+    case "bcrypt":
+      return bcryptPbkdf(task);
     case "argon2": {
       const { argon2d, argon2i, argon2id } = await import("@noble/hashes/argon2.js");
       const variants = { Argon2id: argon2id, Argon2i: argon2i, Argon2d: argon2d };
@@ -67,6 +53,41 @@ export async function runTask(task: PassphraseTask): Promise<Buffer> {
       }
     }
   }
+}
+
+const maxSalt = 1 << 20;
+
+/**
+ * OpenBSD's bcrypt_pbkdf(3). The package's own leaves the passphrase in memory: its SHA-512 copies it,
+ * and does not overwrite the copy.
+ */
+async function bcryptPbkdf({
+  passphrase,
+  salt,
+  rounds,
+  length,
+}: Extract<PassphraseTask, { readonly type: "bcrypt" }>): Promise<Buffer> {
+  const { hash: digest } = await import("node:crypto");
+  const { default: bcrypt } = await import("bcrypt-pbkdf");
+  if (salt.length > maxSalt) throw new Error("The salt is too long.");
+  const password = digest("sha512", passphrase, "buffer");
+  const key = secretBytes(length);
+  const [sum, part] = [secretBytes(32), secretBytes(32)];
+  const blocks = Math.ceil(length / sum.length);
+  for (let block = 0; block < blocks; block++) {
+    const number = Buffer.of(0, 0, 0, block + 1);
+    sum.fill(0);
+    let input: Uint8Array = Buffer.concat([salt, number]);
+    for (let round = 0; round < rounds; round++) {
+      bcrypt.hash(password, digest("sha512", input, "buffer"), part);
+      for (const [at, byte] of part.entries()) sum[at] = (sum[at] as number) ^ byte;
+      input = part;
+    }
+    for (let at = block; at < length; at += blocks)
+      key[at] = sum[Math.floor(at / blocks)] as number;
+  }
+  for (const secret of [password, sum, part]) secret.fill(0);
+  return key;
 }
 
 /** The built worker, also when run from source: a worker thread cannot run TypeScript. */
