@@ -11,8 +11,8 @@ import type { SecretFields } from "../protocol/private-key.ts";
 import { readPrivateKeyFile } from "./files/private-key-file.ts";
 import { type KeyOptions, makeKey, startRecorder } from "./test-agent.ts";
 
-/** The passphrase of all encrypted files. */
-const passphrase = "correct horse battery";
+/** The passphrase of all encrypted files: long, since the next answer overwrites its beginning. */
+const passphrase = "correct horse battery staple, and a dozen more of them";
 
 function secretsOf(secret: SecretFields): Secrets {
   switch (secret.type) {
@@ -111,8 +111,10 @@ test.serial("a key that was added is not left in memory: PuTTY's", async (t) => 
   for (const type of ["ed25519", "rsa"] as const) {
     const key = await makeKey(workspace, type, { type });
     const args = [key, "-O", "private", "-o", `${key}.ppk`, "--ppk-param", "passes=1,memory=64"];
+    await workspace.expect(puttygen(), args);
+    t.deepEqual(await leftWhileNextIsSent(t, workspace, `${key}.ppk`), [], "plain");
     await workspace.expect(puttygen(), [...args, "--new-passphrase", "passphrase"]);
-    t.deepEqual(await leftWhileNextIsSent(t, workspace, `${key}.ppk`), []);
+    t.deepEqual(await leftWhileNextIsSent(t, workspace, `${key}.ppk`), [], "encrypted");
   }
 });
 
@@ -123,4 +125,31 @@ test.serial("a key that was added is not left in memory: through a pipe", async 
   await workspace.expect("mkfifo", ["-m", "600", pipe]);
   workspace.spawn("sh", ["-c", `cat ${path} >${pipe}`]);
   t.deepEqual(await leftWhileNextIsSent(t, workspace, path, pipe), []);
+});
+
+test.serial("a key whose file is refused is not left in memory", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { privateKey } = generateKeyPairSync("ed25519");
+  const { d: seed = "" } = privateKey.export({ format: "jwk" });
+  const secrets = { seed: Buffer.from(seed, "base64url") };
+  const pem = privateKey.export({ format: "pem", type: "pkcs8" }).toString();
+  const files = {
+    cut: pem.slice(0, pem.indexOf("-----END")),
+    der: privateKey.export({ format: "der", type: "pkcs8" }),
+    jwk: JSON.stringify(privateKey.export({ format: "jwk" })),
+    lines: pem.replaceAll(/-----.*-----/g, "key"),
+  };
+  for (const [name, content] of Object.entries(files)) {
+    const path = workspace.write(name, content);
+    const next = await makeKey(workspace, `${name}-next`);
+    let sent = false;
+    await startRecorder(t, workspace, () => {
+      sent = true;
+      return new Promise(() => {});
+    });
+    const child = workspace.spawn(sshAdd, [path, next]);
+    t.true(await eventually(() => sent));
+    t.deepEqual(secretsInMemory(child.pid as number, secrets), [], name);
+    child.kill("SIGKILL");
+  }
 });

@@ -38,7 +38,7 @@ const program = {
   define: { ...common.define, "import.meta.url": "__filename" },
 };
 
-/** Forbids imports of packages: the program loads only add-ons, by agent/host/add-ons.ts. */
+/** Forbids imports of packages: the program loads only add-ons, by openssh/add-ons.ts. */
 const lean = {
   name: "lean",
   setup({ onResolve }) {

@@ -3,8 +3,8 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import test from "ava";
 import { projectRoot } from "../../fixtures/programs.ts";
+import { loadKoffi, tryAddOn } from "../../openssh/add-ons.ts";
 import { pkcs11js } from "../pkcs11/child/cryptoki.ts";
-import { loadKoffi, tryAddOn } from "./add-ons.ts";
 
 const require = createRequire(import.meta.url);
 

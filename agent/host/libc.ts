@@ -3,7 +3,7 @@
  *
  * Loading koffi takes some milliseconds, so this module is imported only where it is needed.
  */
-import { loadKoffi } from "./add-ons.ts";
+import { loadKoffi } from "../../openssh/add-ons.ts";
 import type { FreedMemory } from "./freed-memory.ts";
 import type { FileLimit } from "./inheritance.ts";
 import { darwinKernel, linuxKernel, type PeerCredentials } from "./kernel.ts";

@@ -1,6 +1,6 @@
 /** Asks for a secret through the askpass program. */
-import { type ChildProcess, spawn } from "node:child_process";
 import { endsAnswer } from "../../openssh/askpass.ts";
+import { type SecretProgram, spawnForSecret } from "../../openssh/secret-input.ts";
 import { type Console, errorText } from "../console.ts";
 import { SecretLine } from "./secret-line.ts";
 
@@ -20,12 +20,6 @@ export function askAskpass(
       console.log(`ssh_askpass: exec(${program}): ${errorText(error)}`);
       resolve(undefined);
     };
-    let child: ChildProcess;
-    try {
-      child = spawn(program, [prompt], { stdio: ["inherit", "pipe", "inherit"] });
-    } catch (error) {
-      return fail(error);
-    }
     const line = new SecretLine();
     let isComplete = false;
     let status: number | null | undefined;
@@ -36,16 +30,22 @@ export function askAskpass(
       const answer = line.finish();
       resolve(status === 0 ? answer : undefined);
     };
-    // Without free descriptors there is no pipe, and "error" follows.
-    child.stdout?.on("data", (chunk: Buffer) => {
+    const receive = (chunk: Buffer) => {
       for (const byte of chunk) {
         isComplete ||= endsAnswer(byte);
         if (!isComplete) line.add(byte);
       }
-      chunk.fill(0);
       settle();
-    });
-    child.stdout?.on("end", () => {
+    };
+    let started: SecretProgram;
+    try {
+      started = spawnForSecret(program, [prompt], { others: "inherit" }, receive);
+    } catch (error) {
+      return fail(error);
+    }
+    const { child, output } = started;
+    // Without free descriptors there is no output, and "error" follows.
+    output?.on("end", () => {
       isComplete = true;
       settle();
     });

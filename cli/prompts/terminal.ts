@@ -7,6 +7,7 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { ReadStream } from "node:tty";
 import { type Exit, exit } from "../../openssh/exit.ts";
+import { readInto } from "../../openssh/secret-input.ts";
 import { SecretLine } from "./secret-line.ts";
 
 const keys = {
@@ -55,7 +56,10 @@ class TerminalPrompt {
   /** @throws without a controlling terminal */
   constructor(prompt: string) {
     this.#prompt = prompt;
-    this.#input = new ReadStream(openSync("/dev/tty", "r+"));
+    this.#input = new ReadStream(
+      openSync("/dev/tty", "r+"),
+      readInto((chunk) => this.#receive(chunk)),
+    );
     this.#descriptor = openSync("/dev/tty", "r+");
   }
 
@@ -66,7 +70,7 @@ class TerminalPrompt {
       for (const signal of endingSignals) process.on(signal, this.#end);
       process.on("SIGCONT", this.#continue);
       process.on("exit", this.#restore);
-      this.#input.on("data", (chunk: Buffer) => this.#receive(chunk));
+      this.#input.resume();
       // After a hangup, each change of the terminal's mode emits another error.
       this.#input.on("end", () => this.#giveUp());
       this.#input.on("error", () => this.#giveUp());
@@ -101,7 +105,6 @@ class TerminalPrompt {
     for (let at = 0; at < chunk.length; at++) {
       if (this.#press(chunk[at] as number)) break;
     }
-    chunk.fill(0);
   }
 
   /** @returns true when this key ended the prompt */

@@ -1,8 +1,8 @@
 /** PKCS#11 as it is called here: typed functions, C_Login with bytes, and what a CKR_ value is called. */
 import type { KoffiFunc } from "koffi";
 import type * as pkcs11jsPackage from "pkcs11js";
+import { loadKoffi, tryAddOn } from "../../../openssh/add-ons.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import { loadKoffi, tryAddOn } from "../../host/add-ons.ts";
 
 type Wrapped = InstanceType<typeof pkcs11jsPackage.PKCS11>;
 

@@ -1,5 +1,5 @@
 /** Protection of a process that is logged in to a token. */
-import { loadKoffi } from "../../host/add-ons.ts";
+import { loadKoffi } from "../../../openssh/add-ons.ts";
 
 const prSetPdeathsig = 1;
 const prSetDumpable = 4;

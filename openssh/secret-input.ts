@@ -1,0 +1,99 @@
+/**
+ * Reads secrets from sockets, terminals and programs into one buffer, which is overwritten. By itself,
+ * Node.js reads into a buffer of libuv's and copies each chunk from there: versions 20 and 22 then free
+ * that buffer as it is, and newer ones keep it for the next read.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync } from "node:fs";
+import { type OnReadOpts, Socket, type SocketConstructorOpts } from "node:net";
+import type { Readable } from "node:stream";
+import { loadKoffi } from "./add-ons.ts";
+
+const bufferLength = 64 * 1024;
+
+/**
+ * Options of a new socket or terminal. It emits no "data", and is to be resumed.
+ * @param receive takes each chunk, which is overwritten afterwards
+ */
+export function readInto(
+  receive: (chunk: Buffer) => void,
+): SocketConstructorOpts & { onread: OnReadOpts } {
+  const buffer = Buffer.alloc(bufferLength);
+  const callback = (length: number) => {
+    const chunk = buffer.subarray(0, length);
+    receive(chunk);
+    chunk.fill(0);
+    return true;
+  };
+  return { onread: { buffer, callback } };
+}
+
+/** What a program is started with, beside its standard output. */
+export interface ProgramOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  readonly detached?: boolean;
+  /** What becomes of its standard input and standard error. */
+  readonly others: "inherit" | "ignore";
+}
+
+/** A program whose standard output is read. */
+export interface SecretProgram {
+  readonly child: ChildProcess;
+  /** Tells by "end" and "close" that the output has ended; undefined if it has none. */
+  readonly output: Readable | null;
+}
+
+/**
+ * Starts a program that writes a secret.
+ * @param receive takes each chunk of its standard output, which is overwritten afterwards
+ * @throws the system's error, if it cannot be started; others come as "error" of the child
+ */
+export function spawnForSecret(
+  program: string,
+  args: readonly string[],
+  { others, ...options }: ProgramOptions,
+  receive: (chunk: Buffer) => void,
+): SecretProgram {
+  const [readable, writable] = openPipe() ?? [];
+  const stdout = writable ?? "pipe";
+  const input = readable === undefined ? undefined : pipeReader(readable, receive);
+  try {
+    const child = spawn(program, args, { ...options, stdio: [others, stdout, others] });
+    child.stdout?.on("data", (chunk: Buffer) => {
+      receive(chunk);
+      chunk.fill(0);
+    });
+    return { child, output: input ?? child.stdout };
+  } catch (error) {
+    input?.destroy();
+    throw error;
+  } finally {
+    if (writable !== undefined) closeSync(writable);
+  }
+}
+
+function pipeReader(fd: number, receive: (chunk: Buffer) => void): Socket {
+  return new Socket({ fd, writable: false, ...readInto(receive) }).resume();
+}
+
+const closeOnExec = 0o2000000;
+
+/**
+ * Opens a pipe: what Node.js makes for a program is read by itself.
+ * @returns the ends to read from and to write to; undefined without koffi or descriptors
+ */
+function openPipe(): [readable: number, writable: number] | undefined {
+  const ends = new Int32Array(2);
+  try {
+    // macOS has no pipe2; there Node.js closes all other descriptors in the programs that it starts.
+    const isMac = process.platform === "darwin";
+    const library = loadKoffi().load(isMac ? "libSystem.dylib" : "libc.so.6");
+    const status: number = isMac
+      ? library.func("int pipe(int *)")(ends)
+      : library.func("int pipe2(int *, int)")(ends, closeOnExec);
+    const [readable = -1, writable = -1] = ends;
+    return status === 0 ? [readable, writable] : undefined;
+  } catch {
+    return undefined;
+  }
+}
