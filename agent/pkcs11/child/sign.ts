@@ -147,9 +147,11 @@ async function signWithRecovery(job: Job): Promise<Buffer> {
     if (attempt !== undefined && (sessions?.isCurrent || reconnects > maxReconnects)) {
       const { error } = attempt;
       waited = attempt.waited ?? waited;
-      hadDeviceError ||= isDeviceError(error);
-      hasLostLogin ||= wantsLogin(error) && token.isLoggedIn;
       const seen = classify(error, waited);
+      // libykcs11 says CKR_USER_NOT_LOGGED_IN, too, when nobody has touched the token.
+      const isEvidence = seen !== "final" && seen !== "no-touch" && tried !== "restart";
+      hadDeviceError ||= isEvidence && isDeviceError(error);
+      hasLostLogin ||= isEvidence && wantsLogin(error) && token.isLoggedIn;
       const canLogIn = token.login.canLogIn(pin);
       const hasSeenWrongPin = () => isWrongPinSeen(token);
       const situation = { seen, tried, hadDeviceError, canLogIn, hasSeenWrongPin };
