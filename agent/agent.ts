@@ -52,8 +52,8 @@ interface AgentParts {
 
 const removedWords: Readonly<Record<Removal, string>> = {
   request: "removed",
-  lifetime: "removed after its lifetime",
-  ended: "dropped after its end",
+  lifetime: "expired",
+  ended: "dropped after the certificate expired",
 };
 
 /** An agent: its keys, providers and lock. */

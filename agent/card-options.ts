@@ -13,7 +13,7 @@ const secondsPerDay = 86_400;
 /** Parses `-O pin-cache`: seconds, or 0 for `none` and without the option. @throws {Exit} */
 export function parsePinCache(text: string | undefined): number {
   if (text === undefined || text === "none") return 0;
-  return parseDuration(text) ?? invalidOption(`Invalid pin-cache "${text}": use none, or a time`);
+  return parseDuration(text) ?? invalidOption(`Invalid pin-cache "${text}": use none or a time`);
 }
 
 /** Parses `-O card-timeout`: `TIME` for both, or `SIGN,LOAD`. @throws {Exit} */

@@ -69,7 +69,10 @@ test("a certificate is dropped five minutes after it expires, and its key stays"
   t.deepEqual(time.waits, []);
   t.deepEqual(
     agent.log.filter((line) => line.startsWith("dropped")),
-    ['dropped after its end certificate "attached"', 'dropped after its end certificate "added"'],
+    [
+      'dropped after the certificate expired certificate "attached"',
+      'dropped after the certificate expired certificate "added"',
+    ],
   );
 });
 

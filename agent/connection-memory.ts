@@ -121,7 +121,7 @@ export class ConnectionMemory {
       this.#isWatching = false;
       for (const [holder, hasProgressed] of this.#slots) {
         if (hasProgressed) this.#slots.set(holder, false);
-        else holder.end("it stood still while others waited for memory");
+        else holder.end("no progress while others waited for memory");
       }
       this.#watch();
     });

@@ -48,7 +48,7 @@ for (const [way, args] of Object.entries(ways)) {
     const workspace = makeWorkspace(t);
     const program = copyProgram(workspace, "", false);
     const result = await workspace.run(program, [...args]);
-    t.regex(result.stderr, /^The add-on of the package koffi cannot be loaded\. Install /);
+    t.regex(result.stderr, /^Cannot load koffi's native add-on\. Reinstall /);
     t.true(isSentence(result));
     t.deepEqual([result.stdout, result.status], ["", 1]);
     t.deepEqual(leftIn(workspace), []);
@@ -130,7 +130,7 @@ test("an agent whose process cannot be started says so", async (t) => {
     return child;
   };`;
   const result = await workspace.run(copyProgram(workspace, code), []);
-  t.is(result.stderr, "The agent's process cannot be started. Look at ulimit -u and ulimit -n.\n");
+  t.is(result.stderr, "Cannot start the agent's process. Check ulimit -u and ulimit -n.\n");
   t.deepEqual([result.stdout, result.status], ["", 1]);
 });
 

@@ -74,7 +74,7 @@ async function start(options: AgentOptions, parent: number): Promise<StartedAgen
   // If the process cannot be started, it has no pid and no pipe.
   const pipe: unknown = child.stdio?.[reportDescriptor];
   if (child.pid === undefined || !(pipe instanceof Readable)) {
-    throw new StartError("The agent's process cannot be started. Look at ulimit -u and ulimit -n.");
+    throw new StartError("Cannot start the agent's process. Check ulimit -u and ulimit -n.");
   }
   const outcome = await readReports(pipe);
   switch (outcome.type) {

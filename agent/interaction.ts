@@ -79,7 +79,7 @@ export async function confirmUse(
     agent.prompter.confirm(confirmQuestion(name, print, purpose, await requester), cancel),
   );
   if (!isConfirmed) {
-    throw new Failure("user-refused", "The use of this key was not confirmed.");
+    throw new Failure("user-refused", "The user did not confirm the use of this key.");
   }
   throwIfRemoved(agent, identity);
 }

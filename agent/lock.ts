@@ -44,7 +44,7 @@ export class AgentLock {
   lock(passphrase: Buffer): Promise<void> {
     const locked = this.#locking.then(async () => {
       if (passphrase.length === 0) {
-        throw new Failure("malformed", "A lock needs a passphrase.", "Try again, and type one.");
+        throw new Failure("malformed", "The passphrase is empty.", "Type a passphrase.");
       }
       if (this.isLocked) throw new Failure("locked", "The agent is locked already.");
       const salt = randomBytes(16);
@@ -104,7 +104,7 @@ export class AgentLock {
     await this.#queue.noteFailure(attempt);
     throw new Failure(
       "locked",
-      "The passphrase is not the one that locked the agent.",
+      "Wrong passphrase.",
       "Try again. Each wrong passphrase makes the next answer slower.",
     );
   }

@@ -219,8 +219,8 @@ test("an agent that can create no socket says so, and what to type", async (t) =
   const { stdout, stderr, status } = await workspace.run(sshAgent, [], { env });
   t.is(
     stderr,
-    "Cannot make a folder for the agent's socket: /dev/null/.ssh/agent: Not a directory\n" +
-      "Choose another place with -a PATH, or with TMPDIR and -T.\n",
+    "Cannot create the folder of the agent's socket: /dev/null/.ssh/agent: Not a directory\n" +
+      "Choose another path with -a PATH, or with TMPDIR and -T.\n",
   );
   t.deepEqual([stdout, status], ["", 1]);
 });

@@ -108,7 +108,7 @@ async function clean(options: AgentOptions): Promise<void> {
   const { removeStaleSockets } = await import("./host/stale-sockets.ts");
   const { defaultFolder, hostPrefix } = await import("./host/socket-path.ts");
   const folder = defaultFolder();
-  if (folder === undefined) throw new StartError("There is no home folder; set HOME.");
+  if (folder === undefined) throw new StartError("No home directory; set HOME.");
   try {
     await removeStaleSockets(folder, options.cleansAllHosts ? "" : hostPrefix());
   } catch (error) {

@@ -126,7 +126,7 @@ test("PINs are kept for as long as pin-cache says", (t) => {
       instanceOf: Exit,
     });
     t.is(error.status, 255);
-    t.is(error.message, `Invalid pin-cache "${value}": use none, or a time`);
+    t.is(error.message, `Invalid pin-cache "${value}": use none or a time`);
   }
   const twice = t.throws(() => parse("-O pin-cache=none -O pin-cache=1h"));
   t.is(twice?.message, "pin-cache already set");

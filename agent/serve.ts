@@ -178,7 +178,9 @@ function cleanUp(options: AgentOptions, paths: SocketPaths): void {
       for (const path of removed) log(`removed the stale socket ${path}`);
     },
     (error: unknown) => {
-      log(`stale sockets stay: ${error instanceof Error ? error.message : "unknown error"}`);
+      log(
+        `cannot remove stale sockets: ${error instanceof Error ? error.message : "unknown error"}`,
+      );
     },
   );
 }

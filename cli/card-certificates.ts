@@ -35,4 +35,4 @@ export function cardCertificates(
   return certificates.length === paths.length ? certificates : undefined;
 }
 
-const expiredHint = "Get a new certificate from its authority.";
+const expiredHint = "Get a new certificate from its CA.";

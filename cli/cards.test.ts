@@ -126,7 +126,7 @@ test("certificates that are invalid, expired or for another key are refused", as
     ["--cert-for-card", expired],
   ]) {
     const { stderr, status } = await runOurs(workspace, args);
-    const hint = "hint: Get a new certificate from its authority.\n";
+    const hint = "hint: Get a new certificate from its CA.\n";
     t.is(stderr, `Certificate ${expired} has already expired\r\n${hint}`);
     t.is(status, 1);
   }
@@ -152,7 +152,7 @@ test("a certificate for another card is reported, and is an error with --cert-fo
   const { workspace, library, ca } = card;
   await makeKey(workspace, "other");
   const other = await certify(workspace, ca, workspace.path("other"), { keyId: "other" });
-  const words = `Certificate ${other} fits no key of this card\n`;
+  const words = `Certificate ${other} fits no key of this token\n`;
   const operand = await runOurs(workspace, ["-s", library, other], pin(card));
   t.true(operand.stderr.endsWith(`Card added: ${library}\n${words}`));
   t.is(operand.status, 0);

@@ -15,7 +15,7 @@ test("a URI with a PIN is refused without an agent, and the PIN is not shown", a
   const workspace = makeWorkspace(t);
   const pin = "271828";
   const reason =
-    "reason: The attribute pin-value is not taken: everybody on the machine can see a PIN on a command line.\n";
+    "reason: The attribute pin-value is not accepted: everybody on the machine can see a PIN on a command line.\n";
   const shown = '"pkcs11:token=a?pin-value=…&module-path=/usr/lib/x.so"';
   const uri = `pkcs11:token=a?pin-value=${pin}&module-path=/usr/lib/x.so`;
   const calls: [string[], string][] = [
@@ -40,11 +40,11 @@ test("a URI with pin-source and an invalid URI are refused too", async (t) => {
   const calls: [string, string][] = [
     [
       "pkcs11:?pin-source=file:/etc/pin",
-      `reason: The attribute pin-source is not taken: the agent reads no PIN from files or programs that a client names.\n${hint}`,
+      `reason: The attribute pin-source is not accepted: the agent reads no PIN from files or programs that a client names.\n${hint}`,
     ],
     [
       "pkcs11:token=my card",
-      'reason: The character " " may not stand in the URI as it is.\nhint: Write it as %20.\n',
+      'reason: The character " " must be percent-encoded in the URI.\nhint: Write it as %20.\n',
     ],
     [
       "pkcs11:colour=red",
@@ -52,7 +52,7 @@ test("a URI with pin-source and an invalid URI are refused too", async (t) => {
     ],
     [
       "pkcs11:type=data",
-      "reason: An object of type data is no key for ssh.\nhint: Use one of public, private, cert, or leave the type out.\n",
+      "reason: An object of type data is not an SSH key.\nhint: Use one of public, private, cert, or leave the type out.\n",
     ],
   ];
   for (const [uri, explanation] of calls) {

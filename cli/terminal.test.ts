@@ -128,7 +128,7 @@ test("Ctrl-C erases the spinner", async (t) => {
   const { stdout } = await workspace.run(script(), ["-qec", `bash -m ${inner}`, "/dev/null"], {
     env,
   });
-  t.regex(stdout, /\r⠋ Loading card…/);
+  t.regex(stdout, /\r⠋ Loading token…/);
   // The shell reports the signal on its own line.
   t.regex(stdout.split("\r\u001b[K")[1] ?? "", /^[^⠋]*status 130\r\n$/);
 });
@@ -136,7 +136,7 @@ test("Ctrl-C erases the spinner", async (t) => {
 test("a slow card shows a spinner, which is erased", async (t) => {
   const workspace = await prepare(t, 900);
   const shown = await onTerminal(workspace, "-s /lib/a.so");
-  t.regex(shown, /\r⠋ Loading card…/);
+  t.regex(shown, /\r⠋ Loading token…/);
   t.true(shown.endsWith("\r\u001b[KCard added: /lib/a.so\r\n"), shown);
 });
 

@@ -41,7 +41,7 @@ export function loadKoffi(): Koffi {
   const whole = tryAddOn("koffi");
   if (isKoffi(whole)) return whole;
   throw new Error(
-    "The add-on of the package koffi cannot be loaded. Install cardagent again, on this machine and with this Node.js.",
+    "Cannot load koffi's native add-on. Reinstall cardagent on this machine with this Node.js.",
   );
 }
 

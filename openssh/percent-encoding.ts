@@ -53,12 +53,12 @@ function escapedByte(text: string, at: number): number {
   const digits = text.slice(at + 1, at + 3);
   if (/^[0-9A-Fa-f]{2}$/.test(digits)) return Number.parseInt(digits, 16);
   const hint = "Two hexadecimal digits follow each %; write %25 for % itself.";
-  throw new Failure("malformed", "The URI has a % that begins no percent-encoding.", hint);
+  throw new Failure("malformed", "Invalid percent-encoding in the URI.", hint);
 }
 
 function notAllowed(text: string, at: number): Failure {
   const symbol = String.fromCodePoint(text.codePointAt(at) ?? 0);
   const encoded = encodePercent(encodeText(symbol), new Set());
-  const sentence = `The character ${JSON.stringify(symbol)} may not stand in the URI as it is.`;
+  const sentence = `The character ${JSON.stringify(symbol)} must be percent-encoded in the URI.`;
   return new Failure("malformed", sentence, `Write it as ${encoded}.`);
 }

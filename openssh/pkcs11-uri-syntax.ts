@@ -113,7 +113,7 @@ function readAttribute(
   if (name === undefined || encoded === undefined) {
     const hint =
       'Attributes are written NAME=VALUE, with ";" between those before the "?" and "&" between those behind it.';
-    throw malformedUri("A part of the URI is no attribute.", hint);
+    throw malformedUri("Invalid attribute in the URI.", hint);
   }
   const known = component.names.find((attribute) => attribute === name);
   if (known === undefined) checkIgnorable(name, component);
@@ -158,8 +158,8 @@ function refusePin(uri: string): void {
   if (found === undefined) return;
   const sentence =
     found.holds === "source"
-      ? "The attribute pin-source is not taken: the agent reads no PIN from files or programs that a client names."
-      : "The attribute pin-value is not taken: everybody on the machine can see a PIN on a command line.";
+      ? "The attribute pin-source is not accepted: the agent reads no PIN from files or programs that a client names."
+      : "The attribute pin-value is not accepted: everybody on the machine can see a PIN on a command line.";
   throw new Failure("malformed", sentence, pinHint);
 }
 

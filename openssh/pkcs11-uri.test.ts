@@ -128,12 +128,12 @@ test("an escaped delimiter begins no PIN attribute", (t) => {
 test("an invalid URI is refused with its reason", (t) => {
   const cases: [string, RegExp][] = [
     ["/usr/lib/x.so", /begins with "pkcs11:"/],
-    ["pkcs11:token", /no attribute/],
-    ["pkcs11:token=a;", /no attribute/],
-    ["pkcs11:;token=a", /no attribute/],
-    ["pkcs11:=a", /no attribute/],
-    ["pkcs11:to%6Ben=a", /no attribute/],
-    ["pkcs11:token=a?module-path=/x&", /no attribute/],
+    ["pkcs11:token", /Invalid attribute/],
+    ["pkcs11:token=a;", /Invalid attribute/],
+    ["pkcs11:;token=a", /Invalid attribute/],
+    ["pkcs11:=a", /Invalid attribute/],
+    ["pkcs11:to%6Ben=a", /Invalid attribute/],
+    ["pkcs11:token=a?module-path=/x&", /Invalid attribute/],
     ["pkcs11:token=a;token=a", /attribute token twice/],
     ["pkcs11:?module-name=a&module-name=b", /attribute module-name twice/],
     ["pkcs11:Token=a", /attribute Token .* small letters/],
@@ -147,10 +147,10 @@ test("an invalid URI is refused with its reason", (t) => {
     ["pkcs11:token=a#b", /character "#"/],
     ["pkcs11:token=\udcff", /character "\\udcff"/],
     ["pkcs11:?x-a=;", /character ";"/],
-    ["pkcs11:token=%", /a % that begins no/],
-    ["pkcs11:token=%4", /a % that begins no/],
-    ["pkcs11:token=%4g", /a % that begins no/],
-    ["pkcs11:token=%+1", /a % that begins no/],
+    ["pkcs11:token=%", /Invalid percent-encoding/],
+    ["pkcs11:token=%4", /Invalid percent-encoding/],
+    ["pkcs11:token=%4g", /Invalid percent-encoding/],
+    ["pkcs11:token=%+1", /Invalid percent-encoding/],
     ["pkcs11:library-version=", /library-version/],
     ["pkcs11:library-version=1.", /library-version/],
     ["pkcs11:library-version=1.2.3", /library-version/],
@@ -160,8 +160,8 @@ test("an invalid URI is refused with its reason", (t) => {
     ["pkcs11:slot-id=0x1", /slot-id/],
     ["pkcs11:type=", /type/],
     ["pkcs11:type=Private", /type/],
-    ["pkcs11:type=secret-key", /type secret-key is no key for ssh/],
-    ["pkcs11:type=data", /type data is no key for ssh/],
+    ["pkcs11:type=secret-key", /type secret-key is not an SSH key/],
+    ["pkcs11:type=data", /type data is not an SSH key/],
     ["pkcs11:?module-path=", /module-path/],
     ["pkcs11:?module-path=/a%00b", /module-path/],
     ["pkcs11:?module-name=", /module-name/],
@@ -199,12 +199,16 @@ test("PINs are refused and not quoted", (t) => {
     `pkcs11:?pin-value=a&${pin}=b&token=é`,
   ]) {
     const { message, hint } = refusal(text);
-    t.regex(message, /^The attribute pin-value is not taken: everybody .* command line\.$/, text);
+    t.regex(
+      message,
+      /^The attribute pin-value is not accepted: everybody .* command line\.$/,
+      text,
+    );
     t.regex(hint, /SSH_ASKPASS_REQUIRE=force/);
     t.false(`${message}${hint}${hidePin(text)}`.includes(pin), text);
   }
   const { message } = refusal("pkcs11:?pin-source=file:/etc/pin");
-  t.regex(message, /^The attribute pin-source is not taken: the agent reads no PIN from files/);
+  t.regex(message, /^The attribute pin-source is not accepted: the agent reads no PIN from files/);
 });
 
 test("a PIN in a URI is redacted", (t) => {

@@ -153,7 +153,7 @@ function parseVersion(text: string | undefined): LibraryVersion | undefined {
   if (version.major <= 255 && version.minor <= 255) return version;
   const hint =
     "A version is one number up to 255, or two with a point between: library-version=2.5";
-  throw malformedUri("The library-version of the URI is no version.", hint);
+  throw malformedUri("Invalid library-version in the URI.", hint);
 }
 
 function parseSlotId(text: string | undefined): bigint | undefined {
@@ -163,7 +163,7 @@ function parseSlotId(text: string | undefined): bigint | undefined {
   const number = digits === "" || digits.length > 20 ? undefined : BigInt(digits);
   if (number !== undefined && number < 2n ** 64n) return number;
   const hint = "Give the slot's number in decimal digits, as in slot-id=0.";
-  throw malformedUri("The slot-id of the URI is no number of a slot.", hint);
+  throw malformedUri("Invalid slot-id in the URI.", hint);
 }
 
 function parseType(text: string | undefined): KeyObjectType | undefined {
@@ -172,18 +172,18 @@ function parseType(text: string | undefined): KeyObjectType | undefined {
   if (type !== undefined) return type;
   const hint = `Use one of ${keyObjectTypes.join(", ")}, or leave the type out.`;
   if (text === "secret-key" || text === "data") {
-    throw malformedUri(`An object of type ${text} is no key for ssh.`, hint);
+    throw malformedUri(`An object of type ${text} is not an SSH key.`, hint);
   }
-  throw malformedUri("The type of the URI is no type of object.", hint);
+  throw malformedUri("Invalid object type in the URI.", hint);
 }
 
 function checkName(text: string | undefined): string | undefined {
   if (text === undefined || (text !== "" && !/[/\0]/.test(text))) return text;
   const hint = "Give a name such as softhsm2, or the library's whole path as module-path.";
-  throw malformedUri("The module-name of the URI is no name of a library.", hint);
+  throw malformedUri("Invalid module-name in the URI.", hint);
 }
 
 function checkPath(text: string | undefined): string | undefined {
   if (text === undefined || (text !== "" && !text.includes("\0"))) return text;
-  throw malformedUri("The module-path of the URI is no path.");
+  throw malformedUri("Invalid module-path in the URI.");
 }

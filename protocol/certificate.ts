@@ -132,7 +132,7 @@ export function parseKeyOrCertificate(blob: Uint8Array): ParsedKey | undefined {
 function readType(number: number): "user" | "host" {
   const type = nameOfNumber(certificateTypes, number);
   if (type !== undefined) return type;
-  throw invalidCertificate("A certificate is neither a user's nor a host's.");
+  throw invalidCertificate("Invalid certificate type: neither user nor host.");
 }
 
 function readPrincipals(bytes: Buffer): string[] {

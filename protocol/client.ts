@@ -242,14 +242,14 @@ export class AgentClient {
     try {
       for (const message of this.#frames.push(chunk)) this.#settle(decodeReply(message));
     } catch (error) {
-      this.#rejectAll(error instanceof Error ? error : malformed("The agent's reply is not one."));
+      this.#rejectAll(error instanceof Error ? error : malformed("Invalid reply from the agent."));
       this.#socket.destroy();
     }
   }
 
   #settle(reply: Reply): void {
     const pending = this.#pending.shift();
-    if (pending === undefined) throw malformed("The agent replied to nothing.");
+    if (pending === undefined) throw malformed("The agent sent a reply without a request.");
     if (reply.type === "failure" || reply.type === "extension-failure") {
       pending.reject(new AgentRefusal(pending.request, reply.type === "extension-failure"));
     } else pending.resolve(reply);

@@ -76,7 +76,7 @@ export function readConstraints(reader: Reader): Constraint[] {
   while (reader.remaining > 0) {
     const constraint = readConstraint(reader);
     if (constraints.some((earlier) => earlier.type === constraint.type)) {
-      throw malformed(`The constraint "${constraint.type}" stands twice.`);
+      throw malformed(`Duplicate constraint "${constraint.type}".`);
     }
     constraints.push(constraint);
   }
@@ -166,7 +166,7 @@ function decodeDestination(bytes: Buffer): DestinationConstraint {
   if (reader.string().length > 0) throw malformed("A destination's reserved field is not empty.");
   reader.end();
   if (from.user !== "" || (from.host === "") !== (from.keys.length === 0)) {
-    throw malformed("A destination's origin is not one.");
+    throw malformed("Invalid origin of a destination.");
   }
   if (to.host === "" || to.keys.length === 0) throw malformed("A destination has no host or key.");
   return { from, to };

@@ -39,7 +39,7 @@ export type FailureCode = keyof typeof failureCodes;
 
 /** The default hint for each code. */
 const hints: Record<FailureCode, string> = {
-  malformed: "The client sent something that is not in RFC 9987; check its version.",
+  malformed: "The client's request does not follow RFC 9987; check its version.",
   locked: "Unlock the agent with: ssh-add -X",
   unsupported: "This agent does not do that; see: ssh-add -Q",
   "remote-refused":
@@ -51,17 +51,17 @@ const hints: Record<FailureCode, string> = {
   "module-crashed": "Load it again with: ssh-add -s LIB",
   "module-timeout": "Check the card and its reader, then load it again with: ssh-add -s LIB",
   "no-token": "Insert the card, then try again.",
-  "no-usable-key": "Make a signing key on the card first.",
-  "pin-required": "Load the card again with its PIN: ssh-add -s LIB",
-  "pin-incorrect": "Try again with the right PIN; a card locks itself after a few wrong ones.",
-  "pin-last-try": "The next wrong PIN locks the card. Be sure before you try again.",
-  "pin-locked": "Unblock the PIN with the card's PUK and its maker's tool.",
+  "no-usable-key": "Create a signing key on the token first.",
+  "pin-required": "Load the token again with its PIN: ssh-add -s LIB",
+  "pin-incorrect": "Try again with the right PIN; a token locks itself after a few wrong ones.",
+  "pin-last-try": "The next wrong PIN locks the token. Be sure before you try again.",
+  "pin-locked": "Unblock the PIN with its PUK and the vendor's tool.",
   "token-removed": "Insert the card, then try again.",
   "not-loaded": "See what is loaded with: ssh-add --list-providers",
   "key-not-found": "See what the agent holds with: ssh-add -l",
   "no-matching-key":
     "Add the certificate's private key first, from its file or with: ssh-add -s LIB",
-  "certificate-expired": "Get a new certificate from its authority.",
+  "certificate-expired": "Get a new certificate from its CA.",
   "user-refused": "Answer yes when you are asked, or add the key without -c.",
   "destination-not-permitted": "The key was added for other destinations; see -h in ssh-add(1).",
   "too-large": "The agent protocol carries at most 256 KiB in a message.",

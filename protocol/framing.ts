@@ -137,7 +137,7 @@ export class FrameReader {
   #frameSize(bytes: Buffer | undefined, filled: number): number {
     if (bytes === undefined || filled < 4) return 4;
     const length = bytes.readUInt32BE(0);
-    if (length === 0) throw malformed("A message is empty.");
+    if (length === 0) throw malformed("Empty message.");
     if (length <= this.#maxLength) return 4 + length;
     throw new Failure("too-large", `A message is longer than ${this.#maxLength / 1024} KiB.`);
   }

@@ -15,7 +15,7 @@ export function toKeyObject(key: PublicKey): KeyObject {
     }
     return createPublicKey({ format: "jwk", key: toJwk(key) });
   } catch {
-    throw invalidKey("The numbers of a public key make no key.");
+    throw invalidKey("Invalid values in a public key.");
   }
 }
 

@@ -62,7 +62,7 @@ export function readPrivateKey(reader: Reader): PrivateKey {
   const publicKey = decodeCertificate(certificate)?.key;
   if (publicKey === undefined) throw unknownAlgorithm(algorithm);
   if (algorithmName(publicKey) !== plain) {
-    throw malformed("A certificate is not of the type that the message names.");
+    throw malformed("The certificate's type does not match the one in the message.");
   }
   return { publicKey, secret: readCertifiedSecret(reader, publicKey), certificate };
 }

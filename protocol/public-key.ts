@@ -246,7 +246,8 @@ function bitLength(magnitude: Buffer): number {
 }
 
 function readPoint(reader: Reader, curve: CurveName): Buffer {
-  if (reader.name() !== curve) throw invalidKey("An ECDSA key's curve is not its algorithm's.");
+  if (reader.name() !== curve)
+    throw invalidKey("The curve of an ECDSA key does not match its algorithm.");
   const point = reader.string();
   if (point[0] !== 4 || point.length !== 1 + 2 * curves[curve].bytes) {
     throw invalidKey("An ECDSA key's point is not an uncompressed point of its curve.");

@@ -42,7 +42,7 @@ test("a session binding is valid for its own session only", (t) => {
   for (const [name, bind] of binds()) {
     t.notThrows(() => verifySessionBind(bind), name);
     const sessionId = Buffer.from(bind.sessionId).reverse();
-    const refused = { message: "The host key did not sign the session." };
+    const refused = { message: "Invalid signature of the host key on the session identifier." };
     t.throws(() => verifySessionBind({ ...bind, sessionId }), refused, name);
     t.is(bind.isForwarding, name === "login-forwarded.session-bind-2", name);
   }

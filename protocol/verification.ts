@@ -1,10 +1,6 @@
 /** Verification of signatures, certificates and session bindings. */
 import { createHash, type KeyObject, verify } from "node:crypto";
-import {
-  type Certificate,
-  parseKeyOrCertificate,
-  type VerifiedCertificate,
-} from "./certificate.ts";
+import { type Certificate, decodeCertificate, type VerifiedCertificate } from "./certificate.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
 import { invalidCertificate, malformed, unknownAlgorithm } from "./failure.ts";
 import { toKeyObject } from "./key-object.ts";
@@ -12,6 +8,7 @@ import {
   algorithmName,
   blobAlgorithm,
   decodePublicKey,
+  encodePublicKey,
   type PublicKey,
   type SkEcdsaPublicKey,
   type SkEd25519PublicKey,
@@ -67,13 +64,15 @@ export interface VerifiedKey {
  * @throws {Failure} malformed; unsupported, for an unknown key type
  */
 export function verifyKeyOrCertificate(blob: Uint8Array): VerifiedKey {
-  const parsed = parseKeyOrCertificate(blob);
-  if (parsed === undefined) throw unknownAlgorithm(blobAlgorithm(blob));
-  const { key, keyBlob, certificate } = parsed;
+  const certificate = decodeCertificate(blob);
+  const key = certificate?.key ?? decodePublicKey(blob);
+  if (key === undefined) throw unknownAlgorithm(blobAlgorithm(blob));
   toKeyObject(key); // throws for an invalid key
-  if (certificate === undefined || isSigned(certificate, blob))
-    return { key, keyBlob, certificate };
-  throw invalidCertificate("The certificate's signature is not that of its CA.");
+  // Encoded anew: a copy, and with integers in their shortest form.
+  const keyBlob = encodePublicKey(key);
+  if (certificate === undefined) return { key, keyBlob, certificate };
+  if (isSigned(certificate, blob)) return { key, keyBlob, certificate };
+  throw invalidCertificate("Invalid CA signature on the certificate.");
 }
 
 /**
@@ -83,7 +82,7 @@ export function verifyKeyOrCertificate(blob: Uint8Array): VerifiedKey {
 export function verifySessionBind(bind: SessionBind): VerifiedKey {
   const host = verifyKeyOrCertificate(bind.hostKey);
   if (verifySignature(host.key, bind.signature, bind.sessionId)) return host;
-  throw malformed("The host key did not sign the session.");
+  throw malformed("Invalid signature of the host key on the session identifier.");
 }
 
 function isSigned(certificate: Certificate, blob: Uint8Array): certificate is VerifiedCertificate {

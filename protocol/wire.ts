@@ -76,7 +76,11 @@ export class Reader {
     const bytes = this.string();
     const end = bytes.indexOf(0);
     if (end >= 0 && end < bytes.length - 1) {
-      throw new Failure("malformed", "A text holds a NUL.", "Leave it out: OpenSSH reads none.");
+      throw new Failure(
+        "malformed",
+        "A string contains a NUL.",
+        "Leave it out: OpenSSH does not accept it.",
+      );
     }
     return decodeText(end < 0 ? bytes : bytes.subarray(0, end));
   }
@@ -86,7 +90,7 @@ export class Reader {
     const bytes = this.string();
     for (const byte of bytes) {
       if (byte <= 0x20 || byte >= 0x7f)
-        throw malformed("A name holds more than printable US-ASCII.");
+        throw malformed("A name contains characters other than printable US-ASCII.");
     }
     return bytes.toString("latin1");
   }

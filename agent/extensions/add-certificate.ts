@@ -22,7 +22,7 @@ export function addCertificate(agent: Agent, connection: ConnectionState, body: 
   const blob = Buffer.from(request.certificate);
   const verified = verifyKeyOrCertificate(blob);
   if (verified.certificate === undefined) {
-    throw invalidCertificate("What was sent is not a certificate.");
+    throw invalidCertificate("Invalid certificate: this is a plain key.");
   }
   const { certificate } = verified;
   const secondsLeft = certificate.validBefore - agent.wallClock();

@@ -76,7 +76,7 @@ export class Authenticator implements Signer {
     const question = `Enter PIN${touch}for ${this.#name}: `;
     const pin = await interaction.askPin?.(question, interaction.gone);
     if (pin === undefined) {
-      throw new Failure("pin-required", "The authenticator wants a PIN.", askpassHint);
+      throw new Failure("pin-required", "The authenticator needs its PIN.", askpassHint);
     }
     try {
       const second = await this.#try(data, interaction, pin);

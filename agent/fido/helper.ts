@@ -65,7 +65,9 @@ async function ask(
         const [answer] = frames.push(chunk);
         if (answer !== undefined) resolve(Buffer.from(answer));
       } catch {
-        end(new Failure("module-crashed", "The helper for FIDO keys sent nonsense.", again));
+        end(
+          new Failure("module-crashed", "The helper for FIDO keys sent an invalid message.", again),
+        );
       }
     });
     child.stdin.on("error", () => {}); // it ended early, which "close" tells

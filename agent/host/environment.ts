@@ -16,7 +16,7 @@ export function detectShell(environment: NodeJS.ProcessEnv): Shell {
  */
 export function setVariable(shell: Shell, name: string, value: string): string {
   if (shell === "sh") return `${name}=${shValue(name, value)}; export ${name};\n`;
-  if (value.includes("\n")) throw new Error("A csh takes no path with a line break.");
+  if (value.includes("\n")) throw new Error("csh does not support paths with line breaks.");
   return `setenv ${name} ${cshWord(value)};\n`;
 }
 

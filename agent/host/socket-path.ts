@@ -83,8 +83,8 @@ export function temporarySocket(parent: number): SocketPaths {
 }
 
 function folderError(path: string, error: unknown): StartError {
-  const sentence = `Cannot make a folder for the agent's socket: ${path}: ${errorText(error)}`;
-  return new StartError(`${sentence}\nChoose another place with -a PATH, or with TMPDIR and -T.`, {
+  const sentence = `Cannot create the folder of the agent's socket: ${path}: ${errorText(error)}`;
+  return new StartError(`${sentence}\nChoose another path with -a PATH, or with TMPDIR and -T.`, {
     code: errorCode(error),
   });
 }

@@ -51,7 +51,7 @@ export function privateDer({ publicKey, secret }: PrivateKey): PrivateDer {
     case "dsa":
       if (publicKey.type !== "dsa") break;
       if (secret.x.length === 0 || secret.x.length > publicKey.q.length) {
-        throw invalidKey("A DSA private key is out of range.");
+        throw invalidKey("Invalid DSA private key: out of range.");
       }
       return {
         type: "pkcs8",
@@ -60,9 +60,9 @@ export function privateDer({ publicKey, secret }: PrivateKey): PrivateDer {
       };
     case "sk-ecdsa":
     case "sk-ed25519":
-      throw new Failure("unsupported", "A key on a FIDO authenticator has no number to sign with.");
+      throw new Failure("unsupported", "A FIDO key cannot sign without its authenticator.");
   }
-  throw malformed("A private key is not of its public key's type.");
+  throw malformed("The types of the private key and its public key differ.");
 }
 
 /** PrivateKeyInfo for Ed25519 up to the seed (RFC 8410, section 7). */
@@ -93,7 +93,7 @@ function rsaDer(key: RsaPublicKey, secret: RsaSecret): Buffer {
 function checkRsaNumbers({ n, e }: RsaPublicKey, secret: RsaSecret): void {
   const { d, iqmp, p, q } = secret;
   if ([d, iqmp, p, q].some((number) => isZero(number))) {
-    throw invalidKey("An RSA private key lacks a number.");
+    throw invalidKey("Incomplete RSA private key.");
   }
   const isOdd = ((e.at(-1) ?? 0) & 1) === 1;
   if (!isOdd || isLess(e, Buffer.of(3))) {
@@ -103,7 +103,7 @@ function checkRsaNumbers({ n, e }: RsaPublicKey, secret: RsaSecret): void {
   if (!isLess(d, n)) throw invalidKey("An RSA key's private exponent is not below its modulus.");
   const isPair = isLess(p, n) && isLess(q, n) && !p.equals(q);
   if (!isPair || !isDivisor(p, n) || !isDivisor(q, n)) {
-    throw invalidKey("An RSA private key's primes are not those of its modulus.");
+    throw invalidKey("The primes of an RSA private key do not match its modulus.");
   }
   if (!isLess(iqmp, p))
     throw invalidKey("An RSA private key's coefficient is not below its prime.");

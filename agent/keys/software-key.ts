@@ -128,7 +128,7 @@ function makeObject(freedMemory: FreedMemory, { type, der, numberLength }: Priva
   try {
     return freedMemory.clearAfter(sizes, () => createPrivateKey({ key: der, format: "der", type }));
   } catch {
-    throw invalidKey("The numbers of a private key make no key.");
+    throw invalidKey("Invalid values in a private key.");
   } finally {
     der.fill(0);
   }

@@ -221,7 +221,7 @@ export class Child {
         for (const message of frames.push(chunk)) this.#take(decodeReply(message));
       } catch {
         // As a rule it is a library that writes to descriptors which are not its own.
-        const sentence = `The process of the library ${this.#path} sent nonsense.`;
+        const sentence = `The process of the library ${this.#path} sent an invalid message.`;
         this.#kill(new Failure("module-crashed", sentence));
       }
     });
@@ -280,7 +280,7 @@ export function expected<Type extends ChildReply["type"]>(
   type: Type,
 ): ChildReply & { type: Type } {
   if (isReply(reply, type)) return reply;
-  throw new Failure("internal", "The process of the library gave another answer than asked for.");
+  throw new Failure("internal", "The process of the library sent an unexpected reply.");
 }
 
 function isReply<Type extends ChildReply["type"]>(

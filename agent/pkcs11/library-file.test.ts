@@ -148,6 +148,6 @@ test("a library that is exchanged while it is loaded is not used", async (t) => 
   await workspace.expect("gcc", ["-shared", "-fPIC", "-o", path, source]);
   const { code, sentence } = await answer(t, path);
   t.is(code, "provider-not-allowed");
-  t.is(sentence, `The library ${path} was exchanged while it was loaded.`);
+  t.is(sentence, `The library ${path} was replaced while it was being loaded.`);
   t.false(isLoaded(path));
 });

@@ -47,7 +47,7 @@ export function checkLibraryFileSync(path: string): string {
 
 /** What is said of a library whose file was another one after it was loaded than before. */
 export function exchangedLibrary(path: string): Failure {
-  const sentence = `The library ${path} was exchanged while it was loaded.`;
+  const sentence = `The library ${path} was replaced while it was being loaded.`;
   return new Failure("provider-not-allowed", sentence, "Try again.");
 }
 

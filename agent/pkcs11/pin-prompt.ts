@@ -11,8 +11,8 @@ import { isPinRefused } from "./messages.ts";
 
 /** The question for a token's PIN. @param keyName as in `UserInteraction` */
 export function pinQuestion(token: TokenDescription, isLastTry: boolean, keyName: string): string {
-  const warning = isLastTry ? "One try is left before the card locks itself.\n" : "";
-  return `${warning}Enter PIN for card ${tokenName(token)} to use key ${keyName}: `;
+  const warning = isLastTry ? "One try is left before the token locks itself.\n" : "";
+  return `${warning}Enter PIN for token ${tokenName(token)} to use key ${keyName}: `;
 }
 
 /** A token as prompts name it. */

@@ -40,7 +40,7 @@ test("whoever cannot be asked, or does not answer, is told that the PIN is missi
   t.is(await sign(provider, silent.holder), "pin-required");
   t.is(silent.asked.length, 1);
   const error = await refused(t, provider.sign(...request(provider), nobody));
-  t.is(error.hint, `Load the card again with its PIN: ssh-add -s ${module.path}`);
+  t.is(error.hint, `Load the token again with its PIN: ssh-add -s ${module.path}`);
   t.is(logins(module), 1);
 });
 
@@ -277,7 +277,10 @@ test("a signature that takes its time is told of, until it is there", async (t) 
   };
   module.behave("hang-sign");
   t.is(await sign(provider, watching), "signed");
-  t.deepEqual(notices, ["Card hostile is to sign with key key; touch it if it blinks.", "done"]);
+  t.deepEqual(notices, [
+    "Token hostile is about to sign with key key; touch it if it blinks.",
+    "done",
+  ]);
 });
 
 const data = Buffer.from("what is signed");

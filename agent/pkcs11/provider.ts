@@ -79,7 +79,7 @@ export class Provider {
     this.tokens = tokens.map(({ description }) => description);
     const placed = keys.map(({ token: tokenIndex, ...key }, index): PlacedKey => {
       const token = tokens[tokenIndex];
-      if (token === undefined) throw new Failure("internal", "A key is on no token.");
+      if (token === undefined) throw new Failure("internal", "A key has no token.");
       const { description, login } = token;
       const comment = key.label || requested;
       return { ...key, comment, token: description, tokenIndex, index, takesPin: login === "pin" };
@@ -242,7 +242,7 @@ export class Provider {
     let done: (() => void) | undefined;
     const timer = setTimeout(() => {
       const key = `key ${interaction.keyName}`;
-      const text = `Card ${tokenName(job.key.token)} is to sign with ${key}; touch it if it blinks.`;
+      const text = `Token ${tokenName(job.key.token)} is about to sign with ${key}; touch it if it blinks.`;
       done = interaction.notify(text);
     }, this.#options.limits.notice);
     try {

@@ -111,7 +111,7 @@ test("a wrong PIN is refused with the card's name, and the PIN is overwritten", 
   const wrong = pinOf("0000000");
   const failure = await refused(t, registry.add(token.library, wrong));
   t.is(failure.code, "pin-incorrect");
-  t.is(failure.message, 'The card "my card" refused the PIN.');
+  t.is(failure.message, 'The token "my card" refused the PIN.');
   t.deepEqual(registry.list(), []);
   const right = pinOf(token.pin);
   await registry.add(token.library, right);

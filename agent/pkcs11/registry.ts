@@ -250,7 +250,7 @@ export class ProviderRegistry {
 }
 
 function allRemoved(): Failure {
-  return new Failure("not-loaded", "All cards were removed while this one was loaded.");
+  return new Failure("not-loaded", "All providers were removed while this one was being loaded.");
 }
 
 function notAllowed(path: string): Failure {

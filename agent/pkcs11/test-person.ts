@@ -18,7 +18,7 @@ export function person(...answers: (string | undefined)[]): Person {
     ...nobody,
     async askPin(question) {
       const [, warning, card = ""] =
-        /^(One try.*\n)?Enter PIN for card (.*) to use/.exec(question) ?? [];
+        /^(One try.*\n)?Enter PIN for token (.*) to use/.exec(question) ?? [];
       asked.push({ card, isLastTry: warning !== undefined });
       const answer = answers[Math.min(asked.length, answers.length) - 1];
       if (answer === undefined) return undefined;

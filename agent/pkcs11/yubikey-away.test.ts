@@ -115,7 +115,7 @@ for (const name of libraryNames) {
     const used = await cardInUse(t, name, { card, keepPin: 3600 });
     await used.reader.stop();
     const { asked, holder } = person(cardPin);
-    // The one library says that it fails, the other one that it sees no card.
+    // The one library says that it fails, the other one that it sees no token.
     const isTold = name === "ykcs11";
     for (const slot of slots) {
       const code = isTold ? "module-crashed" : "token-removed";

@@ -31,7 +31,7 @@ export function refuseHidden(
   clock: WallClock,
 ): void {
   if (identities.every((one) => isVisible(one, bindings, clock))) return;
-  throw refused("The agent holds this for other destinations.");
+  throw refused("This identity is limited to other destinations.");
 }
 
 /**
@@ -91,25 +91,27 @@ export function checkSignature(
   data: Buffer,
   clock: WallClock,
 ): UserauthRequest {
-  if (binding.state === "failed") throw refused("A binding to a session failed before.");
+  if (binding.state === "failed")
+    throw refused("An earlier session-bind on this connection failed.");
   const sessions = binding.state === "bound" ? binding.sessions : [];
   const last = sessions.at(-1);
-  if (last === undefined) throw refused("The key is for certain hosts, and no session is bound.");
+  if (last === undefined)
+    throw refused("The key is limited to certain hosts, and no session is bound.");
   const login = parseUserauth(data, keyBlob);
   if (login === undefined)
-    throw refused("The key is for logins to certain hosts, and this is none.");
+    throw refused("The key is limited to logins to certain hosts, and this is not a login.");
   if (!isPermitted(destinations, binding, login.user, clock)) {
     throw refused("The key may not be used for this host or user.");
   }
   if (!login.sessionId.equals(last.sessionId)) {
-    throw refused("The login is in another session than the one that is bound.");
+    throw refused("The login's session identifier is not that of the bound session.");
   }
   // Past the first hop, only a signature that names the host can be told from a relayed one.
   if (sessions.length > 1 && login.hostKey === undefined) {
-    throw refused("The login does not name the host that it is for.");
+    throw refused("The login request does not name a host key.");
   }
   if (login.hostKey !== undefined && !login.hostKey.equals(last.hostBlob)) {
-    throw refused("The login is for another host than the one that is bound.");
+    throw refused("The login's host key is not that of the bound session.");
   }
   return login;
 }

@@ -30,7 +30,7 @@ export function checkHostCertificate(certificate: VerifiedCertificate, now: bigi
     throw invalidCertificate("The session's host certificate is not valid now.");
   }
   if (certificate.principals.length === 0) {
-    throw invalidCertificate("The session's host certificate names no principal.");
+    throw invalidCertificate("The session's host certificate has no principals.");
   }
   if (certificate.criticalOptions.length > 0) {
     throw invalidCertificate("The session's host certificate has a critical option.");

@@ -32,7 +32,7 @@ export function makePrompter(environment: NodeJS.ProcessEnv): Prompter {
       if (!mayAsk) {
         throw new Failure(
           "user-refused",
-          "The use of this key has to be confirmed, and there is no display to ask on.",
+          "This key needs confirmation, and there is no display for the prompt.",
           "Start ssh-agent with SSH_ASKPASS and DISPLAY set, or with SSH_ASKPASS_REQUIRE=force.",
         );
       }
@@ -41,7 +41,7 @@ export function makePrompter(environment: NodeJS.ProcessEnv): Prompter {
       if (signal.aborted) return false;
       if (result === undefined) {
         const sentence = `The askpass program ${program} cannot be run.`;
-        throw new Failure("user-refused", sentence, "Set SSH_ASKPASS to a program that asks.");
+        throw new Failure("user-refused", sentence, "Set SSH_ASKPASS to an askpass program.");
       }
       const [word = ""] = result.output
         .toString("utf8")

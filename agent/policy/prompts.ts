@@ -18,8 +18,8 @@ export type Show<Answer> = (signal: AbortSignal) => Promise<Answer>;
 /** Cancels the prompts of a client that has gone. */
 export const clientGone = new Failure(
   "user-refused",
-  "The client that asked has gone, so that its question was not asked, or was taken back.",
-  "Ask again, and wait for the answer.",
+  "The client disconnected, so its prompt was cancelled.",
+  "Try again, and keep the connection open until the reply.",
 );
 
 /** A prompt with any type of answer. */

@@ -60,7 +60,7 @@ export class SessionBindings {
     // A copy: the request's buffer is overwritten after the reply.
     const { hostKey: hostBlob, sessionId, ...bind } = decodeSessionBind(Buffer.from(body));
     if (sessionId.length === 0 || sessionId.length > maxSessionIdLength) {
-      throw malformed("The session identifier has no fitting length.");
+      throw malformed("Invalid length of the session identifier.");
     }
     const host = verifySessionBind({ hostKey: hostBlob, sessionId, ...bind });
     if (host.certificate !== undefined) checkHostCertificate(host.certificate, now);
@@ -74,11 +74,11 @@ export class SessionBindings {
   #isBound({ sessionId, hostBlob }: BoundSession): boolean {
     for (const session of this.#sessions) {
       if (!session.isForwarding) {
-        throw refused("The connection is bound to a login already.");
+        throw refused("The connection is already bound for authentication.");
       }
       if (!session.sessionId.equals(sessionId)) continue;
       if (session.hostBlob.equals(hostBlob)) return true;
-      throw refused("The session is bound to another host key already.");
+      throw refused("The session is already bound to another host key.");
     }
     if (this.#sessions.length >= maxSessions) throw refused("Too many sessions are bound.");
     return false;

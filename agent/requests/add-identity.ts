@@ -77,7 +77,7 @@ async function signerOf(
   const isOnAuthenticator = key.secret.type === "sk-ecdsa" || key.secret.type === "sk-ed25519";
   if (!isOnAuthenticator) {
     if (provider === undefined) return SoftwareKey.import(agent.softwareKeys, key);
-    throw new Failure("unsupported", "Only keys on FIDO authenticators have a provider.");
+    throw new Failure("unsupported", "The sk-provider constraint is for FIDO keys only.");
   }
   const isInternal = provider === undefined || provider.toLowerCase() === internalProvider;
   if (isInternal) return new Authenticator(agent.authenticators, key, internalProvider);

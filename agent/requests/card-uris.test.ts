@@ -58,10 +58,10 @@ test("a URI that matches nothing is told what there is to match", async (t) => {
     return client.failureReason();
   };
   const { sentence, hint } = (await why("token=third")) ?? {};
-  t.regex(sentence ?? "", /sees no card that the PKCS#11 URI matches\.$/);
-  t.is(hint, 'The cards that it sees are "first" (serial 1), "second" (serial 2).');
+  t.regex(sentence ?? "", /sees no token that the PKCS#11 URI matches\.$/);
+  t.is(hint, 'The tokens that it sees are "first" (serial 1), "second" (serial 2).');
   const { sentence: other, hint: next } = (await why("token=first;object=none")) ?? {};
-  t.is(other, 'The card "first" has no signing key that the PKCS#11 URI matches.');
+  t.is(other, 'The token "first" has no signing key that the PKCS#11 URI matches.');
   t.regex(next ?? "", /^Leave out object and id /);
 });
 

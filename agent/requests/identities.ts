@@ -57,12 +57,12 @@ export function refuseTooMany(
   throw added.every(({ provider }) => provider !== undefined)
     ? new Failure(
         "too-large",
-        "With the keys of this library the agent would have more than it can list.",
+        "With the keys of this library the agent's list would be too long for a reply.",
         "Choose one token or some of its keys with a PKCS#11 URI; see ssh-add(1).",
       )
     : new Failure(
         "too-large",
-        "With this identity the agent would have more than it can list.",
+        "With this identity the agent's list would be too long for a reply.",
         "Remove some identities first; see what there is with: ssh-add -l",
       );
 }

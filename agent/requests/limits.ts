@@ -55,7 +55,8 @@ export function limitsOf(
         }
         break;
       case "associated-certs":
-        if (kind !== "card") throw new Failure("unsupported", "Only cards come with certificates.");
+        if (kind !== "card")
+          throw new Failure("unsupported", "Associated certificates are for smartcard keys only.");
         associatedCerts = constraint;
         break;
       case "keep-ended-certificate":
@@ -63,7 +64,7 @@ export function limitsOf(
         break;
       case "sk-provider":
         if (kind !== "key")
-          throw new Failure("unsupported", "Only keys come with a provider for FIDO keys.");
+          throw new Failure("unsupported", "The sk-provider constraint is for added keys only.");
         skProvider = constraint.provider;
         break;
     }
@@ -102,7 +103,7 @@ function narrowDestinations(
   if (both.length > 0) return both;
   throw new Failure(
     "destination-not-permitted",
-    "None of the destinations is one of the key's own.",
+    "None of the destinations is permitted for the key.",
   );
 }
 

@@ -103,7 +103,7 @@ for (const [how, leave] of [
     ]);
     const reasons = agent.log.filter((line) => line.startsWith("refused request 13"));
     t.deepEqual(new Set(reasons), new Set([reasons[0]]));
-    t.regex(reasons[0] ?? "", /The client that asked has gone/);
+    t.regex(reasons[0] ?? "", /The client disconnected/);
   });
 }
 
@@ -196,7 +196,7 @@ test("confirmations, PINs of cards and of authenticators come in one order", asy
     kinds.map((kind) => kind.replace(/ \(?SHA256.*/, "")).filter((kind) => !/none/.test(kind)),
     [
       `shown ${confirm("first")}`,
-      `shown pin: Enter PIN for card hostile to use key one`,
+      `shown pin: Enter PIN for token hostile to use key one`,
       `shown pin: Enter PIN and confirm user presence for ED25519-SK`,
       `shown ${confirm("last")}`,
     ],

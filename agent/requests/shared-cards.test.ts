@@ -104,7 +104,7 @@ test("nobody is asked for a PIN while another library signs without", async (t) 
   two.behave("login", "lose-login");
   t.true(await signs(client));
   t.is(asked.length, 1);
-  t.regex(asked[0] ?? "", /^Enter PIN for card hostile to use key one \(SHA256:\S+\): $/);
+  t.regex(asked[0] ?? "", /^Enter PIN for token hostile to use key one \(SHA256:\S+\): $/);
 });
 
 for (const words of ["lose-login locked", "lose-login no-sign", "sign-init-error=0x70"]) {

@@ -76,7 +76,7 @@ export async function removeSmartcardKey(
 /** Refuses what only this machine's own programs may do (see `SessionBindings.isRemote`). */
 export function refuseRemote(agent: Agent, connection: ConnectionState): void {
   if (connection.bindings.isRemote && !agent.settings.allowRemotePkcs11) {
-    throw new Failure("remote-refused", "PKCS#11 providers are not for forwarded connections.");
+    throw new Failure("remote-refused", "Forwarded connections may not use PKCS#11 providers.");
   }
 }
 
@@ -162,7 +162,7 @@ function keptCertificates(
 function noneCertified(): Failure {
   return new Failure(
     "no-matching-key",
-    "No key of this card is certified by a certificate that is given and current.",
-    "Give a certificate for a key of this card, or leave out -C.",
+    "None of the given certificates is valid now and certifies a key of this token.",
+    "Give a certificate for a key of this token, or leave out -C.",
   );
 }

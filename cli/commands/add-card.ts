@@ -25,7 +25,7 @@ export async function addCard(context: Context): Promise<number> {
   const constraints = await constraintsFor(context, options.lifetime);
   const pin = await prompter.askOrCancel("Enter passphrase for PKCS#11: ");
   if (pin === undefined) return withoutPin(context);
-  const spinner = new Spinner(console, "Loading card…");
+  const spinner = new Spinner(console, "Loading token…");
   try {
     const provider = providerPath(options.provider);
     const taken = await load(
@@ -49,7 +49,7 @@ export async function addCard(context: Context): Promise<number> {
 /** A cancelled PIN prompt must not replace a loaded card by one without a PIN. */
 function withoutPin({ console, options }: Context): number {
   console.note(`Could not add card "${options.provider}": no PIN was entered`);
-  explain(console, "", "To load a card without its PIN, answer with the return key alone.");
+  explain(console, "", "To load a token without its PIN, press Enter.");
   return 1;
 }
 
@@ -136,12 +136,12 @@ async function checkCertificates(
   const unmatched = certificates.filter(
     ({ blob }) => !identities.some(({ keyBlob }) => keyBlob.equals(blob)),
   );
-  for (const { path } of unmatched) console.note(`Certificate ${path} fits no key of this card`);
+  for (const { path } of unmatched) console.note(`Certificate ${path} fits no key of this token`);
   return unmatched.some(({ path }) => options.cardCertificates.includes(path)) ? 1 : 0;
 }
 
 function withoutCertificates({ console }: Context): number {
-  console.note("The certificates were not added: this agent takes none for keys on cards.");
+  console.note("The certificates were not added: this agent accepts none for keys on tokens.");
   explain(console, "", "Use an agent that does: cardagent, or OpenSSH 9.6 and newer.");
   return 1;
 }

@@ -54,5 +54,5 @@ function explainAgent({ client, console }: Context, error: unknown): void {
 
 const tooOld = {
   reason: "This agent cannot attach a certificate to a key that it holds.",
-  hint: "With OpenSSH 9.6 and newer, load the card again: ssh-add -e LIB, then ssh-add -s LIB CERT",
+  hint: "With OpenSSH 9.6 and newer, load the token again: ssh-add -e LIB, then ssh-add -s LIB CERT",
 };

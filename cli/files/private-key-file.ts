@@ -79,7 +79,7 @@ function checkRsa({ publicKey, secret }: PrivateKey): void {
   }
   for (const number of [secret.d, secret.p, secret.q, secret.iqmp]) {
     if (number.length === 0 || !isLess(number, publicKey.n)) {
-      throw invalidFormat("The numbers of this RSA key do not belong together.");
+      throw invalidFormat("The values of this RSA key do not match each other.");
     }
   }
 }

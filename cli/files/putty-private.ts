@@ -88,7 +88,7 @@ function checkHeader(putty: PuttyFile): Derivation | undefined {
   }
   const derivation = { type: "argon2", variant, ...settings } as const;
   if (!isValidArgon2(derivation)) {
-    throw invalidFormat("The file asks for a key derivation that cannot be done.");
+    throw invalidFormat("Invalid parameters of the file's key derivation.");
   }
   checkCost(derivation, derivedLength);
   return derivation;

@@ -106,7 +106,7 @@ test("an RSA key whose exponent exceeds its modulus is refused", async (t) => {
   const { n, e, p, q, dp, dq, qi } = jwk;
   const order = [n, e, n, p, q, dp, dq, qi].map(number);
   const file = pem("RSA PRIVATE KEY", derSequence([derInteger(Buffer.of(0)), ...order]));
-  t.is((await problem(file)).explanation, "The numbers of this RSA key do not belong together.");
+  t.is((await problem(file)).explanation, "The values of this RSA key do not match each other.");
 });
 
 test("DSA in PKCS#8, whose public key is computed", async (t) => {

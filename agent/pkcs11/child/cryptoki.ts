@@ -158,7 +158,7 @@ export function returnValue(error: unknown): string | undefined {
 export function libraryFailed(
   what: string,
   error: unknown,
-  hint = "Try again; if it happens again, load the card again with: ssh-add -s LIB",
+  hint = "Try again; if it happens again, load the token again with: ssh-add -s LIB",
 ): Failure {
   if (error instanceof Failure) return error;
   return new Failure("module-crashed", `${what} (${valueText(error)}).`, hint);

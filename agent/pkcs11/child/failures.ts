@@ -14,20 +14,20 @@ const otherKey = "Use another key.";
  */
 export function pinRequired(token: TokenDescription, now: SlotToken | undefined): Failure {
   const lastTryHint =
-    "The next wrong PIN locks the card. Be sure before you load it again with: ssh-add -s LIB";
-  return asksForPin(now, `The card ${tokenName(token)} asks for its PIN`, undefined, lastTryHint);
+    "The next wrong PIN locks the token. Be sure before you load it again with: ssh-add -s LIB";
+  return asksForPin(now, `The token ${tokenName(token)} asks for its PIN`, undefined, lastTryHint);
 }
 
 /** The failure of a key whose token wants its PIN at each signature. */
 export function pinRequiredEachTime(token: TokenDescription, now: SlotToken | undefined): Failure {
-  const what = `The card ${tokenName(token)} asks for its PIN at each signature with this key`;
+  const what = `The token ${tokenName(token)} asks for its PIN at each signature with this key`;
   const hint =
     "Answer the agent's question for the PIN. It asks if it was started with SSH_ASKPASS and DISPLAY; to be asked less, start it with: -O pin-cache=TIME";
   return asksForPin(
     now,
     what,
     hint,
-    "The next wrong PIN locks the card. Be sure before you answer.",
+    "The next wrong PIN locks the token. Be sure before you answer.",
   );
 }
 
@@ -46,19 +46,19 @@ function asksForPin(
 
 /** The failure of a key whose token is not there. */
 export function tokenRemoved(token: TokenDescription): Failure {
-  return new Failure("token-removed", `The card ${tokenName(token)} is not in its reader.`);
+  return new Failure("token-removed", `The token ${tokenName(token)} is not in its reader.`);
 }
 
 /** The failure of a token that was waited for, and that may have waited for a touch. */
 export function notTouched(token: TokenDescription): Failure {
-  const sentence = `The card ${tokenName(token)} gave up waiting; it may have waited for a touch.`;
+  const sentence = `The token ${tokenName(token)} gave up waiting; it may have waited for a touch.`;
   return new Failure("user-refused", sentence, "Try again, and touch the card when it blinks.");
 }
 
 /** The failure of a signature that is not by the key that was asked for. */
 export function foreignSignature(token: TokenDescription): Failure {
-  const sentence = `What the card ${tokenName(token)} signed is not signed by this key.`;
-  const hint = "See whether it is the right card, then load it again with: ssh-add -s LIB";
+  const sentence = `The token ${tokenName(token)} returned a signature that is not valid for this key.`;
+  const hint = "Check that it is the right card, then load it again with: ssh-add -s LIB";
   return new Failure("module-crashed", sentence, hint);
 }
 
@@ -82,26 +82,30 @@ export function loginFailure(
       return pinLocked(token);
     case "CKR_ARGUMENTS_BAD": {
       const hint = "Check its length, then try again; the PIN of a YubiKey has 6 to 8 characters.";
-      return new Failure("pin-incorrect", `The card ${name} takes no PIN like this one.`, hint);
+      return new Failure(
+        "pin-incorrect",
+        `The token ${name} does not accept a PIN of this form.`,
+        hint,
+      );
     }
     case "CKR_PIN_EXPIRED": {
-      const hint = "Change the PIN with the card maker's tool, then load the card again.";
-      return new Failure("pin-incorrect", `The PIN of the card ${name} has expired.`, hint);
+      const hint = "Change the PIN with the vendor's tool, then load the token again.";
+      return new Failure("pin-incorrect", `The PIN of the token ${name} has expired.`, hint);
     }
     case "CKR_USER_PIN_NOT_INITIALIZED": {
-      const hint = "Set a PIN with the card maker's tool first.";
-      return new PinRequired(`The card ${name} has no PIN yet.`, hint);
+      const hint = "Set a PIN with the vendor's tool first.";
+      return new PinRequired(`The token ${name} has no PIN yet.`, hint);
     }
     case "CKR_FUNCTION_CANCELED":
     case "CKR_FUNCTION_REJECTED":
     case "CKR_CANCEL":
-      return new Failure("user-refused", `The PIN of the card ${name} was not entered.`, again);
+      return new Failure("user-refused", `The PIN of the token ${name} was not entered.`, again);
     case "CKR_TOKEN_NOT_PRESENT":
     case "CKR_DEVICE_REMOVED":
       return tokenRemoved(token);
     default:
       if (now === undefined) return tokenRemoved(token);
-      return libraryFailed(`Logging in to the card ${name} failed`, error);
+      return libraryFailed(`Logging in to the token ${name} failed`, error);
   }
 }
 
@@ -128,7 +132,7 @@ export function signFailure(
     case "CKR_FUNCTION_REJECTED":
     case "CKR_FUNCTION_CANCELED":
     case "CKR_CANCEL":
-      return new Failure("user-refused", `The signature was refused at the card ${name}.`, again);
+      return new Failure("user-refused", `The signature was refused at the token ${name}.`, again);
     case "CKR_MECHANISM_INVALID":
     case "CKR_MECHANISM_PARAM_INVALID":
     case "CKR_KEY_TYPE_INCONSISTENT":
@@ -137,41 +141,45 @@ export function signFailure(
     case "CKR_DATA_LEN_RANGE":
     case "CKR_DATA_INVALID":
     case "CKR_FUNCTION_NOT_SUPPORTED":
-      return new Failure("unsupported", `The card ${name} does not sign like this.`, otherKey);
+      return new Failure(
+        "unsupported",
+        `The token ${name} does not support this kind of signature.`,
+        otherKey,
+      );
     default:
-      return libraryFailed(`The card ${name} failed to sign`, error);
+      return libraryFailed(`The token ${name} failed to sign`, error);
   }
 }
 
 /** The failure of a key that turns out to be for other things, once its private half is seen. */
 export function keyDoesNotSign(token: TokenDescription): Failure {
-  const sentence = `This key of the card ${tokenName(token)} is not for signatures.`;
-  const hint = "Use another key. With its PIN, the card shows only those that sign: ssh-add -s LIB";
+  const sentence = `This key of the token ${tokenName(token)} cannot sign.`;
+  const hint = "Use another key. With its PIN, the token lists only keys that sign: ssh-add -s LIB";
   return new Failure("unsupported", sentence, hint);
 }
 
 /** The failure of a key whose private half its token does not show any more. */
 export function keyGone(token: TokenDescription): Failure {
-  return new Failure("key-not-found", `The card ${tokenName(token)} has this key no more.`);
+  return new Failure("key-not-found", `The token ${tokenName(token)} no longer has this key.`);
 }
 
 /** The failure of a token whose keys are not those that a PKCS#11 URI names. */
 export function noKeyMatches(token: TokenDescription): Failure {
-  const sentence = `The card ${tokenName(token)} has no signing key that the PKCS#11 URI matches.`;
+  const sentence = `The token ${tokenName(token)} has no signing key that the PKCS#11 URI matches.`;
   const hint = "Leave out object and id to load all of its keys, and compare with: ssh-add -l";
   return new Failure("no-usable-key", sentence, hint);
 }
 
 /** The failure of a token without a key of use. */
 export function noUsableKey(token: TokenDescription): Failure {
-  return new Failure("no-usable-key", `The card ${tokenName(token)} has no key that signs.`);
+  return new Failure("no-usable-key", `The token ${tokenName(token)} has no key that signs.`);
 }
 
 /** @param now the token as it is after the PIN was refused */
 function wrongPin(token: TokenDescription, now: SlotToken | undefined): Failure {
   if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED))
     return pinLocked(now.description);
-  const sentence = `The card ${tokenName(token)} refused the PIN`;
+  const sentence = `The token ${tokenName(token)} refused the PIN`;
   if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_FINAL_TRY)) {
     return new Failure("pin-last-try", `${sentence}, and one try is left.`);
   }
@@ -180,5 +188,5 @@ function wrongPin(token: TokenDescription, now: SlotToken | undefined): Failure 
 
 /** The failure of a token that takes no PIN any more. */
 export function pinLocked(token: TokenDescription): Failure {
-  return new Failure("pin-locked", `The PIN of the card ${tokenName(token)} is locked.`);
+  return new Failure("pin-locked", `The PIN of the token ${tokenName(token)} is locked.`);
 }

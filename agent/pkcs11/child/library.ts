@@ -46,7 +46,7 @@ export class Library {
   /** Signs. @param pin the token's, or empty @throws {Failure} as `Provider.sign` */
   sign(key: number, algorithm: SignatureAlgorithm, data: Buffer, pin: Buffer): Promise<Buffer> {
     const place = this.#places[key];
-    if (place === undefined) throw new Failure("key-not-found", "The card has no such key.");
+    if (place === undefined) throw new Failure("key-not-found", "The token has no such key.");
     return sign(this.#module, place.token, place.key, algorithm, data, pin);
   }
 

@@ -218,7 +218,11 @@ function findObjects(cryptoki: Cryptoki, session: Handle, objectClass: number): 
 
 function tooManyObjects(): Failure {
   const hint = "Look for a newer version of the library.";
-  return new Failure("module-crashed", "The library finds more objects than a card has.", hint);
+  return new Failure(
+    "module-crashed",
+    "The library lists more objects than a token can hold.",
+    hint,
+  );
 }
 
 /** An attribute of one object; undefined when the token does not give it. */

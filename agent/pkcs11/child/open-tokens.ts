@@ -172,12 +172,12 @@ function spareTries({ path }: Module, token: SlotToken, isAnothers: boolean): vo
   if (!takesPin(token)) return;
   const { serial } = token.description;
   if (isAnothers && hasSeenWrongPin(token)) {
-    const sentence = `The card ${tokenName(token.description)} was left alone: the PIN is another's.`;
+    const sentence = `The token ${tokenName(token.description)} was not tried: the PIN is another token's.`;
     throw new PinRequired(sentence);
   }
   if (!hasFlag(token, pkcs11js.CKF_USER_PIN_FINAL_TRY)) return;
   throw new PinRequired(
-    `The card ${tokenName(token.description)} has one try for its PIN left, and was left alone.`,
+    `The token ${tokenName(token.description)} has one PIN try left and was not tried.`,
     `Load it by itself, with its serial number in a URI: ssh-add -s '${formatPkcs11Uri({ serial, modulePath: path })}'`,
     true,
   );
@@ -198,6 +198,6 @@ function searchKeys(
     return findKeys(module.cryptoki, session, isHidden);
   } catch (error) {
     const name = tokenName(token.description);
-    throw libraryFailed(`The keys of the card ${name} cannot be read`, error);
+    throw libraryFailed(`The keys of the token ${name} cannot be read`, error);
   }
 }

@@ -28,12 +28,16 @@ export function selectTokens(
     matchesToken(uri, description, library && { library, slot: describeSlot(module, slot) }),
   );
   if (wanted.length > 0) return wanted;
-  const sentence = `The library ${module.path} sees no card that the PKCS#11 URI matches.`;
+  const sentence = `The library ${module.path} sees no token that the PKCS#11 URI matches.`;
   const names = found.slice(0, maxNames).map(({ description }) => {
     return `${tokenName(description)} (serial ${description.serial})`;
   });
   const more = found.length > maxNames ? " and more" : "";
-  throw new Failure("no-token", sentence, `The cards that it sees are ${names.join(", ")}${more}.`);
+  throw new Failure(
+    "no-token",
+    sentence,
+    `The tokens that it sees are ${names.join(", ")}${more}.`,
+  );
 }
 
 /**

@@ -143,7 +143,7 @@ export function openFirst({ cryptoki }: Module, token: SlotToken): Handle {
     if (value === "CKR_TOKEN_NOT_PRESENT" || value === "CKR_DEVICE_REMOVED") {
       throw tokenRemoved(token.description);
     }
-    throw libraryFailed(`The card ${tokenName(token.description)} opens no session`, error);
+    throw libraryFailed(`The token ${tokenName(token.description)} opens no session`, error);
   }
 }
 

@@ -51,14 +51,14 @@ export function presentTokens({ cryptoki, path }: Slots): SlotToken[] {
   const tokens = slots.map(({ token }) => token).filter((token) => token !== undefined);
   if (tokens.length === 0) {
     const unread = slots.find(({ error }) => error !== undefined);
-    if (unread === undefined) throw new Failure("no-token", `The library ${path} sees no card.`);
-    const sentence = `The library ${path} sees a card and fails to read it`;
-    throw libraryFailed(sentence, unread.error, "Pull the card out, put it in, and try again.");
+    if (unread === undefined) throw new Failure("no-token", `The library ${path} sees no token.`);
+    const sentence = `The library ${path} sees a token and fails to read it`;
+    throw libraryFailed(sentence, unread.error, "Remove the card, insert it, and try again.");
   }
   const initialized = tokens.filter((token) => hasFlag(token, pkcs11js.CKF_TOKEN_INITIALIZED));
   if (initialized.length > 0) return initialized;
-  const hint = "Initialize the card with its maker's tool.";
-  throw new Failure("no-token", `The library ${path} sees no card that is initialized.`, hint);
+  const hint = "Initialize the token with the vendor's tool.";
+  throw new Failure("no-token", `The library ${path} sees no initialized token.`, hint);
 }
 
 /** The token that a slot holds now; undefined when it has none, or when that cannot be read. */
