@@ -6,6 +6,7 @@
  */
 import { Socket } from "node:net";
 import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
+import { readInto } from "../../../openssh/secret-input.ts";
 import { asFailure, Failure } from "../../../protocol/failure.ts";
 import { FrameReader, frame } from "../../../protocol/framing.ts";
 import { systemClock } from "../../host/clock.ts";
@@ -38,16 +39,17 @@ let finishing = false;
 function main(): void {
   restoreNodeEnvironment(process.env); // libraries may ask for OPENSSL_CONF, or run programs
   protectProcess();
-  const socket = new Socket({ fd: agentDescriptor });
   const frames = new FrameReader(maxMessageLength);
   const send = (reply: ChildReply) => {
     const message = encodeReply(reply);
     if (message.length > maxMessageLength) throw tooManyKeys();
     socket.write(frame(message));
   };
-  socket.on("data", (chunk) => {
-    for (const message of frames.push(chunk)) void answer(decodeRequest(message), send);
-  });
+  const receive = (chunk: Buffer) => {
+    for (const message of frames.push(Buffer.from(chunk)))
+      void answer(decodeRequest(message), send);
+  };
+  const socket = new Socket({ fd: agentDescriptor, ...readInto(receive) }).resume();
   socket.on("error", agentGone);
   socket.on("close", agentGone);
   setImmediate(getReady);
