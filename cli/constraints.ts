@@ -24,7 +24,7 @@ export async function constraintsFor(context: Context, lifetime: number): Promis
  * that they do not know, so it is sent only to an agent that lists it among its extensions.
  */
 export async function keepEndedConstraint(context: Context): Promise<Constraint[]> {
-  if (!context.options.unlimited) return [];
+  if (!context.options.ignoresExpiry) return [];
   const known = knowsKeepEnded.get(context) ?? askKeepEnded(context);
   knowsKeepEnded.set(context, known);
   return (await known) ? [{ type: "keep-ended-certificate" }] : [];

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fatal } from "../openssh/exit.ts";
-import { homeFolder } from "../openssh/home-folder.ts";
+import { homeDirectory } from "../openssh/home-directory.ts";
 import { errorCode } from "../openssh/strerror.ts";
 import type { Constraint, DestinationConstraint, Hop, HostKey } from "../protocol/constraints.ts";
 import { decodeText } from "../protocol/text.ts";
@@ -95,7 +95,7 @@ function readKnownHosts(path: string): { path: string; text: string; problem: st
 
 function expandHome(path: string, env: NodeJS.ProcessEnv): string {
   if (!path.startsWith("~/")) return path;
-  const home = homeFolder(env);
+  const home = homeDirectory(env);
   if (home === undefined) throw fatal(`tilde_expand: No such uid ${process.getuid?.()}`);
   return join(home, path.slice(2));
 }

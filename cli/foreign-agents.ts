@@ -15,8 +15,6 @@ interface Explanation {
 
 /** An agent of another project, and its known limitations. */
 interface ForeignAgent {
-  /** As it begins a sentence. */
-  readonly name: string;
   /** Why it refuses requests, by message number. */
   readonly refusals: Readonly<Record<number, Explanation>>;
   /** Why it still lists identities after it reported that it removed them. */
@@ -44,7 +42,6 @@ const gpgRefusesKey: Explanation = {
 };
 
 const gpgAgent: ForeignAgent = {
-  name: "gpg-agent",
   refusals: {
     ...noLibraries("gpg-agent", "It uses OpenPGP cards by itself; see: gpg --card-status"),
     [requestNumbers["add-identity"]]: gpgRefusesKey,
@@ -79,7 +76,6 @@ const gpgAgent: ForeignAgent = {
 };
 
 const gnomeKeyring: ForeignAgent = {
-  name: "The GNOME keyring's agent",
   refusals: {
     ...noLibraries("The GNOME keyring's agent", "Start an agent that does: ssh-agent."),
     [requestNumbers["remove-identity"]]: {

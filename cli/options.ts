@@ -63,7 +63,7 @@ export interface Options {
   readonly certificatesOnly: boolean;
   readonly keysOnly: boolean;
   /** -N: do not derive a lifetime from a certificate's expiry. */
-  readonly unlimited: boolean;
+  readonly ignoresExpiry: boolean;
   /** Seconds; 0 for unlimited. */
   readonly lifetime: number;
   readonly hash: FingerprintHash;
@@ -133,7 +133,7 @@ export async function parseOptions(words: readonly string[]): Promise<Options> {
     confirm: short.has("c"),
     certificatesOnly: short.has("C"),
     keysOnly: short.has("k"),
-    unlimited: short.has("N"),
+    ignoresExpiry: short.has("N"),
     lifetime: parseLifetime(short.last("t")?.argument ?? "0"),
     hash: parseFingerprintHash(short.last("E")?.argument ?? "sha256"),
     destinations: short.all("h"),

@@ -58,21 +58,18 @@ function keyNodes(view: ProvidersView, blobs: readonly Buffer[], colours: ChalkI
   });
   const plain = described.filter(({ certificate }) => certificate === undefined);
   const certified = described.filter(({ certificate }) => certificate !== undefined);
+  const certificateNode = (one: Description): Node => ({
+    text: certificateText(view, one, colours),
+    children: [],
+  });
   const nodes = plain.map((key) => {
-    const mine = certified.filter(({ keyBlob }) => keyBlob.equals(key.keyBlob));
-    const children = mine.map((one) => ({
-      text: certificateText(view, one, colours),
-      children: [],
-    }));
-    return { text: keyText(view, key, colours), children };
+    const own = certified.filter(({ keyBlob }) => keyBlob.equals(key.keyBlob));
+    return { text: keyText(view, key, colours), children: own.map(certificateNode) };
   });
   const orphans = certified.filter(
     (one) => !plain.some(({ keyBlob }) => keyBlob.equals(one.keyBlob)),
   );
-  return [
-    ...nodes,
-    ...orphans.map((one) => ({ text: certificateText(view, one, colours), children: [] })),
-  ];
+  return [...nodes, ...orphans.map(certificateNode)];
 }
 
 function keyText(

@@ -8,17 +8,18 @@ import { runInNewContext } from "node:vm";
  * Returns a function that collects garbage synchronously, which takes some milliseconds; with `minor`,
  * only recent allocations.
  */
-export function garbageCollector(): (options?: { type: "minor" }) => void {
-  let collect: ((...options: { type: "minor" }[]) => void) | undefined;
-  return (options) => {
-    collect ??= exposeCollector();
-    if (options === undefined) collect();
-    else collect(options);
+export function garbageCollector(): GarbageCollector {
+  let gc: GarbageCollector | undefined;
+  return (...options) => {
+    gc ??= exposeGc();
+    gc(...options);
   };
 }
 
+type GarbageCollector = (...options: { type: "minor" }[]) => void;
+
 /** V8 exposes `gc` only in contexts created after the flag is set. */
-function exposeCollector(): (...options: { type: "minor" }[]) => void {
+function exposeGc(): GarbageCollector {
   setFlagsFromString("--expose-gc");
   const gc: unknown = runInNewContext("gc");
   if (typeof gc !== "function") throw new TypeError("V8 has no gc.");

@@ -40,13 +40,11 @@ export function decodePercent(text: string, literal: Characters): Buffer {
 export function encodePercent(bytes: Uint8Array, literal: Characters): string {
   let text = "";
   for (const byte of bytes) {
-    text += literal.has(byte) ? String.fromCharCode(byte) : escapeOf(byte);
+    text += literal.has(byte)
+      ? String.fromCharCode(byte)
+      : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
   }
   return text;
-}
-
-function escapeOf(byte: number): string {
-  return `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
 }
 
 function escapedByte(text: string, at: number): number {

@@ -17,7 +17,7 @@ import {
 import type { Server } from "node:net";
 import { hostname, tmpdir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
-import { homeFolder } from "../../openssh/home-folder.ts";
+import { homeDirectory } from "../../openssh/home-directory.ts";
 import { errorCode } from "../../openssh/strerror.ts";
 import { errorText, StartError } from "./start-error.ts";
 
@@ -44,7 +44,7 @@ const nameLength = 10;
 
 /** The folder of the default socket, `~/.ssh/agent`; undefined for a user without a home. */
 export function defaultFolder(): string | undefined {
-  const home = homeFolder(process.env);
+  const home = homeDirectory(process.env);
   return home && join(home, ".ssh", "agent");
 }
 

@@ -20,19 +20,16 @@ export async function addCard(context: Context): Promise<number> {
     ...options.cardCertificates,
   ]);
   if (certificates === undefined) return 1;
+  const provider = providerPath(options.provider);
   // The agent loads the library while the user types; other agents refuse this extension.
-  void client.prepareProvider(providerPath(options.provider)).catch(() => {});
+  void client.prepareProvider(provider).catch(() => {});
   const constraints = await constraintsFor(context, options.lifetime);
   const pin = await prompter.askOrCancel("Enter passphrase for PKCS#11: ");
   if (pin === undefined) return withoutPin(context);
   const spinner = new Spinner(console, "Loading token…");
   try {
-    const provider = providerPath(options.provider);
-    const taken = await load(
-      context,
-      { type: "add-smartcard-key", provider, pin, constraints },
-      certificates,
-    );
+    const card = { type: "add-smartcard-key", provider, pin, constraints } as const;
+    const taken = await load(context, card, certificates);
     spinner.end();
     if (!options.quiet) console.note(`Card added: ${options.provider}`);
     return taken ? await checkCertificates(context, certificates) : withoutCertificates(context);

@@ -158,7 +158,7 @@ async function addCertificate(
     return false;
   }
   const untilExpiry = certificateLifetime(certificate, context.now());
-  if (untilExpiry === undefined && !options.unlimited) {
+  if (untilExpiry === undefined && !options.ignoresExpiry) {
     console.log(`Certificate ${path} has already expired; ignored`);
     return false;
   }
@@ -168,7 +168,10 @@ async function addCertificate(
     explain(console, known.reason, known.hint);
     return false;
   }
-  const lifetime = shorterLifetime(options.lifetime, options.unlimited ? 0 : (untilExpiry ?? 0));
+  const lifetime = shorterLifetime(
+    options.lifetime,
+    options.ignoresExpiry ? 0 : (untilExpiry ?? 0),
+  );
   const refusal = await send(context, { ...key, certificate: blob }, comment, lifetime);
   if (refusal === undefined) {
     reportAdded(context, `Certificate added: ${path} (${certificate.keyId})`, lifetime);

@@ -25,7 +25,7 @@ export async function attachCertificates(context: Context): Promise<number> {
 async function attach(context: Context, file: CertificateFile): Promise<boolean> {
   const { client, console, options, now } = context;
   const { path, blob, certificate } = file;
-  const untilExpiry = options.unlimited ? 0 : (certificateLifetime(certificate, now()) ?? 0);
+  const untilExpiry = options.ignoresExpiry ? 0 : (certificateLifetime(certificate, now()) ?? 0);
   const lifetime = shorterLifetime(options.lifetime, untilExpiry);
   const constraints = [
     ...(await constraintsFor(context, lifetime)),

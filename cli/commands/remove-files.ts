@@ -29,31 +29,32 @@ interface Outcome {
 export async function removeFiles(context: Context): Promise<number> {
   const { operands } = context.options;
   const paths = operands.length > 0 ? operands : defaultFiles(context.env).filter(existsSync);
-  const gone: Buffer[] = [];
+  const removedBlobs: Buffer[] = [];
   const outcomes: Outcome[] = [];
   for (const path of paths) {
-    const remove = path === "-" ? removeListed(context, gone) : removeFile(context, path, gone);
+    const remove =
+      path === "-" ? removeListed(context, removedBlobs) : removeFile(context, path, removedBlobs);
     outcomes.push(await remove);
   }
   const coversKeys = outcomes.some(({ keyBlob }) => keyBlob !== undefined);
-  if (gone.length > 0 || coversKeys) await finishRemoval(context, outcomes, gone);
+  if (removedBlobs.length > 0 || coversKeys) await finishRemoval(context, outcomes, removedBlobs);
   return outcomes.length > 0 && outcomes.every(({ removed }) => removed) ? 0 : 1;
 }
 
 /**
  * Lists the agent's identities once, removes the remaining certificates of the named keys, and warns
  * about identities that the agent still lists.
- * @param gone the blobs that the agent reported as removed
+ * @param removedBlobs the blobs that the agent reported as removed
  */
 async function finishRemoval(
   context: Context,
   outcomes: readonly Outcome[],
-  gone: readonly Buffer[],
+  removedBlobs: readonly Buffer[],
 ): Promise<void> {
   const listed = await identitiesOrNone(context.client);
-  const isGone = ({ keyBlob }: Identity) => gone.some((blob) => blob.equals(keyBlob));
+  const wasRemoved = ({ keyBlob }: Identity) => removedBlobs.some((blob) => blob.equals(keyBlob));
   for (const identity of listed) {
-    const certified = isGone(identity) ? undefined : describe(identity.keyBlob);
+    const certified = wasRemoved(identity) ? undefined : describe(identity.keyBlob);
     if (certified?.certificate === undefined) continue;
     const outcome = outcomes.find(({ keyBlob }) => keyBlob?.equals(certified.keyBlob));
     if (outcome === undefined) continue;
@@ -62,18 +63,18 @@ async function finishRemoval(
     const done = `Certificate removed: ${name}`;
     if (await removeBlob(context, identity.keyBlob, failed, done)) outcome.removed = true;
   }
-  warnStillListed(context.client, context.console, "notRemoved", listed.filter(isGone));
+  warnStillListed(context.client, context.console, "notRemoved", listed.filter(wasRemoved));
 }
 
 /** Removes the public keys on standard input, one per line. */
-async function removeListed(context: Context, gone: Buffer[]): Promise<Outcome> {
+async function removeListed(context: Context, removedBlobs: Buffer[]): Promise<Outcome> {
   let removed = false;
   const lines = decodeText(inputOrNothing()).split("\n");
   for (const [index, line] of lines.entries()) {
     if (/^[ \t]*(#|$)/.test(line)) continue;
     const key = parsePublicKeyLine(line);
     if (key === undefined) context.console.log(`(stdin):${index + 1}: invalid key: invalid format`);
-    else if (await removeOne(context, key, "(stdin)", gone)) removed = true;
+    else if (await removeOne(context, key, "(stdin)", removedBlobs)) removed = true;
   }
   return { path: "(stdin)", keyBlob: undefined, removed };
 }
@@ -88,7 +89,11 @@ function inputOrNothing(): Buffer {
 }
 
 /** Removes a file's key and the certificate beside it. */
-async function removeFile(context: Context, path: string, gone: Buffer[]): Promise<Outcome> {
+async function removeFile(
+  context: Context,
+  path: string,
+  removedBlobs: Buffer[],
+): Promise<Outcome> {
   const { console, options } = context;
   let key: PublicKeyLine;
   try {
@@ -100,7 +105,7 @@ async function removeFile(context: Context, path: string, gone: Buffer[]): Promi
   }
   let removed = false;
   if (!options.certificatesOnly || isCertificate(key))
-    removed = await removeOne(context, key, path, gone);
+    removed = await removeOne(context, key, path, removedBlobs);
   const coversCertificates = !options.keysOnly && !isCertificate(key);
   const outcome = { path, keyBlob: coversCertificates ? key.blob : undefined };
   if (options.keysOnly) return { ...outcome, removed };
@@ -110,7 +115,7 @@ async function removeFile(context: Context, path: string, gone: Buffer[]): Promi
   if (!samePublicKey(certificate, key)) {
     throw fatal(`Certificate ${certificatePath} does not match private key ${path}`);
   }
-  if (await removeOne(context, certificate, certificatePath, gone)) removed = true;
+  if (await removeOne(context, certificate, certificatePath, removedBlobs)) removed = true;
   return { ...outcome, removed };
 }
 
@@ -127,13 +132,13 @@ async function removeOne(
   context: Context,
   key: PublicKeyLine,
   path: string,
-  gone: Buffer[],
+  removedBlobs: Buffer[],
 ): Promise<boolean> {
   const type = describe(key.blob)?.type ?? "";
   const failed = `Could not remove identity "${path}"`;
   const done = `Identity removed: ${path} ${type} (${key.comment})`;
   const isRemoved = await removeBlob(context, key.blob, failed, done);
-  if (isRemoved) gone.push(key.blob);
+  if (isRemoved) removedBlobs.push(key.blob);
   return isRemoved;
 }
 

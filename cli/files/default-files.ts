@@ -1,7 +1,7 @@
 /** The default key files. */
 import { join } from "node:path";
 import { exit } from "../../openssh/exit.ts";
-import { homeFolder } from "../../openssh/home-folder.ts";
+import { homeDirectory } from "../../openssh/home-directory.ts";
 
 const names = [
   "id_rsa",
@@ -17,7 +17,7 @@ const names = [
  * @throws {Exit} without a home directory
  */
 export function defaultFiles(env: NodeJS.ProcessEnv): string[] {
-  const home = homeFolder(env);
+  const home = homeDirectory(env);
   if (home === undefined) throw exit(`No user found with uid ${process.getuid?.()}`, 1);
   return names.map((name) => join(home, ".ssh", name));
 }
