@@ -1,6 +1,10 @@
 /** Verification of signatures, certificates and session bindings. */
 import { createHash, type KeyObject, verify } from "node:crypto";
-import { type Certificate, decodeCertificate, type VerifiedCertificate } from "./certificate.ts";
+import {
+  type Certificate,
+  parseKeyOrCertificate,
+  type VerifiedCertificate,
+} from "./certificate.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
 import { invalidCertificate, malformed, unknownAlgorithm } from "./failure.ts";
 import { toKeyObject } from "./key-object.ts";
@@ -8,7 +12,6 @@ import {
   algorithmName,
   blobAlgorithm,
   decodePublicKey,
-  encodePublicKey,
   type PublicKey,
   type SkEcdsaPublicKey,
   type SkEd25519PublicKey,
@@ -64,12 +67,10 @@ export interface VerifiedKey {
  * @throws {Failure} malformed; unsupported, for an unknown key type
  */
 export function verifyKeyOrCertificate(blob: Uint8Array): VerifiedKey {
-  const certificate = decodeCertificate(blob);
-  const key = certificate?.key ?? decodePublicKey(blob);
-  if (key === undefined) throw unknownAlgorithm(blobAlgorithm(blob));
+  const parsed = parseKeyOrCertificate(blob);
+  if (parsed === undefined) throw unknownAlgorithm(blobAlgorithm(blob));
+  const { key, keyBlob, certificate } = parsed;
   toKeyObject(key); // throws for an invalid key
-  // Encoded anew: a copy, and with integers in their shortest form.
-  const keyBlob = encodePublicKey(key);
   if (certificate === undefined) return { key, keyBlob, certificate };
   if (isSigned(certificate, blob)) return { key, keyBlob, certificate };
   throw invalidCertificate("Invalid CA signature on the certificate.");
