@@ -1,7 +1,7 @@
 /**
- * Reads secrets from sockets, terminals and programs into one buffer, which is overwritten. By itself,
- * Node.js reads into a buffer of libuv's and copies each chunk from there: versions 20 and 22 then free
- * that buffer as it is, and newer ones keep it for the next read.
+ * Reads secrets from sockets, terminals and programs into one buffer, which is overwritten. By default,
+ * Node.js copies each chunk from a libuv buffer, which versions 20 and 22 free without overwriting it,
+ * and newer versions keep for the next read.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
@@ -12,7 +12,7 @@ import { loadKoffi } from "./add-ons.ts";
 const bufferLength = 64 * 1024;
 
 /**
- * Options of a new socket or terminal. It emits no "data", and is to be resumed.
+ * Options for a new socket or terminal, which emits no "data"; the caller resumes it.
  * @param receive takes each chunk, which is overwritten afterwards
  */
 export function readInto(
@@ -28,18 +28,17 @@ export function readInto(
   return { onread: { buffer, callback } };
 }
 
-/** What a program is started with, beside its standard output. */
 export interface ProgramOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly detached?: boolean;
-  /** What becomes of its standard input and standard error. */
+  /** Standard input and standard error. */
   readonly others: "inherit" | "ignore";
 }
 
 /** A program whose standard output is read. */
 export interface SecretProgram {
   readonly child: ChildProcess;
-  /** Tells by "end" and "close" that the output has ended; undefined if it has none. */
+  /** Standard output, for its events "end" and "close"; null without output. */
   readonly output: Readable | null;
 }
 
@@ -79,13 +78,13 @@ function pipeReader(fd: number, receive: (chunk: Buffer) => void): Socket {
 const closeOnExec = 0o2000000;
 
 /**
- * Opens a pipe: what Node.js makes for a program is read by itself.
- * @returns the ends to read from and to write to; undefined without koffi or descriptors
+ * Opens a pipe, because Node.js itself reads the pipes that it creates.
+ * @returns its read and write ends; undefined without koffi or free descriptors
  */
 function openPipe(): [readable: number, writable: number] | undefined {
   const ends = new Int32Array(2);
   try {
-    // macOS has no pipe2; there Node.js closes all other descriptors in the programs that it starts.
+    // macOS has no pipe2(2), but there Node.js closes all other descriptors in child processes.
     const isMac = process.platform === "darwin";
     const library = loadKoffi().load(isMac ? "libSystem.dylib" : "libc.so.6");
     const status: number = isMac

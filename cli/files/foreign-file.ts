@@ -85,8 +85,8 @@ function kindOf(file: Buffer): Kind | undefined {
 const maxWord = 9;
 
 /**
- * The beginning in Latin-1, up to a control character, and with nine characters of each word: strings
- * cannot be overwritten, and the file may hold a private key.
+ * The beginning up to a control character, as Latin-1, with each word cut to nine characters: the file
+ * may hold a private key, and a string cannot be overwritten.
  */
 function beginningOf(file: Buffer): string {
   const kept = secretBytes(512);

@@ -236,7 +236,7 @@ function publicKeyInfo(pkcs8: Buffer): Buffer {
   }
 }
 
-/** Runs an action whose own variables alone hold keys of OpenSSL: V8 keeps a frame's until it returns. */
+/** Runs an action, then collects its `KeyObject`s, which V8 keeps until the action's frame returns. */
 function clearKeysAfter<Result>(action: () => Result): Result {
   try {
     return action();
