@@ -5,6 +5,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
+import { hostilePin, makeHostileModule } from "../fixtures/hostile-module/index.ts";
 import { type Secrets, secretsInMemory } from "../fixtures/process-memory.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
@@ -232,4 +233,26 @@ test("the agent's program clears its memory in time, and only root can read it",
   await client.removeAllIdentities();
   await sleep(2_000);
   t.deepEqual(secretsInMemory(pid, secrets), []);
+});
+
+// Only root may look into the memory of an agent.
+const testAsRoot = process.getuid?.() === 0 ? test : test.skip;
+
+testAsRoot("a PIN that was typed for a signature is not left in memory", async (t) => {
+  const workspace = makeWorkspace(t);
+  const module = await makeHostileModule(workspace, "login");
+  const pin = "a wrong PIN, longer than what is read after it ".repeat(16);
+  workspace.env.SSH_ASKPASS = workspace.write("askpass", `#!/bin/sh\necho '${pin}'\n`, 0o700);
+  workspace.env.SSH_ASKPASS_REQUIRE = "force";
+  const { socket, pid } = await start(workspace, ["-P", "*"]);
+  const client = await AgentClient.connect(socket);
+  t.teardown(() => client.close());
+  await client.addSmartcardKey(module.path, Buffer.from(hostilePin));
+  const [identity] = await client.identities();
+  module.behave("login", "lose-login");
+  await t.throwsAsync(client.sign(identity?.keyBlob ?? Buffer.alloc(0), data), {
+    instanceOf: AgentRefusal,
+  });
+  t.is((await client.failureReason())?.code, "pin-incorrect");
+  t.deepEqual(secretsInMemory(pid, { pin: Buffer.from(pin) }), []);
 });

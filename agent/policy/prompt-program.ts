@@ -1,5 +1,6 @@
 /** Runs programs that show a prompt: SSH_ASKPASS or SSH_NOTIFY. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { type SecretProgram, spawnForSecret } from "../../openssh/secret-input.ts";
 
 /** The result of a program that has exited. */
 interface PromptResult {
@@ -33,13 +34,17 @@ export function runPrompt(
   reads: boolean,
   signal: AbortSignal,
 ): Promise<PromptResult | undefined> {
-  const child = start(program, text, environment, reads);
-  if (child === undefined) return Promise.resolve(undefined);
-  const output = collect(child);
+  const answer = Buffer.alloc(maxOutputLength);
+  let length = 0;
+  const started = start(program, text, environment, reads, (chunk) => {
+    length += chunk.copy(answer, length);
+  });
+  if (started === undefined) return Promise.resolve(undefined);
+  const { child, output } = started;
   let killTimer: NodeJS.Timeout | undefined;
   const cancel = () => {
     killGroup(child, "SIGTERM");
-    child.stdout?.destroy(); // don't wait for other processes that hold the pipe open
+    output?.destroy(); // don't wait for other processes that hold the pipe open
     killTimer = setTimeout(() => killGroup(child, "SIGKILL"), killDelay);
   };
   if (signal.aborted) cancel();
@@ -50,12 +55,15 @@ export function runPrompt(
       if (running.size === 0) process.off("exit", endAll);
       signal.removeEventListener("abort", cancel);
       clearTimeout(killTimer);
-      if (result === undefined) output().fill(0);
+      if (result === undefined) answer.fill(0);
       resolve(result);
     };
     child.on("error", () => settle(undefined));
     child.on("close", (status) => {
-      settle(signal.aborted ? undefined : { status, output: output() });
+      const finish = () =>
+        settle(signal.aborted ? undefined : { status, output: answer.subarray(0, length) });
+      if (output === null || output.closed) finish();
+      else output.once("close", finish);
     });
   });
 }
@@ -65,17 +73,16 @@ function start(
   text: string,
   env: NodeJS.ProcessEnv,
   reads: boolean,
-): ChildProcess | undefined {
+  receive: (chunk: Buffer) => void,
+): SecretProgram | undefined {
+  const options = { detached: true, env } as const;
   try {
-    const stdout = reads ? "pipe" : "ignore";
-    const child = spawn(program, [text], {
-      detached: true,
-      env,
-      stdio: ["ignore", stdout, "ignore"],
-    });
+    const started = reads
+      ? spawnForSecret(program, [text], { others: "ignore", ...options }, receive)
+      : { child: spawn(program, [text], { stdio: "ignore", ...options }), output: null };
     if (running.size === 0) process.once("exit", endAll);
-    running.add(child);
-    return child;
+    running.add(started.child);
+    return started;
   } catch {
     return undefined; // for example, if the text is too long for an argument
   }
@@ -90,15 +97,4 @@ function killGroup(child: ChildProcess, name: NodeJS.Signals): void {
   } catch {
     // it has just ended
   }
-}
-
-/** Collects a program's output in one buffer, which can be overwritten. */
-function collect(child: ChildProcess): () => Buffer {
-  const output = Buffer.alloc(maxOutputLength);
-  let length = 0;
-  child.stdout?.on("data", (chunk: Buffer) => {
-    length += chunk.copy(output, length);
-    chunk.fill(0);
-  });
-  return () => output.subarray(0, length);
 }
