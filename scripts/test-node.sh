@@ -1,5 +1,6 @@
 #!/bin/sh
-# Tests this project with other versions of Node.js: the unit tests, the transcripts and the demo.
+# Tests this project with other versions of Node.js: the unit tests, the transcripts, the demo, and the
+# searches of memory for secrets: what Node.js keeps and frees differs between versions.
 #
 #   npm run test:node -- 22 24 26    the newest releases of these
 #   npm run test:node -- 20.19.0     one release
@@ -10,7 +11,7 @@ set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- 22 24 26
 sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc openssl gcc pcscd vsmartcard-vpcd \
-  ykcs11 yubico-piv-tool
+  ykcs11 yubico-piv-tool putty-tools
 package=node-$(node -p 'process.platform')-$(node -p 'process.arch')
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
@@ -36,12 +37,15 @@ run() {
   echo "exit status $status" >>"$log"
 }
 
-# The three run at once, because tests wait for programs and timers most of the time.
+memory_tests='cli/memory.test.ts agent/memory.test.ts agent/pkcs11/forgotten-pins.test.ts'
+
+# The four run at once, because tests wait for programs and timers most of the time.
 test_with() (
   PATH=$(folder_of "$1"):$PATH
   export PATH
   run "$1-unit" node scripts/test-unit.mjs --tap &
   run "$1-transcripts" node node_modules/ava/entrypoints/cli.mjs --tap fixtures/transcripts.test.ts &
+  run "$1-memory" node node_modules/ava/entrypoints/cli.mjs --tap $memory_tests &
   run "$1-demo" sh -c 'sh scripts/demo.sh && echo "ok 1 - demo"' &
   wait
 )
@@ -68,7 +72,7 @@ for version in "$@"; do
   started=$(date +%s)
   test_with "$version"
   PATH=$(folder_of "$version"):$PATH node -p '`Node.js ${process.version}`'
-  for kind in unit transcripts demo; do add_up "$version-$kind"; done
+  for kind in unit transcripts memory demo; do add_up "$version-$kind"; done
   echo "  after $(($(date +%s) - started)) s"
 done
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
