@@ -67,7 +67,7 @@ export class KeyUnlocker {
   #announce(seconds: number): Spinner {
     const time =
       seconds < 90 ? `${Math.ceil(seconds)} seconds` : `${Math.ceil(seconds / 60)} minutes`;
-    const text = `Making the key from the passphrase, which takes about ${time}…`;
+    const text = `Deriving the key from the passphrase, which takes about ${time}…`;
     return new Spinner(this.#context.console, text);
   }
 }

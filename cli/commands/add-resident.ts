@@ -16,7 +16,7 @@ export async function addResident(context: Context): Promise<number> {
   constraints.push({ type: "sk-provider", provider });
   const keys = await load(context, provider);
   if (keys === undefined) return 1;
-  if (keys.length === 0) explain(console, "The authenticator keeps no keys for SSH.", "");
+  if (keys.length === 0) explain(console, "The authenticator has no resident SSH keys.", "");
   let status = keys.length > 0 ? 0 : 1;
   for (const key of keys) {
     const print = fingerprint(encodePublicKey(key.publicKey), hash);

@@ -42,10 +42,6 @@ async function refuse({ client, console }: Context, error: unknown): Promise<voi
   console.note(`Could not list providers: ${refusalText(error)}`);
   if (await explainRefusal(client, console, error)) return;
   if (error instanceof AgentRefusal) {
-    explain(
-      console,
-      "This agent does not tell which providers it has.",
-      "Use cardagent's ssh-agent.",
-    );
+    explain(console, "This agent cannot list its providers.", "Use cardagent's ssh-agent.");
   }
 }

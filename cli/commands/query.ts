@@ -12,7 +12,7 @@ export async function query({ client, console, options }: Context): Promise<numb
     console.log(`unable to query supported extensions: ${refusalText(error)}`);
     const isExplained = await explainRefusal(client, console, error);
     if (!isExplained && error instanceof AgentRefusal) {
-      explain(console, "This agent does not tell which extensions it knows.", "");
+      explain(console, "This agent cannot list its extensions.", "");
     }
     return 1;
   }

@@ -31,7 +31,7 @@ const kinds: readonly Kind[] = [
   },
   {
     beginning: /^SSH PRIVATE KEY FILE FORMAT 1\./,
-    sentence: "The file is a key of SSH protocol 1, which is not in use any more.",
+    sentence: "The file is a key of SSH protocol 1, which is obsolete.",
   },
   { beginning: /^SSHKRL\n/, sentence: "The file is a list of revoked keys." },
   {

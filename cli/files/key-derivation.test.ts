@@ -24,8 +24,7 @@ async function explanation(file: Buffer | string): Promise<string> {
   throw new Error("It was read.");
 }
 
-const tooLong =
-  "The file asks for more than ten minutes of work to make its key from a passphrase.";
+const tooLong = "The file's key derivation would take more than ten minutes.";
 
 function pem(label: string, der: Buffer): string {
   return `-----BEGIN ${label}-----\n${der.toString("base64")}\n-----END ${label}-----\n`;
@@ -80,7 +79,7 @@ test("PBKDF2 iterations are limited", async (t) => {
 test("scrypt memory and time are limited", async (t) => {
   t.is(
     await explanation(scrypt(2 ** 21, 8, 1)),
-    "The file asks for 3 GiB of memory to make its key from a passphrase; 1 GiB is the most.",
+    "The file's key derivation needs 3 GiB of memory; the limit is 1 GiB.",
   );
   t.is(await explanation(scrypt(2 ** 17, 8, 100_000)), tooLong);
   t.is(await explanation(scrypt(2 ** 17, 8, 1)), "It asks for a passphrase.");
@@ -104,9 +103,12 @@ test("Argon2 memory and passes are limited", async (t) => {
   const change = (name: string, value: number) =>
     file.replace(new RegExp(`Argon2-${name}: \\d+`), `Argon2-${name}: ${value}`);
   t.is(await explanation(file), "It asks for a passphrase.");
-  t.regex(await explanation(change("Memory", 2 ** 20 + 1)), /asks for 2 GiB of memory/);
+  t.regex(await explanation(change("Memory", 2 ** 20 + 1)), /needs 2 GiB of memory/);
   t.is(await explanation(change("Passes", 999_999_999)), tooLong);
-  t.regex(await explanation(change("Parallelism", 0)), /key derivation that cannot be done/);
+  t.regex(
+    await explanation(change("Parallelism", 0)),
+    /Invalid parameters of the file's key derivation/,
+  );
 });
 
 test("an excessive cost is refused before the passphrase is asked for", async (t) => {
@@ -127,7 +129,7 @@ test("slow key derivation shows a spinner, and Ctrl-C ends it", async (t) => {
     const terminal = startTerminal(workspace, sshAdd, [name]);
     await terminal.waitFor(`Enter passphrase for ${name}: `);
     terminal.type("sesame\r");
-    await terminal.waitFor(/Making the key from the passphrase, which takes about \d minutes…/);
+    await terminal.waitFor(/Deriving the key from the passphrase, which takes about \d minutes…/);
     terminal.type("\x03");
     t.deepEqual(await terminal.exit, { status: 130, restored: true });
     t.true(terminal.screen().endsWith("\u001b[K"), JSON.stringify(terminal.screen()));

@@ -112,16 +112,14 @@ export function checkCost(derivation: Derivation, length: number): void {
   if (bytes > maxMemory) {
     const gibibytes = Math.ceil(bytes / maxMemory);
     throw invalidFormat(
-      `The file asks for ${gibibytes} GiB of memory to make its key from a passphrase; 1 GiB is the most.`,
+      `The file's key derivation needs ${gibibytes} GiB of memory; the limit is 1 GiB.`,
     );
   }
 }
 
 function checkSeconds(seconds: number): void {
   if (seconds <= maxWork) return;
-  throw invalidFormat(
-    "The file asks for more than ten minutes of work to make its key from a passphrase.",
-  );
+  throw invalidFormat("The file's key derivation would take more than ten minutes.");
 }
 
 /**
