@@ -1,11 +1,14 @@
 /** Private keys do not remain in ssh-add's memory after they are added. */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
+import { basename } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { eventually } from "../fixtures/eventually.ts";
 import { type Secrets, secretsInMemory } from "../fixtures/process-memory.ts";
+import { listProcesses } from "../fixtures/processes.ts";
 import { sshAdd } from "../fixtures/programs.ts";
 import { puttygen } from "../fixtures/system-programs.ts";
+import { startTerminal } from "../fixtures/terminal.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import type { SecretFields } from "../protocol/private-key.ts";
 import { readPrivateKeyFile } from "./files/private-key-file.ts";
@@ -153,3 +156,26 @@ test.serial("a key whose file is refused is not left in memory", async (t) => {
     child.kill("SIGKILL");
   }
 });
+
+test.serial("a passphrase that was typed is not left in memory", async (t) => {
+  const workspace = makeWorkspace(t);
+  const key = await makeKey(workspace, "key", { passphrase });
+  const next = await makeKey(workspace, "next", { passphrase: "another" });
+  await startRecorder(t, workspace, () => ({ type: "success" }));
+  const terminal = startTerminal(workspace, sshAdd, [key, next]);
+  await terminal.waitFor("Enter passphrase for");
+  terminal.type(`${passphrase}\r`);
+  await terminal.waitFor(`Enter passphrase for ${next}`);
+  const program = listProcesses().find(({ pid }) => isNodeOf(workspace, pid));
+  t.deepEqual(secretsInMemory(program?.pid ?? 0, { passphrase: Buffer.from(passphrase) }), []);
+});
+
+/** Whether a process is a Node.js that runs in a workspace. */
+function isNodeOf({ home }: Workspace, pid: number): boolean {
+  try {
+    const isNode = basename(readlinkSync(`/proc/${pid}/exe`)) === "node";
+    return isNode && readFileSync(`/proc/${pid}/environ`, "utf8").includes(`HOME=${home}\0`);
+  } catch {
+    return false; // it has ended
+  }
+}
