@@ -255,7 +255,7 @@ function encode(table: Table, message: { readonly type: string; readonly id: num
   const lengths = parts.map(({ length }) => length);
   const json = JSON.stringify({ type: message.type, id: message.id, parts: lengths, fields });
   const size = Buffer.byteLength(json);
-  const encoded = Buffer.allocUnsafeSlow(lengths.reduce((sum, length) => sum + length, 4 + size));
+  const encoded = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + length, 4 + size));
   encoded.writeUInt32BE(size, 0);
   encoded.write(json, 4);
   let at = 4 + size;
@@ -296,7 +296,8 @@ function plain<Value>(is: (json: unknown) => json is Value): Field<Value> {
 }
 
 function oneOf<Value extends string>(values: readonly Value[]): Field<Value> {
-  return plain((json): json is Value => values.some((value) => value === json));
+  const known: ReadonlySet<unknown> = new Set(values);
+  return plain((json): json is Value => known.has(json));
 }
 
 function optional<Value>(field: Field<Value>): Field<Value | undefined> {
@@ -321,17 +322,23 @@ function object<Value extends object>(
 ): Field<Value> {
   const names = Object.keys(fields) as (keyof Value & string)[];
   return {
-    encode: (value, parts) =>
-      Object.fromEntries(names.map((name) => [name, fields[name].encode(value[name], parts)])),
+    // Loops, because each signature passes here four times.
+    encode(value, parts) {
+      const json: Record<string, unknown> = {};
+      for (const name of names) json[name] = fields[name].encode(value[name], parts);
+      return json;
+    },
     decode(json, parts) {
-      if (typeof json !== "object" || json === null) return invalid();
-      const values: Partial<Record<string, unknown>> = { ...json };
-      // Each name has its field's value: what `Value` says.
-      return Object.fromEntries(
-        names.map((name) => [name, fields[name].decode(values[name], parts)]),
-      ) as Value;
+      if (!isRecord(json)) return invalid();
+      const value: Record<string, unknown> = {};
+      for (const name of names) value[name] = fields[name].decode(json[name], parts);
+      return value as Value; // each name has its field's value
     },
   };
+}
+
+function isRecord(json: unknown): json is Readonly<Record<string, unknown>> {
+  return typeof json === "object" && json !== null;
 }
 
 function invalid(): never {
