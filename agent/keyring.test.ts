@@ -25,7 +25,7 @@ function certificate(fields: Partial<Certificate>): Buffer {
 const plain = encodePublicKey(key.publicKey);
 const none = new Set<KeyringIdentity>();
 
-test("a key on a card can be certified again when its certificate was renewed for one in memory", (t) => {
+test("a card key can be certified again after a key in memory superseded its certificate", (t) => {
   const keyring = new Keyring(
     new TestClock(),
     () => 0n,
@@ -46,7 +46,7 @@ test("a key on a card can be certified again when its certificate was renewed fo
   t.false(keyring.hasKeyOf("card"));
 });
 
-test("an ended certificate of several cards ends for each, and their keys stay", (t) => {
+test("a certificate of several cards expires for each, and their keys stay", (t) => {
   const clock = new TestClock();
   let now = 0n;
   const gone: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * The identities that the agent holds, in the order in which they came. An identity is found by its
- * blob in constant time.
+ * The identities of the agent, in the order in which they were added. Lookup by blob takes constant
+ * time.
  */
 import { blobId } from "../protocol/public-key.ts";
 import { type End, ExpiryTimer } from "./expiry.ts";
@@ -8,7 +8,7 @@ import type { Clock, WallClock } from "./host/clock.ts";
 import type { KeyringIdentity } from "./identity.ts";
 import type { Signer } from "./signer.ts";
 
-/** Why an identity went. */
+/** Why an identity was removed. */
 export type Removal = "request" | "lifetime" | "ended";
 
 /** The identities of an agent. */
@@ -17,20 +17,21 @@ export class Keyring {
   readonly #onRemoved: (identity: KeyringIdentity, removal: Removal) => void;
   readonly #timer: ExpiryTimer;
   /**
-   * By the names of blobs: the identity that is listed, then those of other providers, which take
-   * its place when it goes.
+   * By blob ID: the identity that is listed, then those of other providers, which take its place
+   * when it is removed.
    */
   #identities = new Map<string, readonly KeyringIdentity[]>();
   /**
-   * Keys on cards without an identity, since their certificates have ended or were renewed: each by
-   * the last of them. They are not listed and do not sign; a new certificate can be attached.
+   * Keys on cards that lost their identities, since their certificates expired or were superseded;
+   * each as the identity of its last certificate. They are not listed and do not sign; a new
+   * certificate can be attached.
    */
   readonly #uncertified = new Set<KeyringIdentity>();
 
   /**
-   * @param clock what lifetimes are measured on
-   * @param wallClock what certificates end by
-   * @param onRemoved told of each identity that goes by `remove` or because its time is over
+   * @param clock measures lifetimes
+   * @param wallClock tells when certificates expire
+   * @param onRemoved called for each identity that `remove` or its expiry removes
    */
   constructor(
     clock: Clock,
@@ -42,7 +43,7 @@ export class Keyring {
     this.#timer = new ExpiryTimer(clock, wallClock, () => this.#expire());
   }
 
-  /** How many identities there are. */
+  /** How many identities are listed. */
   get size(): number {
     return this.#identities.size;
   }
@@ -52,25 +53,25 @@ export class Keyring {
     for (const [listed] of this.#identities.values()) if (listed !== undefined) yield listed;
   }
 
-  /** All identities: those that are listed, then those of other providers behind them. */
+  /** All identities: the listed ones, then those of other providers behind them. */
   *all(): Generator<KeyringIdentity> {
     yield* this.identities();
     for (const [, ...others] of this.#identities.values()) yield* others;
   }
 
-  /** The identity that goes by a key blob or certificate blob. */
+  /** The listed identity with a key blob or certificate blob. */
   find(blob: Uint8Array): KeyringIdentity | undefined {
     return this.#identities.get(blobId(blob))?.[0];
   }
 
-  /** All that goes by a blob: the identity that is listed, and those of other providers behind it. */
+  /** All identities with a blob: the listed one, then those of other providers behind it. */
   findAll(blob: Uint8Array): readonly KeyringIdentity[] {
     return this.#at(blobId(blob));
   }
 
   /**
-   * The identities that hold the private key of a plain key's blob: the key, then certificates, then
-   * one that has ended, of a key on a card.
+   * The identities that hold the private key of a plain key blob: the key, then certificates, then
+   * a card's key without a valid certificate.
    */
   withPrivateKey(keyBlob: Buffer): KeyringIdentity[] {
     const all = [...this.#held()].filter((one) => one.keyBlob.equals(keyBlob));
@@ -79,9 +80,9 @@ export class Keyring {
   }
 
   /**
-   * Adds an identity that is no provider's at the end, or puts it in the place of the one with the
-   * same blob, or else of the certificates that it supersedes. A provider's with the same blob stays
-   * behind it, and takes the place when it goes.
+   * Adds an identity without a provider: in the place of the one with the same blob, or of the
+   * certificates that it supersedes, or else at the end. A provider's identity with the same blob
+   * stays behind it, and takes its place when it is removed.
    */
   add(identity: KeyringIdentity, renewed: ReadonlySet<KeyringIdentity> = new Set()): void {
     const name = blobId(identity.blob);
@@ -93,9 +94,9 @@ export class Keyring {
   }
 
   /**
-   * Puts a certificate before another identity, or in the place of those that it replaces, also of
-   * what other providers have under their blobs. Clients offer identities in this order, and a
-   * certificate is what a server rather wants.
+   * Lists a certificate before another identity, or in the place of those that it replaces,
+   * including those of other providers with the same blobs. Clients offer identities in this order,
+   * and a server more likely accepts a certificate.
    */
   addCertificate(
     certificate: KeyringIdentity,
@@ -110,7 +111,7 @@ export class Keyring {
     this.#schedule();
   }
 
-  /** Lists an identity before another one, else in the place of those that go, else at the end. */
+  /** Lists an identity before another one, else in the place of removed ones, else at the end. */
   #place(
     identity: KeyringIdentity,
     gone: ReadonlySet<KeyringIdentity>,
@@ -133,7 +134,7 @@ export class Keyring {
     this.#keepKeys(removed);
   }
 
-  /** Removes the identity that goes by a blob, wherever it is from; false when there is none. */
+  /** Removes all identities with a blob. @returns whether there were any */
   remove(blob: Uint8Array): boolean {
     const name = blobId(blob);
     const gone = this.#at(name);
@@ -143,8 +144,8 @@ export class Keyring {
   }
 
   /**
-   * Removes identities of a provider, without telling `onRemoved`.
-   * @param keys the names of the plain keys that go, with their certificates; undefined for all
+   * Removes identities of a provider, without calling `onRemoved`.
+   * @param keys blob IDs of the plain keys to remove, with their certificates; undefined for all
    */
   removeProvider(path: string, keys?: ReadonlySet<string>): KeyringIdentity[] {
     const isGone = ({ provider, keyBlob }: KeyringIdentity) =>
@@ -153,25 +154,25 @@ export class Keyring {
     return this.#removeWhere(isGone);
   }
 
-  /** The identities of a provider, in order, also those that wait behind another one's. */
+  /** The identities of a provider, in order, including those behind another one's. */
   ofProvider(path: string): KeyringIdentity[] {
     return [...this.#identities.values()].flat().filter(({ provider }) => provider === path);
   }
 
-  /** All that holds a key of a provider, also what is not listed any more. */
+  /** All identities with a key of a provider, including those no longer listed. */
   heldOf(path: string): KeyringIdentity[] {
     return [...this.#held()].filter(({ provider }) => provider === path);
   }
 
-  /** Whether there is a key of a provider, be it one that has no certificate any more. */
+  /** Whether a key of a provider is held, with or without a valid certificate. */
   hasKeyOf(path: string): boolean {
     return this.heldOf(path).length > 0;
   }
 
   /**
-   * Puts identities in the place of those that a provider has, without telling `onRemoved`. Where
-   * several providers have the same one, each keeps its place among them: whose limits hold is not
-   * changed by loading a provider again.
+   * Replaces the identities of a provider, without calling `onRemoved`. Where several providers
+   * have the same one, each keeps its place among them: reloading a provider does not change whose
+   * limits apply.
    */
   exchangeProvider(path: string, identities: readonly KeyringIdentity[]): void {
     const isOwn = ({ provider }: KeyringIdentity) => provider === path;
@@ -184,14 +185,14 @@ export class Keyring {
       const all = known.some(isOwn)
         ? known.map((one) => (isOwn(one) ? identity : one))
         : [...known, identity];
-      // Those that are listed are listed anew, in their order.
+      // Reinsert the listed ones, so that they follow the order of `identities`.
       if (all[0] === identity) this.#identities.delete(name);
       this.#put(name, all);
     }
     this.#schedule();
   }
 
-  /** Removes all identities, without telling `onRemoved`. */
+  /** Removes all identities, without calling `onRemoved`. */
   clear(): void {
     const all = [...this.all()];
     this.#identities.clear();
@@ -200,7 +201,7 @@ export class Keyring {
     this.#schedule();
   }
 
-  /** Removes what a condition holds for; another provider's identity takes the place. */
+  /** Removes matching identities; those of other providers take their places. */
   #removeWhere(isGone: (identity: KeyringIdentity) => boolean): KeyringIdentity[] {
     const removed: KeyringIdentity[] = [];
     for (const [name, all] of [...this.#identities]) {
@@ -215,7 +216,7 @@ export class Keyring {
     return removed;
   }
 
-  /** What there is under a name: the identity that is listed, and those behind it. */
+  /** The identities with a blob ID: the listed one, then those behind it. */
   #at(name: string): readonly KeyringIdentity[] {
     return this.#identities.get(name) ?? [];
   }
@@ -227,7 +228,7 @@ export class Keyring {
     this.#forget(gone);
   }
 
-  /** Has the signers of identities that have gone give up their keys, but for those of others too. */
+  /** Wipes the keys of signers that no other identity uses. */
   #forget(gone: readonly KeyringIdentity[]): void {
     const signers = new Set<Signer>();
     for (const { signer } of gone) if (signer.forget !== undefined) signers.add(signer);
@@ -236,7 +237,7 @@ export class Keyring {
     for (const signer of signers) signer.forget?.();
   }
 
-  /** Keeps the keys on cards that would be without an identity. */
+  /** Keeps keys on cards that would lose their last identity. */
   #keepKeys(removed: readonly KeyringIdentity[]): void {
     for (const one of removed) {
       if (one.provider === undefined) continue;
@@ -245,7 +246,7 @@ export class Keyring {
     }
   }
 
-  /** Sets the timer for what ends first. */
+  /** Sets the timer for the next expiry. */
   #schedule(): void {
     this.#timer.set([...Array.from(this.all(), endOf), ...Array.from(this.#uncertified, keyEndOf)]);
   }
@@ -256,7 +257,7 @@ export class Keyring {
     const hasEnded = ({ certificate }: KeyringIdentity) =>
       certificate !== undefined && certificate.validBefore <= wallNow;
     const removed = this.#removeWhere((one) => isDue(endOf(one)));
-    // Nobody who lets a certificate end wants to type the card's PIN for the next one.
+    // Keep the key, so that its next certificate can be attached without the PIN.
     this.#keepKeys(removed.filter((one) => hasEnded(one) && !isDue(keyEndOf(one))));
     const expired = [...this.#uncertified].filter((one) => isDue(keyEndOf(one)));
     for (const one of expired) this.#uncertified.delete(one);
@@ -265,19 +266,19 @@ export class Keyring {
     this.#schedule();
   }
 
-  /** All that may hold a private key, the listed ones first. */
+  /** All identities that may hold a private key, the listed ones first. */
   *#held(): Generator<KeyringIdentity> {
     yield* this.all();
     yield* this.#uncertified;
   }
 }
 
-/** When an identity goes. */
+/** When an identity expires. */
 function endOf({ limits, dropped }: KeyringIdentity): End {
   return { expires: limits.expires, dropped };
 }
 
-/** When its private key does. */
+/** When its private key expires. */
 function keyEndOf({ keyExpires }: KeyringIdentity): End {
   return { expires: keyExpires };
 }

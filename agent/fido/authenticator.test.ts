@@ -1,6 +1,6 @@
 /**
  * Keys on FIDO authenticators, signing through OpenSSH's ssh-sk-helper with the software
- * authenticator of OpenSSH's own tests; a stand-in for the helper does what that one cannot.
+ * authenticator of OpenSSH's own tests; stand-ins for the helper cover what it cannot do.
  */
 import { chmodSync, copyFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
@@ -19,13 +19,13 @@ import { makeSkKey, standIn } from "./test-authenticator.ts";
 const dummy: Constraint = { type: "sk-provider", provider: skDummy() };
 const file = signedFile();
 
-/** What `ssh-keygen -Y sign` has an agent sign. */
+/** The data that `ssh-keygen -Y sign` has an agent sign. */
 function signedFile(): Buffer {
   const fields = new Writer().text("file").text("").text("sha512").string(Buffer.alloc(64));
   return Buffer.concat([Buffer.from("SSHSIG"), fields.finish()]);
 }
 
-/** A helper's answer that it failed with an error of OpenSSH. */
+/** A helper's reply with an error code of OpenSSH. */
 function failing(t: ExecutionContext, code: number) {
   return standIn(
     t,
@@ -67,7 +67,7 @@ for (const type of ["ecdsa-sk", "ed25519-sk"]) {
   });
 }
 
-test("who has to touch is told, with the purpose; who need not is not", async (t) => {
+test("a notice with the purpose asks for a touch only if the key needs one", async (t) => {
   const notices: string[] = [];
   const notify = (text: string, taken: AbortSignal) => {
     notices.push(text);
@@ -85,10 +85,10 @@ test("who has to touch is told, with the purpose; who need not is not", async (t
   }
 });
 
-test("a key for a web site signs logins and files, and nothing else unless it may", async (t) => {
+test("a key for a web site signs only logins and files unless allowed", async (t) => {
   const key = await makeSkKey(t, "ed25519-sk");
   if (key.publicKey.type !== "sk-ed25519") return t.fail();
-  // ssh-keygen makes no such key.
+  // ssh-keygen cannot make such a key.
   const site = { ...key, publicKey: { ...key.publicKey, application: "example.org" } };
   const blob = encodePublicKey(site.publicKey);
   const challenge = Buffer.from("challenge");
@@ -108,7 +108,7 @@ test("a key for a web site signs logins and files, and nothing else unless it ma
   }
 });
 
-test("the library of a key is one that the agent may load, and a library of FIDO keys", async (t) => {
+test("the library of a key must be allowed, and be a FIDO library", async (t) => {
   const key = await makeSkKey(t, "ed25519-sk");
   const client = await (await startAgent(t)).connect();
   const missing = client.addIdentity(key, "", [{ type: "sk-provider", provider: "/no/such.so" }]);
@@ -121,7 +121,7 @@ test("the library of a key is one that the agent may load, and a library of FIDO
   }
 });
 
-test("the library of a key is one that only root and this user may write, at each signature", async (t) => {
+test("each signature checks that only root and this user may write the library", async (t) => {
   const workspace = makeWorkspace(t);
   const key = await makeSkKey(t, "ed25519-sk");
   const client = await (await startAgent(t)).connect();
@@ -139,7 +139,7 @@ test("the library of a key is one that only root and this user may write, at eac
   t.is((await reasonOf(t, client, sign()))?.sentence, sentence);
 });
 
-test("a PIN is asked for when the authenticator wants one, once", async (t) => {
+test("an authenticator that needs its PIN causes one prompt", async (t) => {
   const key = await makeSkKey(t, "ed25519-sk");
   const blob = encodePublicKey(key.publicKey);
   const questions: string[] = [];
@@ -160,7 +160,7 @@ test("a PIN is asked for when the authenticator wants one, once", async (t) => {
   t.regex(questions[0] ?? "", /^Enter PIN and confirm user presence for ED25519-SK SHA256:\S+: $/);
 });
 
-test("what the helper may do wrong has a reason", async (t) => {
+test("each fault of the helper has a reason", async (t) => {
   const key = await makeSkKey(t, "ed25519-sk");
   const blob = encodePublicKey(key.publicKey);
   const environment = { SSH_SK_HELPER: "/no/such/helper" };
@@ -183,7 +183,7 @@ test("what the helper may do wrong has a reason", async (t) => {
   }
 });
 
-test("signatures that are asked for at once are made one after another", async (t) => {
+test("concurrent signatures are made one after another", async (t) => {
   const key = await makeSkKey(t, "ed25519-sk");
   const client = await connected(t, {}, key);
   const data = [0, 1, 2].map((number) => Buffer.from(`data ${number}`));

@@ -1,6 +1,6 @@
 /**
- * Keys on FIDO authenticators: the agent holds a handle and a library's path, and OpenSSH's
- * `ssh-sk-helper` has the authenticator sign.
+ * Keys on FIDO authenticators: the agent holds a key handle and the path of a library, and
+ * OpenSSH's `ssh-sk-helper` has the authenticator sign.
  */
 
 import {
@@ -17,15 +17,15 @@ import { checkLibraryFile } from "../pkcs11/library-file.ts";
 import type { Signer, SignRequest, UserInteraction } from "../signer.ts";
 import type { AskHelper } from "./helper.ts";
 
-/** What authenticators need of the world. */
+/** The parts that all authenticators share. */
 export interface AuthenticatorParts {
   readonly askHelper: AskHelper;
   readonly fingerprintHash: FingerprintHash;
-  /** Gets a line for each signature that waits for a PIN. */
+  /** Logs a signature that waits for a PIN. */
   readonly log: (line: string) => void;
 }
 
-/** The flag of a key that signs only when its authenticator is touched (PROTOCOL.u2f). */
+/** The flag of a key that needs a touch for each signature (PROTOCOL.u2f). */
 const userPresence = 0x01;
 
 /** A key on an authenticator. */
@@ -62,9 +62,8 @@ export class Authenticator implements Signer {
   }
 
   /**
-   * Has the authenticator sign. Whoever sits before it is told to touch it where the key asks for
-   * that, and is asked for its PIN where it wants one. A touch is not waited for any longer than the
-   * signature is.
+   * Has the authenticator sign. The user is told to touch it if the key needs that, and is asked
+   * for its PIN if it needs one. The wait for a touch ends when the client has gone.
    * @throws {Failure}
    */
   async sign({ data }: SignRequest, interaction: UserInteraction): Promise<Buffer> {
@@ -92,15 +91,15 @@ export class Authenticator implements Signer {
     { gone, purpose, notify }: UserInteraction,
     pin: Buffer,
   ): Promise<Buffer | "wrong PIN"> {
-    // The helper loads the library anew each time, and may find another one than was added.
+    // The helper loads the library for each signature, and its file may have been replaced.
     if (this.#provider !== "internal") await checkLibraryFile(this.#provider);
     const request = encodeSkSigning({ key: this.#key, provider: this.#provider, data, pin });
     const lines = [`Confirm user presence for key ${this.#name}`];
     if (purpose !== undefined) lines.push(purpose);
     const done = this.#needsTouch ? notify(lines.join("\n")) : () => {};
-    const unwanted = this.#needsTouch ? gone : undefined;
+    const signal = this.#needsTouch ? gone : undefined;
     try {
-      return decodeSkSignature(await this.#parts.askHelper(request, unwanted));
+      return decodeSkSignature(await this.#parts.askHelper(request, signal));
     } catch (error) {
       if (!(error instanceof SkHelperError)) throw error;
       if (error.code === skErrors.wrongPin) return "wrong PIN";

@@ -1,6 +1,6 @@
 /**
- * Runs OpenSSH's `ssh-sk-helper`: a process of its own for every signature, so that what the
- * middleware of an authenticator does cannot harm the agent.
+ * Runs OpenSSH's `ssh-sk-helper`, in a process of its own for every signature, so that an
+ * authenticator's middleware cannot harm the agent.
  */
 import { spawn } from "node:child_process";
 import { findSkHelper, missingSkHelper } from "../../openssh/sk-helper.ts";
@@ -9,30 +9,30 @@ import { FrameReader } from "../../protocol/framing.ts";
 
 /**
  * Asks the helper once; resolves with its answer, without the length.
- * @param unwanted aborted, with a `Failure`, when the answer is not waited for any more
+ * @param signal aborted, with a `Failure`, when the client no longer waits
  */
-export type AskHelper = (request: Buffer, unwanted: AbortSignal | undefined) => Promise<Buffer>;
+export type AskHelper = (request: Buffer, signal: AbortSignal | undefined) => Promise<Buffer>;
 
-/** What the helper is run with. */
+/** Options of the helper. */
 interface HelperOptions {
-  /** The agent's: SSH_SK_HELPER, and what the middleware looks for. */
+  /** The environment of the agent: SSH_SK_HELPER, and variables of the middleware. */
   readonly environment: NodeJS.ProcessEnv;
-  /** Milliseconds; a person has to touch the authenticator within. */
+  /** Timeout in milliseconds, in which the user has to touch the authenticator. */
   readonly limit: number;
-  /** Whether what it says goes to the agent's standard error. */
+  /** Whether its messages go to the agent's standard error. */
   readonly showMessages: boolean;
 }
 
 /**
- * Makes an `AskHelper`. Requests wait for each other: an authenticator does one thing at a time. A
- * request is overwritten once it is sent.
- * @throws {Failure} unsupported, where there is no helper; module-timeout; module-crashed; why the
- *   answer is not waited for
+ * Makes an `AskHelper`. Requests are queued: an authenticator does one thing at a time. A request
+ * is overwritten once it is sent.
+ * @throws {Failure} unsupported, without a helper; module-timeout; module-crashed; the reason of
+ *   the abort
  */
 export function skHelper(options: HelperOptions): AskHelper {
   let last: Promise<unknown> = Promise.resolve();
-  return (request, unwanted) => {
-    const answer = last.then(() => ask(request, options, unwanted)).finally(() => request.fill(0));
+  return (request, signal) => {
+    const answer = last.then(() => ask(request, options, signal)).finally(() => request.fill(0));
     last = answer.catch(() => {});
     return answer;
   };
@@ -41,24 +41,24 @@ export function skHelper(options: HelperOptions): AskHelper {
 async function ask(
   request: Buffer,
   options: HelperOptions,
-  unwanted: AbortSignal | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<Buffer> {
   const path = await findSkHelper(options.environment, missingHint);
-  unwanted?.throwIfAborted();
+  signal?.throwIfAborted();
   return new Promise((resolve, reject) => {
     const child = spawn(path, {
-      detached: true, // a Control-C at the agent's terminal is not for it
+      detached: true, // Control-C at the agent's terminal does not reach it
       env: options.environment,
       stdio: ["pipe", "pipe", options.showMessages ? "inherit" : "ignore"],
     });
     const end = (failure: Failure) => {
       reject(failure);
-      // Without a number, the signal would go to the agent's own process group.
+      // Without a PID, the signal would go to the agent's own process group.
       if (child.pid !== undefined) child.kill("SIGKILL");
     };
-    const giveUp = () => end(unwanted?.reason);
-    unwanted?.addEventListener("abort", giveUp);
-    const timer = setTimeout(() => end(late(options.limit)), options.limit);
+    const onAbort = () => end(signal?.reason);
+    signal?.addEventListener("abort", onAbort);
+    const timer = setTimeout(() => end(timedOut(options.limit)), options.limit);
     const frames = new FrameReader();
     child.stdout.on("data", (chunk: Buffer) => {
       try {
@@ -70,12 +70,12 @@ async function ask(
         );
       }
     });
-    child.stdin.on("error", () => {}); // it ended early, which "close" tells
+    child.stdin.on("error", () => {}); // it ended early; "close" reports that
     child.on("error", () => end(missingSkHelper(path, missingHint)));
-    child.on("close", (status, signal) => {
+    child.on("close", (status, exitSignal) => {
       clearTimeout(timer);
-      unwanted?.removeEventListener("abort", giveUp);
-      const how = signal === null ? `with status ${status}` : `by ${signal}`;
+      signal?.removeEventListener("abort", onAbort);
+      const how = exitSignal === null ? `with status ${status}` : `by ${exitSignal}`;
       reject(new Failure("module-crashed", `The helper for FIDO keys was ended ${how}.`, again));
     });
     child.stdin.end(request);
@@ -86,7 +86,7 @@ const missingHint =
   "Install OpenSSH's client, or start ssh-agent with SSH_SK_HELPER set to its ssh-sk-helper.";
 const again = "Check the authenticator and its library, and try again.";
 
-function late(limit: number): Failure {
+function timedOut(limit: number): Failure {
   const sentence = `The authenticator did not sign within ${limit / 1000} seconds.`;
   return new Failure("module-timeout", sentence, "Touch the authenticator when it blinks.");
 }

@@ -1,4 +1,4 @@
-/** For tests: keys of a software authenticator, and programs in the place of ssh-sk-helper. */
+/** For tests: keys of a software authenticator, and stand-ins for ssh-sk-helper. */
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,7 +24,7 @@ export async function makeSkKey(t: ExecutionContext, type: string, ...options: s
   return readPrivateKey(new Reader(plain.subarray(8)));
 }
 
-/** A program in the place of ssh-sk-helper, which answers with these bytes. */
+/** A shell script that stands in for ssh-sk-helper. */
 export function standIn(t: ExecutionContext, script: string, limit = 2000) {
   const folder = mkdtempSync(join(tmpdir(), "ca-"));
   t.teardown(() => rmSync(folder, { recursive: true }));

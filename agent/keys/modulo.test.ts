@@ -6,7 +6,7 @@ function toNumber(bytes: Uint8Array): bigint {
   return BigInt(`0x${Buffer.from(bytes).toString("hex") || "0"}`);
 }
 
-/** Magnitudes of all lengths, with many of the bytes that carries and borrows run through. */
+/** Magnitudes of all lengths, with many bytes that propagate carries and borrows. */
 const magnitude = fc
   .array(fc.oneof(fc.nat({ max: 255 }), fc.constantFrom(0, 1, 0x7f, 0x80, 0xff)), {
     minLength: 1,
@@ -26,7 +26,7 @@ test("remainders are those of long division", (t) => {
   );
 });
 
-test("a product has no remainder, and its successor one", (t) => {
+test("a product has remainder 0, and its successor 1", (t) => {
   fc.assert(
     fc.property(magnitude, magnitude, (one, other) => {
       const product = (toNumber(one) * toNumber(other)).toString(16);
@@ -40,7 +40,7 @@ test("a product has no remainder, and its successor one", (t) => {
   );
 });
 
-test("one less is one less", (t) => {
+test("minusOne subtracts one", (t) => {
   fc.assert(
     fc.property(magnitude, (number) => {
       t.is(toNumber(minusOne(number)), toNumber(number) - 1n);

@@ -1,12 +1,12 @@
 /**
- * Remainders of long numbers in buffers that can be overwritten, as JavaScript's BigInt cannot.
+ * Remainders of large integers in buffers, which can be overwritten, unlike a BigInt.
  *
- * An RSA private key arrives without the exponents of its Chinese remainders (RFC 9987,
- * section 3.2.5), and OpenSSL wants them.
+ * An RSA private key arrives without its CRT exponents (RFC 9987, section 3.2.5), which OpenSSL
+ * needs.
  */
 import { secretBytes } from "../../protocol/secret-bytes.ts";
 
-/** A magnitude without one: `bytes - 1`. `bytes` is most significant byte first and not zero. */
+/** A magnitude minus one. `bytes` is big-endian and not zero. */
 export function minusOne(bytes: Uint8Array): Buffer {
   const result = Buffer.from(bytes);
   for (let at = result.length - 1; at >= 0; at--) {
@@ -20,8 +20,8 @@ export function minusOne(bytes: Uint8Array): Buffer {
 const base = 0x10000;
 
 /**
- * The remainder of `dividend` by `divisor`, both magnitudes with their most significant byte first;
- * the divisor is not zero. The result is as long as the divisor.
+ * The remainder of `dividend` by `divisor`, both big-endian magnitudes; the divisor is not zero.
+ * The result is as long as the divisor.
  *
  * Long division in base 2^16 (Knuth, The Art of Computer Programming, volume 2, algorithm D).
  */
@@ -29,7 +29,7 @@ export function modulo(dividend: Uint8Array, divisor: Uint8Array): Buffer {
   const start = divisor.findIndex((byte) => byte !== 0);
   if (start < 0) throw new RangeError("division by zero");
   const significant = divisor.subarray(start);
-  // Shifted until the divisor's highest bit is set, so that its first digit tells enough of it.
+  // Normalize: with the highest bit of the divisor set, its first digits estimate the quotient.
   const odd = significant.length % 2;
   const shift = Math.clz32(significant[0] as number) - 24 + 8 * odd;
   const by = toDigits(significant, shift, 0);
@@ -41,7 +41,7 @@ export function modulo(dividend: Uint8Array, divisor: Uint8Array): Buffer {
   return result;
 }
 
-/** Takes the divisor away as often as it fits into the digits of `rest` that end at its length. */
+/** Subtracts the largest multiple of the divisor from the digits of `rest` that start at `at`. */
 function reduce(rest: Uint32Array, by: Uint32Array, at: number): void {
   const first = by[0] as number;
   const second = by[1] ?? 0;
@@ -60,7 +60,7 @@ function reduce(rest: Uint32Array, by: Uint32Array, at: number): void {
   if (top < 0) addBack(rest, by, at);
 }
 
-/** The guess was one too high. */
+/** Adds the divisor back: the estimated digit of the quotient was one too high. */
 function addBack(rest: Uint32Array, by: Uint32Array, at: number): void {
   let carry = 0;
   for (let digit = by.length - 1; digit >= 0; digit--) {
@@ -72,7 +72,7 @@ function addBack(rest: Uint32Array, by: Uint32Array, at: number): void {
 
 /**
  * Bytes as digits of 16 bits, most significant first, times 2^shift.
- * @param least how many digits there are to be at the least; one more than are needed is added
+ * @param least minimum number of digits; unless it is 0, there is one digit more than needed
  */
 function toDigits(bytes: Uint8Array, shift: number, least: number): Uint32Array {
   const needed = Math.ceil(bytes.length / 2);

@@ -1,21 +1,22 @@
 /**
- * The private keys that are in the clear, for as short as can be: one that has not been used for a
- * minute is shielded, and what was shielded or removed is soon collected.
+ * Keeps private keys in the clear as briefly as possible: a key unused for a minute is shielded,
+ * and the memory of shielded and removed keys is soon collected.
  */
 import type { Clock } from "../host/clock.ts";
 
-/** Milliseconds between looks at the keys that are open. */
-const lookInterval = 5_000;
+/** Milliseconds between checks for unused keys. */
+const checkInterval = 5_000;
 
 /**
- * Milliseconds without use after which a key is shielded. A use is up to one look later than it is
- * noted, and the collection takes two seconds at most: no key is in the clear after a minute.
+ * Milliseconds without use after which a key is shielded. A use is recorded with the time of the
+ * check before it, and the collection takes two seconds at most: no key stays in the clear for more
+ * than a minute without use.
  */
 const maxUnused = 55_000;
 
 /**
- * Milliseconds from the end of a key to the first moment at which it may be collected, and between
- * more of those, as long as there are signatures. It is collected at the last of them in any case.
+ * Milliseconds from shielding a key to the first attempt to collect it, and between further
+ * attempts, which are made while there are signatures. The last attempt always collects.
  */
 const collectAfter = 500;
 const collectInterval = 250;
@@ -23,19 +24,19 @@ const collectTries = 5;
 
 /** A private key that is in the clear. */
 interface OpenKey {
-  /** When it was used last, on the clock of `OpenKeys`. */
+  /** The time of its last use, on the clock of `OpenKeys`. */
   usedAt: number;
   shield(): void;
 }
 
-/** Knows which keys are open. */
+/** The keys that are in the clear. */
 export class OpenKeys {
   readonly #clock: Clock;
   readonly #collect: () => void;
   readonly #open = new Set<OpenKey>();
-  /** When the keys were looked at: a signature reads no clock. */
+  /** The time of the last check: a signature reads no clock. */
   #now = 0;
-  #willLook = false;
+  #willCheck = false;
   #signatures = 0;
   #willCollect = false;
 
@@ -46,7 +47,7 @@ export class OpenKeys {
   }
 
   noteOpened(key: OpenKey): void {
-    if (!this.#willLook) this.#lookLater();
+    if (!this.#willCheck) this.#scheduleCheck();
     this.#open.add(key);
     key.usedAt = this.#now;
   }
@@ -66,7 +67,7 @@ export class OpenKeys {
     for (const key of this.#open) key.shield();
   }
 
-  /** Has garbage collected within two seconds, when nothing is being signed if that can be. */
+  /** Collects garbage within two seconds, between signatures if possible. */
   collectSoon(): void {
     if (this.#willCollect) return;
     this.#willCollect = true;
@@ -83,16 +84,16 @@ export class OpenKeys {
     });
   }
 
-  #lookLater(): void {
-    this.#willLook = true;
+  #scheduleCheck(): void {
+    this.#willCheck = true;
     this.#now = this.#clock.now();
-    this.#clock.after(lookInterval, () => this.#look());
+    this.#clock.after(checkInterval, () => this.#check());
   }
 
-  #look(): void {
+  #check(): void {
     const now = this.#clock.now();
     for (const key of this.#open) if (now - key.usedAt >= maxUnused) key.shield();
-    this.#willLook = false;
-    if (this.#open.size > 0) this.#lookLater();
+    this.#willCheck = false;
+    if (this.#open.size > 0) this.#scheduleCheck();
   }
 }

@@ -1,4 +1,4 @@
-/** Private keys in DER, as OpenSSL takes them; numbers that make no key are refused here. */
+/** Private keys in DER for OpenSSL. Invalid numbers are refused here. */
 import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";
 import { dsaPrivateDer } from "../../protocol/dsa.ts";
 import { Failure, invalidKey, malformed } from "../../protocol/failure.ts";
@@ -20,15 +20,15 @@ type RsaSecret = Extract<SecretFields, { type: "rsa" }>;
 /** A private key in DER. */
 export interface PrivateDer {
   readonly type: "pkcs1" | "pkcs8" | "sec1";
-  /** The bytes of the secret number, as the DER has it; the longest, where there are several. */
+  /** The length in bytes of the longest secret number in the DER. */
   readonly numberLength: number;
   /** A secret. */
   readonly der: Buffer;
 }
 
 /**
- * The DER of a private key, which is the caller's to overwrite.
- * @throws {Failure} malformed, for numbers that make no key; unsupported, for FIDO keys
+ * The DER of a private key, which the caller overwrites.
+ * @throws {Failure} malformed, for invalid numbers; unsupported, for FIDO keys
  */
 export function privateDer({ publicKey, secret }: PrivateKey): PrivateDer {
   switch (secret.type) {
@@ -118,7 +118,7 @@ function isDivisor(number: Buffer, other: Buffer): boolean {
   return number.length > 1 && isZero(modulo(other, number));
 }
 
-/** How many points each curve's base point makes (SP 800-186, section 3.2.1). */
+/** The order of each curve's base point (SP 800-186, section 3.2.1). */
 const curveOrders: Record<CurveName, Buffer> = {
   nistp256: hex("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"),
   nistp384: hex(`${"f".repeat(48)}c7634d81f4372ddf581a0db248b0a77aecec196accc52973`),

@@ -1,8 +1,9 @@
 /**
- * Secrets that are encrypted while they are not in use, as OpenSSH shields its keys.
+ * Encrypts secrets while they are not in use, as OpenSSH shields its keys.
  *
- * The key is the hash of a large random buffer. Whoever reads memory by a side channel or by faults
- * in its cells, slowly and with errors, has to read all of that buffer without one.
+ * The key is the hash of a large random buffer. An attacker who reads memory slowly and with
+ * errors, by a side channel or by faults in its cells, has to read that whole buffer without an
+ * error.
  */
 import { createHash, randomFillSync } from "node:crypto";
 import { secretBytes } from "../../protocol/secret-bytes.ts";
@@ -21,20 +22,20 @@ export interface Sealed {
 export class Shield {
   readonly #prekey = randomFillSync(Buffer.allocUnsafeSlow(prekeyLength));
 
-  /** Encrypts a secret, which stays the caller's to overwrite. */
+  /** Encrypts a secret. The caller overwrites the secret. */
   seal(secret: Buffer): Sealed {
     const nonce = randomFillSync(Buffer.allocUnsafeSlow(nonceLength));
     return { nonce, encrypted: this.#apply(secret, nonce) };
   }
 
-  /** Decrypts a secret into a buffer, which is the caller's to overwrite. */
+  /** Decrypts a secret into a new buffer, which the caller overwrites. */
   open({ nonce, encrypted }: Sealed): Buffer {
     return this.#apply(encrypted, nonce);
   }
 
   /**
-   * The stream of SHAKE256 over the random buffer and the nonce, which no other secret has. Not a
-   * cipher of `node:crypto`: those free a copy of what they decrypt without clearing it.
+   * XORs with SHAKE256 of the random buffer and the secret's own nonce. The ciphers of
+   * `node:crypto` are unfit: they free a copy of the plaintext without clearing it.
    */
   #apply(bytes: Buffer, nonce: Buffer): Buffer {
     const stream = createHash("shake256", { outputLength: bytes.length })

@@ -8,7 +8,7 @@ import { SoftwareKey } from "./software-key.ts";
 
 const malformed = { instanceOf: Failure, code: "malformed" };
 
-/** What an agent with a stepped clock gives its keys; `collected` tells when garbage was. */
+/** The shared parts of keys, with a stepped clock; `collected` has the times of collections. */
 function makeParts() {
   const clock = new TestClock();
   const collected: number[] = [];
@@ -44,7 +44,7 @@ test("an RSA key with a damaged or missing number is malformed", async (t) => {
   const other = generateKey("rsa").secret;
   const otherPrime = other.type === "rsa" ? other.p : Buffer.alloc(0);
   const damages = [Buffer.alloc(0), Buffer.of(1), Buffer.of(3), Buffer.alloc(64, 0xff), otherPrime];
-  // A wrong iqmp alone is found and mended by OpenSSL at each signature.
+  // OpenSSL detects and corrects a wrong iqmp alone at each signature.
   await t.throwsAsync(
     softwareSigner(withSecret(key, (secret) => ({ ...secret, iqmp: Buffer.alloc(0) }))),
     malformed,
@@ -79,7 +79,7 @@ test("a key of a FIDO authenticator is unsupported", async (t) => {
   await t.throwsAsync(softwareSigner({ publicKey, secret, certificate: undefined }), { code });
 });
 
-test("a key whose numbers make no key is said to be the file's fault, and why", async (t) => {
+test("a key with invalid numbers is malformed, with the reason", async (t) => {
   const [rsa, ec] = [generateKey("rsa"), generateKey("nistp256")];
   const { publicKey } = rsa;
   const { secret } = rsa;
@@ -111,7 +111,7 @@ test("a key whose numbers make no key is said to be the file's fault, and why", 
   }
 });
 
-test("a key is shielded after a minute without use, by one timer for all, and signs again", async (t) => {
+test("an unused key is shielded after a minute, by one timer for all, and signs again", async (t) => {
   const parts = makeParts();
   const types = ["ed25519", "nistp256", "rsa"] as const;
   const keys = await Promise.all(
@@ -131,7 +131,7 @@ test("a key is shielded after a minute without use, by one timer for all, and si
   t.is(parts.clock.waits.length, 1);
 });
 
-test("garbage is collected when nothing is signed, and after two seconds at the latest", async (t) => {
+test("garbage is collected between signatures, and after two seconds at the latest", async (t) => {
   const parts = makeParts();
   const key = generateKey("ed25519");
   const signer = await SoftwareKey.import(parts, key);

@@ -1,6 +1,6 @@
 /**
- * Private keys that the agent holds itself. Each is kept encrypted, and as a `KeyObject` beside it
- * while it is in use; every buffer that carried its numbers is overwritten.
+ * Private keys that the agent holds itself. Each is kept encrypted, with a `KeyObject` beside it
+ * while it is in use; every buffer that held its numbers is overwritten.
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { Failure, invalidKey } from "../../protocol/failure.ts";
@@ -16,14 +16,14 @@ import type { OpenKeys } from "./open-keys.ts";
 import { type PrivateDer, privateDer } from "./private-der.ts";
 import type { Sealed, Shield } from "./shield.ts";
 
-/** What the keys of an agent share. */
+/** The parts that all keys of an agent share. */
 export interface SoftwareKeyParts {
   readonly freedMemory: FreedMemory;
   readonly shield: Shield;
   readonly openKeys: OpenKeys;
 }
 
-/** A key: open while OpenSSL has it in the clear. */
+/** A key is open while OpenSSL has it in the clear. */
 type State =
   | { readonly type: "open"; readonly object: KeyObject; readonly sealed: Sealed }
   | { readonly type: "shielded"; readonly sealed: Sealed }
@@ -36,7 +36,7 @@ export class SoftwareKey implements Signer {
   readonly #form: Omit<PrivateDer, "der">;
   readonly #isQuick: boolean;
   #state: State;
-  /** When it was used last, on the clock of `OpenKeys`. */
+  /** The time of its last use, on the clock of `OpenKeys`. */
   usedAt = 0;
 
   private constructor(parts: SoftwareKeyParts, key: PublicKey, encoded: PrivateDer) {
@@ -49,8 +49,8 @@ export class SoftwareKey implements Signer {
   }
 
   /**
-   * Takes in a private key, and proves with one signature that it belongs to its public key. The
-   * secret fields are the caller's to overwrite.
+   * Imports a private key, and checks with one signature that it belongs to its public key. The
+   * caller overwrites the secret fields.
    * @throws {Failure} malformed; unsupported, for keys on FIDO authenticators
    */
   static async import(parts: SoftwareKeyParts, key: PrivateKey): Promise<SoftwareKey> {
@@ -70,8 +70,8 @@ export class SoftwareKey implements Signer {
   }
 
   /**
-   * Signs. Ed25519 and P-256 take less time than handing them to another thread and back; the others go to
-   * the thread pool, so that connections do not wait for each other.
+   * Signs. Ed25519 and P-256 take less time than a round trip to another thread; other keys use the
+   * thread pool, so that connections do not wait for each other.
    * @throws {Failure}
    */
   sign({ data, flags }: Pick<SignRequest, "data" | "flags">): Buffer | Promise<Buffer> {
@@ -81,19 +81,19 @@ export class SoftwareKey implements Signer {
     openKeys.noteUse(this);
     if (this.#isQuick) return signSync(object, algorithm, data);
     return signAsync(object, algorithm, data).finally(() => {
-      // The thread had it, whatever became of the key meanwhile.
+      // The thread held the key, which may have been shielded meanwhile.
       if (this.#state.type !== "open") openKeys.collectSoon();
     });
   }
 
-  /** Leaves only the encrypted key. A signature under way ends well. */
+  /** Drops the key in the clear. A signature in progress completes. */
   shield(): void {
     if (this.#state.type !== "open") return;
     this.#state = { type: "shielded", sealed: this.#state.sealed };
     this.#parts.openKeys.noteShielded(this);
   }
 
-  /** Gives the key up: it signs no more. A signature under way ends well. */
+  /** Gives the key up: it signs no more. A signature in progress completes. */
   forget(): void {
     this.shield();
     this.#state = { type: "forgotten" };
@@ -121,9 +121,9 @@ function isQuick(key: PublicKey): boolean {
   return key.type === "ed25519" || (key.type === "ecdsa" && key.curve === "nistp256");
 }
 
-/** Overwrites the DER. */
+/** Makes OpenSSL's key, and overwrites the DER. */
 function makeObject(freedMemory: FreedMemory, { type, der, numberLength }: PrivateDer): KeyObject {
-  // The copy of the DER is in a buffer that grows by thirds.
+  // The DER is copied to a buffer whose size grows by thirds.
   const sizes = [Math.floor((der.length + 3) / 3) * 4, numberLength];
   try {
     return freedMemory.clearAfter(sizes, () => createPrivateKey({ key: der, format: "der", type }));

@@ -1,4 +1,4 @@
-/** Signing with a key on a card, by whichever loaded provider has it at hand. */
+/** Signing with a key on a card, by any loaded provider that has the key. */
 import { Failure } from "../../protocol/failure.ts";
 import type { PublicKey } from "../../protocol/public-key.ts";
 import { type SignatureAlgorithm, signatureAlgorithm } from "../../protocol/signature.ts";
@@ -7,8 +7,8 @@ import { PinRequired } from "./messages.ts";
 import type { Provider } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 
-/** Refusals after which another provider of the same key may do better. */
-const passedOn: ReadonlySet<string> = new Set([
+/** Failures after which the next provider of the key is tried. */
+const tryNextProvider: ReadonlySet<string> = new Set([
   "token-removed",
   "no-token",
   "not-loaded",
@@ -19,7 +19,7 @@ const passedOn: ReadonlySet<string> = new Set([
   "unsupported",
 ]);
 
-/** A key on a card. It stays the same when providers are loaded again or others come to have it. */
+/** A key on a card. It stays the same when its providers are reloaded or others get the key. */
 export class CardSigner implements Signer {
   readonly #providers: ProviderRegistry;
   readonly #key: PublicKey;
@@ -28,7 +28,7 @@ export class CardSigner implements Signer {
 
   /**
    * @param keyBlob the plain key blob
-   * @param path the provider that it is listed for
+   * @param path the provider that lists it
    */
   constructor(providers: ProviderRegistry, key: PublicKey, keyBlob: Buffer, path: string) {
     this.#providers = providers;
@@ -38,9 +38,9 @@ export class CardSigner implements Signer {
   }
 
   /**
-   * Signs. Several providers that have the key are asked in turn, and only when none of them can
-   * sign without it is somebody asked for a PIN.
-   * @throws {Failure} as `Provider.sign`: of several refusals, the one that tells what to do
+   * Signs. Each provider that has the key is tried without a prompt; if none can sign, the first
+   * that needs the PIN asks the user for it.
+   * @throws {Failure} as `Provider.sign`; of several failures, the first
    */
   async sign({ data, flags }: SignRequest, interaction: UserInteraction): Promise<Buffer> {
     const algorithm = signatureAlgorithm(this.#key, flags);
@@ -48,24 +48,24 @@ export class CardSigner implements Signer {
     if (first === undefined) throw new Failure("not-loaded", `${this.#path} is not loaded.`);
     if (others.length === 0) return this.#signBy(first, algorithm, data, interaction);
     let refusal: Failure | undefined;
-    let asking: Provider | undefined;
+    let needsPin: Provider | undefined;
     const { gone, keyName, purpose, pinBackoff, notify } = interaction;
-    const patient = { gone, keyName, purpose, pinBackoff, notify, askPin: undefined };
+    const withoutPin = { gone, keyName, purpose, pinBackoff, notify, askPin: undefined };
     for (const provider of [first, ...others]) {
       try {
-        return await this.#signBy(provider, algorithm, data, patient);
+        return await this.#signBy(provider, algorithm, data, withoutPin);
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
-        if (error instanceof PinRequired && provider.takesPin(this.#keyBlob)) asking ??= provider;
-        else if (!passedOn.has(error.code)) throw error;
+        if (error instanceof PinRequired && provider.takesPin(this.#keyBlob)) needsPin ??= provider;
+        else if (!tryNextProvider.has(error.code)) throw error;
         refusal ??= error;
       }
     }
-    if (asking !== undefined) return this.#signBy(asking, algorithm, data, interaction);
+    if (needsPin !== undefined) return this.#signBy(needsPin, algorithm, data, interaction);
     throw refusal ?? new Failure("not-loaded", `${this.#path} is not loaded.`);
   }
 
-  /** Signs by a provider, or by the one that takes its place meanwhile. */
+  /** Signs with a provider, or with the one that replaces it meanwhile. */
   async #signBy(
     provider: Provider,
     algorithm: SignatureAlgorithm,
@@ -76,15 +76,15 @@ export class CardSigner implements Signer {
       return await provider.sign(this.#keyBlob, algorithm, data, interaction);
     } catch (error) {
       const next = this.#providers.get(provider.path);
-      const isExchanged = error instanceof Failure && error.code === "not-loaded";
-      if (!isExchanged || next === provider || !next?.has(this.#keyBlob)) throw error;
+      const isUnloaded = error instanceof Failure && error.code === "not-loaded";
+      if (!isUnloaded || next === provider || !next?.has(this.#keyBlob)) throw error;
       return next.sign(this.#keyBlob, algorithm, data, interaction);
     }
   }
 
   /**
-   * The providers that have the key. The one that was loaded last is the first: it was given the PIN
-   * last, and another one that looks for its card may take the login away from it.
+   * The providers that have the key, the most recently loaded first: it got the PIN last, and
+   * another one that looks for its card may log it out.
    */
   #serving(): readonly Provider[] {
     return this.#providers.lastLoadedFirst().filter((provider) => provider.has(this.#keyBlob));

@@ -5,9 +5,9 @@ import { makeYubiKey, startCardReader } from "../../fixtures/virtual-yubikey/ind
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import type { UserInteraction } from "../signer.ts";
 import { refused, sign } from "./test-hostile.ts";
-import { makeRegistry, nobody, pinOf, stateOf } from "./test-registry.ts";
+import { makeRegistry, noUser, pinOf, stateOf } from "./test-registry.ts";
 
-/** A card that has signed, and then got another PIN from another program. */
+/** A card that has signed, and whose PIN another program has changed since. */
 async function changed(t: ExecutionContext, library: string, keepPin = 0) {
   const workspace = makeWorkspace(t);
   const card = await makeYubiKey({ keys: [{ slot: "9a", type: "p256" }] });
@@ -22,41 +22,41 @@ async function changed(t: ExecutionContext, library: string, keepPin = 0) {
     });
   t.is((await tool("-a change-pin", "123456", "654321", "654321")).status, 0);
   const asked: boolean[] = [];
-  const holder: UserInteraction = {
-    ...nobody,
+  const interaction: UserInteraction = {
+    ...noUser,
     async askPin(question) {
       asked.push(question.startsWith("One try is left"));
       return pinOf("654321");
     },
   };
-  return { card, provider, tool, holder, asked };
+  return { card, provider, tool, interaction, asked };
 }
 
 for (const [name, library, isLastTry] of [
   ["libykcs11", ykcs11Library, false],
-  // It does not tell that it has given the card a wrong PIN, so the one that is kept follows.
+  // The library hides that it has tried a wrong PIN, so the cached PIN is tried next.
   ["opensc-pkcs11", openscLibrary, true],
 ] as const) {
   test.serial(`${name} leaves the card to other programs`, async (t) => {
-    const { provider, tool, holder, card } = await changed(t, library());
+    const { provider, tool, interaction, card } = await changed(t, library());
     t.is(await sign(provider), "pin-required");
     t.is((await tool("-a status")).status, 0);
     t.is(card.pinTriesLeft, 2);
-    t.is(await sign(provider, holder), "signed");
+    t.is(await sign(provider, interaction), "signed");
     t.is((await tool("-a status")).status, 0);
     t.is(card.pinTriesLeft, 3);
   });
 
-  test.serial(`${name} with the old PIN kept asks for the new one`, async (t) => {
-    const { provider, holder, asked, card } = await changed(t, library(), 3600);
+  test.serial(`${name} with the old PIN cached asks for the new one`, async (t) => {
+    const { provider, interaction, asked, card } = await changed(t, library(), 3600);
     const keyBlob = provider.keys[0]?.keyBlob ?? Buffer.alloc(0);
-    const signing = provider.sign(keyBlob, "ecdsa-sha2-nistp256", Buffer.of(1), nobody);
+    const signing = provider.sign(keyBlob, "ecdsa-sha2-nistp256", Buffer.of(1), noUser);
     const { code, message } = await refused(t, signing);
     t.is(code, "pin-required");
     t.is(message.includes("one try is left"), isLastTry);
     t.is(await stateOf(provider), "pin-needed");
     t.true(card.pinTriesLeft > 0);
-    t.is(await sign(provider, holder), "signed");
+    t.is(await sign(provider, interaction), "signed");
     t.is(asked.length, 1);
     card.powerOff();
     t.is(await sign(provider), "signed");

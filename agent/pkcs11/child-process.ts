@@ -1,9 +1,9 @@
 /**
  * The agent's end of a provider's child process: starts it, asks it, ends it.
  *
- * The child has the agent's environment but for what is set for Node.js, no terminal of its own, and
- * one descriptor: a Unix socket pair. What a library prints goes nowhere, unless somebody looks for
- * its faults.
+ * The child has the agent's environment without Node.js's variables, no terminal, and one
+ * descriptor: a Unix socket pair. The library's output is discarded, except that its standard error
+ * can be shown for debugging.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Duplex } from "node:stream";
@@ -25,21 +25,21 @@ export interface ChildCommand {
   readonly args: readonly string[];
 }
 
-/** How long a library may take, in milliseconds. Its process is killed when it takes longer. */
+/** Timeouts in milliseconds. A library that exceeds `load`, `sign` or `close` is killed. */
 export interface ProviderLimits {
-  /** Loading the library, login and finding its keys. */
+  /** Loading the library, logging in and finding its keys. */
   readonly load: number;
-  /** One signature, from its turn at the token on: a touch or a PIN pad may be part of it. */
+  /** One signature, from its turn at the token on; includes a touch or an entry at a PIN pad. */
   readonly sign: number;
-  /** The state of its tokens; a library that takes longer counts as failed, but is left alone. */
+  /** The state of its tokens; a slower library counts as failed, but keeps running. */
   readonly status: number;
   /** C_Finalize and the end of the process. */
   readonly close: number;
-  /** A signature that takes longer is told of. */
+  /** A slower signature is announced to the user. */
   readonly notice: number;
 }
 
-/** The limits that hold unless others are given. */
+/** The default limits. */
 export const defaultLimits: ProviderLimits = {
   load: 30_000,
   sign: 60_000,
@@ -51,26 +51,26 @@ export const defaultLimits: ProviderLimits = {
 /** A request that waits for its reply. */
 interface Pending {
   readonly type: ChildRequest["type"];
-  /** The token that it is for, if it is for one. */
+  /** The index of the token that it is for, if any. */
   readonly token: number | undefined;
   readonly resolve: (reply: ChildReply) => void;
   readonly reject: (failure: Failure) => void;
   readonly timer: NodeJS.Timeout;
 }
 
-/** A request without its number, which `Child` gives it. */
+/** A request without its ID, which `Child` assigns. */
 export type Question = ChildRequest extends infer Request
   ? Request extends ChildRequest
     ? Omit<Request, "id">
     : never
   : never;
 
-/** What happens when a library takes longer than its limit. */
+/** What a timeout does to the process. */
 export type WhenLate = "kill" | "leave";
 
 const agentDescriptor = 3;
 
-/** The processes that run. They end with the agent by themselves, but their groups would not. */
+/** The running processes. They exit with the agent by themselves, but their groups would not. */
 const running = new Set<Child>();
 
 function endRunning(): void {
@@ -86,18 +86,19 @@ export class Child {
   #path = "";
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
-  #end: Failure | undefined;
-  /** Why it was killed, when it was. */
-  #verdict: Failure | undefined;
+  #failure: Failure | undefined;
+  /** Why the agent ended the process, if it did. */
+  #endReason: Failure | undefined;
 
   /**
-   * Starts a child process. It loads no library before it is asked to.
-   * @param showModuleMessages whether the library's error output goes to the agent's
+   * Starts a child process, which loads a library only when asked to.
+   * @param showModuleMessages whether the library's standard error goes to the agent's
    */
   constructor(command: ChildCommand, showModuleMessages: boolean) {
     const stderr = showModuleMessages ? "inherit" : "ignore";
     this.#process = spawn(command.file, command.args, {
-      // A Control-C at the agent's terminal is not for the card, and this group can be killed whole.
+      // A process group of its own: it is killed as a whole, and Control-C at the agent's terminal
+      // does not reach it.
       detached: true,
       env: cleanNodeEnvironment(process.env),
       stdio: ["ignore", "ignore", stderr, "pipe"],
@@ -106,8 +107,8 @@ export class Child {
     running.add(this);
     this.ended = new Promise((resolve) => {
       this.#process.once("exit", (code, signal) => {
-        this.kill(); // what the library has started does not outlive it
-        this.#fail(this.#verdict ?? crashed(this.#path, code, signal));
+        this.kill(); // also what the library has started
+        this.#fail(this.#endReason ?? crashed(this.#path, code, signal));
         resolve();
       });
       this.#process.once("error", () => {
@@ -118,63 +119,63 @@ export class Child {
         resolve();
       });
     });
-    // Without descriptors there is none, and the child's error tells of it.
+    // Undefined when the process could not be started; the error event reports that.
     this.#socket = this.#process.stdio?.[agentDescriptor] as Duplex | undefined;
     this.#listen();
   }
 
-  /** The number of the process, for the log. */
+  /** The process ID, for the log. */
   get pid(): number | undefined {
     return this.#process.pid;
   }
 
-  /** Names the library that it is for, in what is said of it. @param path the library's path */
+  /** Names the library, for messages about the process. @param path the library's path */
   serve(path: string): void {
     this.#path = path;
   }
 
-  /** Whether it can be asked. */
+  /** Whether it accepts questions. */
   get running(): boolean {
-    return this.#end === undefined && this.#verdict === undefined;
+    return this.#failure === undefined && this.#endReason === undefined;
   }
 
   /**
    * Asks the process.
-   * @param limit milliseconds that it may take
-   * @param late whether it is killed when it takes longer
-   * @param token that it is for. A token may do one thing after another, so the time counts anew
-   *   when something that was asked of it before is done.
+   * @param limit timeout in milliseconds
+   * @param late what a timeout does to the process
+   * @param token index of the token that it is for. A token handles one request at a time, so the
+   *   timeout restarts when an earlier request for the token is done.
    * @throws {Failure} the library's own, module-crashed, module-timeout
    */
   ask(question: Question, limit: number, late: WhenLate, token?: number): Promise<ChildReply> {
-    const gone = this.#end ?? this.#verdict;
+    const gone = this.#failure ?? this.#endReason;
     if (gone !== undefined) return Promise.reject(gone);
     this.#lastId = (this.#lastId + 1) >>> 0;
     const id = this.#lastId;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#late(id, limit, late), limit);
+      const timer = setTimeout(() => this.#timeOut(id, limit, late), limit);
       this.#pending.set(id, { type: question.type, token, resolve, reject, timer });
       this.#send({ ...question, id });
     });
   }
 
-  /** Whether a signature or a login is under way: a person may be waited for. */
+  /** Whether a signature or a login is in progress, which may wait for the user. */
   get isSigning(): boolean {
     return [...this.#pending.values()].some(({ type }) => type === "sign" || type === "login");
   }
 
-  /** Tells the process something that it does not answer. */
+  /** Sends a message that has no reply. */
   tell(message: Question): void {
     if (this.running) this.#send({ ...message, id: 0 });
   }
 
   /**
-   * Ends the process: asks for C_Finalize, and kills it when that takes longer than `limit`
-   * milliseconds. Requests that still wait then fail with not-loaded.
+   * Ends the process: asks for C_Finalize, and kills it after `limit` milliseconds. Pending
+   * requests fail with not-loaded.
    */
   async close(limit: number): Promise<void> {
-    if (this.#end === undefined) {
-      this.#verdict ??= unloaded(this.#path);
+    if (this.#failure === undefined) {
+      this.#endReason ??= unloaded(this.#path);
       this.#send({ type: "finish", id: 0 });
       const timer = setTimeout(() => this.kill(), limit);
       await this.ended;
@@ -183,21 +184,21 @@ export class Child {
     this.#socket?.destroy();
   }
 
-  /** Ends the process at once. Requests that still wait then fail with not-loaded. */
+  /** Kills the process. Pending requests fail with not-loaded. */
   async abort(): Promise<void> {
-    if (this.#end !== undefined) return;
+    if (this.#failure !== undefined) return;
     this.#kill(unloaded(this.#path));
     await this.ended;
   }
 
-  /** Kills the process and all of its group, which it leads: no process of others is in it. */
+  /** Kills the process and the group that it leads. */
   kill(): void {
     const { pid } = this.#process;
-    if (pid === undefined || this.#end !== undefined) return; // the number may be another's by now
+    if (pid === undefined || this.#failure !== undefined) return; // the PID may be reused by now
     try {
       process.kill(-pid, "SIGKILL");
     } catch {
-      // nobody is left
+      // the group has ended
     }
   }
 
@@ -220,34 +221,34 @@ export class Child {
       try {
         for (const message of frames.push(chunk)) this.#take(decodeReply(message));
       } catch {
-        // As a rule it is a library that writes to descriptors which are not its own.
+        // Usually the library writes to descriptors that are not its own.
         const sentence = `The process of the library ${this.#path} sent an invalid message.`;
         this.#kill(new Failure("module-crashed", sentence));
       }
     });
-    // A library that closes descriptors which are not its own takes its process with it.
+    // A library that closes descriptors that are not its own ends its process.
     this.#socket?.on("close", () => this.kill());
     this.#socket?.on("error", () => this.kill());
   }
 
   #take(reply: ChildReply): void {
     const pending = this.#pending.get(reply.id);
-    if (pending === undefined) return; // it came late
+    if (pending === undefined) return; // it has timed out
     this.#pending.delete(reply.id);
     clearTimeout(pending.timer);
-    if (pending.token !== undefined) this.#countAnew(reply.id, pending.token);
+    if (pending.token !== undefined) this.#restartTimers(reply.id, pending.token);
     if (reply.type === "failed") pending.reject(reply.failure);
     else pending.resolve(reply);
   }
 
-  /** Something is done that those who asked later may have waited for. */
-  #countAnew(id: number, token: number): void {
+  /** Restarts the timeouts of later requests, which may have waited for this one. */
+  #restartTimers(id: number, token: number): void {
     for (const [later, waiting] of this.#pending) {
       if (later > id && waiting.token === token) waiting.timer.refresh();
     }
   }
 
-  #late(id: number, limit: number, late: WhenLate): void {
+  #timeOut(id: number, limit: number, late: WhenLate): void {
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
     const sentence = `The library ${this.#path} did not answer within ${limit / 1000} seconds.`;
@@ -256,13 +257,13 @@ export class Child {
     if (late === "kill") this.#kill(failure);
   }
 
-  #kill(verdict: Failure): void {
-    this.#verdict ??= verdict;
+  #kill(reason: Failure): void {
+    this.#endReason ??= reason;
     this.kill();
   }
 
   #fail(failure: Failure): void {
-    this.#end ??= failure;
+    this.#failure ??= failure;
     running.delete(this);
     if (running.size === 0) process.off("exit", endRunning);
     for (const pending of this.#pending.values()) {
@@ -274,7 +275,7 @@ export class Child {
   }
 }
 
-/** A reply of one type. @throws {Failure} internal, when it is of another */
+/** Narrows a reply to the expected type. @throws {Failure} internal, for any other */
 export function expected<Type extends ChildReply["type"]>(
   reply: ChildReply,
   type: Type,

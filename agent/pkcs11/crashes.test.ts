@@ -7,7 +7,7 @@ import { pinOf, stateOf } from "./test-registry.ts";
 
 // These tests start hundreds of processes: one after another, so that none of them waits for long.
 
-/** The ways in which a library ends its process, and how that is told. */
+/** The ways in which a library ends its process, and how each is reported. */
 const ways = [
   ["crash", /SIGSEGV/],
   ["abort", /SIGABRT/],
@@ -31,7 +31,7 @@ const loadingCalls = [
 
 for (const [way, told] of ways) {
   test.serial(
-    `a library that is loaded and ends by ${way}, in any call, is refused for that`,
+    `a library that is loaded and ends by ${way}, in any call, is refused with that reason`,
     async (t) => {
       const { module, registry, bystander } = await prepareBeside(t, []);
       for (const call of loadingCalls) {
@@ -98,39 +98,33 @@ for (const [way, told] of ways) {
   );
 }
 
-test.serial(
-  "a library that crashes when it is loaded again leaves the first one as it was",
-  async (t) => {
-    const { module, registry } = await prepareBeside(t, ["login"]);
-    const provider = await registry.add(module.path, pinOf(hostilePin));
-    for (const call of ["constructor", "initialize", "login", "finalize"]) {
-      module.behave("login", `crash-${call}`, call === "finalize" ? "keyless" : "");
-      await refused(t, registry.add(module.path, pinOf(hostilePin)));
-      t.is(registry.get(module.path), provider);
-      module.behave("login");
-      t.is(await sign(provider), "signed", call);
-    }
-  },
-);
+test.serial("a crash while a library is reloaded leaves the loaded one in place", async (t) => {
+  const { module, registry } = await prepareBeside(t, ["login"]);
+  const provider = await registry.add(module.path, pinOf(hostilePin));
+  for (const call of ["constructor", "initialize", "login", "finalize"]) {
+    module.behave("login", `crash-${call}`, call === "finalize" ? "keyless" : "");
+    await refused(t, registry.add(module.path, pinOf(hostilePin)));
+    t.is(registry.get(module.path), provider);
+    module.behave("login");
+    t.is(await sign(provider), "signed", call);
+  }
+});
 
-test.serial(
-  "a library that crashes as soon as it is started is tried once for each use",
-  async (t) => {
-    const { module, registry, bystander } = await prepareBeside(t, []);
-    const provider = await registry.add(module.path, pinOf(""));
-    module.behave("crash-sign");
-    t.is(await sign(provider), "module-crashed");
-    module.behave("crash-initialize");
-    for (let at = 0; at < 3; at++) t.is(await sign(provider), "module-crashed");
-    t.is(await stateOf(provider), "module-failed");
-    t.is(module.calls().filter((call) => call === "initialize").length, 4);
-    t.is(await sign(bystander), "signed");
-    module.behave();
-    t.is(await sign(provider), "signed");
-  },
-);
+test.serial("a library that crashes at its start is tried once for each use", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, []);
+  const provider = await registry.add(module.path, pinOf(""));
+  module.behave("crash-sign");
+  t.is(await sign(provider), "module-crashed");
+  module.behave("crash-initialize");
+  for (let at = 0; at < 3; at++) t.is(await sign(provider), "module-crashed");
+  t.is(await stateOf(provider), "module-failed");
+  t.is(module.calls().filter((call) => call === "initialize").length, 4);
+  t.is(await sign(bystander), "signed");
+  module.behave();
+  t.is(await sign(provider), "signed");
+});
 
-test.serial("a library that exits as if all were well has failed as well", async (t) => {
+test.serial("a library that exits with status 0 has failed too", async (t) => {
   const { module, registry } = await prepareBeside(t, ["exit-initialize=0"]);
   const failure = await refused(t, registry.add(module.path, pinOf("")));
   t.is(failure.code, "module-crashed");

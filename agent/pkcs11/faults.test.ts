@@ -14,7 +14,7 @@ import {
 } from "./test-hostile.ts";
 import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
-test("the hostile module signs well when nothing is wrong", async (t) => {
+test("the hostile module without faults signs", async (t) => {
   const { provider, module } = await loaded(t, []);
   for (let at = 0; at < 20; at++) t.is(await sign(provider), "signed");
   t.is(await stateOf(provider), "ready");
@@ -22,14 +22,14 @@ test("the hostile module signs well when nothing is wrong", async (t) => {
   t.is(module.calls().at(-1), "finalize");
 });
 
-test("a raw EC point, a key without ID or label and garbage beside it do no harm", async (t) => {
+test("a raw EC point, a key without ID or label and garbage beside it are harmless", async (t) => {
   const { provider, module } = await loaded(t, ["raw-point", "no-id", "no-label", "garbage"]);
   t.is(provider.keys.length, 1);
   t.is(provider.keys[0]?.comment, module.path);
   t.is(await sign(provider), "signed");
 });
 
-test("a library that prints does not disturb anybody", async (t) => {
+test("the output of a library is discarded", async (t) => {
   const { provider } = await loaded(t, ["print-initialize"]);
   t.is(await sign(provider), "signed");
 });
@@ -44,7 +44,7 @@ for (const [name, fault] of [
   ["when it is initialized", "initialize"],
   ["when it is asked for slots", "slots"],
 ] as const) {
-  test(`a library that crashes ${name} is refused for that`, async (t) => {
+  test(`a library that crashes ${name} is refused with that reason`, async (t) => {
     const { module, registry } = await prepare(t, [`crash-${fault}`]);
     const failure = await refused(t, registry.add(module.path, pinOf("")));
     t.is(failure.code, "module-crashed");
@@ -68,7 +68,7 @@ for (const [name, fault] of [
   });
 }
 
-test("a library that gives no functions or does not start is refused for that", async (t) => {
+test("a library without functions, or one that does not start, is refused with that reason", async (t) => {
   const { module, registry } = await prepare(t, ["no-functions"]);
   t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "not-a-pkcs11-module");
   module.behave("initialize-error=0x30");
@@ -96,7 +96,7 @@ test("no card and an empty card are told apart", async (t) => {
   t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "no-usable-key");
 });
 
-test("a card that the library fails to read is not called missing", async (t) => {
+test("a card that the library cannot read is not reported as missing", async (t) => {
   const { module, registry } = await prepare(t, ["token-error=0x30"]);
   const unread = await refused(t, registry.add(module.path, pinOf("")));
   t.is(unread.code, "module-crashed");
@@ -115,7 +115,7 @@ test("after a crash in a signature the library is loaded again", async (t) => {
   t.is(await stateOf(provider), "ready");
 });
 
-test("a killed process is started again, once for all who wait", async (t) => {
+test("a killed process is restarted once for all waiting signatures", async (t) => {
   const { module, provider } = await loaded(t, []);
   await killChild(provider);
   const results = await Promise.all(Array.from({ length: 8 }, () => sign(provider)));
@@ -123,7 +123,7 @@ test("a killed process is started again, once for all who wait", async (t) => {
   t.is(module.calls().filter((call) => call === "initialize").length, 2);
 });
 
-test("a signature that hangs is given up, and the next one is made", async (t) => {
+test("a signature that hangs times out, and the next one succeeds", async (t) => {
   const { module, provider } = await loaded(t, [], { limits: { sign: 4000 } });
   module.behave("hang-sign");
   t.is(await sign(provider), "module-timeout");
@@ -131,7 +131,7 @@ test("a signature that hangs is given up, and the next one is made", async (t) =
   t.is(await sign(provider), "signed");
 });
 
-test("while a signature takes its time, the state is known and others are made", async (t) => {
+test("during a slow signature, the state is known and others sign", async (t) => {
   const { module, provider } = await loaded(t, []);
   module.behave("hang-first-signature");
   const slow = sign(provider);
@@ -142,7 +142,7 @@ test("while a signature takes its time, the state is known and others are made",
   t.is(await slow, "signed");
 });
 
-test("a library that does not tell its state in time counts as failed, and is left alone", async (t) => {
+test("a library that is slow to report its state counts as failed, and keeps running", async (t) => {
   const { module, provider } = await loaded(t, ["slot=7"], { limits: { status: 300 } });
   module.behave("hang-slots", "slot=8");
   t.is(await stateOf(provider), "module-failed");
@@ -151,7 +151,7 @@ test("a library that does not tell its state in time counts as failed, and is le
   t.is(module.calls().filter((call) => call === "initialize").length, 1);
 });
 
-test("an error in one signature is told, and the next one is made", async (t) => {
+test("an error in one signature is reported, and the next one succeeds", async (t) => {
   const { module, provider } = await loaded(t, ["login"]);
   module.behave("login", "sign-error=0x80000001");
   t.is(await sign(provider), "module-crashed");
@@ -175,7 +175,7 @@ test("a card that is pulled and put back signs again", async (t) => {
   t.is(await sign(provider), "signed");
 });
 
-test("another card in the reader is not taken for the first one", async (t) => {
+test("another card in the reader is not mistaken for the first one", async (t) => {
   const { module, provider } = await loaded(t, []);
   module.behave("serial=2", "epoch=2");
   t.is(await stateOf(provider), "card-absent");
@@ -213,7 +213,7 @@ test("unloading ends a signature that hangs", async (t) => {
   t.false(isLoaded(module.path));
 });
 
-test("a missing program of the child process is a failure, and nothing worse", async (t) => {
+test("a missing program of the child process is an ordinary failure", async (t) => {
   const { module } = await prepare(t, []);
   const registry = new ProviderRegistry({
     allowed: { allows: () => true, allowsAny: true },

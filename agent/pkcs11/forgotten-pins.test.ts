@@ -1,4 +1,4 @@
-/** PINs that are forgotten, or kept, at an awkward moment. */
+/** PINs that are forgotten or cached while a login is in progress. */
 import { copyFileSync } from "node:fs";
 import test from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
@@ -7,10 +7,10 @@ import { makeToken } from "../../fixtures/softhsm.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import type { Provider } from "./provider.ts";
 import { findProcess, loaded, logins, prepare, sent, sign } from "./test-hostile.ts";
-import { person } from "./test-person.ts";
 import { makeRegistry, pinOf } from "./test-registry.ts";
+import { makeUser } from "./test-user.ts";
 
-test("a PIN that is to be forgotten while its card is loaded is not kept", async (t) => {
+test("a PIN forgotten while its card is being loaded is not cached", async (t) => {
   const { module, registry } = await prepare(t, [], { keepPin: 3600 });
   const login = module.holdAt("login", "login");
   const adding = registry.add(module.path, pinOf(hostilePin));
@@ -27,12 +27,12 @@ for (const [kind, again] of [
   ["lose-login", "lose-login=2"],
   ["always-authenticate", "always-authenticate"],
 ] as const) {
-  test(`a PIN that is to be forgotten while it is tried is not kept (${kind})`, async (t) => {
+  test(`a PIN forgotten while it is tried is not cached (${kind})`, async (t) => {
     const faults = again === kind ? ["login", kind] : ["login"];
     const { module, registry, provider } = await loaded(t, faults, { keepPin: 3600 });
     registry.forgetPins();
     const login = module.holdAt("login", "login", kind);
-    const signing = sign(provider, person(hostilePin).holder);
+    const signing = sign(provider, makeUser(hostilePin).interaction);
     t.true(await login.reached());
     registry.forgetPins();
     await sent();
@@ -43,7 +43,7 @@ for (const [kind, again] of [
   });
 }
 
-test("a card that is pulled out while the kept PIN is tried gets it when it is back", async (t) => {
+test("a card pulled out during a login with the cached PIN gets the PIN when it is back", async (t) => {
   const { module, provider } = await loaded(t, ["login"], { keepPin: 3600 });
   module.behave("login", "lose-login", "login-error=0x32");
   t.is(await sign(provider), "token-removed");
@@ -51,7 +51,7 @@ test("a card that is pulled out while the kept PIN is tried gets it when it is b
   t.is(await sign(provider), "signed");
 });
 
-test("when a login with the kept PIN is disturbed, it is not tried again but asked for", async (t) => {
+test("a cached PIN whose login was disturbed is not tried again: the user is asked", async (t) => {
   const { module, provider } = await loaded(t, ["login"], { keepPin: 3600 });
   const before = logins(module).length;
   module.behave("login", "lose-login", "login-error=0x30");
@@ -59,15 +59,15 @@ test("when a login with the kept PIN is disturbed, it is not tried again but ask
   t.is(await sign(provider), "pin-required");
   t.is(logins(module).length, before + 1);
   module.behave("login", "lose-login");
-  const { asked, holder } = person(hostilePin);
-  t.is(await sign(provider, holder), "signed");
+  const { asked, interaction } = makeUser(hostilePin);
+  t.is(await sign(provider, interaction), "signed");
   t.is(asked.length, 1);
 });
 
-// Only root may look into the memory of a process that holds PINs.
+// Only root can read the memory of a process that holds PINs.
 const testAsRoot = process.getuid?.() === 0 ? test : test.skip;
 
-/** Long, since freed memory loses its beginning. */
+/** A long PIN, since freed memory loses its beginning. */
 const longPin = "q7Zp-distinct-pin-51-and-more-that-is-not-lost";
 
 function pinsInMemory({ path }: Provider): string[] {
@@ -78,7 +78,7 @@ for (const error of ["0x30", "0x5"]) {
   testAsRoot(`no PIN stays in memory when a signature fails with ${error}`, async (t) => {
     const { module, provider } = await loaded(t, ["login", "always-authenticate"]);
     module.behave("login", "always-authenticate", `sign-init-error=${error}`);
-    t.not(await sign(provider, person(longPin).holder), "signed");
+    t.not(await sign(provider, makeUser(longPin).interaction), "signed");
     t.deepEqual(pinsInMemory(provider), []);
   });
 }

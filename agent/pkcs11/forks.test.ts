@@ -7,7 +7,7 @@ import { prepareBeside } from "./test-bystander.ts";
 import { killChild, readProc, refused, sign, startLoader } from "./test-hostile.ts";
 import { pinOf } from "./test-registry.ts";
 
-/** Whether every process that the library has left behind has ended. */
+/** Whether every process that the library left behind has ended. */
 function childrenEnd(module: HostileModule): Promise<boolean> {
   return eventually(() => !module.children().some(isRunning));
 }
@@ -19,33 +19,27 @@ function processesWith(path: string): number[] {
 }
 
 for (const call of ["constructor", "load", "initialize", "find", "sign"]) {
-  test.serial(
-    `a child that a library leaves behind in ${call} goes with its library`,
-    async (t) => {
-      const { module, registry, bystander } = await prepareBeside(t, [`fork-${call}`]);
-      const provider = await registry.add(module.path, pinOf(""));
-      t.is(await sign(provider), "signed");
-      t.true(await eventually(() => module.children().some(isRunning)));
-      await registry.remove(module.path);
-      t.true(await childrenEnd(module));
-      t.is(await sign(bystander), "signed");
-    },
-  );
+  test.serial(`a child that a library forks in ${call} ends with its library`, async (t) => {
+    const { module, registry, bystander } = await prepareBeside(t, [`fork-${call}`]);
+    const provider = await registry.add(module.path, pinOf(""));
+    t.is(await sign(provider), "signed");
+    t.true(await eventually(() => module.children().some(isRunning)));
+    await registry.remove(module.path);
+    t.true(await childrenEnd(module));
+    t.is(await sign(bystander), "signed");
+  });
 }
 
 for (const call of ["finalize", "atexit", "destructor"]) {
-  test.serial(
-    `a child that a library leaves behind at its end, in ${call}, goes as well`,
-    async (t) => {
-      const { module, registry } = await prepareBeside(t, [`fork-${call}`]);
-      await registry.add(module.path, pinOf(""));
-      await registry.remove(module.path);
-      t.true(await childrenEnd(module));
-    },
-  );
+  test.serial(`a child that a library forks at its end, in ${call}, ends too`, async (t) => {
+    const { module, registry } = await prepareBeside(t, [`fork-${call}`]);
+    await registry.add(module.path, pinOf(""));
+    await registry.remove(module.path);
+    t.true(await childrenEnd(module));
+  });
 }
 
-test("a child that was left behind goes with a library that crashes, hangs or is killed", async (t) => {
+test("a forked child ends with a library that crashes, hangs or is killed", async (t) => {
   const limits = { sign: 4000 };
   const { module, registry, bystander } = await prepareBeside(t, ["fork-initialize"], { limits });
   const provider = await registry.add(module.path, pinOf(""));
@@ -67,7 +61,7 @@ test("a child that was left behind goes with a library that crashes, hangs or is
   t.is(await sign(bystander), "signed");
 });
 
-test("a child that was left behind goes with an agent that ends by a signal", async (t) => {
+test("a forked child ends with an agent that a signal ends", async (t) => {
   const workspace = makeWorkspace(t);
   const module = await makeHostileModule(workspace, "fork-initialize");
   const agent = startLoader(workspace, module.path);
@@ -78,7 +72,7 @@ test("a child that was left behind goes with an agent that ends by a signal", as
   t.true(await childrenEnd(module));
 });
 
-test.serial("a child that leaves its group holds nobody up", async (t) => {
+test.serial("a child that leaves its process group delays nothing", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, ["fork-initialize=away"]);
   const provider = await registry.add(module.path, pinOf(""));
   t.is(await sign(provider), "signed");

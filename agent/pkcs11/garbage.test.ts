@@ -4,7 +4,7 @@ import { prepareBeside, use } from "./test-bystander.ts";
 import { isLoaded, refused, sign } from "./test-hostile.ts";
 import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
 
-/** What a library is told, and what becomes of loading it and signing with it. */
+/** The faults of a library, and the results of loading it and signing with it. */
 type Cases = readonly (readonly [words: string, outcome: Awaited<ReturnType<typeof use>>])[];
 
 const functions: Cases = [
@@ -59,7 +59,7 @@ const signatures: Cases = [
 ];
 
 for (const [what, cases] of Object.entries({ functions, counts, attributes, signatures })) {
-  test.serial(`${what} that are absurd cost the library alone`, async (t) => {
+  test.serial(`absurd ${what} affect the library alone`, async (t) => {
     const { module, registry, bystander } = await prepareBeside(t, []);
     for (const [words, outcome] of cases) {
       module.behave(...words.split(" "));
@@ -71,11 +71,11 @@ for (const [what, cases] of Object.entries({ functions, counts, attributes, sign
   });
 }
 
-test.serial("a value that grows between two calls costs the library alone", async (t) => {
+test.serial("a value that grows between two calls affects the library alone", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, []);
   for (const length of [4096, 0x100000, 0x80000000]) {
     module.behave(`attribute-growth=${length}`, `attribute-type=${label}`);
-    // What lies behind the value is read, so this may end in a crash.
+    // The memory after the value is read, so this may end in a crash.
     t.true(["signed", "module-crashed"].includes(await use(registry, module.path)));
     t.is(await sign(bystander), "signed");
   }
@@ -83,7 +83,7 @@ test.serial("a value that grows between two calls costs the library alone", asyn
   t.is(await use(registry, module.path), "signed");
 });
 
-test("more slots than can be asked take no longer than the library may", async (t) => {
+test("a library with too many slots to query times out", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, []);
   const impatient = makeRegistry(t, { limits: { load: 1500 } });
   for (const words of ["slot-count=1000000", "slot-list=1000000"]) {
@@ -96,20 +96,17 @@ test("more slots than can be asked take no longer than the library may", async (
   t.is(await use(registry, module.path), "signed");
 });
 
-test.serial(
-  "objects without end, found when the keys are searched again, fail one signature",
-  async (t) => {
-    const { module, registry } = await prepareBeside(t, []);
-    const provider = await registry.add(module.path, pinOf(""));
-    module.behave("epoch=2", "endless-find");
-    t.is(await sign(provider), "module-crashed");
-    module.behave("epoch=2");
-    t.is(await sign(provider), "signed");
-    t.is(module.calls().filter((call) => call === "initialize").length, 1);
-  },
-);
+test.serial("an endless list of objects in a later search fails one signature", async (t) => {
+  const { module, registry } = await prepareBeside(t, []);
+  const provider = await registry.add(module.path, pinOf(""));
+  module.behave("epoch=2", "endless-find");
+  t.is(await sign(provider), "module-crashed");
+  module.behave("epoch=2");
+  t.is(await sign(provider), "signed");
+  t.is(module.calls().filter((call) => call === "initialize").length, 1);
+});
 
-test.serial("a signature that is garbage is found out, and the next one is good", async (t) => {
+test.serial("an invalid signature is detected, and the next one is valid", async (t) => {
   const { module, registry } = await prepareBeside(t, []);
   const provider = await registry.add(module.path, pinOf(""));
   for (const byte of [0, 0xa5, 0xff]) {
@@ -120,7 +117,7 @@ test.serial("a signature that is garbage is found out, and the next one is good"
   t.is(await sign(provider), "signed");
 });
 
-test.serial("an error that has no name is told by its number", async (t) => {
+test.serial("an error without a name is reported by its number", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, []);
   for (const call of ["initialize", "slots", "open", "find-init", "find", "find-final"]) {
     module.behave(`${call}-error=0xdeadbeef`);
@@ -146,7 +143,7 @@ test.serial("an error that has no name is told by its number", async (t) => {
   t.is(await sign(provider), "signed");
 });
 
-test.serial("labels of keys come as text that fits a line", async (t) => {
+test.serial("labels of keys are sanitized to one line", async (t) => {
   const { module, registry } = await prepareBeside(t, []);
   for (const [words, comment] of [
     ["label=\\x1b[31mred\\x0d\\x0assh-rsa AAAA", "\ufffd[31mred\ufffd\ufffdssh-rsa AAAA"],
@@ -164,7 +161,7 @@ test.serial("labels of keys come as text that fits a line", async (t) => {
   t.is((await registry.add(module.path, pinOf(""))).keys.length, 8);
 });
 
-test.serial("what a token says of itself comes as text that fits a line", async (t) => {
+test.serial("the description of a token is sanitized to one line", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, []);
   module.behave("token-label=\\x1b]0;title\\x07", "serial=\\xff1", "model=\\x9b\\x00rest");
   const provider = await registry.add(module.path, pinOf(""));

@@ -65,7 +65,7 @@ for (const way of ["hang", "spin"]) {
   });
 }
 
-test("a library that hangs when it is loaded is ended when its time is over", async (t) => {
+test("a library that hangs when it is loaded is ended at its timeout", async (t) => {
   const { module, bystander } = await prepareBeside(t, []);
   const impatient = makeRegistry(t, { limits: { load: 1500 } });
   for (const call of ["constructor", "token", "login", "find", "attribute"]) {
@@ -80,7 +80,7 @@ test("a library that hangs when it is loaded is ended when its time is over", as
   t.is(await sign(await makeRegistry(t).add(module.path, pinOf(""))), "signed");
 });
 
-test("a library that hangs when it begins to sign is ended when its time is over", async (t) => {
+test("a library that hangs when it begins to sign is ended at its timeout", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 4000 } });
   const provider = await registry.add(module.path, pinOf(""));
   module.behave("hang-sign-init");
@@ -92,23 +92,20 @@ test("a library that hangs when it begins to sign is ended when its time is over
   t.is(await sign(provider), "signed");
 });
 
-test.serial(
-  "a library that hangs when it is unloaded is ended when its time is over",
-  async (t) => {
-    const { module, registry, bystander } = await prepareBeside(t, [], { limits: { close: 300 } });
-    for (const call of ["finalize", "atexit", "destructor"]) {
-      module.behave(`hang-${call}`);
-      await registry.add(module.path, pinOf(""));
-      await registry.remove(module.path);
-      t.false(isLoaded(module.path));
-      t.is(await sign(bystander), "signed");
-    }
-    module.behave();
-    t.is(await sign(await registry.add(module.path, pinOf(""))), "signed");
-  },
-);
+test.serial("a library that hangs when it is unloaded is ended at its timeout", async (t) => {
+  const { module, registry, bystander } = await prepareBeside(t, [], { limits: { close: 300 } });
+  for (const call of ["finalize", "atexit", "destructor"]) {
+    module.behave(`hang-${call}`);
+    await registry.add(module.path, pinOf(""));
+    await registry.remove(module.path);
+    t.false(isLoaded(module.path));
+    t.is(await sign(bystander), "signed");
+  }
+  module.behave();
+  t.is(await sign(await registry.add(module.path, pinOf(""))), "signed");
+});
 
-test.serial("a library that hangs when it is asked for its state delays nobody else", async (t) => {
+test.serial("a library that hangs when it is asked for its state delays no other", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, ["login"]);
   const provider = await registry.add(module.path, pinOf(hostilePin));
   for (const call of ["slots", "token", "session-info"]) {
@@ -135,11 +132,14 @@ test.serial(
   },
 );
 
-test.serial("a card that gives up waiting is told as such, however quick it was", async (t) => {
-  const { module, provider } = await loaded(t, ["login"]);
-  for (let at = 0; at < 8; at++) t.is(await sign(provider), "signed");
-  module.behave("login", "slow-sign=3100", "sign-error=0x101");
-  t.is(await sign(provider), "user-refused");
-  module.behave("login");
-  t.is(await sign(provider), "signed");
-});
+test.serial(
+  "a card that stops waiting for its user is reported as such, however fast",
+  async (t) => {
+    const { module, provider } = await loaded(t, ["login"]);
+    for (let at = 0; at < 8; at++) t.is(await sign(provider), "signed");
+    module.behave("login", "slow-sign=3100", "sign-error=0x101");
+    t.is(await sign(provider), "user-refused");
+    module.behave("login");
+    t.is(await sign(provider), "signed");
+  },
+);

@@ -19,7 +19,7 @@ async function nested(workspace: Workspace): Promise<string> {
   return path;
 }
 
-/** What a registry says to a library: "added", or its code, sentence and hint. */
+/** The result of adding a library: "added", or code, sentence and hint of the failure. */
 async function answer(t: ExecutionContext, path: string) {
   const registry = makeRegistry(t);
   const adding = registry.add(path, pinOf(""));
@@ -28,7 +28,7 @@ async function answer(t: ExecutionContext, path: string) {
   return { code, sentence: message, hint };
 }
 
-test("a library that others may write is refused, and so is one in a folder that they may", async (t) => {
+test("a library or folder that others may write is refused", async (t) => {
   const workspace = makeWorkspace(t);
   const path = await nested(workspace);
   t.is((await answer(t, path)).code, "added");
@@ -53,7 +53,7 @@ test("a library that others may write is refused, and so is one in a folder that
   t.is((await answer(t, path)).code, "added");
 });
 
-test("of a folder with the sticky bit, others can take nothing away, but they can put things beside a library", async (t) => {
+test("a folder with the sticky bit is allowed, except directly around the library", async (t) => {
   const workspace = makeWorkspace(t);
   const path = await nested(workspace);
   chmodSync(workspace.path("outer"), 0o1777);
@@ -104,7 +104,7 @@ test("a library or a folder of another user is refused", async (t) => {
   t.is((await answer(t, path)).code, "added");
 });
 
-test("what is no file is refused at once", async (t) => {
+test("a path to something other than a file is refused at once", async (t) => {
   const workspace = makeWorkspace(t);
   const fifo = workspace.path("fifo.so");
   await workspace.expect("mkfifo", [fifo]);
@@ -118,7 +118,7 @@ test("what is no file is refused at once", async (t) => {
   t.true(Date.now() - begun < 20_000); // a library has 30 seconds to load
 });
 
-test("a library is looked at again whenever it is loaded again", async (t) => {
+test("a library is checked again whenever it is reloaded", async (t) => {
   const workspace = makeWorkspace(t);
   const path = await nested(workspace);
   const registry = makeRegistry(t);
@@ -131,7 +131,7 @@ test("a library is looked at again whenever it is loaded again", async (t) => {
   t.is(await sign(provider), "signed");
 });
 
-test("a library that is exchanged while it is loaded is not used", async (t) => {
+test("a library that is replaced while it is being loaded is not used", async (t) => {
   const workspace = makeWorkspace(t);
   const path = await nested(workspace);
   const other = workspace.path("outer/inner/other.so");

@@ -1,13 +1,13 @@
 /**
- * Whether a library may be loaded from where it is: nobody but root and this user can have put it
- * there, or can put another one there before it is loaded.
+ * Checks that a library may be loaded from its path: only root and this user can have put it there,
+ * or can replace it before it is loaded.
  */
 import { lstatSync, type Stats } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Failure } from "../../protocol/failure.ts";
 
-/** A library's file, or one of the folders that lead to it. */
+/** A library's file, or a folder on its path. */
 export interface Place {
   readonly path: string;
   readonly kind: "file" | "folder" | "fifo" | "socket" | "device" | "symbolic link";
@@ -19,8 +19,8 @@ const groupOrOthersWrite = 0o022;
 const sticky = 0o1000;
 
 /**
- * Looks at a library's file and at every folder above it, up to the root. Nothing is opened: a fifo
- * or a device would hold up whoever does.
+ * Checks a library's file and every folder above it, up to the root. Nothing is opened: opening a
+ * fifo or a device may block.
  * @param path a canonical path
  * @throws {Failure} no-such-file, provider-not-allowed, not-a-pkcs11-module
  */
@@ -34,8 +34,8 @@ export async function checkLibraryFile(path: string): Promise<void> {
 }
 
 /**
- * The same at once, for the process that loads the library.
- * @returns what tells the file from another one in its place
+ * The same, synchronously, for the process that loads the library.
+ * @returns the file's device and inode, by which a replacement is detected
  * @throws {Failure} no-such-file, provider-not-allowed, not-a-pkcs11-module
  */
 export function checkLibraryFileSync(path: string): string {
@@ -45,18 +45,19 @@ export function checkLibraryFileSync(path: string): string {
   return `${found[0]?.dev}:${found[0]?.ino}`;
 }
 
-/** What is said of a library whose file was another one after it was loaded than before. */
+/** The failure of a library whose file was replaced while it was being loaded. */
 export function exchangedLibrary(path: string): Failure {
   const sentence = `The library ${path} was replaced while it was being loaded.`;
   return new Failure("provider-not-allowed", sentence, "Try again.");
 }
 
 /**
- * What is wrong with a library's place: OpenSSH's rule for files that it trusts, but for folders
- * with the sticky bit. Of these, such as /tmp, others can take nothing away that is not theirs; only
- * the folder of the library itself may not be one, for libraries look for others beside them.
+ * The fault of a library's location, by OpenSSH's rule for files that it trusts, except for folders
+ * with the sticky bit, such as /tmp: they may be writable, since others cannot remove or replace
+ * files in them that are not theirs. The library's own folder must not be one, because a library
+ * loads others from beside it.
  * @param places the file, its folder, and so on up to the root
- * @param user whose agent this is
+ * @param user the user ID of the agent
  */
 export function libraryFault(
   library: string,
@@ -93,7 +94,7 @@ function writable(name: string, { path, uid, mode }: Place, user: number): Failu
   return new Failure("provider-not-allowed", sentence, hint);
 }
 
-/** A path as a shell takes it. */
+/** A path, quoted for a shell. */
 function quoted(path: string): string {
   return /^[\w./+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
@@ -113,7 +114,7 @@ function throwFault(
   if (fault !== undefined) throw fault;
 }
 
-/** A path and those of the folders above it, up to the root. */
+/** A path and the folders above it, up to the root. */
 function pathsTo(path: string): string[] {
   const above = dirname(path);
   return above === path ? [path] : [path, ...pathsTo(above)];

@@ -4,7 +4,7 @@ import { listProcesses } from "../../fixtures/processes.ts";
 import { killChild, loaded, logins, prepare, readProc, refused, sign } from "./test-hostile.ts";
 import { pinOf, stateOf } from "./test-registry.ts";
 
-test("a killed process that was logged in asks for the PIN, and -s helps", async (t) => {
+test("a killed process loses its login, and ssh-add -s restores it", async (t) => {
   const { module, provider, registry } = await loaded(t, ["login"]);
   t.is(await sign(provider), "signed");
   await killChild(provider);
@@ -14,7 +14,7 @@ test("a killed process that was logged in asks for the PIN, and -s helps", async
   t.is(module.calls().filter((call) => call === "login with a PIN").length, 2);
 });
 
-test("a card that is pulled and put back asks for its PIN, which was not kept", async (t) => {
+test("a card that is pulled and put back needs its PIN, which was not cached", async (t) => {
   const { module, provider, registry } = await loaded(t, ["login"]);
   module.behave("login", "absent");
   t.is(await sign(provider), "token-removed");
@@ -26,7 +26,7 @@ test("a card that is pulled and put back asks for its PIN, which was not kept", 
   t.is(await sign(await registry.add(module.path, pinOf(hostilePin))), "signed");
 });
 
-test("a wrong PIN is tried once, and told by how many tries are left", async (t) => {
+test("a wrong PIN is tried once, and the failure depends on the tries left", async (t) => {
   const { module, registry } = await prepare(t, ["login"]);
   const code = async (pin: string) =>
     (await refused(t, registry.add(module.path, pinOf(pin)))).code;
@@ -61,14 +61,14 @@ for (const [value, code] of [
   });
 }
 
-test("a login that was made already is good", async (t) => {
+test("an earlier login is used", async (t) => {
   const { module, registry } = await prepare(t, ["login-error=256", "login"]);
   const failure = await refused(t, registry.add(module.path, pinOf(hostilePin)));
-  t.is(failure.code, "no-usable-key"); // this one only says so
+  t.is(failure.code, "no-usable-key"); // the library only reports a login
   t.true(module.calls().includes("login with a PIN"));
 });
 
-test("a card with a PIN pad gets no PIN from here", async (t) => {
+test("a card with a PIN pad gets no PIN from the agent", async (t) => {
   const { module, registry } = await prepare(t, ["pad"]);
   for (const pin of ["", "1234"]) {
     const provider = await registry.add(module.path, pinOf(pin));
@@ -77,7 +77,7 @@ test("a card with a PIN pad gets no PIN from here", async (t) => {
   t.deepEqual(new Set(logins(module)), new Set(["login without a PIN"]));
 });
 
-test("a key that wants its PIN each time says so", async (t) => {
+test("a key that needs its PIN each time fails with that reason", async (t) => {
   const { provider } = await loaded(t, ["login", "always-authenticate"]);
   t.is(await sign(provider), "pin-required");
 });

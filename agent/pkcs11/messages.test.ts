@@ -106,7 +106,7 @@ test("every failure arrives with its code, its sentence and its hint", (t) => {
   t.pass();
 });
 
-test("a card that asks for its PIN tells whether one try is left", (t) => {
+test("a failure for a missing PIN tells whether one try is left", (t) => {
   for (const isLastTry of [false, true]) {
     const failure = new PinRequired("It asks.", "Answer.", isLastTry);
     const decoded = decodeReply(encodeReply({ type: "failed", id: 7, failure }));
@@ -117,7 +117,7 @@ test("a card that asks for its PIN tells whether one try is left", (t) => {
   t.pass();
 });
 
-test("a PIN is in a message as its own bytes", (t) => {
+test("a PIN is in a message as raw bytes", (t) => {
   const pin = Buffer.from("\u00e9 8472-secret");
   for (const request of [
     { type: "login", id: 1, token: 0, pin },
@@ -177,14 +177,14 @@ test("a header with a wrong field is malformed", (t) => {
   t.throws(() => decodeReply(spare), { instanceOf: Failure, code: "malformed" });
 });
 
-test("a key on a token that is not there is malformed", (t) => {
+test("a key with an invalid token index is malformed", (t) => {
   const keyBlob = Buffer.from("key");
   const key = { keyBlob, label: "", id: keyBlob, alwaysAuthenticate: false, token: 0 };
   const loaded = encodeReply({ type: "loaded", id: 1, inventory: { tokens: [], keys: [key] } });
   t.throws(() => decodeReply(loaded), { instanceOf: Failure, code: "malformed" });
 });
 
-test("any other bytes are malformed, and nothing worse", (t) => {
+test("arbitrary bytes fail as malformed", (t) => {
   fc.assert(
     fc.property(bytes, (value) => {
       for (const decode of [decodeRequest, decodeReply]) {

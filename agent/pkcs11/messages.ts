@@ -1,12 +1,12 @@
 /**
- * What the agent and a provider's child process say to each other.
+ * The messages between the agent and a provider's child process.
  *
- * Each message is a frame (protocol/framing.ts): a uint32, that many bytes of JSON, which are its
- * header, then its parts as they are: the data to sign, a PIN, a signature. The header has their
- * lengths. No part ever becomes a string, and whoever has used a PIN overwrites it in its message.
+ * Each message is a frame (protocol/framing.ts): a uint32 length, a JSON header of that many bytes,
+ * then its raw parts: the data to sign, a PIN, a signature. The header has their lengths. A part
+ * never becomes a string, and the code that uses a PIN overwrites it in the message.
  *
  * Both ends are of one build, so nothing is negotiated. But a library may write to the descriptor,
- * so the agent believes nothing that it has not checked.
+ * so the agent checks all that it decodes.
  */
 
 import { keyObjectTypes, type LibraryVersion, type Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
@@ -18,48 +18,48 @@ import {
 import { Failure, type FailureCode, failureCodes, malformed } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 
-/** Bytes of a message: those of the agent protocol fit, and lists of keys that fill one. */
+/** Bytes: enough for each message of the agent protocol, and for key lists that fill one. */
 export const maxMessageLength = 1024 * 1024;
 
 /**
- * How a token lets its keys be used: as they are, after a login with the PIN, or after a login at the
+ * How the keys of a token are unlocked: not at all, by a login with the PIN, or by a login at the
  * token's own PIN pad (CKF_PROTECTED_AUTHENTICATION_PATH).
  */
 export type LoginKind = (typeof loginKinds)[number];
 
-/** All of them. */
+/** All kinds of login. */
 export const loginKinds = ["none", "pin", "protected-path"] as const;
 
-/** A token that was found. */
+/** A token in the inventory. */
 export interface KnownToken {
   readonly description: TokenDescription;
   readonly login: LoginKind;
-  /** The slot that it was found in, which tells tokens of the same description apart. */
+  /** Its slot, which tells tokens of the same description apart. */
   readonly slot: Buffer;
 }
 
-/** A key as its token has it. */
+/** A key in the inventory. */
 export interface KnownKey {
   /** The plain key blob. */
   readonly keyBlob: Buffer;
-  /** The label of its object, or empty. */
+  /** CKA_LABEL, or empty. */
   readonly label: string;
-  /** CKA_ID, by which the private key is found again. */
+  /** CKA_ID, which finds the private key again. */
   readonly id: Buffer;
-  /** CKA_ALWAYS_AUTHENTICATE: the token wants its PIN for each signature. */
+  /** CKA_ALWAYS_AUTHENTICATE: the token needs its PIN for each signature. */
   readonly alwaysAuthenticate: boolean;
-  /** The token's place in the list of tokens. */
+  /** The index of its token. */
   readonly token: number;
 }
 
-/** All that was found when a library was loaded. Keys go by their place in the list. */
+/** The tokens and keys found when a library was loaded. Messages refer to them by index. */
 export interface Inventory {
   readonly tokens: readonly KnownToken[];
   /** In the tokens' order, each key blob once. */
   readonly keys: readonly KnownKey[];
 }
 
-/** The failure of what a token does only after it was given its PIN. */
+/** The failure of an operation that needs the PIN of its token. */
 export class PinRequired extends Failure {
   /** Whether one try is left before the token locks itself. */
   readonly isLastTry: boolean;
@@ -73,12 +73,14 @@ export class PinRequired extends Failure {
 
 const refused: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try", "pin-locked"]);
 
-/** Whether a token has refused the PIN of a request that came with one. */
+/** Whether a token refused the PIN that came with a request. */
 export function isPinRefused(error: unknown): error is Failure {
   return error instanceof Failure && refused.has(error.code);
 }
 
-/** How a value stands in the header. What is decoded is checked; its parts are views of the message. */
+/**
+ * How a value is encoded in the header. Decoding checks it; decoded parts are views of the message.
+ */
 interface Field<Value> {
   encode(value: Value, parts: Buffer[]): unknown;
   /** @throws {Failure} malformed */
@@ -97,7 +99,7 @@ const bytes: Field<Buffer> = {
   },
 };
 
-/** Bytes behind the header, of which it has the index. */
+/** Bytes after the header, which has their index. */
 const part: Field<Buffer> = {
   encode: (value, parts) => parts.push(value) - 1,
   decode: (json, parts) => parts[uint32.decode(json, [])] ?? invalid(),
@@ -174,43 +176,43 @@ const algorithm = oneOf<SignatureAlgorithm>([
   "ssh-ed25519",
 ]);
 
-/** What the agent says. A PIN is UTF-8, and empty for none. */
+/** The requests of the agent. A PIN is UTF-8, and empty for none. */
 const requests = {
-  /** Get ready to load the library at `path`: start it, and have it read what it reads of cards. */
+  /** Prepare to load the library at `path`: start it, and let it read its cards. */
   open: object({ path: text }),
   /**
-   * The first one, or after `open`: load the library at `path` and log in with `pin`. Tokens and keys
-   * that `selection` does not match are left alone. PINs are cached for `keepPin` seconds; 0 for not
-   * at all.
+   * The first request, or the one after `open`: load the library at `path` and log in with `pin`.
+   * Tokens and keys that `selection` does not match are ignored. PINs are cached for `keepPin`
+   * seconds; 0 for not at all.
    */
   load: object({ path: text, selection: optional(selection), keepPin: uint32, pin: part }),
-  /** Or the first one: load the library, and take for granted what it showed another process. */
+  /** In place of `load`: load the library, with the inventory found by an earlier process. */
   restore: object({ path: text, keepPin: uint32, inventory }),
-  /** Sign `data` with the key at this place in the inventory; `pin` is for its token. */
+  /** Sign `data` with the key at this index; `pin` is for its token. */
   sign: object({ key: uint32, algorithm, data: part, pin: part }),
-  /** Log in to the token at this place in the inventory. */
+  /** Log in to the token at this index. */
   login: object({ token: uint32, pin: part }),
-  /** Forget the PINs that are cached; there is no reply. */
+  /** Overwrite the cached PINs; there is no reply. */
   forget: object({}),
   state: object({}),
   /** C_Finalize, then exit; there is no reply. */
   finish: object({}),
 };
 
-/** What the child process says. */
+/** The replies of the child process. */
 const replies = {
   loaded: object({ inventory }),
   /** A signature blob. */
   signed: object({ signature: part }),
-  /** What each token of the inventory can do. */
+  /** The state of each token of the inventory. */
   state: object({ tokens: list(oneOf(Object.keys(providerStates) as ProviderState[])) }),
-  /** The token was logged in to, or the library opened or restored. */
+  /** The token is logged in, or the library is open or restored. */
   done: object({}),
-  /** A `PinRequired`, when the PIN would help. */
+  /** A `PinRequired` if a PIN would help. */
   failed: object({ failure }),
 };
 
-/** The messages of a table: each has its type, the ID that ties a reply to its request, its fields. */
+/** The messages of a table: type, fields, and the ID that ties a reply to its request. */
 type Message<Table> = {
   [Type in keyof Table]: { readonly type: Type; readonly id: number } & (Table[Type] extends Field<
     infer Fields
@@ -222,12 +224,12 @@ type Message<Table> = {
 export type ChildRequest = Message<typeof requests>;
 export type ChildReply = Message<typeof replies>;
 
-/** The PIN that a request holds, if it does; its bytes are to be overwritten after use. */
+/** The PIN in a request, if any, which is to be overwritten after use. */
 export function secretOf(request: ChildRequest): Buffer | undefined {
   return "pin" in request && request.pin.length > 0 ? request.pin : undefined;
 }
 
-/** Encodes a request. The bytes of one with a PIN hold it: overwrite them after use. */
+/** Encodes a request. If it has a PIN, overwrite the bytes after use. */
 export function encodeRequest(request: ChildRequest): Buffer {
   return encode(requests, request);
 }
@@ -290,7 +292,7 @@ function parse(bytes: Buffer): unknown {
   }
 }
 
-/** A value that is JSON as it is. */
+/** A value that is its own JSON. */
 function plain<Value>(is: (json: unknown) => json is Value): Field<Value> {
   return { encode: (value) => value, decode: (json) => (is(json) ? json : invalid()) };
 }
@@ -322,7 +324,7 @@ function object<Value extends object>(
 ): Field<Value> {
   const names = Object.keys(fields) as (keyof Value & string)[];
   return {
-    // Loops, because each signature passes here four times.
+    // Loops for speed: each signature passes here four times.
     encode(value, parts) {
       const json: Record<string, unknown> = {};
       for (const name of names) json[name] = fields[name].encode(value[name], parts);

@@ -32,24 +32,24 @@ test("a library is found under each of its names, in that order", async (t) => {
   t.is(await findModule("card", third.folders), third.workspace.path("a/card-pkcs11.so"));
 });
 
-test("the first folder that has it is the one, whatever the name there", async (t) => {
+test("the first folder that has the library under any name wins", async (t) => {
   const { workspace, folders } = prepare(t, "a/other.so", "b/card-pkcs11.so", "c/card.so");
   t.is(await findModule("card", folders), workspace.path("b/card-pkcs11.so"));
 });
 
-test("capital and small letters are alike, but the same ones come first", async (t) => {
+test("case is ignored, but an exact match comes first", async (t) => {
   const { workspace, folders } = prepare(t, "a/libCard.so", "a/CARD-pkcs11.so");
   t.is(await findModule("cArd", folders), workspace.path("a/libCard.so"));
   const both = prepare(t, "a/CARD.so", "a/card.so", "a/cARD.so");
   t.is(await findModule("card", both.folders), both.workspace.path("a/card.so"));
 });
 
-test("without a name it is p11-kit's", async (t) => {
+test("without a name the library is p11-kit's", async (t) => {
   const { workspace, folders } = prepare(t, "a/card.so", "a/p11-kit-proxy.so");
   t.is(await findModule(undefined, folders), workspace.path("a/p11-kit-proxy.so"));
 });
 
-test("folders and links that lead nowhere are passed over", async (t) => {
+test("missing folders and dangling links are skipped", async (t) => {
   const { workspace, folders } = prepare(t, "a/x", "b/y", "c/real");
   mkdirSync(workspace.path("a/card.so"));
   symlinkSync("nowhere", workspace.path("b/card.so"));
@@ -58,7 +58,7 @@ test("folders and links that lead nowhere are passed over", async (t) => {
   t.is(await findModule("card", places), workspace.path("c/card.so"));
 });
 
-test("what is not there is refused with what to do", async (t) => {
+test("a missing library is refused with a hint", async (t) => {
   const { folders } = prepare(t, "a/card.so", "b/other.so");
   for (const name of ["none", "card.so", "libcard", "../a/card", "a/card", "", "car\0d"]) {
     const { code, message, hint } = await refusal(findModule(name, folders));
@@ -69,7 +69,7 @@ test("what is not there is refused with what to do", async (t) => {
   t.regex((await refusal(findModule(undefined, folders))).hint, /p11-kit/);
 });
 
-test("the system's own folders are absolute, those of its kind of machine first", (t) => {
+test("the system's folders are absolute, those of its architecture first", (t) => {
   t.is(moduleFolders("x64")[0], "/usr/lib/x86_64-linux-gnu/pkcs11");
   t.is(moduleFolders("arm64")[1], "/usr/lib/aarch64-linux-gnu");
   t.is(moduleFolders("unknown")[0], "/usr/lib64/pkcs11");

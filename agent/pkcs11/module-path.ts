@@ -3,10 +3,10 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "../../protocol/failure.ts";
 
-/** The library that shows the tokens of all libraries that p11-kit knows of. */
+/** p11-kit's library, which shows the tokens of all libraries that p11-kit knows. */
 const defaultModule = "p11-kit-proxy";
 
-/** Debian's names for the machines that Node.js runs on, where they differ from its own. */
+/** Debian's names for Node.js's architectures. */
 const debianMachines: Readonly<Record<string, string>> = {
   x64: "x86_64-linux-gnu",
   ia32: "i386-linux-gnu",
@@ -18,7 +18,7 @@ const debianMachines: Readonly<Record<string, string>> = {
   s390x: "s390x-linux-gnu",
 };
 
-/** The folders where Linux distributions put PKCS#11 libraries: the more special ones first. */
+/** The folders where Linux distributions put PKCS#11 libraries, the most specific first. */
 export function moduleFolders(machine: string = process.arch): readonly string[] {
   const debian = debianMachines[machine];
   return [
@@ -34,10 +34,10 @@ export function moduleFolders(machine: string = process.arch): readonly string[]
 }
 
 /**
- * Finds a PKCS#11 library by its name, which is without "lib" in front and without an ending, and
- * in capital or small letters. In each folder it is NAME.so, libNAME.so or NAME-pkcs11.so.
- * @param name without it, the library is p11-kit's, which shows the tokens of all others
- * @param folders absolute paths; the first that has the library is the one
+ * Finds a PKCS#11 library by its name without the prefix "lib" and the suffix; case is ignored. In
+ * each folder it is NAME.so, libNAME.so or NAME-pkcs11.so.
+ * @param name by default p11-kit's library, which shows the tokens of all others
+ * @param folders absolute paths, in order of precedence
  * @returns the library's absolute path, which may be a symbolic link
  * @throws {Failure} no-such-file
  */
@@ -47,7 +47,7 @@ export async function findModule(
 ): Promise<string> {
   const candidates = [`${name}.so`, `lib${name}.so`, `${name}-pkcs11.so`];
   for (const folder of folders) {
-    // A folder that is not there, or may not be read, has no libraries.
+    // A missing or unreadable folder has no libraries.
     const files = await readdir(folder).catch(() => []);
     for (const file of candidates.flatMap((candidate) => spellings(files, candidate))) {
       const path = join(folder, file);
@@ -57,7 +57,7 @@ export async function findModule(
   throw notFound(name);
 }
 
-/** The files of this name, the one that is spelt alike first. */
+/** The files with this name in any case, the exact match first. */
 function spellings(files: readonly string[], name: string): string[] {
   const folded = name.toLowerCase();
   const others = files.filter((file) => file !== name && file.toLowerCase() === folded);

@@ -1,4 +1,4 @@
-/** What a client names when it asks for a provider: a library's path, or a PKCS#11 URI (RFC 7512). */
+/** Resolves a client's name for a provider: a library's path, or a PKCS#11 URI (RFC 7512). */
 import { realpath } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import {
@@ -10,22 +10,22 @@ import {
 import { Failure } from "../../protocol/failure.ts";
 import { findModule } from "./module-path.ts";
 
-/** Characters: several times what a URI with all attributes of PKCS#11 takes. */
+/** Characters: several times the length of a URI with all attributes of PKCS#11. */
 const maxUriLength = 8192;
 
-/** A provider that is asked for. */
+/** The library and the keys that a request names. */
 export interface ResolvedModule {
   readonly requested: string;
   /** The canonical path of the library. */
   readonly library: string;
-  /** What chooses among its tokens and keys; undefined for all. */
+  /** Selects among its tokens and keys; undefined for all. */
   readonly selection: Pkcs11Uri | undefined;
-  /** What the provider goes by: the library's path, or the canonical URI with that path. */
+  /** The provider's name: the library's path, or the canonical URI with that path. */
   readonly name: string;
 }
 
 /**
- * Finds out what a client names. A URI without a library's path or name means what p11-kit offers.
+ * Resolves a path or a URI. A URI without a library's path or name means p11-kit's library.
  * @throws {Failure} malformed, no-such-file
  */
 export async function resolveModule(requested: string): Promise<ResolvedModule> {
@@ -34,7 +34,7 @@ export async function resolveModule(requested: string): Promise<ResolvedModule> 
   return { requested, library, selection: undefined, name: library };
 }
 
-/** The same for a URI that is read already. @throws {Failure} no-such-file */
+/** The same for a parsed URI. @throws {Failure} no-such-file */
 export async function resolveUri(requested: string, uri: Pkcs11Uri): Promise<ResolvedModule> {
   const library = await canonicalPath(uri.modulePath ?? (await findModule(uri.moduleName)));
   const selection = { ...uri, moduleName: undefined, modulePath: undefined };
@@ -45,13 +45,15 @@ export async function resolveUri(requested: string, uri: Pkcs11Uri): Promise<Res
   return { requested, library, selection, name };
 }
 
-/** Reads a URI, unless it is so long that this would hold up the agent. @throws {Failure} malformed */
+/**
+ * Parses a URI; one so long that this would block the agent is refused. @throws {Failure} malformed
+ */
 export function parseUri(text: string): Pkcs11Uri {
   if (text.length <= maxUriLength) return parsePkcs11Uri(text);
   throw new Failure("malformed", `The PKCS#11 URI is longer than ${maxUriLength} characters.`);
 }
 
-/** The path of a file without symbolic links. @throws {Failure} no-such-file */
+/** The path of a file with symbolic links resolved. @throws {Failure} no-such-file */
 export async function canonicalPath(requested: string): Promise<string> {
   try {
     return await realpath(requested);

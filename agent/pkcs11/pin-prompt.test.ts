@@ -5,29 +5,29 @@ import { PinPrompts } from "./pin-prompt.ts";
 
 const missing = new Failure("pin-required", "The card asks for its PIN.");
 
-/** Questions about one token; each stays until it is answered or taken back. */
-function makeQuestions() {
-  const questions = new PinPrompts();
+/** Prompts for one token; each stays until it is answered or withdrawn. */
+function makePrompts() {
+  const prompts = new PinPrompts();
   const answers: (() => void)[] = [];
-  const ask = (unwanted: AbortSignal) =>
+  const ask = (signal: AbortSignal) =>
     new Promise<Buffer>((resolve, reject) => {
       answers.push(() => resolve(Buffer.from("1234")));
-      unwanted.addEventListener("abort", () => reject(unwanted.reason));
+      signal.addEventListener("abort", () => reject(signal.reason));
     });
   const prompt = { token: 0, missing, ask, use: async () => {} };
-  /** Somebody who waits for the PIN, since so many logins had ended. */
-  const wait = (since = questions.ended(0)) => {
+  /** A client that waits for the PIN, and began when so many logins had ended. */
+  const wait = (since = prompts.ended(0)) => {
     const client = new AbortController();
-    const done = questions.shared(prompt, since, client.signal);
+    const done = prompts.shared(prompt, since, client.signal);
     return { done, leave: () => client.abort(clientGone) };
   };
-  return { questions, answers, wait };
+  return { prompts, answers, wait };
 }
 
 const settle = () => new Promise(setImmediate);
 
-test("a shared question stays until the last one who waits has gone", async (t) => {
-  const { answers, wait } = makeQuestions();
+test("a shared prompt stays until the last client has gone", async (t) => {
+  const { answers, wait } = makePrompts();
   const [one, two] = [wait(), wait()];
   await settle();
   one.leave();
@@ -42,9 +42,9 @@ test("a shared question stays until the last one who waits has gone", async (t) 
   t.is(answers.length, 2);
 });
 
-test("whoever comes while a question is taken back has one asked anew", async (t) => {
-  const { questions, answers, wait } = makeQuestions();
-  const since = questions.ended(0);
+test("a client that joins a prompt being withdrawn gets a new one", async (t) => {
+  const { prompts, answers, wait } = makePrompts();
+  const since = prompts.ended(0);
   const leaving = wait();
   await settle();
   leaving.leave();

@@ -1,6 +1,6 @@
 /**
- * PINs of tokens, on the agent's side: one prompt at a time for a token, one for all who wait for the
- * same login, and none for a while after one in vain.
+ * PIN prompts: one at a time for a token, one for all signatures that wait for the same login, and
+ * none for a while after one without success.
  */
 import { sanitizeName } from "../../openssh/text-for-display.ts";
 import type { TokenDescription } from "../../protocol/extensions/list-providers.ts";
@@ -20,32 +20,32 @@ export function tokenName({ label, serial }: TokenDescription): string {
   return sanitizeName(label || serial);
 }
 
-/** Milliseconds for which nobody is asked again. */
+/** Milliseconds between a prompt without success and the next one. */
 const pause = 30_000;
 
 /**
- * The tokens whose PIN somebody was asked for in vain, on one connection. A client that tries one key
- * after another, as ssh does, would have the agent ask for each of them: a person who has cancelled
- * would go on cancelling, and a program that answers with a wrong PIN would lock the card within one
- * login.
+ * The tokens of one connection whose PIN prompt was cancelled, or whose PIN was refused. A client
+ * that tries one key after another, as ssh does, would cause a prompt for each: a user who has
+ * cancelled would have to cancel again and again, and an askpass program with a wrong PIN would
+ * lock the card within one login.
  */
 export class PinPromptBackoff {
   readonly #clock: Clock;
-  readonly #inVain = new Map<string, number>();
+  readonly #failedAt = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Whether somebody may be asked for a token's PIN. */
+  /** Whether the user may be asked for the PIN of a token now. */
   mayAsk(token: TokenDescription): boolean {
-    const since = this.#inVain.get(tokenId(token));
+    const since = this.#failedAt.get(tokenId(token));
     return since === undefined || this.#clock.now() - since >= pause;
   }
 
-  /** Notes that nobody has answered, or that the token has refused the answer. */
+  /** Notes that the prompt was cancelled, or that the token refused the PIN. */
   noteInVain(token: TokenDescription): void {
-    this.#inVain.set(tokenId(token), this.#clock.now());
+    this.#failedAt.set(tokenId(token), this.#clock.now());
   }
 }
 
@@ -53,44 +53,44 @@ function tokenId({ label, manufacturer, model, serial }: TokenDescription): stri
   return JSON.stringify([label, manufacturer, model, serial]);
 }
 
-/** A prompt for the PIN of a token, which goes by a number. */
+/** A prompt for the PIN of a token, which is given by its index. */
 export interface PinPrompt<Result> {
   readonly token: number;
-  /** Why the PIN is asked for: thrown when there is no answer. */
+  /** Why the PIN is needed; thrown when the prompt is cancelled. */
   readonly missing: Failure;
   /**
-   * Asks; undefined without an answer.
-   * @param unwanted aborted, with `clientGone`, when nobody who waits for the PIN is left
+   * Asks; undefined when the prompt is cancelled.
+   * @param signal aborted, with `clientGone`, when all clients that wait for the PIN have gone
    */
-  readonly ask: (unwanted: AbortSignal) => Promise<Buffer | undefined>;
+  readonly ask: (signal: AbortSignal) => Promise<Buffer | undefined>;
   readonly use: (pin: Buffer) => Promise<Result>;
 }
 
-/** A prompt and its login, for all who wait for them. */
+/** A prompt and its login, with the requests that wait for them. */
 interface SharedLogin {
   readonly done: Promise<void>;
-  readonly waiting: Waiting;
+  readonly waiters: Waiters;
 }
 
 /** The prompts for the tokens of one provider. */
 export class PinPrompts {
   readonly #logins = new Map<number, SharedLogin>();
-  /** For each token, the last prompt; it resolves with the refusal of the PIN, if it was refused. */
+  /** For each token, the last prompt; resolves with the refusal of its PIN, if there was one. */
   readonly #last = new Map<number, Promise<Failure | undefined>>();
   /** For each token, how many logins have ended, and the last of them. */
   readonly #ended = new Map<number, { readonly count: number; readonly login: Promise<void> }>();
 
-  /** How many logins to a token have ended. */
+  /** How many logins to a token have ended, with or without success. */
   ended(token: number): number {
     return this.#ended.get(token)?.count ?? 0;
   }
 
   /**
-   * Asks and uses the answer once, for all who call this for the token before that is done, and for
-   * those who would have, had they learned earlier that they need it. The prompt is taken back when
-   * all of them have gone.
-   * @param since how many logins had ended when the caller had not learned it yet
-   * @param gone aborted, with `clientGone`, when the caller does not wait any more
+   * Asks for the PIN and uses it, once for all concurrent calls for the token. A caller that began
+   * before the last login ended gets the result of that login. The prompt is withdrawn when the
+   * clients of all callers have gone.
+   * @param since `ended(token)` when the caller began
+   * @param gone aborted, with `clientGone`, when the caller's client has gone
    * @throws {Failure} `missing`, `clientGone`, or what `ask` and `use` throw
    */
   async shared(prompt: PinPrompt<void>, since: number, gone: AbortSignal): Promise<void> {
@@ -98,13 +98,13 @@ export class PinPrompts {
     const last = this.#ended.get(prompt.token);
     const known = this.#logins.get(prompt.token);
     if (known === undefined && last !== undefined && last.count > since) return last.login;
-    const { done, waiting } = known ?? this.#begin(prompt);
-    const leave = waiting.join(gone);
+    const { done, waiters } = known ?? this.#begin(prompt);
+    const leave = waiters.join(gone);
     try {
       await done;
     } catch (error) {
       if (error !== clientGone || gone.aborted) throw error;
-      // The prompt of others was being taken back when this one came.
+      // The prompt was being withdrawn when this call joined it.
       return this.shared(prompt, since, gone);
     } finally {
       leave();
@@ -113,40 +113,41 @@ export class PinPrompts {
 
   #begin(prompt: PinPrompt<void>): SharedLogin {
     const { token } = prompt;
-    const waiting = new Waiting();
-    const login = this.single(prompt, waiting.unwanted);
+    const waiters = new Waiters();
+    const login = this.single(prompt, waiters.signal);
     const ended = () => {
       this.#logins.delete(token);
       this.#ended.set(token, { count: this.ended(token) + 1, login });
     };
     const failed = (error: unknown) => {
-      // One that was taken back tells others nothing.
+      // A withdrawn prompt is not a login.
       if (error === clientGone) this.#logins.delete(token);
       else ended();
       throw error;
     };
-    const shared = { done: login.then(ended, failed), waiting };
+    const shared = { done: login.then(ended, failed), waiters };
     this.#logins.set(token, shared);
     return shared;
   }
 
   /**
-   * Asks and uses the answer, after those who came before: nobody answers two questions at once.
-   * The PIN is overwritten afterwards. When a PIN is refused, those who have waited are refused with
-   * it: a program that answers with a wrong one would lock the card before anybody knows.
-   * @param unwanted as in `PinPrompt.ask`
-   * @throws {Failure} `missing`, or what `ask` and `use` throw, or threw for the one before
+   * Asks for the PIN and uses it, after the earlier prompts for the token: the user sees one at a
+   * time. The PIN is overwritten afterwards. When a PIN is refused, the prompts queued behind it
+   * fail with the same refusal: an askpass program with a wrong PIN would lock the card before the
+   * user notices.
+   * @param signal as in `PinPrompt.ask`
+   * @throws {Failure} `missing`, what `ask` and `use` throw, or the refusal of the prompt before
    */
   single<Result>(
     { token, missing, ask, use }: PinPrompt<Result>,
-    unwanted: AbortSignal,
+    signal: AbortSignal,
   ): Promise<Result> {
     let refusal: Failure | undefined;
     const before = this.#last.get(token) ?? Promise.resolve(undefined);
     const result = before.then(async (refused) => {
       refusal = refused;
       if (refusal !== undefined) throw refusal;
-      const pin = await ask(unwanted);
+      const pin = await ask(signal);
       if (pin === undefined) throw missing;
       try {
         return await use(pin);
@@ -169,22 +170,22 @@ export class PinPrompts {
   }
 }
 
-/** Those who wait for one answer. */
-class Waiting {
-  readonly #unwanted = new AbortController();
+/** The requests that wait for one answer. */
+class Waiters {
+  readonly #abandoned = new AbortController();
   #count = 0;
 
-  /** Aborted, with `clientGone`, when all of them have gone. */
-  get unwanted(): AbortSignal {
-    return this.#unwanted.signal;
+  /** Aborted, with `clientGone`, when the clients of all have gone. */
+  get signal(): AbortSignal {
+    return this.#abandoned.signal;
   }
 
-  /** Adds one who is there. @returns a function to call when it does not wait any more */
+  /** Adds a request. @returns a function to call when it no longer waits */
   join(gone: AbortSignal): () => void {
     this.#count++;
     const onGone = () => {
       this.#count--;
-      if (this.#count === 0) this.#unwanted.abort(clientGone);
+      if (this.#count === 0) this.#abandoned.abort(clientGone);
     };
     gone.addEventListener("abort", onGone, { once: true });
     return () => gone.removeEventListener("abort", onGone);

@@ -13,12 +13,12 @@ import {
   sign,
   signOnce,
 } from "./test-hostile.ts";
-import { person } from "./test-person.ts";
-import { nobody, pinOf } from "./test-registry.ts";
+import { noUser, pinOf } from "./test-registry.ts";
+import { makeUser } from "./test-user.ts";
 
 const eachTime = ["login", "always-authenticate", "tries=3"];
 
-test("a kept PIN that is wrong is tried once, however many sign at the same time", async (t) => {
+test("a wrong cached PIN is tried once for concurrent signatures", async (t) => {
   const { module, provider } = await loaded(t, eachTime, { keepPin: 3600 });
   t.is(await sign(provider), "signed");
   const login = module.holdAt("login", ...eachTime, "pin=9876");
@@ -31,75 +31,75 @@ test("a kept PIN that is wrong is tried once, however many sign at the same time
   t.is(module.wrongPins(), 1);
 });
 
-test("a kept PIN that is wrong for a single signature is asked for", async (t) => {
+test("after a wrong cached PIN a single signature asks the user", async (t) => {
   const { module, provider } = await loaded(t, eachTime, { keepPin: 3600 });
   module.behave(...eachTime, "pin=9876");
-  const somebody = person("9876");
-  t.is(await sign(provider, somebody.holder), "signed");
-  t.is(somebody.asked.length, 1);
+  const user = makeUser("9876");
+  t.is(await sign(provider, user.interaction), "signed");
+  t.is(user.asked.length, 1);
 });
 
-test("those who wait to be asked are refused with the PIN that was refused", async (t) => {
+test("prompts queued behind a refused PIN fail with it", async (t) => {
   const { module, provider } = await loaded(t, eachTime);
-  const wrong = person("0000", "0000", hostilePin);
-  const signing = Array.from({ length: 3 }, () => sign(provider, wrong.holder));
+  const wrong = makeUser("0000", "0000", hostilePin);
+  const signing = Array.from({ length: 3 }, () => sign(provider, wrong.interaction));
   t.deepEqual(await Promise.all(signing), ["pin-incorrect", "pin-incorrect", "pin-incorrect"]);
   t.is(wrong.asked.length, 1);
-  t.is(await sign(provider, wrong.holder), "pin-last-try");
+  t.is(await sign(provider, wrong.interaction), "pin-last-try");
   t.is(module.wrongPins(), 2);
-  t.is(await sign(provider, wrong.holder), "signed");
+  t.is(await sign(provider, wrong.interaction), "signed");
   t.deepEqual(
     wrong.asked.map(({ isLastTry }) => isLastTry),
     [false, false, true],
   );
 });
 
-test("somebody who gives no answer leaves the others their questions", async (t) => {
+test("a cancelled prompt leaves the queued ones in place", async (t) => {
   const { provider } = await loaded(t, eachTime);
-  const somebody = person(undefined, hostilePin);
-  const signing = [sign(provider, somebody.holder), sign(provider, somebody.holder)];
+  const user = makeUser(undefined, hostilePin);
+  const signing = [sign(provider, user.interaction), sign(provider, user.interaction)];
   t.deepEqual(await Promise.all(signing), ["pin-required", "signed"]);
 });
 
-test("a PIN pad that refused a PIN is not used again, and nobody is asked for it", async (t) => {
+test("a PIN pad that refused a PIN is not used again, and the user is not asked", async (t) => {
   const { module, provider } = await loaded(t, ["pad", "tries=3"]);
   writeFileSync(`${module.path}.tries`, "2\n");
   module.behave("pad", "tries=3", "epoch=2", "login-error=0xa0");
   const before = logins(module).length;
-  const somebody = person("1234");
-  t.is(await sign(provider, somebody.holder), "pin-last-try");
-  t.is(somebody.asked.length, 0);
+  const user = makeUser("1234");
+  t.is(await sign(provider, user.interaction), "pin-last-try");
+  t.is(user.asked.length, 0);
   t.is(logins(module).length - before, 1);
 });
 
-test("a PIN that the token did not look at is not kept", async (t) => {
+test("a PIN that the token did not verify is not cached", async (t) => {
   const faults = ["login", "tries=3"];
   const { module, provider } = await loaded(t, faults, { keepPin: 3600 });
   provider.forgetPins();
   module.behave(...faults, "lose-login", "logout-error=0x30");
-  await sign(provider, person("0000").holder);
+  await sign(provider, makeUser("0000").interaction);
   module.behave(...faults, "lose-login=2");
   t.is(await sign(provider), "pin-required");
   t.is(module.wrongPins(), 0);
 });
 
-test("a kept PIN whose time ends while the token logs out leads to no other login", async (t) => {
+test("a cached PIN that expires during the logout is not used to log in", async (t) => {
   const faults = ["login", "tries=3"];
-  // By the clock of the child, which nobody sets: the logout takes longer than the PIN is kept.
+  // Depends on the real clock of the child: the logout outlasts the lifetime of the cached PIN.
   const { module, provider } = await loaded(t, faults, { keepPin: 2 });
   module.behave(...faults, "lose-login", "slow-logout=2500");
   t.is(await sign(provider), "signed");
   t.is(module.wrongPins(), 0);
 });
 
-test("a token that needs no PIN is not taken for the one whose PIN it is", async (t) => {
+test("a token without login is not mistaken for the owner of the PIN", async (t) => {
   const { module, registry } = await prepare(t, ["tokens=2", "login=2", "tries=3"]);
   writeFileSync(`${module.path}.tries-2`, "1\n");
   const provider = await registry.add(module.path, pinOf(hostilePin));
   t.is(provider.tokens.length, 2);
 });
 
-test("a token that is left alone is told of with the URI that it is loaded by", async (t) => {
+test("a skipped token is reported with the URI that loads it", async (t) => {
   const serials = ["serial=it's one", "serial-2=two"];
   const { module, registry } = await prepare(t, ["tokens=2", "login", "tries=3", ...serials]);
   for (const suffix of ["", "-2"]) writeFileSync(`${module.path}.tries${suffix}`, "2\n");
@@ -110,7 +110,7 @@ test("a token that is left alone is told of with the URI that it is loaded by", 
   t.is(module.wrongPins(), 2);
 });
 
-test("each token that has refused the PIN is told of, and the worst comes first", async (t) => {
+test("each token that refused the PIN is reported, the worst first", async (t) => {
   const labels = ["token-label=first", "token-label-2=second"];
   const { module, registry } = await prepare(t, ["tokens=2", "login", "tries=3", ...labels]);
   writeFileSync(`${module.path}.tries-2`, "1\n");
@@ -122,26 +122,26 @@ test("each token that has refused the PIN is told of, and the worst comes first"
   );
 });
 
-test("a right PIN is used though others open sessions at the same time", async (t) => {
+test("a correct PIN is used although others open sessions at the same time", async (t) => {
   const faults = ["login", "keys=2", "always-authenticate=1"];
   for (let round = 0; round < 8; round++) {
     const { module, provider, registry } = await loaded(t, faults);
     module.behave(...faults, "lose-login");
     await Promise.all([0, 1, 0, 1].map((at) => signOnce(provider, at)));
     module.behave(...faults);
-    const signing = [0, 1].map((at) => signOnce(provider, at, person(hostilePin).holder));
+    const signing = [0, 1].map((at) => signOnce(provider, at, makeUser(hostilePin).interaction));
     t.deepEqual(await Promise.all(signing), ["signed", "signed"]);
     await registry.removeAll();
   }
 });
 
-test("a PIN that was given before all were forgotten is not used", async (t) => {
+test("a PIN entered before PINs were forgotten is not used", async (t) => {
   const { module, registry, provider } = await loaded(t, ["login"], { keepPin: 3600 });
   registry.forgetPins();
   module.behave("login", "lose-login");
   let starting: Held | undefined;
-  const holder: UserInteraction = {
-    ...nobody,
+  const interaction: UserInteraction = {
+    ...noUser,
     async askPin() {
       starting = module.holdAt("initialize", "login");
       await killChild(provider);
@@ -149,7 +149,7 @@ test("a PIN that was given before all were forgotten is not used", async (t) => 
     },
   };
   const before = module.calls().length;
-  const signing = sign(provider, holder);
+  const signing = sign(provider, interaction);
   t.true(await eventually(() => starting !== undefined));
   t.true(await starting?.reached());
   registry.forgetPins();
@@ -167,19 +167,19 @@ test("a token with a single session is logged in to again beside another one", a
   const faults = ["login", "tokens=2", "sessions=1"];
   const { module, provider } = await loaded(t, faults);
   module.behave(...faults, "lose-login");
-  t.is(await signOnce(provider, 0, person(hostilePin).holder), "signed");
+  t.is(await signOnce(provider, 0, makeUser(hostilePin).interaction), "signed");
 });
 
-test("a token whose single session is gone opens another one with the next signature", async (t) => {
+test("a token whose single session is lost opens another for the next signature", async (t) => {
   const faults = ["login", "sessions=1", "lose-login"];
   const { module, provider } = await loaded(t, ["login", "sessions=1"]);
   module.behave(...faults, "login-error=0x32");
-  t.is(await sign(provider, person(hostilePin).holder), "token-removed");
+  t.is(await sign(provider, makeUser(hostilePin).interaction), "token-removed");
   module.behave(...faults);
-  t.is(await sign(provider, person(hostilePin).holder), "signed");
+  t.is(await sign(provider, makeUser(hostilePin).interaction), "signed");
 });
 
-test("a library that does not say what its slots are is told of", async (t) => {
+test("a library that fails to describe its slots is reported", async (t) => {
   const { module, registry } = await prepare(t, ["slot-info-error=0x30"]);
   const uri = `pkcs11:slot-id=7?module-path=${module.path}`;
   const failure = await refused(t, registry.add(uri, pinOf("")));
@@ -187,7 +187,7 @@ test("a library that does not say what its slots are is told of", async (t) => {
   t.regex(failure.message, /does not say what its slots are.*CKR_DEVICE_ERROR/);
 });
 
-test("signatures that wait for their turn at a slow card have their own time", async (t) => {
+test("signatures queued at a slow card each have their own timeout", async (t) => {
   const faults = ["login", "removable", "slow-sign=700"];
   const { provider } = await loaded(t, faults, { limits: { sign: 2000 } });
   const signing = Array.from({ length: 5 }, () => sign(provider));

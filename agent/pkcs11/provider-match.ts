@@ -1,19 +1,19 @@
-/** What a path or a PKCS#11 URI means among the providers that are loaded. */
+/** Matches a path or a PKCS#11 URI against the loaded providers. */
 import { matchesKey, matchesToken } from "../../openssh/pkcs11-match.ts";
 import { isPkcs11Uri, type Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import { canonicalPath, parseUri, resolveUri } from "./module-uri.ts";
 import type { CardKey, Provider } from "./provider.ts";
 
-/** A provider that a request names, or the keys of it that it names. */
+/** A provider that a request names, or some of its keys. */
 export interface ProviderMatch {
   readonly provider: Provider;
-  /** Undefined for all of them. */
+  /** Undefined for the whole provider. */
   readonly keys: readonly CardKey[] | undefined;
 }
 
 /**
- * What a request to remove names: for a path, all that was loaded from that library; for a URI, what
- * was loaded by one of the same meaning, or else the keys that it matches.
+ * What a request to remove names: for a path, everything loaded from that library; for a URI, the
+ * providers loaded by an equivalent one, or else the keys that it matches.
  * @throws {Failure} malformed
  */
 export async function matchProviders(
@@ -21,7 +21,7 @@ export async function matchProviders(
   requested: string,
 ): Promise<readonly ProviderMatch[]> {
   if (!isPkcs11Uri(requested)) {
-    // The file may be gone: then a path means what it meant when the library was loaded.
+    // If the file is gone, the path is compared as it was when the library was loaded.
     const path = await canonicalPath(requested).catch(() => requested);
     const byPath = providers.filter(({ library }) => library === path || library === requested);
     if (byPath.length > 0) return whole(byPath);
@@ -45,7 +45,7 @@ function whole(providers: readonly Provider[]): readonly ProviderMatch[] {
   return providers.map((provider) => ({ provider, keys: undefined }));
 }
 
-/** The keys of a provider that a URI matches; all of it when there are no others. */
+/** The keys of a provider that a URI matches; the whole provider if it matches all of them. */
 function matching(provider: Provider, uri: Pkcs11Uri): readonly ProviderMatch[] {
   const keys = provider.keys.filter(
     ({ token, id, label }) => matchesToken(uri, token) && matchesKey(uri, { id, label }),

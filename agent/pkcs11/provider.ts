@@ -1,6 +1,7 @@
 /**
- * A loaded PKCS#11 library, or what a PKCS#11 URI chose of it: its tokens, its keys, and that it
- * signs. It runs in a child process, so nothing here blocks, and a crash in it is an ordinary failure.
+ * A loaded PKCS#11 library, or the part of it that a PKCS#11 URI selects: its tokens, keys and
+ * signatures. It runs in a child process, so calls never block the agent, and a crash is an
+ * ordinary failure.
  */
 import type { ProviderState, TokenDescription } from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
@@ -16,31 +17,31 @@ import { type LoadOptions, Supervisor } from "./supervisor.ts";
 export interface CardKey {
   /** The plain key blob (RFC 4253 section 6.6, RFC 5656, RFC 8709). */
   readonly keyBlob: Buffer;
-  /** The object's label, or what was given to load the library when it has none. */
+  /** The object's label; without one, the path or URI that loaded the library. */
   readonly comment: string;
-  /** CKA_ID and CKA_LABEL, as a PKCS#11 URI has them. */
+  /** CKA_ID and CKA_LABEL: `id` and `object` of a PKCS#11 URI. */
   readonly id: Buffer;
   readonly label: string;
   readonly token: TokenDescription;
 }
 
-/** A key with its place and its token's in the inventory. */
+/** A key, with its own and its token's index in the inventory. */
 interface PlacedKey extends CardKey {
   readonly index: number;
   readonly tokenIndex: number;
-  /** Whether its token is given its PIN, rather than to ask for it by itself. */
+  /** Whether the agent sends its token the PIN; false for one with a PIN pad or without PIN. */
   readonly takesPin: boolean;
   readonly alwaysAuthenticate: boolean;
 }
 
-/** What a provider and its tokens can do now. */
+/** The state of a provider and of its tokens. */
 export interface ProviderStatus {
   readonly state: ProviderState;
   /** In the order of the tokens. */
   readonly tokens: readonly ProviderState[];
 }
 
-/** A signature that is wanted. */
+/** A requested signature. */
 interface Job {
   readonly key: PlacedKey;
   readonly algorithm: SignatureAlgorithm;
@@ -50,9 +51,9 @@ interface Job {
 
 const noPin = Buffer.alloc(0);
 
-/** A provider. */
+/** A loaded PKCS#11 provider. */
 export class Provider {
-  /** What it goes by: the canonical path of the library, or the canonical URI. */
+  /** Its name: the canonical path of the library, or the canonical URI. */
   readonly path: string;
   /** The path or the URI as it was given. */
   readonly requested: string;
@@ -65,8 +66,8 @@ export class Provider {
   readonly #options: LoadOptions;
   readonly #keys: ReadonlyMap<string, PlacedKey>;
   readonly #prompts = new PinPrompts();
-  /** How often the PINs were forgotten. */
-  #forgettings = 0;
+  /** Incremented by `forgetPins`, which makes PINs entered before it void. */
+  #pinGeneration = 0;
 
   private constructor(options: LoadOptions, supervisor: Supervisor) {
     const { name, requested, library } = options.module;
@@ -91,7 +92,7 @@ export class Provider {
   /**
    * Loads a library in a process of its own.
    * @param pin UTF-8, empty for none; the caller overwrites it
-   * @param prepared a process that has loaded none yet
+   * @param prepared a process that has not loaded a library yet
    * @throws {Failure} as `ProviderRegistry.add`
    */
   static async load(
@@ -111,12 +112,12 @@ export class Provider {
     return this.#keys.has(blobId(keyBlob));
   }
 
-  /** Whether the token of a key is given its PIN, rather than to ask for it by itself. */
+  /** Whether the agent sends a key's token its PIN; false for one with a PIN pad or without PIN. */
   takesPin(keyBlob: Buffer): boolean {
     return this.#keys.get(blobId(keyBlob))?.takesPin === true;
   }
 
-  /** What the provider can do now. It asks the library, with a short limit, and never throws. */
+  /** The state of its tokens, which the library is asked for with a short timeout. Never throws. */
   async status(): Promise<ProviderStatus> {
     const tokens = await this.#supervisor.states();
     return { state: bestOf(tokens), tokens };
@@ -125,8 +126,8 @@ export class Provider {
   /**
    * Signs with a key of this provider.
    * @param keyBlob the plain key blob
-   * @param data what is signed, not hashed; it must not change meanwhile
-   * @param interaction who is asked for a PIN, once, if that is needed, and told of a token that waits
+   * @param data the data to sign, not hashed; it must not change meanwhile
+   * @param interaction asks the user for a PIN, at most once, and notifies them of a slow token
    * @returns the signature blob
    * @throws {Failure} key-not-found, pin-required, pin-incorrect, pin-last-try, pin-locked,
    *   token-removed, module-crashed, module-timeout, user-refused, unsupported
@@ -148,21 +149,21 @@ export class Provider {
     }
   }
 
-  /** Overwrites the PINs that are kept for reconnecting. */
+  /** Overwrites the PINs cached for reconnecting. */
   forgetPins(): void {
-    this.#forgettings++;
+    this.#pinGeneration++;
     this.#supervisor.forgetPins();
   }
 
-  /** Ends the library's process: with C_Finalize if that takes a moment, else without. */
+  /** Ends the library's process with C_Finalize, or kills it when that takes too long. */
   async close(): Promise<void> {
     await this.#supervisor.close();
     this.#options.log(`unloaded ${this.path}`);
   }
 
   /**
-   * Ends the library's process without C_Finalize, with which some libraries reset the card: the
-   * process that takes its place has logged in to that by now.
+   * Ends the library's process without C_Finalize, in which some libraries reset the card: the
+   * process that replaces this one is already logged in.
    */
   async closeWithoutFinalize(): Promise<void> {
     await this.#supervisor.closeWithoutFinalize();
@@ -182,9 +183,10 @@ export class Provider {
   }
 
   /**
-   * Signs once the PIN was asked for. A key that wants it each time gets it with its signature;
-   * otherwise those who wait for the same token share one prompt and one login. Whether a key
-   * wants it each time may be seen after the login only, so the first of them has it for its key.
+   * Asks for the PIN, then signs. A key with CKA_ALWAYS_AUTHENTICATE gets the PIN with its
+   * signature; other signatures for a token share one prompt and one login. The attribute may
+   * become visible only after the login, so the request that asked passes the PIN to its own
+   * signature too.
    */
   async #askAndSign(
     job: Job,
@@ -196,17 +198,17 @@ export class Provider {
     const { gone, keyName, pinBackoff } = job.interaction;
     this.#options.log(`a signature waits for the PIN of ${JSON.stringify(token.label)}`);
     let isAsked = false;
-    let forgettings = 0;
-    const ask = async (unwanted: AbortSignal) => {
+    let pinGeneration = 0;
+    const ask = async (signal: AbortSignal) => {
       if (!pinBackoff.mayAsk(token)) return undefined;
       isAsked = true;
-      forgettings = this.#forgettings;
-      const pin = await askPin(pinQuestion(token, missing.isLastTry, keyName), unwanted);
+      pinGeneration = this.#pinGeneration;
+      const pin = await askPin(pinQuestion(token, missing.isLastTry, keyName), signal);
       if (pin === undefined) pinBackoff.noteInVain(token);
       return pin;
     };
-    // A PIN that was given before all were to be forgotten is not used any more.
-    const isForgotten = () => forgettings !== this.#forgettings;
+    // Discard a PIN that was entered before `forgetPins`.
+    const isForgotten = () => pinGeneration !== this.#pinGeneration;
     const check = () => {
       if (isForgotten()) throw missing;
     };
@@ -217,7 +219,7 @@ export class Provider {
       await this.#supervisor.ask(tokenIndex, login, "done", check);
       if (gone.aborted) return;
       own = isForgotten() ? this.#signWith(job, noPin) : signIt(pin);
-      await own.catch(() => {}); // the others have their login, whatever becomes of this one
+      await own.catch(() => {}); // the others share the login, not the result
     };
     const prompt = { token: tokenIndex, missing, ask };
     try {
@@ -227,7 +229,7 @@ export class Provider {
       if (own !== undefined) return await own;
     } catch (error) {
       if (isAsked && isPinRefused(error)) pinBackoff.noteInVain(token);
-      // The key that others' prompt was for has gone, which says nothing of this one.
+      // The shared prompt was for another key, which is missing; this one may be there.
       const isOfOther = !isAsked && error instanceof Failure && error.code === "key-not-found";
       if (!isOfOther) throw error;
       gone.throwIfAborted();
@@ -255,15 +257,15 @@ export class Provider {
   }
 }
 
-/** The best that any of the tokens can do. */
+/** The best state of any token. */
 function bestOf(tokens: readonly ProviderState[]): ProviderState {
   const order: ProviderState[] = ["ready", "pin-needed", "card-absent"];
   return order.find((candidate) => tokens.includes(candidate)) ?? "module-failed";
 }
 
 /**
- * A failure whose hint names the library, or the URI, so that it can be typed as it stands.
- * @param requested what was given to load it
+ * Puts the path or URI of the library into the hint of a failure, quoted for a shell.
+ * @param requested the path or URI that loaded it
  */
 function withName(error: unknown, requested: string): unknown {
   if (!(error instanceof Failure) || !/-s LIB\b/.test(error.hint)) return error;

@@ -1,10 +1,10 @@
-/** Whatever goes wrong with a library and its cards: once it is over, every key signs again. */
+/** Random faults of a library and its cards: once they are over, every key signs again. */
 import test from "ava";
 import fc from "fast-check";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { loaded, signOnce } from "./test-hostile.ts";
-import { person } from "./test-person.ts";
-import { nobody } from "./test-registry.ts";
+import { noUser } from "./test-registry.ts";
+import { makeUser } from "./test-user.ts";
 
 // Not "close": sessions that a library does not close are lost, and some have few.
 const calls =
@@ -14,7 +14,7 @@ const error = fc.constantFrom(
   ..."0x5 0x6 0x30 0x32 0x54 0x60 0x82 0x91 0xb0 0xb3 0xe0 0x101 0x190 0x80000001".split(" "),
 );
 
-/** A word of the hostile module; `#` stands for a number that was not there before. */
+/** A word of the hostile module; `#` stands for an unused number. */
 const word = fc.oneof(
   fc.constantFrom("epoch=#", "absent", "absent=1", "serial=77", "lose-login=#"),
   fc.constantFrom("0x30", "0x5", "0x6", "empty").map((what) => `needs-restart=${what},#`),
@@ -22,8 +22,8 @@ const word = fc.oneof(
   fc.tuple(call, error).map(([name, value]) => `${name}-error=${value}`),
 );
 
-/** What happens to a library, and whether its cards were away before all is well again. */
-const trouble = fc.record({
+/** The faults of a library, and whether its cards are away before it recovers. */
+const faults = fc.record({
   words: fc.array(word, { minLength: 1, maxLength: 3 }),
   isAway: fc.boolean(),
   asks: fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }),
@@ -35,18 +35,20 @@ const library = fc.record({
   keepPin: fc.constantFrom(0, 3600),
 });
 
-test("whatever went wrong, all keys sign afterwards, and no try of a PIN is lost", async (t) => {
+test("after any faults all keys sign, and no PIN try is lost", async (t) => {
   t.timeout(170_000);
   const property = fc.asyncProperty(
     library,
-    fc.array(trouble, { minLength: 4, maxLength: 8 }),
-    async ({ tokens, others, keepPin }, troubles) => {
+    fc.array(faults, { minLength: 4, maxLength: 8 }),
+    async ({ tokens, others, keepPin }, rounds) => {
       const base = ["login", "tries=5", "keys=2", tokens, ...others];
       const { module, provider, registry } = await loaded(t, base, { keepPin });
-      const sign = (at: number, asks: boolean) =>
-        signOnce(provider, at % provider.keys.length, asks ? person(hostilePin).holder : nobody);
+      const sign = (at: number, asks: boolean) => {
+        const interaction = asks ? makeUser(hostilePin).interaction : noUser;
+        return signOnce(provider, at % provider.keys.length, interaction);
+      };
       let number = 1;
-      for (const { words, isAway, asks } of troubles) {
+      for (const { words, isAway, asks } of rounds) {
         const numbered = words.map((it) => it.replace("#", () => `${++number}`));
         const epoch = numbered.find((it) => it.startsWith("epoch=")) ?? `epoch=${number}`;
         module.behave(...base, epoch, ...numbered);

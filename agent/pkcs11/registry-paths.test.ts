@@ -5,9 +5,9 @@ import { hostilePin, makeHostileModule } from "../../fixtures/hostile-module/ind
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { findModule } from "./module-path.ts";
 import { refused } from "./test-hostile.ts";
-import { makeRegistry, nobody, pinOf } from "./test-registry.ts";
+import { makeRegistry, noUser, pinOf } from "./test-registry.ts";
 
-test("a library goes by any path to it, and by its old names when its file is gone", async (t) => {
+test("a library is removed by any path to it, or by its old paths once its file is deleted", async (t) => {
   const workspace = makeWorkspace(t);
   const module = await makeHostileModule(workspace);
   const link = workspace.path("link.so");
@@ -31,7 +31,7 @@ test("a library goes by any path to it, and by its old names when its file is go
   t.deepEqual(await registry.remove(link), [last]);
 });
 
-test("a hint holds the URI as it was given, whatever is in it", async (t) => {
+test("a hint quotes the URI as it was given", async (t) => {
   const workspace = makeWorkspace(t);
   const module = await makeHostileModule(workspace, "login", "token-label=a$$b$&c");
   const registry = makeRegistry(t);
@@ -39,11 +39,11 @@ test("a hint holds the URI as it was given, whatever is in it", async (t) => {
   const provider = await registry.add(uri, pinOf(hostilePin));
   module.behave("login", "token-label=a$$b$&c", "lose-login");
   const [{ keyBlob } = { keyBlob: Buffer.alloc(0) }] = provider.keys;
-  const signing = provider.sign(keyBlob, "ecdsa-sha2-nistp256", Buffer.from("data"), nobody);
+  const signing = provider.sign(keyBlob, "ecdsa-sha2-nistp256", Buffer.from("data"), noUser);
   t.true((await refused(t, signing)).hint.endsWith(`ssh-add -s '${uri}'`));
 });
 
-test("what is missing, forbidden or no library is refused with its own reason", async (t) => {
+test("a missing, forbidden or invalid library is refused with its own reason", async (t) => {
   const workspace = makeWorkspace(t);
   const module = await makeHostileModule(workspace);
   const registry = makeRegistry(t, { allowed: `${workspace.root}/*,!*/forbidden/*` });
@@ -69,7 +69,7 @@ test("what is missing, forbidden or no library is refused with its own reason", 
   t.regex(other.message, /has no C_GetFunctionList\.$/);
 });
 
-test("libraries are listed in the order of loading, and all go at once", async (t) => {
+test("libraries are listed in the order of loading, and removed together", async (t) => {
   const workspace = makeWorkspace(t);
   const [one, two] = [
     await makeHostileModule(workspace),
@@ -86,7 +86,7 @@ test("libraries are listed in the order of loading, and all go at once", async (
   for (const module of [one, two]) t.is(module.calls().at(-1), "finalize");
 });
 
-test("a library that is being loaded while all are removed does not appear afterwards", async (t) => {
+test("a library that is loading while all are removed is not added", async (t) => {
   const workspace = makeWorkspace(t);
   const module = await makeHostileModule(workspace);
   const listing = module.holdAt("slots");

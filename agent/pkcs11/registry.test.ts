@@ -21,11 +21,11 @@ import { verifySignature } from "../../protocol/verification.ts";
 import { Writer } from "../../protocol/wire.ts";
 import type { CardKey, Provider } from "./provider.ts";
 import { refused } from "./test-hostile.ts";
-import { makeRegistry, nobody, pinOf, stateOf } from "./test-registry.ts";
+import { makeRegistry, noUser, pinOf, stateOf } from "./test-registry.ts";
 
 const data = Buffer.from("what is signed");
 
-/** The keys as `ssh-add -L` would list them, in no order: SoftHSM has none. */
+/** The keys as `ssh-add -L` would list them, sorted: SoftHSM has no order. */
 function lines(provider: Provider): string[] {
   return provider.keys
     .map(({ keyBlob, comment }) => {
@@ -36,7 +36,9 @@ function lines(provider: Provider): string[] {
     .sort();
 }
 
-/** The same, as pkcs11-tool reads them: before the token is loaded, as it wants it for itself. */
+/**
+ * The same from pkcs11-tool, which must run before the token is loaded, as it needs it exclusively.
+ */
 async function linesOf(token: Token, ids = token.keys.map(({ id }) => id)): Promise<string[]> {
   const found: string[] = [];
   for (const id of ids) found.push(await publicKeyLine(token, id));
@@ -46,7 +48,7 @@ async function linesOf(token: Token, ids = token.keys.map(({ id }) => id)): Prom
 async function signs(provider: Provider, { keyBlob }: CardKey, flags = 0): Promise<boolean> {
   const key = decodePublicKey(keyBlob);
   if (key === undefined) throw new Error("a key blob cannot be read");
-  const signature = await provider.sign(keyBlob, signatureAlgorithm(key, flags), data, nobody);
+  const signature = await provider.sign(keyBlob, signatureAlgorithm(key, flags), data, noUser);
   return verifySignature(key, signature, data);
 }
 
@@ -65,7 +67,7 @@ test("every key of a token is listed with its label, and signs", async (t) => {
   t.true(await signs(provider, rsa, signatureFlags.rsaSha512));
 });
 
-test("many signatures at once are each of their own data", async (t) => {
+test("concurrent signatures each cover their own data", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { keys: keysOf(["rsa2048", "p256", "ed25519"]) });
   const registry = makeRegistry(t, { env: token.env });
@@ -76,7 +78,7 @@ test("many signatures at once are each of their own data", async (t) => {
     if (key === undefined) return false;
     const own = Buffer.from(`data ${at}`);
     const algorithm = signatureAlgorithm(key, signatureFlags.rsaSha256);
-    return verifySignature(key, await provider.sign(keyBlob, algorithm, own, nobody), own);
+    return verifySignature(key, await provider.sign(keyBlob, algorithm, own, noUser), own);
   });
   t.true((await Promise.all(jobs)).every(Boolean));
 });
@@ -92,7 +94,7 @@ test("ssh-keygen accepts a card's signature", async (t) => {
   const begin = () => new Writer().bytes(Buffer.from("SSHSIG"));
   const digest = createHash("sha512").update(data).digest();
   const toSign = begin().text("test").text("").text("sha512").string(digest).finish();
-  const signature = await provider.sign(keyBlob, "ecdsa-sha2-nistp384", toSign, nobody);
+  const signature = await provider.sign(keyBlob, "ecdsa-sha2-nistp384", toSign, noUser);
   const head = begin().uint32(1).string(keyBlob).text("test").text("").text("sha512");
   const envelope = head.string(signature).finish().toString("base64").replace(/.{70}/g, "$&\n");
   const [first, last] = ["BEGIN", "END"].map((word) => `-----${word} SSH SIGNATURE-----`);
@@ -131,7 +133,7 @@ test("without a PIN keys are listed, and a signature says that the PIN is missin
   t.true(await signs(again, again.keys[0] as CardKey));
 });
 
-test("without a PIN a token that shows nothing is refused for that", async (t) => {
+test("without a PIN a token that shows nothing is refused with that reason", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { keys: keysOf(["rsa2048"]) });
   await removePublicKeys(token);
@@ -196,7 +198,7 @@ test("of several tokens, those that take the PIN are loaded", async (t) => {
   t.is((await refused(t, registry.add(one.library, pinOf("88888888")))).code, "pin-incorrect");
 });
 
-test("a token without keys is no use, and neither is a library without a token", async (t) => {
+test("a token without keys is refused, and so is a library without a token", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace);
   const registry = makeRegistry(t, { env: token.env });
@@ -211,7 +213,7 @@ test("a token without keys is no use, and neither is a library without a token",
   t.is((await refused(t, none.add(token.library, pinOf(token.pin)))).code, "no-token");
 });
 
-test("a token that is taken away no longer signs, and signs when it is back and loaded", async (t) => {
+test("a token that is removed no longer signs, and signs when it is back and loaded", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
   const registry = makeRegistry(t, { env: token.env });
@@ -227,7 +229,7 @@ test("a token that is taken away no longer signs, and signs when it is back and 
   t.is(await stateOf(again), "ready");
 });
 
-test("a second load that fails leaves the first as it was", async (t) => {
+test("a failed reload leaves the loaded provider in place", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
   const registry = makeRegistry(t, { env: token.env });

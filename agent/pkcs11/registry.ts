@@ -10,46 +10,46 @@ import { Provider } from "./provider.ts";
 import { matchProviders, type ProviderMatch } from "./provider-match.ts";
 import { SpareChild, type SpareTimes } from "./spare-child.ts";
 
-/** What a registry is made with. */
+/** Options of a registry. */
 export interface RegistryOptions {
   /** The libraries that may be loaded. */
   readonly allowed: AllowedProviders;
   /** How a provider's child process is started. */
   readonly child: ChildCommand;
-  /** Limits that differ from the default. */
+  /** Overrides of the default limits. */
   readonly limits?: Partial<ProviderLimits>;
-  /** Seconds that the PIN of a card is kept for reconnecting to it; 0 or nothing for not at all. */
+  /** Seconds that a token's PIN is cached for reconnecting; by default 0, for not at all. */
   readonly keepPin?: number;
-  /** Gets a line for each thing that happens to a provider; no line ever holds a PIN. */
+  /** Logs an event of a provider; a line never contains a PIN. */
   readonly log?: (line: string) => void;
-  /** Lets the libraries' own messages through to the agent's standard error. */
+  /** Passes the libraries' own messages to the agent's standard error. */
   readonly showModuleMessages?: boolean;
-  /** When a child process is started ahead of time; never without. */
+  /** When to start a child process ahead of time; undefined for never. */
   readonly spareTimes?: SpareTimes;
 }
 
-/** A process in which a library is started, and nothing more is done. */
+/** A process that has started a library ahead of the request to add it. */
 export interface PreparedProvider {
   /** The canonical path of the library. */
   readonly library: string;
   readonly child: Child;
 }
 
-/** The loaded providers, each under the canonical path or URI that it goes by. */
+/** The loaded providers, by canonical path or URI. */
 export class ProviderRegistry {
   readonly #options: RegistryOptions;
   readonly #limits: ProviderLimits;
   readonly #log: (line: string) => void;
   readonly #spare: SpareChild;
-  /** Whether somebody has shown interest in cards. */
+  /** Whether a client has used cards. */
   #isUsed = false;
   readonly #providers = new Map<string, Provider>();
-  /** The same, in the order in which they were loaded, or loaded again. */
+  /** The same, in the order of their latest load. */
   readonly #byLoad = new Set<Provider>();
-  /** How often everything was unloaded. */
-  #clearances = 0;
-  /** How often all PINs were forgotten. */
-  #forgettings = 0;
+  /** Incremented by `removeAll`, which refuses the loads begun before it. */
+  #generation = 0;
+  /** Incremented by `forgetPins`. */
+  #pinGeneration = 0;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
@@ -60,7 +60,7 @@ export class ProviderRegistry {
     this.#spare = new SpareChild(() => new Child(child, showModuleMessages), spareTimes);
   }
 
-  /** Notes that cards are used: a process is made ready for the first library. */
+  /** Notes that cards are used, and starts a spare process for the first library. */
   noteUse(): void {
     if (this.#isUsed) return;
     this.#isUsed = true;
@@ -68,8 +68,8 @@ export class ProviderRegistry {
   }
 
   /**
-   * Starts a process for a library that is about to be added, and the library in it. What goes wrong
-   * there is found again, and told, when it is added.
+   * Starts a process and, in it, a library that is about to be added. A failure in the process is
+   * ignored here: `add` finds and reports it.
    * @throws {Failure} malformed, no-such-file, provider-not-allowed, not-a-pkcs11-module
    */
   async prepare(requested: string): Promise<PreparedProvider> {
@@ -81,22 +81,21 @@ export class ProviderRegistry {
     return { library, child };
   }
 
-  /** Ends what was prepared in vain. */
+  /** Ends a prepared process that was not used. */
   abandon(prepared: PreparedProvider | undefined): void {
     if (prepared !== undefined) void this.#discard(prepared.child, prepared.library);
   }
 
   /**
-   * Loads a library in a new process and finds its keys. A library that is loaded already stays as
-   * it is until the new process has succeeded, and keeps its place in the list.
+   * Loads a library in a new process and finds its keys. A loaded library is replaced only after
+   * the new process has succeeded, and keeps its place in the list.
    * @param requested the library's path, or a PKCS#11 URI
    * @param pin UTF-8, empty for none; it is overwritten before this returns
-   * @param takePrepared gives what was prepared for a library, if anything was
-   * @param adopt gets the provider just before it takes the place of an older one; when it throws,
-   *   the older one stays
+   * @param takePrepared returns the process prepared for a library, if there is one
+   * @param adopt called just before the provider replaces an older one, which stays if this throws
    * @throws {Failure} malformed, no-such-file, provider-not-allowed, not-a-pkcs11-module, no-token,
    *   no-usable-key, pin-required, pin-incorrect, pin-last-try, pin-locked, module-crashed,
-   *   module-timeout, not-loaded (when everything was unloaded meanwhile)
+   *   module-timeout, not-loaded (after `removeAll` meanwhile)
    */
   async add(
     requested: string,
@@ -104,14 +103,14 @@ export class ProviderRegistry {
     takePrepared: (library: string) => Child | undefined = () => undefined,
     adopt: (provider: Provider) => void = () => {},
   ): Promise<Provider> {
-    const [clearances, forgettings] = [this.#clearances, this.#forgettings];
+    const [generation, pinGeneration] = [this.#generation, this.#pinGeneration];
     this.noteUse();
     try {
       const module = await this.#resolve(requested);
       const provider = await this.#load(module, pin, takePrepared(module.library));
-      if (forgettings !== this.#forgettings) provider.forgetPins();
+      if (pinGeneration !== this.#pinGeneration) provider.forgetPins();
       try {
-        if (clearances !== this.#clearances) throw allRemoved();
+        if (generation !== this.#generation) throw allRemoved();
         adopt(provider);
       } catch (error) {
         await (this.#isLoaded(provider.library)
@@ -141,9 +140,9 @@ export class ProviderRegistry {
   }
 
   /**
-   * What a request to remove names: for a path, all that was loaded from that library; for a URI,
-   * what was loaded by one of the same meaning, or else the keys that it matches.
-   * @param requested any path to the library's file; for a file that is gone, the path that it was
+   * What a request to remove names: for a path, everything loaded from that library; for a URI, the
+   * providers loaded by an equivalent one, or else the keys that it matches.
+   * @param requested any path to the library's file; for a deleted file, the path that it was
    *   loaded with or the canonical one; or a PKCS#11 URI
    * @throws {Failure} malformed, not-loaded
    */
@@ -157,7 +156,8 @@ export class ProviderRegistry {
   }
 
   /**
-   * Unloads all that a path or a URI names as a whole; its keys and tokens can still be read.
+   * Unloads the providers that a path or a URI names as a whole. Their keys and tokens can still be
+   * read.
    * @throws {Failure} malformed, not-loaded
    */
   async remove(requested: string): Promise<readonly Provider[]> {
@@ -174,30 +174,30 @@ export class ProviderRegistry {
     await provider.close();
   }
 
-  /** The provider that goes by a canonical path or URI. */
+  /** The provider with a canonical path or URI. */
   get(path: string): Provider | undefined {
     return this.#providers.get(path);
   }
 
-  /** The providers, in the order in which they were first loaded. */
+  /** The providers, in the order of their first load. */
   list(): readonly Provider[] {
     return [...this.#providers.values()];
   }
 
-  /** The providers, the one first that was loaded last, or loaded again. */
+  /** The providers, the most recently loaded first. */
   lastLoadedFirst(): readonly Provider[] {
     return [...this.#byLoad].reverse();
   }
 
-  /** Overwrites all PINs that are kept. */
+  /** Overwrites all cached PINs. */
   forgetPins(): void {
-    this.#forgettings++;
+    this.#pinGeneration++;
     for (const provider of this.#providers.values()) provider.forgetPins();
   }
 
-  /** Unloads all libraries, also those that are just being loaded. */
+  /** Unloads all libraries, including those still loading. */
   async removeAll(): Promise<void> {
-    this.#clearances++;
+    this.#generation++;
     const providers = this.list();
     this.#providers.clear();
     this.#byLoad.clear();
@@ -228,8 +228,8 @@ export class ProviderRegistry {
   }
 
   /**
-   * Ends a process that has not come to be a provider's. Some libraries reset the card in C_Finalize,
-   * which would cost a provider of the same library its login.
+   * Ends a process that did not become a provider's. Some libraries reset the card in C_Finalize,
+   * which would log out another provider of the same library.
    */
   #discard(child: Child, library: string): Promise<void> {
     return this.#isLoaded(library) ? child.abort() : child.close(this.#limits.close);
@@ -239,7 +239,7 @@ export class ProviderRegistry {
     return this.list().some((provider) => provider.library === library);
   }
 
-  /** A process for a library. Once none is loaded any more, another is made ready for the next. */
+  /** A process for a library. When it ends and no provider is left, a spare is started. */
   #startChild(): Child {
     const child = this.#spare.take();
     void child.ended.then(() => {

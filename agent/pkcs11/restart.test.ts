@@ -5,7 +5,7 @@ import { pinOf } from "./test-registry.ts";
 
 for (const login of [[], ["login"]]) {
   const kind = login.length > 0 ? "whose PIN is kept" : "without PIN";
-  test(`a token ${kind} signs on while others look for another one of its library`, async (t) => {
+  test(`a token ${kind} keeps signing while others look for another one of its library`, async (t) => {
     const words = ["tokens=2", "slow-sign=5", ...login];
     const { module, registry } = await prepare(t, words, { keepPin: 3600 });
     const provider = await registry.add(module.path, pinOf(login.length > 0 ? hostilePin : ""));
@@ -22,7 +22,7 @@ for (const login of [[], ["login"]]) {
     isOver = true;
     await Promise.all(seekers);
     t.true(looks > 0);
-    // Nobody signs now, so the library may be started again, and the other one still signs.
+    // Nothing is being signed now, so the library may be restarted; the other token still signs.
     t.is(await signOnce(provider, 1), "token-removed");
     t.is(await signOnce(provider, 0), "signed");
   });

@@ -10,7 +10,7 @@ import { childFromSources } from "./test-registry.ts";
 
 const atOnce: SpareTimes = { delay: 0, life: 60_000 };
 
-/** Processes ahead of time, and a list of all that were started. */
+/** Spare processes, and a list of all that were started. */
 function makeSpare(t: ExecutionContext, times: SpareTimes | undefined) {
   const started: Child[] = [];
   const start = () => {
@@ -22,13 +22,13 @@ function makeSpare(t: ExecutionContext, times: SpareTimes | undefined) {
   return { spare: new SpareChild(start, times), started };
 }
 
-/** It was started, and says so by an answer. */
+/** Whether a process runs and replies. */
 async function answers(child: Child | undefined): Promise<boolean> {
   const reply = await child?.ask({ type: "state" }, 20_000, "leave");
   return reply?.type === "state";
 }
 
-test("the process that is ready is given away once", async (t) => {
+test("the spare process is taken once", async (t) => {
   const { spare, started } = makeSpare(t, atOnce);
   spare.keep();
   spare.keep();
@@ -41,7 +41,7 @@ test("the process that is ready is given away once", async (t) => {
   t.true(await answers(started[1]));
 });
 
-test("it ends when nobody needs it", async (t) => {
+test("an unused spare process ends", async (t) => {
   const { spare, started } = makeSpare(t, { delay: 0, life: 20 });
   spare.keep();
   await eventually(() => started.length > 0);
@@ -51,7 +51,7 @@ test("it ends when nobody needs it", async (t) => {
   t.true(await answers(started[1]));
 });
 
-test("one that was killed is not given away", async (t) => {
+test("a killed spare process is not taken", async (t) => {
   const { spare, started } = makeSpare(t, atOnce);
   spare.keep();
   await eventually(() => started.length > 0);
@@ -62,7 +62,7 @@ test("one that was killed is not given away", async (t) => {
   t.is(started.length, 2);
 });
 
-test("a process that is wanted before its time is the only one", async (t) => {
+test("a process taken before the delay is the only one", async (t) => {
   const { spare, started } = makeSpare(t, { delay: 50, life: 60_000 });
   spare.keep();
   t.true(spare.take() === started[0]);
@@ -77,7 +77,7 @@ test("without times, no process is started ahead of time", async (t) => {
   t.is(started.length, 0);
 });
 
-test("where no library may be loaded, no process waits for one", async (t) => {
+test("where no library may be loaded, there is no spare process", async (t) => {
   const starts: string[] = [];
   const { file, args } = childFromSources();
   for (const patterns of ["", "!/usr/lib/*", "/usr/lib/*"]) {
@@ -98,7 +98,7 @@ test("where no library may be loaded, no process waits for one", async (t) => {
   t.deepEqual(starts, ["/usr/lib/*"]);
 });
 
-test("no process waits for a library before cards are used, and then one does", async (t) => {
+test("a spare process is started only once cards are used", async (t) => {
   let starts = 0;
   const { file, args } = childFromSources();
   const child = {

@@ -1,30 +1,30 @@
 /**
- * A child process that is there before a library is named.
+ * A child process that is started before a library is named.
  *
- * To start one takes longer than most libraries take to load. Where somebody types a PIN, nobody
- * notices; a script that loads one library after another would wait. So the agent has one ready for a
- * while, from the first sign that cards are used on, whenever no library is loaded.
+ * Starting a process takes longer than loading most libraries. A user who types a PIN does not
+ * notice, but a script that loads one library after another would wait. So the agent keeps a spare
+ * process for a while, from the first use of cards on, whenever no library is loaded.
  */
 import type { Child } from "./child-process.ts";
 
-/** When there is a spare process, in milliseconds. */
+/** When a spare process is started and ended, in milliseconds. */
 export interface SpareTimes {
-  /** What is under way when it is wanted has the machine to itself for this long. */
+  /** Delay before the start, which leaves the processor to the current request. */
   readonly delay: number;
-  /** How long it waits to be needed. */
+  /** How long it is kept unused. */
   readonly life: number;
 }
 
 export const defaultSpareTimes: SpareTimes = { delay: 20, life: 60_000 };
 
-/** Milliseconds that the process has to end by itself. */
+/** Milliseconds for the process to exit by itself. */
 const endTime = 1000;
 
 /** Starts child processes, one of them ahead of time. */
 export class SpareChild {
   readonly #start: () => Child;
   readonly #times: SpareTimes | undefined;
-  #waiting: Child | undefined;
+  #spare: Child | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param times undefined for no process ahead of time */
@@ -33,27 +33,27 @@ export class SpareChild {
     this.#times = times;
   }
 
-  /** Sees to it that a process is ready soon, and for a while. */
+  /** Starts a spare process after the delay, and ends it if it stays unused. */
   keep(): void {
     if (this.#times === undefined) return;
     const { delay, life } = this.#times;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      if (this.#waiting?.running !== true) this.#waiting = this.#start();
+      if (this.#spare?.running !== true) this.#spare = this.#start();
       this.#timer = setTimeout(() => this.#drop(), life).unref();
     }, delay).unref();
   }
 
-  /** A process that has loaded no library: the one that is ready, or else a new one. */
+  /** A process that has not loaded a library: the spare one, or else a new one. */
   take(): Child {
     clearTimeout(this.#timer);
-    const ready = this.#waiting;
-    this.#waiting = undefined;
-    return ready?.running === true ? ready : this.#start();
+    const spare = this.#spare;
+    this.#spare = undefined;
+    return spare?.running === true ? spare : this.#start();
   }
 
   #drop(): void {
-    void this.#waiting?.close(endTime);
-    this.#waiting = undefined;
+    void this.#spare?.close(endTime);
+    this.#spare = undefined;
   }
 }

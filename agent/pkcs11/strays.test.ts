@@ -13,7 +13,7 @@ function socketsOf(pid: number): string[] {
   );
 }
 
-test.serial("a library that prints in every call disturbs nobody", async (t) => {
+test.serial("the output of a library in any call is discarded", async (t) => {
   const calls = [
     "constructor",
     "load",
@@ -34,7 +34,7 @@ test.serial("a library that prints in every call disturbs nobody", async (t) => 
   t.false(isLoaded(module.path));
 });
 
-test.serial("a library that writes to all descriptors is refused for that", async (t) => {
+test.serial("a library that writes to all descriptors is refused with that reason", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, []);
   for (const call of ["constructor", "initialize", "slots", "find"]) {
     module.behave(`write-${call}`);
@@ -55,7 +55,7 @@ test.serial("a library that writes to all descriptors is refused for that", asyn
   t.is(await use(registry, module.path), "signed");
 });
 
-test("half a message on the agent's descriptor holds up nothing but its own library", async (t) => {
+test("half a message on the agent's descriptor blocks only its own library", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 4000 } });
   const provider = await registry.add(module.path, pinOf(""));
   module.behave("write-sign=3", "write-bytes=\\x00\\x01\\x00\\x00\\x02");
@@ -72,7 +72,7 @@ for (const [range, whenLoaded, whenUsed] of [
   ["4-30", "module-crashed", "module-crashed"],
   ["0-100", "module-crashed", "module-crashed"],
 ] as const) {
-  test.serial(`a library that closes the descriptors ${range} costs itself alone`, async (t) => {
+  test.serial(`a library that closes the descriptors ${range} affects itself alone`, async (t) => {
     const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 5000 } });
     for (const [call, expected] of [
       ["initialize", whenLoaded],
@@ -91,7 +91,7 @@ for (const [range, whenLoaded, whenUsed] of [
   });
 }
 
-test.serial("a library whose threads are busy signs, and goes when it is unloaded", async (t) => {
+test.serial("a library with busy threads signs, and ends when it is unloaded", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, ["threads-initialize=3"]);
   const provider = await registry.add(module.path, pinOf(""));
   t.is(await sign(provider), "signed");
@@ -119,7 +119,7 @@ test("a library that handles signals is ended all the same", async (t) => {
 });
 
 test.serial(
-  "a library that changes folder, environment and umask signs, also when loaded again",
+  "a library that changes folder, environment and umask signs, also when reloaded",
   async (t) => {
     const words = ["wander-constructor", "wander-sign", "wander-finalize"];
     const { module, registry, bystander } = await prepareBeside(t, words);
@@ -142,7 +142,7 @@ for (const [name, number, expected] of [
   ["SIGTERM", 15, "module-crashed"],
   ["SIGCHLD", 17, "signed"],
 ] as const) {
-  test.serial(`a library that raises ${name} costs itself alone`, async (t) => {
+  test.serial(`a library that raises ${name} affects itself alone`, async (t) => {
     const { module, registry, bystander } = await prepareBeside(t, []);
     for (const call of ["constructor", "initialize", "sign"]) {
       module.behave(`raise-${call}=${number}`);
@@ -154,7 +154,7 @@ for (const [name, number, expected] of [
   });
 }
 
-test("a library that stops its process is ended when its time is over", async (t) => {
+test("a library that stops its process is ended at its timeout", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, [], { limits: { sign: 4000 } });
   const provider = await registry.add(module.path, pinOf(""));
   module.behave("raise-sign=19"); // SIGSTOP

@@ -1,34 +1,34 @@
-/** Keeps a library loaded: in a child process, and in another one when that has ended. */
+/** Keeps a library loaded: in a child process, which is restarted when it has ended. */
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
 import { asFailure, Failure } from "../../protocol/failure.ts";
 import { type Child, expected, type ProviderLimits, type Question } from "./child-process.ts";
 import { type ChildReply, type Inventory, isPinRefused } from "./messages.ts";
 import type { ResolvedModule } from "./module-uri.ts";
 
-/** What is needed to load a library. */
+/** How to load a library. */
 export interface LoadOptions {
   readonly module: ResolvedModule;
-  /** Seconds that a PIN is kept for reconnecting; 0 for not at all. */
+  /** Seconds that a PIN is cached for reconnecting; 0 for not at all. */
   readonly keepPin: number;
-  /** Starts a process that has loaded no library yet. */
+  /** Starts a process that has not loaded a library yet. */
   readonly startChild: () => Child;
-  /** Ends a process in which loading the library has failed. */
+  /** Ends a process that failed to load the library. */
   readonly discard: (child: Child) => Promise<void>;
   readonly limits: ProviderLimits;
   readonly log: (line: string) => void;
 }
 
-/** A child's process may have ended in any of them. */
+/** The process of a `child` may have ended in each of them. */
 type State =
   | { readonly type: "loaded"; readonly child: Child }
-  /** The library is being loaded again. */
+  /** The library is being loaded by a new process. */
   | { readonly type: "restoring"; readonly child: Child; readonly restored: Promise<Child> }
   | { readonly type: "failed" }
   | { readonly type: "closed" };
 
-/** A loaded library. When its process has ended, the next question starts another one. */
+/** A loaded library. If its process has ended, the next question starts a new one. */
 export class Supervisor {
-  /** What was found when the library was loaded. */
+  /** The tokens and keys found when the library was loaded. */
   readonly inventory: Inventory;
   readonly #options: LoadOptions;
   #state: State;
@@ -42,7 +42,7 @@ export class Supervisor {
   /**
    * Loads a library in a process of its own.
    * @param pin UTF-8, empty for none; the caller overwrites it
-   * @param prepared a process that has loaded none yet
+   * @param prepared a process that has not loaded a library yet
    * @throws {Failure} as `ProviderRegistry.add`
    */
   static async load(
@@ -60,24 +60,24 @@ export class Supervisor {
       return new Supervisor(options, child, inventory);
     } catch (error) {
       log(`loading ${path} failed: ${asFailure(error).code}`);
-      // A token that has seen a wrong PIN wants the right one again from everybody. Some libraries give
-      // it by themselves, when they see that the card was reset, as it is by C_Finalize.
+      // After a wrong PIN the token logs out every program. Some libraries log in again by
+      // themselves when they see that the card was reset, which C_Finalize does.
       await (isPinRefused(error) ? child.close(limits.close) : options.discard(child));
       throw error;
     }
   }
 
-  /** Sees to it that there is a process to ask. @throws {Failure} not-loaded, or why there is none */
+  /** Restarts the process if it has ended. @throws {Failure} not-loaded, or why it cannot start */
   async ready(): Promise<void> {
     if (this.#running === undefined) await this.#restored();
   }
 
   /**
    * Asks for a signature or a login.
-   * @param token that it is for
-   * @param type of the answer
-   * @param check called when there is a process to ask, which may have to be started first; what it
-   *   throws is thrown
+   * @param token its index in the inventory
+   * @param type the expected type of the reply
+   * @param check called when the process runs, just before the question is sent; what it throws is
+   *   thrown
    * @throws {Failure} the library's own, module-crashed, module-timeout, not-loaded
    */
   async ask<Type extends ChildReply["type"]>(
@@ -91,7 +91,7 @@ export class Supervisor {
     return expected(await child.ask(question, this.#options.limits.sign, "kill", token), type);
   }
 
-  /** What each of the tokens can do now. It asks the library, with a short limit. */
+  /** The state of each token, which the library is asked for with a short timeout. */
   async states(): Promise<readonly ProviderState[]> {
     const { tokens } = this.inventory;
     const child = this.#running;
@@ -105,18 +105,18 @@ export class Supervisor {
       const reply = await child.ask({ type: "state" }, this.#options.limits.status, "leave");
       return expected(reply, "state").tokens;
     } catch {
-      // A library may be held up by a token that is waited for.
+      // The library may be blocked by a token that waits for its user.
       const state = child.isSigning ? "ready" : "module-failed";
       return tokens.map(() => state);
     }
   }
 
-  /** Overwrites the PINs that are kept. */
+  /** Overwrites the cached PINs. */
   forgetPins(): void {
     this.#child?.tell({ type: "forget" });
   }
 
-  /** Ends the process: with C_Finalize if that takes a moment, else without. */
+  /** Ends the process with C_Finalize, or kills it when that takes too long. */
   async close(): Promise<void> {
     const child = this.#child;
     this.#state = { type: "closed" };
@@ -134,7 +134,7 @@ export class Supervisor {
     return "child" in this.#state ? this.#state.child : undefined;
   }
 
-  /** The process, when it can be asked. */
+  /** The process, if it accepts questions. */
   get #running(): Child | undefined {
     if (this.#state.type !== "loaded" || !this.#state.child.running) return undefined;
     return this.#state.child;
@@ -177,7 +177,7 @@ export class Supervisor {
   }
 }
 
-/** @param prepared a process that has loaded no library yet */
+/** @param prepared a process that has not loaded a library yet */
 function start({ module, startChild, log }: LoadOptions, prepared?: Child): Child {
   const { library } = module;
   const child = prepared?.running === true ? prepared : startChild();

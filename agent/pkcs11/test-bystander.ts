@@ -1,4 +1,4 @@
-/** A provider that does nothing wrong, beside one that does. */
+/** A well-behaved provider, loaded beside a hostile one. */
 import type { ExecutionContext } from "ava";
 import { makeHostileModule } from "../../fixtures/hostile-module/index.ts";
 import type { Workspace } from "../../fixtures/workspace.ts";
@@ -17,7 +17,7 @@ export async function addBystander(
   return registry.add(module.path, pinOf(""));
 }
 
-/** As `prepare`, with a bystander that is loaded. */
+/** As `prepare`, with a bystander loaded. */
 export async function prepareBeside(
   t: ExecutionContext,
   faults: string[],
@@ -28,7 +28,7 @@ export async function prepareBeside(
   return { ...prepared, bystander };
 }
 
-/** The bystander signs a few times, and each time `pending` is not done yet. */
+/** The bystander signs several times while `pending` is still pending. */
 export async function signsMeanwhile(
   t: ExecutionContext,
   bystander: Provider,
@@ -45,7 +45,7 @@ export async function signsMeanwhile(
   }
 }
 
-/** What becomes of loading a library and signing with it: "signed", or the code of the refusal. */
+/** Loads a library and signs with it: "signed", or the code of the failure. */
 export async function use(
   registry: ProviderRegistry,
   path: string,

@@ -15,7 +15,7 @@ import type { UserInteraction } from "../signer.ts";
 import type { Provider } from "./provider.ts";
 import {
   makeRegistry,
-  nobody,
+  noUser,
   type Outcome,
   pinOf,
   signWithKey,
@@ -39,25 +39,25 @@ export async function loaded(t: ExecutionContext, faults: string[], options: Tes
   return { ...prepared, provider };
 }
 
-/** The logins that a library was asked for. */
+/** The logins in the calls of a library. */
 export function logins(module: HostileModule): string[] {
   return module.calls().filter((call) => call.startsWith("login"));
 }
 
-/** "signed", or the code of the refusal, for the first key. */
-export function sign(provider: Provider, holder: UserInteraction = nobody): Promise<Outcome> {
-  return signOnce(provider, 0, holder);
+/** "signed", or the code of the failure, for the first key. */
+export function sign(provider: Provider, interaction: UserInteraction = noUser): Promise<Outcome> {
+  return signOnce(provider, 0, interaction);
 }
 
-/** The same, for the key at a place in the provider's list. */
+/** The same, for the key at an index in the provider's list. */
 export async function signOnce(
   provider: Provider,
   at: number,
-  holder: UserInteraction = nobody,
+  interaction: UserInteraction = noUser,
 ): Promise<Outcome> {
   const key = provider.keys[at];
   if (key === undefined) throw new Error("the provider has no such key");
-  return signWithKey(provider, key.keyBlob, holder);
+  return signWithKey(provider, key.keyBlob, interaction);
 }
 
 export async function refused(t: ExecutionContext, act: Promise<unknown>): Promise<Failure> {
@@ -65,7 +65,7 @@ export async function refused(t: ExecutionContext, act: Promise<unknown>): Promi
   return error ?? new Failure("internal", "nothing was thrown");
 }
 
-/** Waits until what was just asked of a provider is on its way to the child. */
+/** Waits until the last request to a provider has been sent to the child. */
 export function sent(): Promise<void> {
   return setImmediate();
 }
@@ -88,13 +88,15 @@ export function readProc(pid: number, name: string): string {
   }
 }
 
-/** Kills the process of a provider and waits until that is noticed. */
+/** Kills the process of a provider and waits until the provider notices. */
 export async function killChild(provider: Provider): Promise<void> {
   signal(findProcess(provider.path) ?? 0, "SIGKILL");
   await eventually(async () => (await stateOf(provider)) !== "ready");
 }
 
-/** A process that loads a library, and exits at SIGTERM as the agent does: at once. @returns its number */
+/**
+ * A process that loads a library, and exits at SIGTERM at once, as the agent does. @returns its PID
+ */
 export function startLoader(workspace: Workspace, path: string): number {
   const registry = new URL("test-registry.ts", import.meta.url).href;
   const program = `

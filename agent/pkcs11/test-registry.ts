@@ -1,4 +1,4 @@
-/** Providers for tests: their processes run from the sources, and are ended when the test ends. */
+/** Providers for tests: their processes run from the sources, and end with the test. */
 import { setMaxListeners } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,12 +20,12 @@ import { PinPromptBackoff } from "./pin-prompt.ts";
 import type { Provider } from "./provider.ts";
 import { ProviderRegistry } from "./registry.ts";
 
-/** What differs from a registry that allows everything. */
+/** Differences from a registry that allows everything. */
 export interface TestOptions {
   /** Added to the environment of the child processes. */
   readonly env?: Readonly<Record<string, string>>;
   readonly limits?: Partial<ProviderLimits>;
-  /** Seconds that a PIN is kept. */
+  /** Seconds that a PIN is cached. */
   readonly keepPin?: number;
   readonly allowed?: string;
   readonly log?: (line: string) => void;
@@ -51,8 +51,8 @@ export function makeRegistry(
 let bundle: string | undefined;
 
 /**
- * A command that runs the child process of this source tree: bundled once for each process of tests, which
- * starts four times as fast as the sources themselves.
+ * A command that runs the child process of this source tree. It is bundled once per test process,
+ * which starts four times as fast as the sources.
  * @param env added to its environment
  */
 export function childFromSources(env: Readonly<Record<string, string>> = {}): ChildCommand {
@@ -79,22 +79,22 @@ function makeBundle(): string {
   return outfile;
 }
 
-/** Nobody to ask for a PIN, or to tell of a card that waits. */
-export const nobody: UserInteraction = {
+/** No user: no PIN prompt, no notices. */
+export const noUser: UserInteraction = {
   gone: neverGone(),
   keyName: "key",
   purpose: undefined,
-  pinBackoff: new PinPromptBackoff(patientClock()),
+  pinBackoff: new PinPromptBackoff(leapingClock()),
   askPin: undefined,
   notify: () => () => {},
 };
 
-/** What came of a signature: "garbage" when it does not verify, or the code of the refusal. */
+/** The result of signing: "garbage" for an invalid signature, or the code of the failure. */
 export type Outcome = FailureCode | "signed" | "garbage";
 
 let signed = 0;
 
-/** Has a provider sign, each time something else. */
+/** Signs with a provider, each time other data. */
 export async function signWithKey(
   provider: Provider,
   keyBlob: Buffer,
@@ -113,7 +113,7 @@ export async function signWithKey(
   }
 }
 
-/** What a provider can do now. */
+/** The state of a provider. */
 export async function stateOf(provider: Provider): Promise<ProviderState> {
   return (await provider.status()).state;
 }
@@ -123,15 +123,15 @@ export function pinOf(text: string): Buffer {
   return Buffer.from(text, "utf8");
 }
 
-/** A client that stays, for as many signatures at once as a test wants. */
+/** A client that never disconnects, with as many concurrent signatures as a test needs. */
 function neverGone(): AbortSignal {
   const { signal } = new AbortController();
   setMaxListeners(0, signal);
   return signal;
 }
 
-/** A clock of somebody who may always be asked again. */
-function patientClock(): Clock {
+/** A clock by which the pause between prompts is always over. */
+function leapingClock(): Clock {
   let now = 0;
   return { now: () => (now += 60_000), after: () => () => {} };
 }

@@ -1,4 +1,6 @@
-/** What the tests with YubiKeys share: a card in a reader of its own, and the library that uses it. */
+/**
+ * Shared by the tests with YubiKeys: a card in a reader of its own, and the library that uses it.
+ */
 import type { ExecutionContext } from "ava";
 import { openscLibrary, ykcs11Library } from "../../fixtures/system-programs.ts";
 import {
@@ -14,14 +16,14 @@ import type { CardKey, Provider } from "./provider.ts";
 import type { ProviderRegistry } from "./registry.ts";
 import {
   makeRegistry,
-  nobody,
+  noUser,
   type Outcome,
   pinOf,
   signWithKey,
   type TestOptions,
 } from "./test-registry.ts";
 
-/** The libraries that know YubiKeys. */
+/** The libraries that support YubiKeys. */
 export type LibraryName = "ykcs11" | "opensc";
 
 const libraries = { ykcs11: ykcs11Library, opensc: openscLibrary } as const;
@@ -32,14 +34,14 @@ export const libraryNames: readonly LibraryName[] = ["ykcs11", "opensc"];
 /** The PIN that a YubiKey has unless a test says otherwise. */
 export const cardPin = "123456";
 
-/** What a test begins with. */
+/** Options of a test. */
 export interface CardOptions extends TestOptions {
   readonly card?: YubiKeyOptions;
   /** The PIN that the library is loaded with; empty for none. */
   readonly pin?: string;
 }
 
-/** A card in the first slot of a reader, and the library that was loaded for it. */
+/** A card in the first slot of a reader, and the loaded library. */
 export interface CardInUse {
   readonly workspace: Workspace;
   readonly card: VirtualYubiKey;
@@ -82,7 +84,7 @@ export function keyIn(provider: Provider, card: VirtualYubiKey, slot: string): C
 export function signWith(
   { provider, card }: Pick<CardInUse, "card" | "provider">,
   slot = "9a",
-  holder: UserInteraction = nobody,
+  interaction: UserInteraction = noUser,
 ): Promise<Outcome> {
-  return signWithKey(provider, keyIn(provider, card, slot).keyBlob, holder);
+  return signWithKey(provider, keyIn(provider, card, slot).keyBlob, interaction);
 }

@@ -1,8 +1,8 @@
 import test from "ava";
 import { resetByAnotherProgram } from "../../fixtures/virtual-yubikey/index.ts";
 import { refused } from "./test-hostile.ts";
-import { person } from "./test-person.ts";
 import { makeRegistry, pinOf, stateOf } from "./test-registry.ts";
+import { makeUser } from "./test-user.ts";
 import { cardInUse, cardPin, insertedCard, libraryNames, signWith } from "./test-yubikey.ts";
 
 // Each of these tests has a pcscd of its own: one after another, so that none waits for long.
@@ -13,7 +13,7 @@ const newPin = "654321";
 
 for (const name of libraryNames) {
   test.serial(
-    `${name}: a wrong PIN costs one try, and the last one and the end are told`,
+    `${name}: a wrong PIN costs one try, and the last try and the lock are reported`,
     async (t) => {
       const { card: yubiKey, library, registry } = await insertedCard(t, name, { card });
       for (const [code, left] of [
@@ -32,10 +32,11 @@ for (const name of libraryNames) {
 
   for (const slot of ["9a", "9c"]) {
     test.serial(
-      `${name}: a question for ${slot} costs one try, and tells of the last one`,
+      `${name}: a prompt for ${slot} costs one try, and warns of the last one`,
       async (t) => {
         const used = await cardInUse(t, name, { card });
-        const { asked, holder } = person(wrongPin, wrongPin, cardPin, wrongPin, wrongPin, wrongPin);
+        const answers = [wrongPin, wrongPin, cardPin, wrongPin, wrongPin, wrongPin];
+        const { asked, interaction } = makeUser(...answers);
         const outcomes = [
           ["pin-incorrect", 2],
           ["pin-last-try", 1],
@@ -47,7 +48,7 @@ for (const name of libraryNames) {
         ] as const;
         for (const [at, [outcome, left]] of outcomes.entries()) {
           if (slot === "9a" && at % 3 === 0) await used.reader.insert(used.card);
-          t.is(await signWith(used, slot, holder), outcome, String(at));
+          t.is(await signWith(used, slot, interaction), outcome, String(at));
           t.is(used.card.pinTriesLeft, left);
         }
         t.deepEqual(
@@ -59,7 +60,7 @@ for (const name of libraryNames) {
     );
   }
 
-  test.serial(`${name}: a PIN that is kept and was changed is tried once`, async (t) => {
+  test.serial(`${name}: a cached PIN that was changed is tried once`, async (t) => {
     for (const slot of ["9a", "9c"]) {
       const used = await cardInUse(t, name, { card, keepPin: 3600 });
       t.is(await signWith(used, slot), "signed");
@@ -69,38 +70,42 @@ for (const name of libraryNames) {
         t.regex(await signWith(used, slot), /^pin-(required|incorrect)$/);
         t.is(used.card.verifications.failed, 1, slot);
       }
-      const { asked, holder } = person(newPin);
-      t.is(await signWith(used, slot, holder), "signed");
+      const { asked, interaction } = makeUser(newPin);
+      t.is(await signWith(used, slot, interaction), "signed");
       t.is(asked.length, 1);
       await used.reader.insert(used.card);
       t.is(await signWith(used, slot), "signed");
     }
   });
 
-  test.serial(`${name}: a key that asks each time gets no wrong PIN for a right one`, async (t) => {
-    const used = await cardInUse(t, name, { card });
-    const { asked, holder } = person(wrongPin, cardPin);
-    t.is(await signWith(used, "9c", holder), "pin-incorrect");
-    t.is(await signWith(used, "9a", holder), "signed");
-    t.is(await signWith(used, "9a", holder), "signed");
-    t.is(asked.length, 2);
-    t.is(await signWith(used, "9c", holder), "signed");
-    t.is(asked.length, 3);
-    t.is(used.card.verifications.failed, 1);
-    t.is(await stateOf(used.provider), "ready");
-  });
+  test.serial(
+    `${name}: a wrong PIN is reused for no other key, and a correct one signs again`,
+    async (t) => {
+      const used = await cardInUse(t, name, { card });
+      const { asked, interaction } = makeUser(wrongPin, cardPin);
+      t.is(await signWith(used, "9c", interaction), "pin-incorrect");
+      t.is(await signWith(used, "9a", interaction), "signed");
+      t.is(await signWith(used, "9a", interaction), "signed");
+      t.is(asked.length, 2);
+      t.is(await signWith(used, "9c", interaction), "signed");
+      t.is(asked.length, 3);
+      t.is(used.card.verifications.failed, 1);
+      t.is(await stateOf(used.provider), "ready");
+    },
+  );
 
-  test.serial(`${name}: all who sign at once after a wrong PIN share it`, async (t) => {
+  test.serial(`${name}: concurrent signatures share a wrong PIN`, async (t) => {
     const used = await cardInUse(t, name, { card });
     await used.reader.insert(used.card);
-    const { asked, holder } = person(wrongPin);
-    const many = await Promise.all(Array.from({ length: 6 }, () => signWith(used, "9a", holder)));
+    const { asked, interaction } = makeUser(wrongPin);
+    const signing = Array.from({ length: 6 }, () => signWith(used, "9a", interaction));
+    const many = await Promise.all(signing);
     t.deepEqual(new Set(many), new Set(["pin-incorrect"]));
     t.is(asked.length, 1);
     t.is(used.card.verifications.failed, 1);
   });
 
-  test.serial(`${name}: a PIN that is kept is not tried for the last time`, async (t) => {
+  test.serial(`${name}: a cached PIN is not used for the last try`, async (t) => {
     for (const slot of ["9a", "9c"]) {
       const used = await cardInUse(t, name, { card, keepPin: 3600 });
       const other = makeRegistry(t, { env: used.reader.env });
@@ -109,8 +114,8 @@ for (const name of libraryNames) {
       await used.reader.insert(used.card);
       t.is(await signWith(used, slot), "pin-required", slot);
       t.is(used.card.pinTriesLeft, 1);
-      const { asked, holder } = person(newPin);
-      t.is(await signWith(used, slot, holder), "signed");
+      const { asked, interaction } = makeUser(newPin);
+      t.is(await signWith(used, slot, interaction), "signed");
       t.deepEqual(
         asked.map(({ isLastTry }) => isLastTry),
         [true],
@@ -118,26 +123,30 @@ for (const name of libraryNames) {
     }
   });
 
-  test.serial(`${name}: a PIN that the library has tried in vain is not tried again`, async (t) => {
-    const used = await cardInUse(t, name, { card, keepPin: 3600 });
-    used.card.changePin(newPin);
-    await resetByAnotherProgram(used.workspace, used.reader);
-    t.is(await signWith(used, "9a"), "pin-required");
-    t.is(used.card.verifications.failed, 1);
-    t.is(await signWith(used, "9a", person(newPin).holder), "signed");
-  });
+  test.serial(
+    `${name}: a PIN that the library tried without success is not tried again`,
+    async (t) => {
+      const used = await cardInUse(t, name, { card, keepPin: 3600 });
+      used.card.changePin(newPin);
+      await resetByAnotherProgram(used.workspace, used.reader);
+      t.is(await signWith(used, "9a"), "pin-required");
+      t.is(used.card.verifications.failed, 1);
+      t.is(await signWith(used, "9a", makeUser(newPin).interaction), "signed");
+    },
+  );
 }
 
-test.serial("opensc: a PIN that it has tried without a word leaves the last try", async (t) => {
-  // Without a key that asks each time it keeps the PIN itself, and tells of no try but the last.
+test.serial("opensc: a PIN that the library tried silently leaves the last try", async (t) => {
+  // Without a key that asks each time, the library keeps the PIN itself and reports only the last
+  // try.
   const keys = card.keys.slice(0, 1);
   const used = await cardInUse(t, "opensc", { card: { keys }, keepPin: 3600 });
   used.card.changePin(newPin);
   await resetByAnotherProgram(used.workspace, used.reader);
   for (let at = 0; at < 3; at++) t.is(await signWith(used, "9a"), "pin-required");
   t.is(used.card.pinTriesLeft, 1);
-  const { asked, holder } = person(newPin);
-  t.is(await signWith(used, "9a", holder), "signed");
+  const { asked, interaction } = makeUser(newPin);
+  t.is(await signWith(used, "9a", interaction), "signed");
   t.deepEqual(
     asked.map(({ isLastTry }) => isLastTry),
     [true],

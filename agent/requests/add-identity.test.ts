@@ -18,7 +18,7 @@ async function prepare(t: Parameters<typeof startAgent>[0]) {
   return { agent, client, key, certificate, add };
 }
 
-test("a renewed certificate takes the place of the one before", async (t) => {
+test("a renewed certificate replaces the earlier one", async (t) => {
   const { agent, client, key, certificate, add } = await prepare(t);
   await client.addIdentity(generateKey("ed25519"), "before");
   await client.addIdentity(key, "key");
@@ -32,13 +32,13 @@ test("a renewed certificate takes the place of the one before", async (t) => {
   t.true(verifySignature(key.publicKey, signature, data));
   await add("again", { serial: 2n });
   t.deepEqual(await comments(client), ["before", "key", "again", "after"]);
-  // One that is in the list already keeps its place when it comes to renew another one.
+  // A listed certificate keeps its place when it supersedes another one.
   await add("shorter", { serial: 3n, validBefore: now + 1n });
   await add("third", { serial: 2n });
   t.deepEqual(await comments(client), ["before", "key", "third", "after"]);
 });
 
-test("certificates that are not renewed stay beside", async (t) => {
+test("certificates that are not superseded stay", async (t) => {
   const { client, add } = await prepare(t);
   await add("certificate");
   await add("other principals", { principals: ["alice"] });
@@ -51,7 +51,7 @@ test("certificates that are not renewed stay beside", async (t) => {
   t.deepEqual(await comments(client), ["renewed", ...before.slice(1, 3)]);
 });
 
-test("a certificate that was attached is renewed, too", async (t) => {
+test("an attached certificate is renewed too", async (t) => {
   const { client, key, certificate, add } = await prepare(t);
   await client.addIdentity(key, "key");
   const request = { comment: "attached", replace: true, constraints: [] };
@@ -60,7 +60,7 @@ test("a certificate that was attached is renewed, too", async (t) => {
   t.deepEqual(await comments(client), ["renewed", "key"]);
 });
 
-test("a certificate that a connection may not see is not renewed by it", async (t) => {
+test("a connection cannot renew a certificate that it may not see", async (t) => {
   const { agent, client, key, certificate, add } = await prepare(t);
   const host = makeCa();
   const hop = (name: string, keyBlob: Buffer) => {

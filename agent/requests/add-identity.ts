@@ -1,4 +1,4 @@
-/** Requests 17 and 25: a private key, alone or with its certificate (RFC 9987, section 3.2). */
+/** Requests 17 and 25: add a private key, alone or with its certificate (RFC 9987, section 3.2). */
 import { Failure } from "../../protocol/failure.ts";
 import { identityBlob, type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import type { Reply } from "../../protocol/replies.ts";
@@ -15,12 +15,12 @@ import type { Signer } from "../signer.ts";
 import { refuseTooMany, visibleIdentities } from "./identities.ts";
 import { limitsOf } from "./limits.ts";
 
-/** The name of the library that is a part of OpenSSH. */
+/** The name of OpenSSH's built-in library. */
 const internalProvider = "internal";
 
 /**
  * Adds an identity, or gives the one with the same blob a new comment and new constraints. A
- * certificate takes the place of those that it supersedes.
+ * certificate replaces those that it supersedes.
  */
 export async function addIdentity(
   agent: Agent,
@@ -39,7 +39,7 @@ export async function addIdentity(
     const details = { comment, signer, limits, keepEnded, provider: undefined };
     const identity = makeIdentity(verified, blob, details, agent.settings.certificateGrace);
     refuseDropped(identity, agent.wallClock());
-    // With the key in hand, a client could otherwise have it without its limits.
+    // A client that has the key could otherwise add it again without its limits.
     refuseHidden(agent.keyring.findAll(blob), connection.bindings, agent.wallClock);
     const visible = visibleIdentities(agent, connection);
     const renewed = supersededBy(identity, visible, agent.wallClock());
@@ -65,8 +65,8 @@ function refuseDropped({ certificate, dropped }: KeyringIdentity, now: bigint): 
 }
 
 /**
- * What signs for a private key. A key on an authenticator cannot be tried out: it may want a touch.
- * @param provider the library that the client names for such a key; OpenSSH's own without it
+ * The signer of a private key. A key on an authenticator is not tried, since it may need a touch.
+ * @param provider the library that the client names for a FIDO key; by default OpenSSH's own
  */
 async function signerOf(
   agent: Agent,

@@ -14,7 +14,7 @@ async function outcome(client: AgentClient, blob: Buffer): Promise<string> {
   return client.sign(blob, data).then(() => "signed", reason);
 }
 
-test("a provider that is loaded again while another of its library goes is removed, too", async (t) => {
+test("a provider reloaded while another of its library is removed is removed too", async (t) => {
   const words = ["tokens=2", "token-label=first", "token-label-2=second"];
   const { one, agent, client } = await prepare(t, words);
   const uri = (choice: string) => `pkcs11:${choice}?module-path=${one.path}`;
@@ -35,7 +35,7 @@ test("a provider that is loaded again while another of its library goes is remov
   t.true(await signs(other));
 });
 
-test("the first of two libraries that is loaded again keeps its place, and its limits hold", async (t) => {
+test("the first of two libraries keeps its place and its limits when it is reloaded", async (t) => {
   let questions = 0;
   const ask = async () => {
     questions++;
@@ -52,7 +52,7 @@ test("the first of two libraries that is loaded again keeps its place, and its l
   t.is(questions, 1);
 });
 
-test("nobody is asked for a PIN any more once the agent is locked", async (t) => {
+test("a locked agent shows no PIN prompt", async (t) => {
   const questions: ((pin: Buffer) => void)[] = [];
   const askPin = () => new Promise<Buffer>((resolve) => questions.push(resolve));
   const words = ["login", "always-authenticate"];
@@ -68,7 +68,7 @@ test("nobody is asked for a PIN any more once the agent is locked", async (t) =>
   t.is(questions.length, 1);
 });
 
-test("a client that tries one key after another has nobody asked for each", async (t) => {
+test("a client that tries one key after another does not cause a prompt for each", async (t) => {
   const answers: (string | undefined)[] = [undefined, "0000", hostilePin];
   let asked = 0;
   const askPin = async () => {
@@ -97,7 +97,7 @@ test("a client that tries one key after another has nobody asked for each", asyn
   t.is(asked, 4);
 });
 
-test("a PIN that was given before a lock is used for nothing after it", async (t) => {
+test("a PIN entered before a lock is not used after it", async (t) => {
   const answers = [hostilePin];
   const askPin = async () => {
     const answer = answers.shift();
@@ -120,7 +120,7 @@ test("a PIN that was given before a lock is used for nothing after it", async (t
   t.is(await outcome(client, blob), "pin-required");
 });
 
-test("a signature goes on with the provider that takes the place of its own", async (t) => {
+test("a signature continues with the provider that replaces its own", async (t) => {
   const { one, agent, client } = await prepare(t);
   await load(client, one);
   const held = one.holdAt("sign");
@@ -132,7 +132,7 @@ test("a signature goes on with the provider that takes the place of its own", as
   t.true(await signing);
 });
 
-test("tokens that say the same of themselves are told apart by another process, too", async (t) => {
+test("a new process tells tokens of the same description apart", async (t) => {
   const same = ["token-label=x", "token-label-2=x", "serial=0", "serial-2=0"];
   const askPin = async () => Buffer.from("5678");
   const words = ["login", "tokens=2", "pin-2=5678", ...same];
@@ -146,7 +146,7 @@ test("tokens that say the same of themselves are told apart by another process, 
   t.is(one.wrongPins(), 0);
 });
 
-test("a library with more keys than a list has room for is refused, and costs nobody their list", async (t) => {
+test("a library with too many keys for a list is refused, and the list still works", async (t) => {
   const { one, two, agent, client } = await prepare(t);
   await load(client, one);
   const { keyring } = agent.agent;
@@ -165,7 +165,7 @@ test("a library with more keys than a list has room for is refused, and costs no
   t.is((await client.listProviders()).length, 1);
 });
 
-test("a comment does not say what it likes in a question, whoever has given it", async (t) => {
+test("comments are sanitized in prompts", async (t) => {
   const asked: string[] = [];
   const askPin = async (question: string) => {
     asked.push(question);

@@ -28,7 +28,7 @@ test("a URI loads one token or one key, beside others of the same library", asyn
   t.is((await client.listProviders()).length, 0);
 });
 
-test("a URI removes what it matches, from whatever was loaded", async (t) => {
+test("a URI removes what it matches from any provider", async (t) => {
   const { one, two, client } = await prepare(t, ["tokens=2", "keys=2"]);
   for (const module of [one, two]) {
     module.behave("tokens=2", "keys=2", "token-label=first", "token-label-2=second");
@@ -49,7 +49,7 @@ test("a URI removes what it matches, from whatever was loaded", async (t) => {
   t.is(reason?.sentence, "Nothing is loaded that pkcs11:token=second matches.");
 });
 
-test("a URI that matches nothing is told what there is to match", async (t) => {
+test("a URI without a match is refused with the tokens that there are", async (t) => {
   const { one, client } = await prepare(t);
   one.behave("tokens=2", "token-label=first", "token-label-2=second");
   const why = async (choice: string) => {

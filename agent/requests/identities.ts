@@ -9,7 +9,7 @@ import type { Agent, ConnectionState } from "../agent.ts";
 import type { KeyringIdentity } from "../identity.ts";
 import { isVisible } from "../policy/destinations.ts";
 
-/** Identities that OpenSSH's clients take in a list. */
+/** The number of identities that OpenSSH's clients accept in a list. */
 const maxIdentities = 2048;
 
 /** Bytes before the first identity of a list. */
@@ -35,9 +35,9 @@ export function* visibleIdentities(
 }
 
 /**
- * Refuses identities with which a list would be too long for a message, or for OpenSSH's clients:
- * that would keep clients from all keys. What waits behind another provider's identity counts too.
- * @param isGone tells what goes when they come
+ * Refuses identities that would make the list too long for a message, or for OpenSSH's clients,
+ * which then could use no key at all. Identities behind another provider's count too.
+ * @param isGone whether an identity is replaced by the added ones
  * @throws {Failure} too-large
  */
 export function refuseTooMany(

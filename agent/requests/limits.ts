@@ -1,4 +1,4 @@
-/** From the constraints of a request to the limits of an identity. */
+/** Converts the constraints of a request to the limits of an identity. */
 import {
   type Constraint,
   type DestinationConstraint,
@@ -11,23 +11,23 @@ import { Reader, Writer } from "../../protocol/wire.ts";
 import type { Agent } from "../agent.ts";
 import type { Limits } from "../identity.ts";
 
-/** The constraints of a request, by their meaning. */
+/** The constraints of a request. */
 export interface Constraints {
   readonly limits: Limits;
-  /** `associated-certs-v00@openssh.com`: undefined when it was not there. */
+  /** `associated-certs-v00@openssh.com`: undefined if absent. */
   readonly associatedCerts: Extract<Constraint, { type: "associated-certs" }> | undefined;
-  /** `keep-ended-certificate@cardagent.alt`: a certificate stays after its end. */
+  /** `keep-ended-certificate@cardagent.alt`: a certificate is kept after it expires. */
   readonly keepEnded: boolean;
-  /** `sk-provider@openssh.com`: as the client wrote it; undefined when it was not there. */
+  /** `sk-provider@openssh.com`: as the client wrote it; undefined if absent. */
   readonly skProvider: string | undefined;
 }
 
 /**
  * Reads the constraints of a request. The result shares no bytes with the request.
- * @param kind which constraints besides the limits the request may come with: a card's may have
- *   certificates, a key's a provider for FIDO keys
- * @throws {Failure} unsupported, for a constraint that cannot be kept here; malformed, for a host's
- *   key that is none
+ * @param kind decides which constraints besides limits are allowed: certificates for a card, a
+ *   provider of FIDO keys for a key
+ * @throws {Failure} unsupported, for a constraint that is not allowed; malformed, for an invalid
+ *   host key
  */
 export function limitsOf(
   agent: Agent,
@@ -75,7 +75,7 @@ export function limitsOf(
 }
 
 /**
- * The limits of an identity that inherits some and is given more: the narrower of each.
+ * The stricter of inherited and given limits.
  * @throws {Failure} destination-not-permitted, when no destination is left
  */
 export function intersectLimits(inherited: Limits, given: Limits): Limits {
@@ -86,7 +86,7 @@ export function intersectLimits(inherited: Limits, given: Limits): Limits {
   };
 }
 
-/** The sooner of two times, where undefined is never. */
+/** The earlier of two times; undefined means never. */
 export function sooner(one: number | undefined, other: number | undefined): number | undefined {
   if (one === undefined || other === undefined) return one ?? other;
   return Math.min(one, other);
@@ -113,7 +113,7 @@ function encoded(destination: DestinationConstraint): string {
   return writer.finish().toString("latin1");
 }
 
-/** Decoded constraints are views of the request, whose bytes are overwritten. */
+/** Copies constraints: decoded ones are views of the request, which is overwritten. */
 function copyOf(constraints: readonly Constraint[]): Constraint[] {
   if (constraints.length === 0) return [];
   const writer = new Writer();

@@ -3,7 +3,7 @@ import type { Reply } from "../../protocol/replies.ts";
 import type { RequestOf } from "../../protocol/requests.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 
-/** Locks the agent, which forgets the PINs of its cards and has no key in the clear any more. */
+/** Locks the agent, forgets the PINs of its tokens and shields all keys. */
 export async function lock(
   agent: Agent,
   _connection: ConnectionState,

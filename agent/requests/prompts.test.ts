@@ -1,4 +1,4 @@
-/** What the agent shows its user while several clients sign: one prompt at a time. */
+/** The prompts of the agent while several clients sign: one at a time. */
 import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
@@ -19,7 +19,7 @@ import { generateKey, refused, startAgent, type TestAgentOptions } from "../test
 import { start } from "../test-program.ts";
 import { blobs, data, noPin } from "./test-cards.ts";
 
-/** An agent with a display, and keys that want to be confirmed, by their comments. */
+/** An agent with a display, and keys with these comments that need confirmation. */
 async function prepare(
   t: ExecutionContext,
   names: readonly string[],
@@ -44,7 +44,7 @@ async function prepare(
     signing.catch(() => {});
     return { socket, signing };
   };
-  /** As `sign`, with all the keys; each is asked for before the next one is. */
+  /** As `sign`, with all the keys, in their order. */
   const signAll = async () => {
     const all: Awaited<ReturnType<typeof sign>>[] = [];
     for (const blob of keys) {
@@ -64,10 +64,10 @@ async function prepare(
 
 const confirm = (name: string) => `confirm: Allow use of key ${name}?`;
 
-/** What is seen of a prompt that is answered. */
+/** The events of an answered prompt. */
 const answered = (name: string) => [`shown ${name}`, `answered ${name}`];
 
-test("four clients at once: each question is asked, in the order of arrival", async (t) => {
+test("prompts of four concurrent clients are shown in the order of arrival", async (t) => {
   const names = ["one", "two", "three", "four"];
   const { display, client, signAll } = await prepare(t, names);
   display.hold();
@@ -86,7 +86,7 @@ for (const [how, leave] of [
   ["closes", "destroy"],
   ["sends no more", "end"],
 ] as const) {
-  test(`a client that ${how}: its question is taken back, or not asked`, async (t) => {
+  test(`the prompt of a client that ${how} is withdrawn, or never shown`, async (t) => {
     const { agent, display, signAll } = await prepare(t, ["shown", "waiting", "patient"]);
     display.hold();
     const [first, second, third] = await signAll();
@@ -107,7 +107,7 @@ for (const [how, leave] of [
   });
 }
 
-test("a client that is not read from, because it sends so much, is missed all the same", async (t) => {
+test("the agent notices that a client has gone while it does not read from it", async (t) => {
   const { agent, display, keys } = await prepare(t, ["key"]);
   display.hold();
   const socket = await agent.connectRaw();
@@ -119,7 +119,7 @@ test("a client that is not read from, because it sends so much, is missed all th
   t.deepEqual(display.events(), [`shown ${confirm("key")}`, `taken back ${confirm("key")}`]);
 });
 
-test("nobody is asked for a locked agent, or for keys that are gone", async (t) => {
+test("there are no prompts for a locked agent or for removed keys", async (t) => {
   const { display, client, keys, sign, signAll } = await prepare(t, ["one", "two", "three"]);
   display.hold();
   const locked = await signAll();
@@ -148,7 +148,7 @@ test("nobody is asked for a locked agent, or for keys that are gone", async (t) 
   ]);
 });
 
-/** A card whose PIN is asked for, at each signature or once. */
+/** A card whose PIN is asked for at each signature, or once. */
 async function loadCard(workspace: Workspace, client: AgentClient, ...words: string[]) {
   const before = (await blobs(client)).length;
   const module = await makeHostileModule(workspace, "login", ...words);
@@ -157,7 +157,7 @@ async function loadCard(workspace: Workspace, client: AgentClient, ...words: str
   return (await blobs(client))[before] ?? noPin;
 }
 
-/** A program for ssh-sk-helper that wants a PIN at first, and then signs. */
+/** A stand-in for ssh-sk-helper that asks for a PIN first, and then signs. */
 async function wantingPin(t: ExecutionContext, workspace: Workspace) {
   const asked = workspace.path("asked");
   const helper = await findSkHelper({}, "");
@@ -168,7 +168,7 @@ async function wantingPin(t: ExecutionContext, workspace: Workspace) {
   );
 }
 
-test("confirmations, PINs of cards and of authenticators come in one order", async (t) => {
+test("confirmations and PIN prompts of cards and authenticators share one queue", async (t) => {
   const helperPlace = makeWorkspace(t);
   const { workspace, display, client, keys, sign, waitForPin } = await prepare(
     t,
@@ -207,7 +207,7 @@ test("confirmations, PINs of cards and of authenticators come in one order", asy
   );
 });
 
-test("a PIN that several wait for is asked for until the last of them has gone", async (t) => {
+test("a shared PIN prompt stays until its last client has gone", async (t) => {
   const { workspace, display, client, keys, sign, waitForPin } = await prepare(t, ["other"]);
   const card = await loadCard(workspace, client);
   display.hold();
@@ -236,7 +236,7 @@ test("a PIN that several wait for is asked for until the last of them has gone",
   ]);
 });
 
-test("those who wait for a PIN get it, though the first of them has gone", async (t) => {
+test("clients share a PIN even if the first of them has gone", async (t) => {
   const { workspace, display, client, sign, waitForPin } = await prepare(t, []);
   const card = await loadCard(workspace, client);
   display.hold();
@@ -251,7 +251,7 @@ test("those who wait for a PIN get it, though the first of them has gone", async
   t.is(display.events().length, 2);
 });
 
-test("a question for each signature of a card is not asked for a client that has gone", async (t) => {
+test("a PIN prompt for a single signature is not shown for a client that has gone", async (t) => {
   const { workspace, display, client, sign } = await prepare(t, []);
   const card = await loadCard(workspace, client, "always-authenticate");
   display.hold();
@@ -267,7 +267,7 @@ test("a question for each signature of a card is not asked for a client that has
   t.is(display.events().filter((event) => event.startsWith("shown")).length, 2);
 });
 
-/** A program for ssh-sk-helper that signs when it is touched, and logs its number. */
+/** A stand-in for ssh-sk-helper that signs when it is touched, and logs its PID. */
 async function touchable(t: ExecutionContext, workspace: Workspace) {
   const [touched, pids] = [workspace.path("touched"), workspace.path("pids")];
   const helper = await findSkHelper({}, "");
@@ -289,7 +289,7 @@ async function prepareTouch(t: ExecutionContext, names: readonly string[]) {
 
 const isNotice = (event: string) => event.includes(" none: Confirm user presence");
 
-test("a notice takes its place in the order, and the signature does not wait for it", async (t) => {
+test("a notice waits in the queue, and the signature does not wait for it", async (t) => {
   const { display, keys, sign, touch, pids, skBlob } = await prepareTouch(t, ["first", "second"]);
   display.hold();
   const question = await sign(keys[0]);
@@ -310,7 +310,7 @@ test("a notice takes its place in the order, and the signature does not wait for
   t.deepEqual(display.events().slice(4), answered(confirm("second")));
 });
 
-test("a notice whose signature is made before its turn is not shown", async (t) => {
+test("a notice whose signature is done before its turn is not shown", async (t) => {
   const { display, keys, sign, touch, skBlob } = await prepareTouch(t, ["first"]);
   display.hold();
   const question = await sign(keys[0]);
@@ -335,7 +335,7 @@ test("a touch is not waited for when the client has gone", async (t) => {
   t.is(pids().length, 1);
 });
 
-/** The program ssh-agent with a display, and a key that wants to be confirmed. */
+/** The program ssh-agent with a display, and a key that needs confirmation. */
 async function startProgram(t: ExecutionContext) {
   const workspace = makeWorkspace(t);
   const display = makeDisplay(workspace);
@@ -353,7 +353,7 @@ async function startProgram(t: ExecutionContext) {
 
 const takenBack = [`shown ${confirm("it")}`, `taken back ${confirm("it")}`];
 
-test("a program that is killed while its question is shown makes way for the next one", async (t) => {
+test("a killed askpass makes way for the next prompt", async (t) => {
   const { workspace, display, client, env, key } = await startProgram(t);
   const next = workspace.run(systemSshAdd(), ["-T", `${key}.pub`], { env });
   t.is((await workspace.run(systemSshAdd(), ["-l"], { env })).status, 0);
@@ -365,7 +365,7 @@ test("a program that is killed while its question is shown makes way for the nex
 });
 
 for (const signal of ["SIGTERM", "SIGHUP", "SIGUSR1"] as const) {
-  test(`${signal} takes back the question that the agent shows`, async (t) => {
+  test(`${signal} withdraws the prompt that the agent shows`, async (t) => {
     const { display, agent } = await startProgram(t);
     process.kill(agent.pid, signal);
     t.true(await eventually(() => display.events().length === 2));

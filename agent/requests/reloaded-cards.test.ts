@@ -1,4 +1,4 @@
-/** What becomes of the keys and certificates of a card that is loaded once more. */
+/** The keys and certificates of a card that is reloaded. */
 import test from "ava";
 import { forever } from "../../protocol/certificate.ts";
 import type { AgentClient } from "../../protocol/client.ts";
@@ -44,7 +44,7 @@ test("a renewed certificate is renewed for all libraries that show its key", asy
   t.deepEqual(await blobs(client), []);
 });
 
-test("a lifetime of a certificate that was renewed ends nothing more", async (t) => {
+test("the lifetime of a superseded certificate removes nothing", async (t) => {
   const clock = new ShortClock();
   const { one, two, client } = await prepare(t, [], { clock });
   await load(client, one);
@@ -59,7 +59,7 @@ test("a lifetime of a certificate that was renewed ends nothing more", async (t)
   t.is((await blobs(client)).length, 2);
 });
 
-test("a library that is exchanged ends at once, without C_Finalize", async (t) => {
+test("a library that is replaced ends at once, without C_Finalize", async (t) => {
   const { one, client } = await prepare(t);
   await load(client, one);
   one.behave("hang-finalize");
@@ -73,7 +73,7 @@ test("a library that is exchanged ends at once, without C_Finalize", async (t) =
   t.deepEqual(await blobs(client), []);
 });
 
-test("certificates that fit nothing lose no key that was loaded", async (t) => {
+test("certificates without a matching key remove no loaded key", async (t) => {
   const { one, client } = await prepare(t);
   await load(client, one);
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
@@ -87,7 +87,7 @@ test("certificates that fit nothing lose no key that was loaded", async (t) => {
   t.is((await client.listProviders()).length, 1);
 });
 
-test("a certificate that comes with the card supersedes those that were there", async (t) => {
+test("a certificate added with the card supersedes the earlier ones", async (t) => {
   const { one, client } = await prepare(t);
   await load(client, one);
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
@@ -108,7 +108,7 @@ test("a certificate that comes with the card supersedes those that were there", 
   }
 });
 
-test("a certificate that stays is used within the new limits, too", async (t) => {
+test("a kept certificate is also subject to the new limits", async (t) => {
   const clock = new TestClock();
   let questions = 0;
   const ask = () => Promise.resolve(++questions === 0);

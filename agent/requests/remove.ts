@@ -1,4 +1,4 @@
-/** Requests 18 and 19: identities go (RFC 9987, section 3.4). */
+/** Requests 18 and 19: remove identities (RFC 9987, section 3.4). */
 import { Failure } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { RequestOf } from "../../protocol/requests.ts";
@@ -6,7 +6,7 @@ import type { Agent, ConnectionState } from "../agent.ts";
 import type { KeyringIdentity } from "../identity.ts";
 import { isVisible } from "../policy/destinations.ts";
 
-/** Removes one identity. One that this connection may not see is not there for it. */
+/** Removes one identity. One that this connection may not see is reported as missing. */
 export function removeIdentity(
   agent: Agent,
   connection: ConnectionState,
@@ -22,8 +22,8 @@ export function removeIdentity(
 }
 
 /**
- * Removes all identities, and unloads all providers with them. Where the connection may not see some
- * identities, those stay.
+ * Removes all identities and unloads all providers. If this connection may not see some of the
+ * identities, only the visible ones are removed.
  */
 export async function removeAllIdentities(
   agent: Agent,

@@ -14,7 +14,7 @@ function signatures(module: HostileModule): number {
   return module.calls().filter((call) => call === "sign").length;
 }
 
-test("a key that two libraries show is listed once, and both are said to serve it", async (t) => {
+test("a key of two libraries is listed once, and both are reported to serve it", async (t) => {
   const { one, two, client } = await prepare(t);
   await load(client, one, two);
   const [blob, ...others] = await blobs(client);
@@ -33,7 +33,7 @@ test("a key that two libraries show is listed once, and both are said to serve i
   t.deepEqual([signatures(one), signatures(two)], [1, 1], "the one that had the PIN last");
 });
 
-test("it is served by whichever card is there", async (t) => {
+test("a key is served by the library whose card is present", async (t) => {
   const { one, two, client } = await prepare(t);
   await load(client, one, two);
   one.behave("absent");
@@ -46,7 +46,7 @@ test("it is served by whichever card is there", async (t) => {
   t.is(signatures(two), 1);
 });
 
-test("it goes with the last library that shows it", async (t) => {
+test("a key is removed with the last library that shows it", async (t) => {
   const { one, two, client } = await prepare(t);
   await load(client, one, two);
   await client.removeSmartcardKey(one.path);
@@ -60,7 +60,7 @@ test("it goes with the last library that shows it", async (t) => {
   t.deepEqual(await client.listProviders(), []);
 });
 
-test("whoever removes the key removes it from all libraries", async (t) => {
+test("removing a key removes it from all libraries", async (t) => {
   const { one, two, client } = await prepare(t);
   await load(client, one, two);
   await client.removeIdentity((await blobs(client))[0] ?? noPin);
@@ -68,7 +68,7 @@ test("whoever removes the key removes it from all libraries", async (t) => {
   t.deepEqual(await client.listProviders(), []);
 });
 
-test("the limits are those of the library that was first, and then of the next one", async (t) => {
+test("the limits of the first library apply, and then those of the next one", async (t) => {
   const clock = new TestClock();
   const questions: string[] = [];
   const ask = (question: string) => {
@@ -90,7 +90,7 @@ test("the limits are those of the library that was first, and then of the next o
   t.is(questions.length, 1);
 });
 
-test("nobody is asked for a PIN while another library signs without", async (t) => {
+test("there is no PIN prompt while another library signs without", async (t) => {
   const asked: string[] = [];
   const askPin = (question: string) => {
     asked.push(question);
@@ -108,7 +108,7 @@ test("nobody is asked for a PIN while another library signs without", async (t) 
 });
 
 for (const words of ["lose-login locked", "lose-login no-sign", "sign-init-error=0x70"]) {
-  test(`a library that can not sign leaves it to the other one (${words})`, async (t) => {
+  test(`when a library cannot sign, the other one does (${words})`, async (t) => {
     const { one, two, client } = await prepare(t, ["login"]);
     await load(client, one, two);
     one.behave("login", ...words.split(" "));
@@ -117,7 +117,7 @@ for (const words of ["lose-login locked", "lose-login no-sign", "sign-init-error
   });
 }
 
-test("whoever waits for another key's question is not refused for that key", async (t) => {
+test("a signature waiting for another key's prompt does not fail with that key", async (t) => {
   const questions: ((pin: Buffer) => void)[] = [];
   const askPin = () => new Promise<Buffer>((resolve) => questions.push(resolve));
   const { one, agent, client } = await prepare(t, ["login", "keys=2"], { prompter: { askPin } });
@@ -129,7 +129,7 @@ test("whoever waits for another key's question is not refused for that key", asy
   t.true(await eventually(() => questions.length === 1));
   const signature = t.notThrowsAsync(waiting.sign(second, data));
   t.true(await eventually(() => signatures(one) === 2));
-  await setTimeout(200); // nothing tells that; by then the second one waits for the question of the first
+  await setTimeout(200); // no event shows that the second one waits for the prompt of the first
   await client.removeIdentity(first);
   questions[0]?.(Buffer.from(hostilePin));
   await refusal;
@@ -138,7 +138,7 @@ test("whoever waits for another key's question is not refused for that key", asy
   await signature;
 });
 
-test("a certificate goes with the library that its key was listed for", async (t) => {
+test("a certificate is removed with the library that its key was listed for", async (t) => {
   const { one, two, client } = await prepare(t);
   await load(client, one, two);
   const key = decodePublicKey((await blobs(client))[0] ?? noPin);
@@ -151,7 +151,7 @@ test("a certificate goes with the library that its key was listed for", async (t
   t.is((await blobs(client)).length, 1);
 });
 
-test("locking the agent forgets the PINs that are kept", async (t) => {
+test("locking the agent forgets the cached PINs", async (t) => {
   const { one, client } = await prepare(t, ["login"], { keepPin: 3600 });
   await load(client, one);
   one.behave("login", "lose-login");
@@ -164,7 +164,7 @@ test("locking the agent forgets the PINs that are kept", async (t) => {
   t.is((await client.failureReason())?.code, "pin-required");
 });
 
-test("what was under way when the agent was locked is refused", async (t) => {
+test("signatures and loads in progress when the agent is locked are refused", async (t) => {
   const { one, two, agent, client } = await prepare(t);
   await load(client, one);
   const [blob = noPin] = await blobs(client);
@@ -183,7 +183,7 @@ test("what was under way when the agent was locked is refused", async (t) => {
   t.is((await client.listProviders()).length, 1);
 });
 
-test("a PIN that is given while the agent was locked is not used", async (t) => {
+test("a PIN entered while the agent was locked is not used", async (t) => {
   let locking: Promise<void> = Promise.resolve();
   const askPin = async () => {
     locking = client.lock(Buffer.from("secret"));

@@ -6,7 +6,7 @@ import { generateKey, keyTypes, makeCa, refused, startAgent } from "../test-agen
 const data = Buffer.from("data");
 
 for (const type of keyTypes) {
-  test(`a certificate that the agent lacks is signed for with its key: ${type}`, async (t) => {
+  test(`a certificate that the agent lacks signs with its key: ${type}`, async (t) => {
     const client = await (await startAgent(t)).connect();
     const key = generateKey(type);
     const certificate = makeCa().certify(key.publicKey, { validBefore: 1n });
@@ -17,7 +17,7 @@ for (const type of keyTypes) {
   });
 }
 
-test("a certificate for another key, or for one that is gone, is not signed for", async (t) => {
+test("a certificate for a missing or removed key does not sign", async (t) => {
   const client = await (await startAgent(t)).connect();
   const [held, other] = [generateKey("ed25519"), generateKey("ed25519")];
   const ca = makeCa();
@@ -29,7 +29,7 @@ test("a certificate for another key, or for one that is gone, is not signed for"
   t.is((await client.failureReason())?.code, "key-not-found");
 });
 
-test("a key's limits hold for certificates that the agent lacks, too", async (t) => {
+test("a key's limits apply to certificates that the agent lacks", async (t) => {
   const agent = await startAgent(t, { prompter: { confirm: () => Promise.resolve(false) } });
   const client = await agent.connect();
   const key = generateKey("nistp256");

@@ -12,7 +12,7 @@ import { certificateExpired } from "../policy/validity.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
 import type { SignRequest } from "../signer.ts";
 
-/** Signs, after the checks that the identity's constraints ask for. */
+/** Signs, after the checks that the identity's constraints require. */
 export function sign(
   agent: Agent,
   connection: ConnectionState,
@@ -35,10 +35,11 @@ export function sign(
 }
 
 /**
- * The identity that signs for a blob. For a certificate that the agent does not hold it is the key by
- * itself, within the same limits. Clients ask this way when the certificate in a file has expired,
- * since ssh-add then adds the key alone.
- * @throws {Failure} key-not-found; certificate-expired; malformed or unsupported, for no key blob
+ * The identity that signs for a blob. For a certificate that the agent does not hold it is the
+ * plain key, within the key's limits: a client whose certificate file has expired still asks for
+ * the certificate, although ssh-add has added the key alone.
+ * @throws {Failure} key-not-found; certificate-expired; malformed or unsupported, for an invalid
+ *   blob
  */
 function findSigner({ keyring, wallClock }: Agent, blob: Buffer): KeyringIdentity {
   const known = keyring.find(blob);
@@ -73,7 +74,7 @@ function signWith(
       return { type: "signature", signature: bytes };
     },
     (error) => {
-      agent.lock.throwIfLocked(); // whatever else has come of it
+      agent.lock.throwIfLocked(); // a lock takes precedence over the error
       throw error;
     },
   );

@@ -37,7 +37,7 @@ async function withCard(
   return { token, agent, client, load };
 }
 
-/** Comments in the order of the alphabet: SoftHSM has no order of its own. */
+/** Sorted comments: SoftHSM has no order of its own. */
 async function comments(client: AgentClient): Promise<string[]> {
   return (await client.identities()).map(({ comment }) => comment).sort();
 }
@@ -84,7 +84,7 @@ test("removing all identities unloads the card, and it loads again at once", asy
   t.is((await client.identities()).length, 2);
 });
 
-test("loading a card twice succeeds, and a wrong PIN then costs nothing", async (t) => {
+test("loading a card twice succeeds, and a wrong PIN then changes nothing", async (t) => {
   const { token, client, load } = await withCard(t);
   await load();
   await load([{ type: "confirm" }]);
@@ -115,7 +115,7 @@ test("certificates that come with a card stand before their keys, and sign", asy
   t.true(verifySignature(key, await client.sign(certificate, data), data));
 });
 
-test("with -C only certificates are there, and none at all is a reason", async (t) => {
+test("with -C only certificates are added, and it fails without any", async (t) => {
   const { client, load } = await withCard(t);
   await load();
   const certificate = makeCa().certify(await publicKeyOf(client, "p256 key"));
@@ -137,7 +137,7 @@ test("with -C only certificates are there, and none at all is a reason", async (
   t.is((await client.failureReason())?.code, "malformed");
 });
 
-test("a certificate attached later needs no PIN, and stays when the card is loaded again", async (t) => {
+test("a certificate attached later needs no PIN, and stays when the card is reloaded", async (t) => {
   const { client, load } = await withCard(t);
   await load();
   const key = await publicKeyOf(client, "p256 key");
@@ -155,7 +155,7 @@ test("a certificate attached later needs no PIN, and stays when the card is load
   t.true(verifySignature(key, await client.sign(renewed, data), data));
 });
 
-test("the last identity that goes takes the provider with it", async (t) => {
+test("removing the last identity unloads the provider", async (t) => {
   const clock = new TestClock();
   const { client, load } = await withCard(t, ["p256"], { clock });
   await load();
@@ -198,14 +198,14 @@ test("a forwarded connection neither loads nor lists providers, unless it may", 
   }
 });
 
-test("a constraint that cannot be kept refuses the card before its PIN is used", async (t) => {
+test("an unsupported constraint refuses the card before its PIN is used", async (t) => {
   const { client, load } = await withCard(t);
   await t.throwsAsync(load([{ type: "sk-provider", provider: "/usr/lib/sk.so" }]), refused);
   t.is((await client.failureReason())?.code, "unsupported");
   t.deepEqual(await client.listProviders(), []);
 });
 
-test("the PIN is in no log line and no reason", async (t) => {
+test("the PIN is in no log line and no failure reason", async (t) => {
   const { agent, client, token, load } = await withCard(t);
   await load();
   await t.throwsAsync(client.addSmartcardKey(token.library, Buffer.from("9876543")), refused);

@@ -1,4 +1,6 @@
-/** Requests 20, 26 and 21: the keys of a PKCS#11 provider come and go (RFC 9987, section 3.2.6). */
+/**
+ * Requests 20, 26 and 21: add and remove the keys of a PKCS#11 provider (RFC 9987, section 3.2.6).
+ */
 
 import { asFailure, Failure, invalidCertificate } from "../../protocol/failure.ts";
 import { blobId } from "../../protocol/public-key.ts";
@@ -14,7 +16,7 @@ import { supersedes } from "../policy/renewal.ts";
 import { refuseTooMany } from "./identities.ts";
 import { type Constraints, intersectLimits, limitsOf, sooner } from "./limits.ts";
 
-/** Loads a provider and adds its keys, each with the certificates that came for it. */
+/** Loads a provider and adds its keys, each with its certificates from the request. */
 export async function addSmartcardKey(
   agent: Agent,
   connection: ConnectionState,
@@ -56,7 +58,7 @@ export async function removeSmartcardKey(
     const held = agent.keyring.heldOf(provider.path);
     refuseHidden(held, connection.bindings, agent.wallClock);
   }
-  // All at once: others may load and unload while a library ends.
+  // Do not await in the loop: other requests could load and unload providers meanwhile.
   const unloaded: Promise<void>[] = [];
   for (const { provider, keys } of matches) {
     const { path } = provider;
@@ -73,7 +75,7 @@ export async function removeSmartcardKey(
   return { type: "success" };
 }
 
-/** Refuses what only this machine's own programs may do (see `SessionBindings.isRemote`). */
+/** Refuses a forwarded connection (see `SessionBindings.isRemote`), unless it is allowed. */
 export function refuseRemote(agent: Agent, connection: ConnectionState): void {
   if (connection.bindings.isRemote && !agent.settings.allowRemotePkcs11) {
     throw new Failure("remote-refused", "Forwarded connections may not use PKCS#11 providers.");
@@ -93,9 +95,8 @@ function readCertificates({ associatedCerts }: Constraints): CertificateFor[] {
 }
 
 /**
- * The identities that a provider brings: for each key its certificates, then the key itself. A
- * certificate that fits no key of this provider is for another card and passed over, and one whose
- * time is over is of no use.
+ * The identities of a provider: for each key its certificates, then the key itself. Expired
+ * certificates are ignored, and so are those of other cards' keys.
  */
 function identitiesOf(
   agent: Agent,
@@ -119,7 +120,7 @@ function identitiesOf(
   });
 }
 
-/** The key that a library shows; undefined for one whose numbers make no key. */
+/** A key of a library; undefined if it is invalid. */
 function readCardKey(agent: Agent, keyBlob: Buffer): VerifiedKey | undefined {
   try {
     return verifyKeyOrCertificate(keyBlob);
@@ -130,9 +131,9 @@ function readCardKey(agent: Agent, keyBlob: Buffer): VerifiedKey | undefined {
 }
 
 /**
- * Certificates that were attached to this provider's keys stay when it is loaded again, within their
- * own limits and the new ones, unless one of those that came with it supersedes them. One that is left
- * with no destination goes.
+ * The certificates of this provider's keys that stay when it is reloaded, within their own limits
+ * and the new ones. One that a new certificate supersedes is removed, and so is one without a
+ * remaining destination.
  */
 function keptCertificates(
   agent: Agent,

@@ -11,7 +11,7 @@ import { decodePublicKey } from "../../protocol/public-key.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import { startAgent, type TestAgentOptions } from "../test-agent.ts";
 
-/** What is signed. */
+/** The data to sign. */
 export const data = Buffer.from("what is signed");
 export const noPin = Buffer.alloc(0);
 
@@ -39,7 +39,7 @@ export async function blobs(client: AgentClient): Promise<Buffer[]> {
   return (await client.identities()).map(({ keyBlob }) => keyBlob);
 }
 
-/** Whether the agent signs with a key, by its place in the list. */
+/** Whether the agent signs with the key at an index in its list. */
 export async function signs(client: AgentClient, at = 0): Promise<boolean> {
   const blob = (await blobs(client))[at] ?? noPin;
   const key = decodePublicKey(blob);

@@ -1,21 +1,21 @@
-/** For tests: somebody who sits before the cards, and answers. */
+/** For tests: a user who answers PIN prompts. */
 import type { UserInteraction } from "../signer.ts";
-import { nobody, pinOf } from "./test-registry.ts";
+import { noUser, pinOf } from "./test-registry.ts";
 
-/** Somebody, and what they were asked. */
-export interface Person {
-  readonly holder: UserInteraction;
+/** A user, and the prompts that they saw. */
+export interface TestUser {
+  readonly interaction: UserInteraction;
   readonly asked: readonly { readonly card: string; readonly isLastTry: boolean }[];
-  /** The PINs that were given, in the buffers in which they were. */
+  /** The PINs that were entered, in the buffers that held them. */
   readonly given: readonly Buffer[];
 }
 
-/** Somebody who gives these answers, one after the other; the last one for all that follow. */
-export function person(...answers: (string | undefined)[]): Person {
+/** A user who gives these answers in order, and then repeats the last one. */
+export function makeUser(...answers: (string | undefined)[]): TestUser {
   const asked: { card: string; isLastTry: boolean }[] = [];
   const given: Buffer[] = [];
-  const holder: UserInteraction = {
-    ...nobody,
+  const interaction: UserInteraction = {
+    ...noUser,
     async askPin(question) {
       const [, warning, card = ""] =
         /^(One try.*\n)?Enter PIN for token (.*) to use/.exec(question) ?? [];
@@ -27,5 +27,5 @@ export function person(...answers: (string | undefined)[]): Person {
       return pin;
     },
   };
-  return { holder, asked, given };
+  return { interaction, asked, given };
 }
