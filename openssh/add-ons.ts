@@ -1,9 +1,9 @@
 /**
  * Loads native add-ons without their packages' JavaScript.
  *
- * Loading koffi or pkcs11js as a package takes several times as long as loading its add-on, and more
- * memory. The agent uses only what the add-on itself exports, so it is loaded from its file inside the
- * package; if the file is missing, the package is loaded instead.
+ * Loading koffi or pkcs11js as a package takes more memory and several times as long as loading its
+ * add-on. The agent uses only the add-on's own exports, so it loads the add-on's file from the
+ * package, or the package if that file is missing.
  */
 import { closeSync, openSync, readSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -38,8 +38,8 @@ export function loadKoffi(): Koffi {
     const addOn = tryAddOn(`@koromix/koffi-${platform}-${arch}/${machine}/koffi.node`);
     if (isKoffi(addOn)) return addOn;
   }
-  const whole = tryAddOn("koffi");
-  if (isKoffi(whole)) return whole;
+  const packageExports = tryAddOn("koffi");
+  if (isKoffi(packageExports)) return packageExports;
   throw new Error(
     "Cannot load koffi's native add-on. Reinstall cardagent on this machine with this Node.js.",
   );

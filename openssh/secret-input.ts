@@ -1,7 +1,7 @@
 /**
- * Reads secrets from sockets, terminals and programs into one buffer, which is overwritten. By default,
- * Node.js copies each chunk from a libuv buffer, which versions 20 and 22 free without overwriting it,
- * and newer versions keep for the next read.
+ * Reads secrets from sockets, terminals and programs into one buffer, which is overwritten. By
+ * default, Node.js copies each chunk from a libuv buffer, which versions 20 and 22 free without
+ * overwriting, and newer versions keep for the next read.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
@@ -12,7 +12,7 @@ import { loadKoffi } from "./add-ons.ts";
 const bufferLength = 64 * 1024;
 
 /**
- * Options for a new socket or terminal, which emits no "data"; the caller resumes it.
+ * Options for a new socket or terminal. It emits no "data"; the caller resumes it.
  * @param receive takes each chunk, which is overwritten afterwards
  */
 export function readInto(
@@ -38,7 +38,7 @@ export interface ProgramOptions {
 /** A program whose standard output is read. */
 export interface SecretProgram {
   readonly child: ChildProcess;
-  /** Standard output, for its events "end" and "close"; null without output. */
+  /** Standard output, for its events "end" and "close"; null if there is none. */
   readonly output: Readable | null;
 }
 

@@ -1,12 +1,12 @@
 /**
  * The messages between the agent and a provider's child process.
  *
- * Each message is a frame (protocol/framing.ts): a uint32 length, a JSON header of that many bytes,
- * then its raw parts: the data to sign, a PIN, a signature. The header has their lengths. A part
- * never becomes a string, and the code that uses a PIN overwrites it in the message.
+ * Each message is a frame (protocol/framing.ts): a uint32 length, a JSON header of that length,
+ * then the parts as raw bytes: the data to sign, a PIN, a signature. The header has their lengths.
+ * A part never becomes a string, and the receiver overwrites a PIN in its message after use.
  *
- * Both ends are of one build, so nothing is negotiated. But a library may write to the descriptor,
- * so the agent checks all that it decodes.
+ * Both ends are from the same build, so there is no version negotiation. A library may write to the
+ * descriptor, so the agent validates every message.
  */
 
 import { keyObjectTypes, type LibraryVersion, type Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
@@ -18,48 +18,48 @@ import {
 import { Failure, type FailureCode, failureCodes, malformed } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 
-/** Bytes: enough for each message of the agent protocol, and for key lists that fill one. */
+/** Maximum message length in bytes: room for an agent message, or an inventory that fills one. */
 export const maxMessageLength = 1024 * 1024;
 
 /**
- * How the keys of a token are unlocked: not at all, by a login with the PIN, or by a login at the
- * token's own PIN pad (CKF_PROTECTED_AUTHENTICATION_PATH).
+ * The login that a token requires: none, with a PIN, or on the token's own PIN pad
+ * (CKF_PROTECTED_AUTHENTICATION_PATH).
  */
 export type LoginKind = (typeof loginKinds)[number];
 
-/** All kinds of login. */
+/** All login kinds. */
 export const loginKinds = ["none", "pin", "protected-path"] as const;
 
-/** A token in the inventory. */
+/** A token found by a library. */
 export interface KnownToken {
   readonly description: TokenDescription;
   readonly login: LoginKind;
-  /** Its slot, which tells tokens of the same description apart. */
+  /** The token's slot, which distinguishes tokens with the same description. */
   readonly slot: Buffer;
 }
 
-/** A key in the inventory. */
+/** A key on a token. */
 export interface KnownKey {
   /** The plain key blob. */
   readonly keyBlob: Buffer;
   /** CKA_LABEL, or empty. */
   readonly label: string;
-  /** CKA_ID, which finds the private key again. */
+  /** CKA_ID, which identifies the private key. */
   readonly id: Buffer;
-  /** CKA_ALWAYS_AUTHENTICATE: the token needs its PIN for each signature. */
+  /** CKA_ALWAYS_AUTHENTICATE: the token requires its PIN for each signature. */
   readonly alwaysAuthenticate: boolean;
-  /** The index of its token. */
+  /** The token's index in the inventory. */
   readonly token: number;
 }
 
-/** The tokens and keys found when a library was loaded. Messages refer to them by index. */
+/** The tokens and keys found when a library was loaded. Requests name both by index. */
 export interface Inventory {
   readonly tokens: readonly KnownToken[];
-  /** In the tokens' order, each key blob once. */
+  /** In the order of the tokens, each key blob once. */
   readonly keys: readonly KnownKey[];
 }
 
-/** The failure of an operation that needs the PIN of its token. */
+/** The failure of an operation that requires the token's PIN. */
 export class PinRequired extends Failure {
   /** Whether one try is left before the token locks itself. */
   readonly isLastTry: boolean;
@@ -73,14 +73,12 @@ export class PinRequired extends Failure {
 
 const refused: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try", "pin-locked"]);
 
-/** Whether a token refused the PIN that came with a request. */
+/** Whether a token has refused a request's PIN. */
 export function isPinRefused(error: unknown): error is Failure {
   return error instanceof Failure && refused.has(error.code);
 }
 
-/**
- * How a value is encoded in the header. Decoding checks it; decoded parts are views of the message.
- */
+/** The codec of a header field. Decoding validates; decoded parts are views of the message. */
 interface Field<Value> {
   encode(value: Value, parts: Buffer[]): unknown;
   /** @throws {Failure} malformed */
@@ -99,7 +97,7 @@ const bytes: Field<Buffer> = {
   },
 };
 
-/** Bytes after the header, which has their index. */
+/** Bytes after the header, which holds their index. */
 const part: Field<Buffer> = {
   encode: (value, parts) => parts.push(value) - 1,
   decode: (json, parts) => parts[uint32.decode(json, [])] ?? invalid(),
@@ -176,21 +174,21 @@ const algorithm = oneOf<SignatureAlgorithm>([
   "ssh-ed25519",
 ]);
 
-/** The requests of the agent. A PIN is UTF-8, and empty for none. */
+/** The agent's requests. A PIN is UTF-8, or empty for none. */
 const requests = {
-  /** Prepare to load the library at `path`: start it, and let it read its cards. */
+  /** Optional, before `load`: load the library at `path` and open a session with each token. */
   open: object({ path: text }),
   /**
    * The first request, or the one after `open`: load the library at `path` and log in with `pin`.
    * Tokens and keys that `selection` does not match are ignored. PINs are cached for `keepPin`
-   * seconds; 0 for not at all.
+   * seconds; 0 disables the cache.
    */
   load: object({ path: text, selection: optional(selection), keepPin: uint32, pin: part }),
-  /** In place of `load`: load the library, with the inventory found by an earlier process. */
+  /** Instead of `load`: load the library, with the inventory of an earlier child process. */
   restore: object({ path: text, keepPin: uint32, inventory }),
-  /** Sign `data` with the key at this index; `pin` is for its token. */
+  /** Sign `data` with the key at this index in the inventory; `pin` is for its token. */
   sign: object({ key: uint32, algorithm, data: part, pin: part }),
-  /** Log in to the token at this index. */
+  /** Log in to the token at this index in the inventory. */
   login: object({ token: uint32, pin: part }),
   /** Overwrite the cached PINs; there is no reply. */
   forget: object({}),
@@ -199,20 +197,20 @@ const requests = {
   finish: object({}),
 };
 
-/** The replies of the child process. */
+/** The child process's replies. */
 const replies = {
   loaded: object({ inventory }),
   /** A signature blob. */
   signed: object({ signature: part }),
   /** The state of each token of the inventory. */
   state: object({ tokens: list(oneOf(Object.keys(providerStates) as ProviderState[])) }),
-  /** The token is logged in, or the library is open or restored. */
+  /** `login`, `open` or `restore` succeeded. */
   done: object({}),
-  /** A `PinRequired` if a PIN would help. */
+  /** A `PinRequired`, if the PIN would help. */
   failed: object({ failure }),
 };
 
-/** The messages of a table: type, fields, and the ID that ties a reply to its request. */
+/** The messages of a table: type, ID (a reply has its request's) and fields. */
 type Message<Table> = {
   [Type in keyof Table]: { readonly type: Type; readonly id: number } & (Table[Type] extends Field<
     infer Fields
@@ -224,12 +222,12 @@ type Message<Table> = {
 export type ChildRequest = Message<typeof requests>;
 export type ChildReply = Message<typeof replies>;
 
-/** The PIN in a request, if any, which is to be overwritten after use. */
+/** The PIN of a request, if it has one; overwrite it after use. */
 export function secretOf(request: ChildRequest): Buffer | undefined {
   return "pin" in request && request.pin.length > 0 ? request.pin : undefined;
 }
 
-/** Encodes a request. If it has a PIN, overwrite the bytes after use. */
+/** Encodes a request. The result contains the request's PIN: overwrite it after use. */
 export function encodeRequest(request: ChildRequest): Buffer {
   return encode(requests, request);
 }
@@ -239,7 +237,6 @@ export function decodeRequest(message: Buffer): ChildRequest {
   return decode(requests, message);
 }
 
-/** Encodes a reply. */
 export function encodeReply(reply: ChildReply): Buffer {
   return encode(replies, reply);
 }
@@ -292,7 +289,7 @@ function parse(bytes: Buffer): unknown {
   }
 }
 
-/** A value that is its own JSON. */
+/** A value that JSON can hold. */
 function plain<Value>(is: (json: unknown) => json is Value): Field<Value> {
   return { encode: (value) => value, decode: (json) => (is(json) ? json : invalid()) };
 }
@@ -324,7 +321,7 @@ function object<Value extends object>(
 ): Field<Value> {
   const names = Object.keys(fields) as (keyof Value & string)[];
   return {
-    // Loops for speed: each signature passes here four times.
+    // Loops, for speed: each signature passes here four times.
     encode(value, parts) {
       const json: Record<string, unknown> = {};
       for (const name of names) json[name] = fields[name].encode(value[name], parts);

@@ -1,16 +1,16 @@
-/** PKCS#11 as it is called here: typed functions, C_Login with bytes, and what a CKR_ value is called. */
+/** The PKCS#11 binding: typed functions, C_Login with a PIN in bytes, and CKR_ values by name. */
 import type { KoffiFunc } from "koffi";
 import type * as pkcs11jsPackage from "pkcs11js";
 import { loadKoffi, tryAddOn } from "../../../openssh/add-ons.ts";
 import { Failure } from "../../../protocol/failure.ts";
 
-type Wrapped = InstanceType<typeof pkcs11jsPackage.PKCS11>;
+type PackageClass = InstanceType<typeof pkcs11jsPackage.PKCS11>;
 
-/** A slot, session or object: a CK_ULONG in the machine's own order of bytes. */
+/** A slot, session or object: a CK_ULONG in native byte order. */
 export type Handle = Buffer;
 
-/** The functions of which the package and its add-on make the same. */
-type Same =
+/** The functions with the same signature in the package and in its add-on. */
+type SharedFunction =
   | "C_CloseSession"
   | "C_Finalize"
   | "C_FindObjectsFinal"
@@ -29,14 +29,14 @@ type Same =
   | "load";
 
 /**
- * The functions of PKCS#11 that are used here. What they throw begins with the name of a CKR_ value,
- * and holds its number after a colon.
+ * The PKCS#11 functions that cardagent calls. They throw errors whose message is a CKR_ name, a
+ * colon and its number.
  */
-export interface Cryptoki extends Pick<Wrapped, Same> {
+export interface Cryptoki extends Pick<PackageClass, SharedFunction> {
   C_FindObjects(session: Handle, max: number): Handle[];
   /**
-   * C_Sign on another thread. Only the caller keeps the buffers in memory meanwhile.
-   * @param done gets an error or null, and how many bytes of `output` the signature takes
+   * C_Sign on another thread. The caller must keep references to both buffers until `done`.
+   * @param done gets an error or null, and the signature's length in `output`
    */
   C_SignCallback(
     session: Handle,
@@ -46,13 +46,13 @@ export interface Cryptoki extends Pick<Wrapped, Same> {
   ): void;
 }
 
-/** The add-on: constants by their names in PKCS#11, and a class for libraries. */
+/** The add-on: the PKCS#11 constants by name, and a class that wraps a library. */
 type AddOn = Omit<typeof pkcs11jsPackage, "PKCS11"> & { readonly PKCS11: new () => Cryptoki };
 
-/** The add-on of `pkcs11js`, without what the package puts around it. */
+/** The native add-on of `pkcs11js`, without the package's JavaScript. */
 export const pkcs11js: AddOn = loadAddOn();
 
-/** Mechanisms and key types of PKCS#11 v3.0 that `pkcs11js` has no names for. */
+/** CKM_EDDSA and CKK_EC_EDWARDS of PKCS#11 v3.0, which `pkcs11js` lacks. */
 export const eddsaMechanism = 0x1057;
 export const edwardsKeyType = 0x40;
 
@@ -60,12 +60,12 @@ export const edwardsKeyType = 0x40;
 function loadAddOn(): AddOn {
   const addOn = tryAddOn("pkcs11js/build/Release/pkcs11.node");
   if (isAddOn(addOn)) return addOn;
-  const whole = tryAddOn("pkcs11js");
-  if (!isAddOn(whole)) throw new Error("The package pkcs11js cannot be loaded.");
-  // Its class only adds to the add-on's own, which it extends.
-  const PKCS11: unknown = Object.getPrototypeOf(whole.PKCS11);
-  const without = { ...whole, PKCS11 };
-  if (isAddOn(without)) return without;
+  const packageExports = tryAddOn("pkcs11js");
+  if (!isAddOn(packageExports)) throw new Error("The package pkcs11js cannot be loaded.");
+  // The package's class extends the add-on's.
+  const PKCS11: unknown = Object.getPrototypeOf(packageExports.PKCS11);
+  const addOnExports = { ...packageExports, PKCS11 };
+  if (isAddOn(addOnExports)) return addOnExports;
   throw new Error("The package pkcs11js has no class for libraries.");
 }
 
@@ -75,29 +75,29 @@ function isAddOn(value: unknown): value is AddOn {
 }
 
 const koffi = loadKoffi();
-/** The stack of a call on another thread, in bytes: libraries keep whole messages on it. */
+/** The stack size of asynchronous calls, in bytes: libraries keep whole messages on the stack. */
 koffi.config({ async_stack_size: 1024 * 1024 });
 
-/** C_Login's place in CK_FUNCTION_LIST (PKCS#11 v3.0, section 5.1): behind 18 other functions. */
+/** C_Login's index in CK_FUNCTION_LIST (PKCS#11 v3.0, section 5.1). */
 const loginIndex = 18;
 
 /**
- * C_Login (PKCS#11 v3.0, section 5.6.8), on another thread: a user may have to type at a PIN pad.
+ * C_Login (PKCS#11 v3.0, section 5.6.8), on another thread: the user may have to type on a PIN pad.
  * @param user a CKU_ value
- * @param pin UTF-8, or null for a token that has its own PIN pad; it must not change meanwhile
+ * @param pin UTF-8, unchanged until the promise settles; null for a token with its own PIN pad
  * @throws an error with a CKR_ value, as `pkcs11js` does
  */
 export type Login = (session: Handle, user: number, pin: Buffer | null) => Promise<void>;
 
 /**
- * C_Login of a library that is loaded already. The library gets the PIN where it is, so that nothing
- * of it is left once that is overwritten.
+ * C_Login of a loaded library. The library gets the PIN's own buffer, so overwriting that buffer
+ * leaves no copy.
  *
- * Those of p11-kit are an exception: each call of C_GetFunctionList gives another instance of them,
- * and the one that is had here is not initialized. Nothing reaches a token then, and the login goes
- * through `cryptoki`, as a string: copies of the PIN are left until this process ends.
- * @param path the library's path, as it was loaded
- * @param cryptoki the library, as it was loaded
+ * p11-kit is an exception: each C_GetFunctionList returns another instance, and the one found here
+ * is not initialized. The call then fails before it reaches a token, and the login goes through
+ * `cryptoki` as a string, of which copies remain until this process exits.
+ * @param path the path from which the library was loaded
+ * @param cryptoki the loaded library
  */
 export function nativeLogin(path: string, cryptoki: Cryptoki): Login {
   const getFunctionList = koffi
@@ -126,7 +126,7 @@ export function nativeLogin(path: string, cryptoki: Cryptoki): Login {
   };
 }
 
-/** An error for a CKR_ value, as `pkcs11js` throws them. */
+/** An error for a CKR_ value, in the form that `pkcs11js` throws. */
 function returnValueError(value: number): Error {
   const known = Object.entries(pkcs11js).find(
     ([name, number]) => name.startsWith("CKR_") && number === value,
@@ -134,26 +134,26 @@ function returnValueError(value: number): Error {
   return new Error(`${known?.[0] ?? "CKR_VENDOR_DEFINED"}:${value}`);
 }
 
-/** The error that a library gives for want of a login. */
+/** CKR_USER_NOT_LOGGED_IN, as an error of the library. */
 export function userNotLoggedIn(): Error {
   return returnValueError(pkcs11js.CKR_USER_NOT_LOGGED_IN);
 }
 
-/** The error that a library gives for a session that it does not know any more. */
+/** CKR_SESSION_HANDLE_INVALID, as an error of the library. */
 export function sessionLost(): Error {
   return returnValueError(pkcs11js.CKR_SESSION_HANDLE_INVALID);
 }
 
-/** The name of the CKR_ value that a call of the library ended with, or undefined. */
+/** The name of an error's CKR_ value; undefined for other errors. */
 export function returnValue(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   return /^CKR_\w+/.exec(error.message)?.[0];
 }
 
 /**
- * A failure for an error that tells a user nothing but its name. The code is module-crashed: like a
- * crash it is the library's own fault, and the advice is the same. A failure stays what it is.
- * @param what the beginning of a sentence
+ * A failure for a CKR_ value without a better explanation. Its code is module-crashed: the library
+ * is at fault, and the advice is the same as after a crash. A `Failure` is returned unchanged.
+ * @param what the beginning of the sentence
  */
 export function libraryFailed(
   what: string,
@@ -164,7 +164,7 @@ export function libraryFailed(
   return new Failure("module-crashed", `${what} (${valueText(error)}).`, hint);
 }
 
-/** The CKR_ value of an error by its name, or by its number, for those of the library's vendor. */
+/** The name of an error's CKR_ value, or the number of a vendor-defined one. */
 function valueText(error: unknown): string {
   const value = returnValue(error);
   if (value !== "CKR_VENDOR_DEFINED" || !(error instanceof Error)) {

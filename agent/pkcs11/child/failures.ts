@@ -1,16 +1,16 @@
-/** What CKR_ values and the states of tokens are as failures. None of them holds a PIN. */
+/** Failures for CKR_ values and token states. They never contain a PIN. */
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { PinRequired } from "../messages.ts";
 import { libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
 import { hasFlag, type SlotToken, tokenName } from "./slots.ts";
 
-const again = "Try again, and look at the card or its reader.";
-const otherKey = "Use another key.";
+const retryHint = "Try again, and look at the card or its reader.";
+const otherKeyHint = "Use another key.";
 
 /**
- * The failure of a key that cannot be used before its token's PIN is given.
- * @param now the token as it is now, where that is known
+ * The token requires a login before the key can be used.
+ * @param now the token's current state, if known
  */
 export function pinRequired(token: TokenDescription, now: SlotToken | undefined): Failure {
   const lastTryHint =
@@ -18,7 +18,7 @@ export function pinRequired(token: TokenDescription, now: SlotToken | undefined)
   return asksForPin(now, `The token ${tokenName(token)} asks for its PIN`, undefined, lastTryHint);
 }
 
-/** The failure of a key whose token wants its PIN at each signature. */
+/** The token requires its PIN for each signature with the key. */
 export function pinRequiredEachTime(token: TokenDescription, now: SlotToken | undefined): Failure {
   const what = `The token ${tokenName(token)} asks for its PIN at each signature with this key`;
   const hint =
@@ -44,18 +44,18 @@ function asksForPin(
   return new PinRequired(`${what}, and one try is left.`, lastTryHint, true);
 }
 
-/** The failure of a key whose token is not there. */
+/** The token is absent. */
 export function tokenRemoved(token: TokenDescription): Failure {
   return new Failure("token-removed", `The token ${tokenName(token)} is not in its reader.`);
 }
 
-/** The failure of a token that was waited for, and that may have waited for a touch. */
+/** The token timed out, perhaps while it waited for a touch. */
 export function notTouched(token: TokenDescription): Failure {
   const sentence = `The token ${tokenName(token)} gave up waiting; it may have waited for a touch.`;
   return new Failure("user-refused", sentence, "Try again, and touch the card when it blinks.");
 }
 
-/** The failure of a signature that is not by the key that was asked for. */
+/** The signature does not verify with the requested key. */
 export function foreignSignature(token: TokenDescription): Failure {
   const sentence = `The token ${tokenName(token)} returned a signature that is not valid for this key.`;
   const hint = "Check that it is the right card, then load it again with: ssh-add -s LIB";
@@ -63,9 +63,8 @@ export function foreignSignature(token: TokenDescription): Failure {
 }
 
 /**
- * Why a token did not let its user in.
- * @param now the token as it is after that; undefined when it is gone
- * @param error what C_Login ended with
+ * The failure for an error of C_Login.
+ * @param now the token's state after C_Login; undefined if the token is gone
  */
 export function loginFailure(
   token: TokenDescription,
@@ -99,7 +98,11 @@ export function loginFailure(
     case "CKR_FUNCTION_CANCELED":
     case "CKR_FUNCTION_REJECTED":
     case "CKR_CANCEL":
-      return new Failure("user-refused", `The PIN of the token ${name} was not entered.`, again);
+      return new Failure(
+        "user-refused",
+        `The PIN of the token ${name} was not entered.`,
+        retryHint,
+      );
     case "CKR_TOKEN_NOT_PRESENT":
     case "CKR_DEVICE_REMOVED":
       return tokenRemoved(token);
@@ -110,10 +113,9 @@ export function loginFailure(
 }
 
 /**
- * Why a token did not sign.
- * @param token as it is now
- * @param alwaysAuthenticate whether the key wants the PIN each time
- * @param error what the library ended with
+ * The failure for an error of C_SignInit or C_Sign.
+ * @param token its current state
+ * @param alwaysAuthenticate the key's CKA_ALWAYS_AUTHENTICATE
  */
 export function signFailure(
   token: SlotToken,
@@ -132,7 +134,11 @@ export function signFailure(
     case "CKR_FUNCTION_REJECTED":
     case "CKR_FUNCTION_CANCELED":
     case "CKR_CANCEL":
-      return new Failure("user-refused", `The signature was refused at the token ${name}.`, again);
+      return new Failure(
+        "user-refused",
+        `The signature was refused at the token ${name}.`,
+        retryHint,
+      );
     case "CKR_MECHANISM_INVALID":
     case "CKR_MECHANISM_PARAM_INVALID":
     case "CKR_KEY_TYPE_INCONSISTENT":
@@ -144,38 +150,38 @@ export function signFailure(
       return new Failure(
         "unsupported",
         `The token ${name} does not support this kind of signature.`,
-        otherKey,
+        otherKeyHint,
       );
     default:
       return libraryFailed(`The token ${name} failed to sign`, error);
   }
 }
 
-/** The failure of a key that turns out to be for other things, once its private half is seen. */
+/** The private key has CKA_SIGN false, which shows only after the login. */
 export function keyDoesNotSign(token: TokenDescription): Failure {
   const sentence = `This key of the token ${tokenName(token)} cannot sign.`;
   const hint = "Use another key. With its PIN, the token lists only keys that sign: ssh-add -s LIB";
   return new Failure("unsupported", sentence, hint);
 }
 
-/** The failure of a key whose private half its token does not show any more. */
+/** The token no longer lists the private key. */
 export function keyGone(token: TokenDescription): Failure {
   return new Failure("key-not-found", `The token ${tokenName(token)} no longer has this key.`);
 }
 
-/** The failure of a token whose keys are not those that a PKCS#11 URI names. */
+/** None of the token's keys matches the PKCS#11 URI. */
 export function noKeyMatches(token: TokenDescription): Failure {
   const sentence = `The token ${tokenName(token)} has no signing key that the PKCS#11 URI matches.`;
   const hint = "Leave out object and id to load all of its keys, and compare with: ssh-add -l";
   return new Failure("no-usable-key", sentence, hint);
 }
 
-/** The failure of a token without a key of use. */
+/** The token has no usable key. */
 export function noUsableKey(token: TokenDescription): Failure {
   return new Failure("no-usable-key", `The token ${tokenName(token)} has no key that signs.`);
 }
 
-/** @param now the token as it is after the PIN was refused */
+/** @param now the token's state after it refused the PIN */
 function wrongPin(token: TokenDescription, now: SlotToken | undefined): Failure {
   if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED))
     return pinLocked(now.description);
@@ -186,7 +192,7 @@ function wrongPin(token: TokenDescription, now: SlotToken | undefined): Failure 
   return new Failure("pin-incorrect", `${sentence}.`);
 }
 
-/** The failure of a token that takes no PIN any more. */
+/** The token's PIN is locked. */
 export function pinLocked(token: TokenDescription): Failure {
   return new Failure("pin-locked", `The PIN of the token ${tokenName(token)} is locked.`);
 }

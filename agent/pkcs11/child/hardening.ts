@@ -1,4 +1,4 @@
-/** Protection of a process that is logged in to a token. */
+/** Hardening of the process that logs in to tokens. */
 import { loadKoffi } from "../../../openssh/add-ons.ts";
 
 const prSetPdeathsig = 1;
@@ -6,11 +6,11 @@ const prSetDumpable = 4;
 const sigkill = 9;
 
 /**
- * Keeps this process to its agent: no core dump, no debugger of the same user, and no life without
- * the agent, even if a library never returns. Beside the debugger on Linux only.
+ * Turns off Node.js's debugger. On Linux, also forbids core dumps and ptrace (PR_SET_DUMPABLE), and
+ * has the kernel kill this process when the agent ends, even if a library hangs (PR_SET_PDEATHSIG).
  */
 export function protectProcess(): void {
-  process.on("SIGUSR1", () => {}); // or else Node.js opens its debugger, to every user
+  process.on("SIGUSR1", () => {}); // by default, Node.js opens its debugger, to every local user
   if (process.platform !== "linux") return;
   const prctl = loadKoffi()
     .load(null)

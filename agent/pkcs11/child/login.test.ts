@@ -3,7 +3,7 @@ import { TestClock } from "../../test-agent.ts";
 import { pinOf } from "../test-registry.ts";
 import { PinCache } from "./login.ts";
 
-test("a PIN is kept for its time and overwritten then", (t) => {
+test("a PIN is cached for its time, then overwritten", (t) => {
   const clock = new TestClock();
   const cache = new PinCache(clock, 900);
   const given = pinOf("123456");
@@ -19,7 +19,7 @@ test("a PIN is kept for its time and overwritten then", (t) => {
   t.deepEqual(clock.waits, []);
 });
 
-test("nobody has to ask for it to be overwritten in time", (t) => {
+test("a cached PIN is overwritten at its end even if it is never read", (t) => {
   const clock = new TestClock();
   const cache = new PinCache(clock, 150);
   cache.keep(pinOf("123456"));
@@ -28,15 +28,15 @@ test("nobody has to ask for it to be overwritten in time", (t) => {
   t.deepEqual(bytes, Buffer.alloc(6));
 });
 
-test("the time that a machine sleeps counts", (t) => {
-  /** Timers stand still while a machine sleeps, and its clock goes on. */
-  class Sleeping extends TestClock {
+test("time in suspend counts toward the cache time", (t) => {
+  /** During suspend, the clock advances but timers do not. */
+  class SuspendedClock extends TestClock {
     slept = 0;
     override now(): number {
       return super.now() + this.slept;
     }
   }
-  const clock = new Sleeping();
+  const clock = new SuspendedClock();
   const cache = new PinCache(clock, 3600);
   cache.keep(pinOf("123456"));
   const bytes = cache.pin;
@@ -45,7 +45,7 @@ test("the time that a machine sleeps counts", (t) => {
   t.deepEqual(bytes, Buffer.alloc(6));
 });
 
-test("a PIN that is given again is kept from then on", (t) => {
+test("a new PIN replaces the cached one and restarts its time", (t) => {
   const clock = new TestClock();
   const cache = new PinCache(clock, 60);
   cache.keep(pinOf("123456"));
@@ -59,7 +59,7 @@ test("a PIN that is given again is kept from then on", (t) => {
   t.is(cache.pin, undefined);
 });
 
-test("without a time, and for an empty one, nothing is kept", (t) => {
+test("a cache time of 0 and an empty PIN cache nothing", (t) => {
   const clock = new TestClock();
   const never = new PinCache(clock, 0);
   never.keep(pinOf("123456"));

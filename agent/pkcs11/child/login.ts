@@ -1,4 +1,4 @@
-/** Logging in to one token: C_Login in turn, the PIN that is cached for it, and what it tells of wrong PINs. */
+/** Logging in to one token: C_Login, one at a time, the cached PIN, and the wrong-PIN flags. */
 import { Failure } from "../../../protocol/failure.ts";
 import type { Clock } from "../../host/clock.ts";
 import type { KnownToken } from "../messages.ts";
@@ -8,22 +8,22 @@ import type { Module } from "./module.ts";
 import { isDeviceError, PinMayBeSpent } from "./recovery.ts";
 import { hasFlag, hasSeenWrongPin, readToken, type SlotToken, wrongPinFlags } from "./slots.ts";
 
-/** What libraries say to a login for one operation before the token's user is logged in. */
-const lacksLogin: ReadonlySet<string | undefined> = new Set([
+/** Values of C_Login (CKU_CONTEXT_SPECIFIC) that mean: CKU_USER is not logged in. */
+const notLoggedInValues: ReadonlySet<string | undefined> = new Set([
   "CKR_USER_NOT_LOGGED_IN",
   "CKR_OPERATION_NOT_INITIALIZED",
 ]);
 
 const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try"]);
 
-/** Where a token is. */
+/** A token's current slot. */
 interface Place {
   readonly slot: Handle;
-  /** The token as it is now, if it is there. */
+  /** The token's current state; undefined if it is absent. */
   tryLook(): SlotToken | undefined;
 }
 
-/** What came of logging in a session: nothing, a login that the library had already, or a new one. */
+/** The login of a new session: none, one that the library already had, or a new one. */
 export type LoginResult = "none" | "kept" | "new";
 
 /** The login of one token's user (CKU_USER). */
@@ -32,8 +32,8 @@ export class TokenLogin {
   readonly #token: KnownToken;
   readonly #cache: PinCache;
   readonly #flags: WrongPinFlags;
-  /** The login that was begun last: each waits for the one before. */
-  #last: Promise<unknown> = Promise.resolve();
+  /** The last login begun: each waits for the previous one. */
+  #lastLogin: Promise<unknown> = Promise.resolve();
 
   constructor(module: Module, token: KnownToken, cache: PinCache) {
     this.#module = module;
@@ -42,39 +42,39 @@ export class TokenLogin {
     this.#flags = new WrongPinFlags(module);
   }
 
-  /** Whether a login can be made without asking anybody but the token. @param pin or empty */
+  /** Whether a login is possible without asking the user for the PIN. @param pin or empty */
   canLogIn(pin: Buffer): boolean {
     const { login } = this.#token;
     if (login === "protected-path") return true;
     return login === "pin" && (pin.length > 0 || this.#cache.pin !== undefined);
   }
 
-  /** Whether a user would have to give the PIN again, were the login lost. */
+  /** Whether a lost login can only be restored by the user. */
   get needsUser(): boolean {
     return this.#token.login !== "none" && this.#cache.pin === undefined;
   }
 
-  /** The token without what its flags tell of the past. @param token as its library shows it now */
+  /** The token without stale wrong-PIN flags. @param token its current state */
   withoutPastFlags(token: SlotToken): SlotToken {
     return this.#flags.read(token);
   }
 
   /**
-   * The PIN that is cached, which is not the caller's to change. A card that has seen a wrong one is
-   * not given it: it may be what was wrong, for some libraries keep it and try it by themselves.
-   * @param now the token as it is now
+   * The cached PIN, read-only. Undefined once the token reports a wrong PIN: some libraries cache a
+   * PIN and retry it themselves, so the wrong one may be this one.
+   * @param now the token's current state
    */
   cachedPinFor(now: SlotToken): Buffer | undefined {
     return hasSeenWrongPin(now) ? undefined : this.#cache.pin;
   }
 
-  /** Overwrites the PIN that is cached. */
+  /** Overwrites the cached PIN. */
   forgetPin(): void {
     this.#cache.forget();
   }
 
   /**
-   * Logs in the first session with a token that was just found.
+   * Logs in on the first session with a token.
    * @param pin UTF-8, or empty
    * @throws {Failure} as `#logIn`
    */
@@ -88,11 +88,10 @@ export class TokenLogin {
   }
 
   /**
-   * Logs in a new session, where that goes without asking for a PIN. Logins are made one after
-   * another: a cached PIN that is wrong is found out by the first of them, and those who would have
-   * tried it too must see that it is gone.
-   * @param found the token as it is now
-   * @param relogin whether to log in also when the library says that this was done
+   * Logs in on a new session, if that needs no PIN from the user. Logins run one at a time, so that
+   * a wrong cached PIN is tried once: the first login removes it before the next one reads it.
+   * @param found the token's current state
+   * @param relogin log in again even if the library reports a login
    * @param given the PIN, or empty
    * @throws {Failure} pin-required (with `relogin` only), and as `#logIn`
    */
@@ -102,7 +101,7 @@ export class TokenLogin {
     relogin: boolean,
     given: Buffer,
   ): Promise<LoginResult> {
-    return this.#inTurn(async () => {
+    return this.#serialize(async () => {
       const { login, description } = this.#token;
       if (login === "none") return "none";
       if (!relogin && isLoggedIn(this.#module, session)) return "kept";
@@ -116,7 +115,7 @@ export class TokenLogin {
         if (relogin) throw pinRequired(description, found);
         return "none";
       }
-      // The bytes that the library gets are its own: what is cached may be overwritten at any time.
+      // The library gets a copy: the cached PIN may be overwritten at any time.
       const pin = Buffer.from(usable);
       try {
         if (relogin) this.#logOut(session);
@@ -140,9 +139,9 @@ export class TokenLogin {
       if (await this.#logIn(found, session, pin)) this.#accepted(found, mayCache() ? given : noPin);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      // A card that was removed has refused nothing.
+      // A removed card has not refused the PIN.
       if (error.code !== "token-removed") this.#cache.forget();
-      // The user has not just typed a wrong one, and what disturbed the login may be over.
+      // The cached PIN failed: ask the user, since an error of the library may be over by then.
       if (given.length === 0 && (pinRefusals.has(error.code) || error.code === "module-crashed")) {
         throw pinRequired(found.description, readToken(this.#module.cryptoki, found.slot));
       }
@@ -151,15 +150,15 @@ export class TokenLogin {
   }
 
   /**
-   * C_SignInit and the login for that one operation, which a key with CKA_ALWAYS_AUTHENTICATE wants
-   * (CKU_CONTEXT_SPECIFIC).
+   * C_SignInit, then the login for that operation (CKU_CONTEXT_SPECIFIC), for a key with
+   * CKA_ALWAYS_AUTHENTICATE.
    * @param given the PIN, or empty
-   * @param place where the token is
-   * @throws {Failure} pin-required, pin-incorrect, pin-last-try, pin-locked, what `loginFailure` makes
-   * @throws errors of the library as they are, `PinMayBeSpent` for a device error
+   * @param place the token's slot
+   * @throws {Failure} pin-required, pin-incorrect, pin-last-try, pin-locked, and as `loginFailure`
+   * @throws the library's errors; `PinMayBeSpent` for a device error of C_Login
    */
   logInForOne(session: Handle, init: () => void, given: Buffer, place: Place): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#serialize(async () => {
       const pin = this.#contextPin(given, place);
       try {
         init();
@@ -181,14 +180,13 @@ export class TokenLogin {
     try {
       await this.#module.login(session, pkcs11js.CKU_CONTEXT_SPECIFIC, pin);
     } catch (error) {
-      if (lacksLogin.has(returnValue(error))) throw userNotLoggedIn(); // the PIN was not looked at
+      if (notLoggedInValues.has(returnValue(error))) throw userNotLoggedIn(); // PIN not tried
       const now = place.tryLook();
       if (isDeviceError(error) && (now === undefined || !hasSeenWrongPin(now))) {
         throw new PinMayBeSpent(error);
       }
       this.#cache.forget();
       const failure = loginFailure(description, now, error);
-      // The user has not just typed a wrong one.
       const isCached = pin !== null && given.length === 0;
       throw isCached && pinRefusals.has(failure.code)
         ? pinRequiredEachTime(description, now)
@@ -198,22 +196,22 @@ export class TokenLogin {
     if (pin !== null) this.#flags.noteAccepted(place.slot);
   }
 
-  /** The PIN for one signature, in bytes of its own, or null when the token asks for it itself. */
+  /** A copy of the PIN for one signature; null for a token with its own PIN pad. */
   #contextPin(given: Buffer, place: Place): Buffer | null {
     const { description, login } = this.#token;
     if (login === "protected-path") return null;
     if (given.length > 0) return Buffer.from(given);
     const now = place.tryLook();
-    if (now === undefined) throw sessionLost(); // it is to be looked for in all ways there are
+    if (now === undefined) throw sessionLost(); // lets recovery search for the token
     const cached = this.cachedPinFor(now);
     if (cached === undefined) throw pinRequiredEachTime(description, now);
     return Buffer.from(cached);
   }
 
   /**
-   * C_Login. A PIN is tried once; a token that has its own PIN pad asks there.
+   * C_Login (CKU_USER). A PIN is tried once.
    * @param pin UTF-8, or null for the token's own PIN pad
-   * @returns whether it was looked at: a token whose user is logged in already does not
+   * @returns whether the PIN was checked; false for CKR_USER_ALREADY_LOGGED_IN
    * @throws {Failure} pin-locked, pin-incorrect, pin-last-try, pin-required, user-refused,
    *   token-removed, module-crashed
    */
@@ -233,7 +231,7 @@ export class TokenLogin {
     try {
       this.#module.cryptoki.C_Logout(session);
     } catch {
-      // it was not logged in, then
+      // was not logged in
     }
   }
 
@@ -243,97 +241,97 @@ export class TokenLogin {
     this.#flags.noteAccepted(slot);
   }
 
-  #inTurn<Result>(login: () => Promise<Result>): Promise<Result> {
-    const result = this.#last.then(login);
-    this.#last = result.catch(() => {});
+  #serialize<Result>(login: () => Promise<Result>): Promise<Result> {
+    const result = this.#lastLogin.then(login);
+    this.#lastLogin = result.catch(() => {});
     return result;
   }
 }
 
 /**
- * What a token tells of wrong PINs, and how long it is news. Some libraries go on to tell of wrong
- * PINs after the right one was accepted: OpenSC's asks the card only when it is started. What a token
- * still says just after a login is of the past.
+ * A token's wrong-PIN flags, and which of them are stale. Some libraries still set them after the
+ * correct PIN: OpenSC's reads the card's counter only at start. Flags that remain set right after a
+ * login are stale until they change or the library restarts.
  */
 class WrongPinFlags {
   readonly #module: Module;
-  /** It told of wrong PINs when it was last looked at. */
-  #isWarning = false;
-  /** The flags that are of the past, and the generation of the library that shows them. */
-  #past: { readonly flags: number; readonly generation: number } | undefined;
+  /** Whether the token reported a wrong PIN when it was last read. */
+  #reportsWrongPin = false;
+  /** The stale flags, and the library's generation that reports them. */
+  #stale: { readonly flags: number; readonly generation: number } | undefined;
 
   constructor(module: Module) {
     this.#module = module;
   }
 
-  /** The token without what is of the past. @param token as its library shows it now */
+  /** The token without its stale flags. @param token its current state */
   read(token: SlotToken): SlotToken {
-    this.#isWarning = hasSeenWrongPin(token);
-    if (this.#past === undefined) return token;
-    const isPast =
-      this.#past.generation === this.#module.generation &&
-      this.#past.flags === (token.flags & wrongPinFlags);
-    if (isPast) return { ...token, flags: token.flags & ~wrongPinFlags };
-    this.#past = undefined;
+    this.#reportsWrongPin = hasSeenWrongPin(token);
+    if (this.#stale === undefined) return token;
+    const isStale =
+      this.#stale.generation === this.#module.generation &&
+      this.#stale.flags === (token.flags & wrongPinFlags);
+    if (isStale) return { ...token, flags: token.flags & ~wrongPinFlags };
+    this.#stale = undefined;
     return token;
   }
 
-  /** Notes that the token has accepted a PIN. @param slot where it was before */
+  /** Records that the token accepted a PIN. @param slot the token's slot */
   noteAccepted(slot: Handle): void {
-    if (!this.#isWarning) return;
+    if (!this.#reportsWrongPin) return;
     const now = readToken(this.#module.cryptoki, slot);
     if (now === undefined) return;
-    this.#past = { flags: now.flags & wrongPinFlags, generation: this.#module.generation };
+    this.#stale = { flags: now.flags & wrongPinFlags, generation: this.#module.generation };
   }
 }
 
 const noPin = Buffer.alloc(0);
 
-/** Timers stand still while a machine sleeps, so that none is set for longer than this. */
+/** The longest timer, in milliseconds: timers do not advance during suspend. */
 const maxWait = 60_000;
 
-/** Caches one PIN for a time, if the agent was started to do so, and overwrites it afterwards. */
+/** Caches one PIN for the time that `-O pin-cache` sets, then overwrites it. */
 export class PinCache {
   readonly #clock: Clock;
   readonly #duration: number;
   #pin: Buffer | undefined;
-  #end = 0;
-  /** Another one since PINs were to be forgotten. */
+  #expiry = 0;
+  /** Replaced by each `forget`. */
   #epoch = Symbol();
   #cancelTimer: (() => void) | undefined;
 
-  /** @param seconds how long a PIN is cached since it was last given; 0 caches none */
+  /** @param seconds how long a PIN is cached after it was last given; 0 disables the cache */
   constructor(clock: Clock, seconds: number) {
     this.#clock = clock;
     this.#duration = seconds * 1000;
   }
 
-  /** The PIN, or undefined. It is not the caller's to change. */
+  /** The PIN, read-only; undefined if none is cached. */
   get pin(): Buffer | undefined {
-    if (this.#pin !== undefined && this.#clock.now() >= this.#end) this.#overwrite();
+    if (this.#pin !== undefined && this.#clock.now() >= this.#expiry) this.#overwrite();
     return this.#pin;
   }
 
-  /** Caches a copy of a PIN that was given and that its token has accepted; not of an empty one. */
+  /** Caches a copy of a PIN that the token has accepted. An empty PIN changes nothing. */
   keep(pin: Buffer): void {
     if (this.#duration === 0 || pin.length === 0) return;
     this.#overwrite();
     this.#pin = Buffer.allocUnsafeSlow(pin.length);
     this.#pin.set(pin);
-    this.#end = this.#clock.now() + this.#duration;
+    this.#expiry = this.#clock.now() + this.#duration;
     this.#schedule();
   }
 
   /**
-   * Notes that a PIN is about to be tried.
-   * @returns tells whether it may be cached: not when PINs were to be forgotten meanwhile
+   * Call before a login with a PIN.
+   * @returns tells whether the PIN may be cached after it: no, if `forget` was called meanwhile
    */
   beforeLogin(): () => boolean {
     const epoch = this.#epoch;
     return () => epoch === this.#epoch;
   }
 
-  /** Overwrites the PIN, and lets none be cached that is being tried. */
+  /** Overwrites the PIN, and prevents logins in progress from caching theirs. */
   forget(): void {
     this.#epoch = Symbol();
     this.#overwrite();
@@ -347,7 +345,7 @@ export class PinCache {
   }
 
   #schedule(): void {
-    const left = this.#end - this.#clock.now();
+    const left = this.#expiry - this.#clock.now();
     if (left <= 0) {
       this.#overwrite();
       return;
@@ -356,7 +354,7 @@ export class PinCache {
   }
 }
 
-/** Whether a session is logged in as the token's user, as far as the library knows. */
+/** Whether C_GetSessionInfo reports that CKU_USER is logged in. */
 export function isLoggedIn({ cryptoki }: Module, session: Handle): boolean {
   try {
     return userStates.has(cryptoki.C_GetSessionInfo(session).state);

@@ -1,8 +1,8 @@
 /**
- * The child process of a provider: the only one that loads the PKCS#11 library.
+ * A provider's child process, the only process that loads the PKCS#11 library.
  *
- * It speaks with the agent over descriptor 3 (messages.ts) and ends when that closes. Calls of the
- * library may block here; C_Sign and C_Login run on other threads, so that several are under way.
+ * It talks to the agent over descriptor 3 (messages.ts) and exits when that closes. Library calls
+ * may block here; C_Sign and C_Login run on other threads, so that several can run at once.
  */
 import { Socket } from "node:net";
 import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
@@ -30,14 +30,14 @@ import { getReadyForKeys } from "./public-keys.ts";
 const agentDescriptor = 3;
 
 let module: Module | undefined;
-/** Sessions that were opened before anything was asked of their tokens. */
-let early: readonly Handle[] = [];
+/** Sessions opened by the request "open". */
+let earlySessions: readonly Handle[] = [];
 let library: Library | undefined;
-let underWay = 0;
+let pending = 0;
 let finishing = false;
 
 function main(): void {
-  restoreNodeEnvironment(process.env); // libraries may ask for OPENSSL_CONF, or run programs
+  restoreNodeEnvironment(process.env); // libraries may read OPENSSL_CONF or run programs
   protectProcess();
   const frames = new FrameReader(maxMessageLength);
   const send = (reply: ChildReply) => {
@@ -50,18 +50,17 @@ function main(): void {
       void answer(decodeRequest(message), send);
   };
   const socket = new Socket({ fd: agentDescriptor, ...readInto(receive) }).resume();
-  socket.on("error", agentGone);
-  socket.on("close", agentGone);
-  setImmediate(getReady);
+  socket.on("error", onAgentClosed);
+  socket.on("close", onAgentClosed);
+  setImmediate(warmUp);
 }
 
 /**
- * Does what the first request would have to wait for, unless that is here already: a process is
- * often started while a PIN is typed. Node.js takes milliseconds to load its part of OpenSSL, and
- * that to find what reads a key.
+ * Warms up Node.js's crypto before the first request, often while the user still types the PIN:
+ * loading OpenSSL and its key decoders takes milliseconds.
  */
-function getReady(): void {
-  if (underWay === 0) getReadyForKeys();
+function warmUp(): void {
+  if (pending === 0) getReadyForKeys();
 }
 
 type Send = (reply: ChildReply) => void;
@@ -69,21 +68,21 @@ type Send = (reply: ChildReply) => void;
 async function answer(request: ChildRequest, send: Send): Promise<void> {
   if (request.type === "forget") return library?.forgetPins();
   if (request.type === "finish") return finish();
-  underWay++;
+  pending++;
   try {
     send(await replyAndWipe(request));
   } catch (error) {
     send({ type: "failed", id: request.id, failure: asFailure(error) });
   } finally {
-    underWay--;
+    pending--;
     if (finishing) finish();
   }
 }
 
-type Question = Exclude<ChildRequest, { readonly type: "forget" | "finish" }>;
+type RequestWithReply = Exclude<ChildRequest, { readonly type: "forget" | "finish" }>;
 
-/** Whoever has the reply can be sure that the PIN is overwritten. */
-async function replyAndWipe(request: Question): Promise<ChildReply> {
+/** Overwrites the request's PIN before it replies. */
+async function replyAndWipe(request: RequestWithReply): Promise<ChildReply> {
   try {
     return await reply(request);
   } finally {
@@ -91,53 +90,57 @@ async function replyAndWipe(request: Question): Promise<ChildReply> {
   }
 }
 
-async function reply(request: Question): Promise<ChildReply> {
+async function reply(request: RequestWithReply): Promise<ChildReply> {
   const { id } = request;
   switch (request.type) {
     case "open":
-      early = openEarly(start(request.path));
+      earlySessions = openEarly(start(request.path));
       return { type: "done", id };
     case "load": {
       const { path, selection, keepPin, pin } = request;
       const loaded = start(path);
-      const tokens = await openTokens(loaded, caches(keepPin), selection, pin, early);
+      const tokens = await openTokens(loaded, pinCaches(keepPin), selection, pin, earlySessions);
       library = new Library(loaded, tokens);
       return { type: "loaded", id, inventory: library.inventory };
     }
     case "restore": {
       const { path, keepPin, inventory } = request;
       const loaded = start(path);
-      library = new Library(loaded, restoreTokens(loaded, caches(keepPin), inventory));
+      library = new Library(loaded, restoreTokens(loaded, pinCaches(keepPin), inventory));
       return { type: "done", id };
     }
     case "sign": {
       const { key, algorithm, data, pin } = request;
-      return { type: "signed", id, signature: await ready().sign(key, algorithm, data, pin) };
+      return {
+        type: "signed",
+        id,
+        signature: await loadedLibrary().sign(key, algorithm, data, pin),
+      };
     }
     case "login":
-      await ready().login(request.token, request.pin);
+      await loadedLibrary().login(request.token, request.pin);
       return { type: "done", id };
     case "state":
       return { type: "state", id, tokens: (await library?.states()) ?? [] };
   }
 }
 
-/** Loads the library, unless that is done. @throws {Failure} as `Module` */
+/** Loads the library once. @throws {Failure} as `Module` */
 function start(path: string): Module {
   module ??= new Module(path);
   return module;
 }
 
-function ready(): Library {
+function loadedLibrary(): Library {
   if (library === undefined) throw new Failure("internal", "No library is loaded.");
   return library;
 }
 
-function caches(keepPin: number): () => PinCache {
+function pinCaches(keepPin: number): () => PinCache {
   return () => new PinCache(systemClock, keepPin);
 }
 
-/** Only a list of keys is that long. */
+/** The failure of a reply over `maxMessageLength`: only a list of keys can be that long. */
 function tooManyKeys(): Failure {
   const uri = formatPkcs11Uri({ token: "NAME", modulePath: module?.path });
   return new Failure(
@@ -147,16 +150,16 @@ function tooManyKeys(): Failure {
   );
 }
 
-/** Nobody waits for what is under way, and some of it may never end, so the process does not wait. */
-function agentGone(): void {
-  if (underWay > 0) process.kill(process.pid, "SIGKILL");
+/** The agent has closed the connection: exit at once, since a library call may hang. */
+function onAgentClosed(): void {
+  if (pending > 0) process.kill(process.pid, "SIGKILL");
   finish();
 }
 
-/** Ends the process, with C_Finalize, once no other thread is within the library. */
+/** Calls C_Finalize and exits, once all requests are answered. */
 function finish(): void {
   finishing = true;
-  if (underWay > 0) return;
+  if (pending > 0) return;
   library?.forgetPins();
   module?.finalize();
   process.exit(0);

@@ -1,11 +1,11 @@
-/** What a token is given to sign, and what it must give back. */
+/** The input of C_Sign, its mechanism, and the length of its signature. */
 import { hash } from "node:crypto";
 import { Failure } from "../../../protocol/failure.ts";
 import { curves, type PublicKey } from "../../../protocol/public-key.ts";
 import { type SignatureAlgorithm, signatureHashes } from "../../../protocol/signature.ts";
 import { eddsaMechanism, pkcs11js } from "./cryptoki.ts";
 
-/** DigestInfo of PKCS #1 (RFC 8017, section 9.2) in front of the hash itself. */
+/** DigestInfo prefixes of PKCS #1 (RFC 8017, section 9.2), before the hash. */
 const digestInfos = {
   sha1: Buffer.from("3021300906052b0e03021a05000414", "hex"),
   sha256: Buffer.from("3031300d060960864801650304020105000420", "hex"),
@@ -13,9 +13,9 @@ const digestInfos = {
 } as const;
 
 /**
- * What a signature is made of, for a mechanism that hashes nothing itself: RSA takes a DigestInfo,
- * ECDSA the hash, Ed25519 the data.
- * @throws {Failure} unsupported, when the algorithm is not the key's
+ * The input of C_Sign, for mechanisms that do not hash: a DigestInfo for RSA, the hash for ECDSA,
+ * the data for Ed25519.
+ * @throws {Failure} unsupported, if the key does not support the algorithm
  */
 export function signatureInput(
   key: PublicKey,
@@ -40,21 +40,21 @@ export function signatureInput(
   throw new Failure("unsupported", `The key does not sign with ${algorithm}.`);
 }
 
-/** The CKM_ mechanism of a key. */
+/** The CKM_ mechanism for a key. */
 export function signatureMechanism(key: PublicKey): number {
   if (key.type === "rsa") return pkcs11js.CKM_RSA_PKCS;
   return key.type === "ecdsa" ? pkcs11js.CKM_ECDSA : eddsaMechanism;
 }
 
-/** How long a signature of the key is, in bytes. */
+/** The length of a key's signatures, in bytes. */
 export function signatureLength(key: PublicKey): number {
   if (key.type === "rsa") return key.n.length;
   return key.type === "ecdsa" ? 2 * curves[key.curve].bytes : 64;
 }
 
 /**
- * Checks that a library gave a signature as long as the key makes it.
- * @throws {Failure} module-crashed: the library is at fault, and the advice is the same
+ * Checks the length of a signature.
+ * @throws {Failure} module-crashed, as for any other fault of the library
  */
 export function checkSignature(key: PublicKey, raw: Buffer): Buffer {
   const length = signatureLength(key);

@@ -1,4 +1,4 @@
-/** A library that is loaded in this process, and initialized. */
+/** The PKCS#11 library, loaded and initialized in this process. */
 import { Failure } from "../../../protocol/failure.ts";
 import { checkLibraryFileSync, exchangedLibrary } from "../library-file.ts";
 import {
@@ -10,18 +10,17 @@ import {
   returnValue,
 } from "./cryptoki.ts";
 
-/** The library of this process. */
 export class Module {
   readonly path: string;
   readonly cryptoki: Cryptoki;
-  /** C_Login, which may take as long as a user takes to type a PIN at the token's own pad. */
+  /** C_Login, which may last until the user has typed the PIN on the token's PIN pad. */
   readonly login: Login;
-  /** Sessions and objects of an earlier generation mean nothing any more. */
+  /** Incremented by each restart; older session and object handles are invalid. */
   generation = 1;
-  /** Whether it did not start again: it knows of no token then. */
+  /** Whether the last restart failed: the library has no tokens until one succeeds. */
   isDown = false;
   #uses = 0;
-  #whenQuiet: (() => void) | undefined;
+  #onIdle: (() => void) | undefined;
   #restart: Promise<void> | undefined;
 
   /**
@@ -37,15 +36,14 @@ export class Module {
     this.login = nativeLogin(path, this.cryptoki);
   }
 
-  /** Whether a restart would keep nobody from anything. */
+  /** Whether no `use` is in progress, so that a restart interrupts nothing. */
   get isQuiet(): boolean {
     return this.#uses === 0;
   }
 
   /**
-   * Does something for which the sessions and handles that it has must stay what they are: a restart
-   * waits for its end, and it waits for the end of a restart. It must not itself start the library
-   * again, or wait for somebody who does.
+   * Runs work whose session and object handles must stay valid: it waits for a restart to end, and
+   * a restart waits for it. The work must not call or await `restart`: that would deadlock.
    */
   async use<Result>(work: () => Result | Promise<Result>): Promise<Result> {
     while (this.#restart !== undefined) await this.#restart.catch(() => {});
@@ -54,17 +52,17 @@ export class Module {
       return await work();
     } finally {
       this.#uses--;
-      if (this.#uses === 0) this.#whenQuiet?.();
+      if (this.#uses === 0) this.#onIdle?.();
     }
   }
 
   /**
-   * C_Finalize and C_Initialize, as soon as nobody uses the library: what helps one that has lost
-   * the service by which it reaches its cards.
-   * @throws {Failure} module-crashed, when it does not start again
+   * C_Finalize and C_Initialize, once no `use` is in progress. This helps a library that has lost
+   * its connection to pcscd or a similar service.
+   * @throws {Failure} module-crashed, if C_Initialize fails
    */
   restart(): Promise<void> {
-    this.#restart ??= this.#quiet()
+    this.#restart ??= this.#whenIdle()
       .then(() => {
         this.generation++;
         this.finalize();
@@ -78,20 +76,20 @@ export class Module {
     return this.#restart;
   }
 
-  /** C_Finalize. What it says does not matter: nothing of the library is used afterwards. */
+  /** C_Finalize. Its errors are ignored: the process exits or initializes the library again. */
   finalize(): void {
     try {
       this.cryptoki.C_Finalize();
     } catch {
-      // the process ends, or the library is started again
+      // ignored
     }
   }
 
-  #quiet(): Promise<void> {
+  #whenIdle(): Promise<void> {
     if (this.#uses === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      this.#whenQuiet = () => {
-        this.#whenQuiet = undefined;
+      this.#onIdle = () => {
+        this.#onIdle = undefined;
         resolve();
       };
     });
@@ -110,7 +108,7 @@ function load(path: string): Cryptoki {
 }
 
 /**
- * C_Initialize, with locks of the operating system, because signatures run on several threads.
+ * C_Initialize with CKF_OS_LOCKING_OK, because signatures run on several threads.
  * @throws {Failure} module-crashed
  */
 function initialize(cryptoki: Cryptoki, path: string): void {

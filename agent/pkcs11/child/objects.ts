@@ -1,4 +1,4 @@
-/** The keys of a token, out of its objects (PKCS#11 v3.0, section 4). */
+/** Finds the keys of a token among its objects (PKCS#11 v3.0, section 4). */
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
@@ -6,18 +6,18 @@ import { trimZeros } from "../../../protocol/wire.ts";
 import { type Cryptoki, edwardsKeyType, type Handle, pkcs11js } from "./cryptoki.ts";
 import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./public-keys.ts";
 
-/** A key of which the token has, or seems to have, the private part. */
+/** A key whose private key is on the token, or may be, before the login. */
 export interface TokenKey {
   readonly publicKey: PublicKey;
   readonly keyBlob: Buffer;
   readonly label: string;
-  /** The labels of all objects of the key: its public key, its private key, its certificate. */
+  /** The labels of the key's objects: public key, private key, certificate. */
   readonly labels: readonly string[];
-  /** CKA_ID, by which the private key is found again. */
+  /** CKA_ID, which the key's objects share. */
   readonly id: Buffer;
-  /** The private key, or undefined when it cannot be seen (yet). */
+  /** The private key; undefined while the session cannot see it. */
   readonly handle: Handle | undefined;
-  /** CKA_ALWAYS_AUTHENTICATE: the token asks for the PIN at each signature. */
+  /** CKA_ALWAYS_AUTHENTICATE: the token requires its PIN for each signature. */
   readonly alwaysAuthenticate: boolean;
 }
 
@@ -27,7 +27,7 @@ interface PublicObject {
   readonly label: string;
 }
 
-/** A private key, as a session sees it. */
+/** A private key that a session can see. */
 export interface PrivateKey {
   readonly handle: Handle;
   /** CKA_SIGN. */
@@ -39,14 +39,14 @@ interface PrivateObject extends PrivateKey {
   readonly id: Buffer;
   readonly label: string;
   readonly keyType: number | undefined;
-  /** Of an RSA key, where the token tells them. */
+  /** CKA_MODULUS and CKA_PUBLIC_EXPONENT of an RSA key, if the token has them. */
   readonly modulus: Buffer | undefined;
   readonly exponent: Buffer | undefined;
 }
 
-/** How many objects are asked for at once. */
+/** The number of objects per C_FindObjects. */
 const batch = 32;
-/** More of one class than a token has: whoever finds more than that finds them for ever. */
+/** The maximum number of objects per class; beyond it, C_FindObjects is taken to be endless. */
 const maxObjects = 65_536;
 const x509 = 0;
 
@@ -66,15 +66,15 @@ const rsaAttributes = [pkcs11js.CKA_MODULUS, pkcs11js.CKA_PUBLIC_EXPONENT] as co
 const ecAttributes = [pkcs11js.CKA_EC_PARAMS, pkcs11js.CKA_EC_POINT] as const;
 
 /**
- * The keys of the token, each once, in the order of their CKA_ID: tokens list their objects in any
- * order, some in another one each time, and people look for a key where it was.
- * @param privateHidden whether private keys may be there that the session cannot see
- * @throws errors of the library, when it cannot search; module-crashed, when it finds no end
+ * The token's keys, each once, sorted by CKA_ID: tokens list objects in any order, some in a new
+ * one each time, and users expect a stable list.
+ * @param privateHidden whether there may be private keys that the session cannot see
+ * @throws the library's error if a search fails; module-crashed if a search is endless
  */
 export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boolean): TokenKey[] {
   const privates = findPrivateObjects(cryptoki, session);
   const seen = [...findPublicKeys(cryptoki, session), ...findCertificates(cryptoki, session)];
-  const found = [...seen, ...rsaPairs(privates)];
+  const found = [...seen, ...rsaPublicObjects(privates)];
   const keys = new Map<string, TokenKey>();
   for (const { publicKey, id, label } of found) {
     const keyBlob = encodePublicKey(publicKey);
@@ -85,7 +85,7 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
       keys.set(name, { ...known, labels, label: known.label || label });
       continue;
     }
-    const candidates = privates.filter((object) => isPair(object, publicKey, id));
+    const candidates = privates.filter((object) => isPrivateKeyOf(object, publicKey, id));
     const own = candidates.find(({ signs }) => signs);
     if (own === undefined && (candidates.length > 0 || !privateHidden)) continue;
     keys.set(name, {
@@ -101,14 +101,14 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
   return [...keys.values()].sort((one, other) => compareIds(one.id, other.id));
 }
 
-/** Shorter ones first: they are numbers, as a rule, such as PIV's 1 to 25. */
+/** Shorter IDs first: most IDs are numbers, such as PIV's 1 to 25. */
 function compareIds(one: Buffer, other: Buffer): number {
   return one.length - other.length || Buffer.compare(one, other);
 }
 
 /**
- * The private key of a public one, or undefined when the session cannot see it: one that signs, if
- * there is one.
+ * The private key of a public key, preferably one with CKA_SIGN; undefined if the session cannot
+ * see it.
  */
 export function findPrivateKey(
   cryptoki: Cryptoki,
@@ -116,11 +116,11 @@ export function findPrivateKey(
   key: TokenKey,
 ): PrivateKey | undefined {
   const objects = findPrivateObjects(cryptoki, session);
-  const candidates = objects.filter((object) => isPair(object, key.publicKey, key.id));
+  const candidates = objects.filter((object) => isPrivateKeyOf(object, key.publicKey, key.id));
   return candidates.find(({ signs }) => signs) ?? candidates[0];
 }
 
-function isPair(object: PrivateObject, publicKey: PublicKey, id: Buffer): boolean {
+function isPrivateKeyOf(object: PrivateObject, publicKey: PublicKey, id: Buffer): boolean {
   if (!object.id.equals(id)) return false;
   if (object.keyType !== undefined && !keyTypes(publicKey).includes(object.keyType)) return false;
   if (publicKey.type !== "rsa" || object.modulus === undefined) return true;
@@ -193,8 +193,8 @@ function findCertificates(cryptoki: Cryptoki, session: Handle): PublicObject[] {
   });
 }
 
-/** RSA private keys tell their public key themselves, should no other object do. */
-function rsaPairs(privates: readonly PrivateObject[]): PublicObject[] {
+/** The public keys of RSA private keys, for those without a public key object or certificate. */
+function rsaPublicObjects(privates: readonly PrivateObject[]): PublicObject[] {
   return privates.flatMap(({ id, label, modulus, exponent }) => {
     const publicKey = rsaPublicKey(modulus, exponent);
     return publicKey === undefined ? [] : [{ publicKey, id, label }];
@@ -225,16 +225,16 @@ function tooManyObjects(): Failure {
   );
 }
 
-/** An attribute of one object; undefined when the token does not give it. */
+/** The value of an object's attribute; undefined if the token does not return it. */
 type Attributes = (type: number) => Buffer | undefined;
 
-/** Reads attributes of one object. */
+/** Reads attributes of an object. */
 type ReadAttributes = (types: readonly number[]) => Attributes;
 
-/** Reads attributes at once, or one by one where the token lacks some and so refuses them all. */
+/** Reads attributes in one call, or one by one if that fails because the token lacks some. */
 function reader(cryptoki: Cryptoki, session: Handle, object: Handle): ReadAttributes {
   const values = new Map<number, Buffer>();
-  const succeeds = (types: readonly number[]) => {
+  const tryRead = (types: readonly number[]) => {
     const template = types.map((type) => ({ type }));
     try {
       for (const { type, value } of cryptoki.C_GetAttributeValue(session, object, template)) {
@@ -246,21 +246,21 @@ function reader(cryptoki: Cryptoki, session: Handle, object: Handle): ReadAttrib
     }
   };
   return (types) => {
-    if (!succeeds(types)) for (const type of types) succeeds([type]);
+    if (!tryRead(types)) for (const type of types) tryRead([type]);
     return (type) => values.get(type);
   };
 }
 
 function readName(read: Attributes): { id: Buffer; label: string } {
   const label = read(pkcs11js.CKA_LABEL) ?? Buffer.alloc(0);
-  const end = label.findLastIndex((byte) => byte !== 0) + 1; // some libraries end it with zeros
+  const end = label.findLastIndex((byte) => byte !== 0) + 1; // some libraries pad it with zeros
   return {
     id: read(pkcs11js.CKA_ID) ?? Buffer.alloc(0),
     label: sanitizeName(label.toString("utf8", 0, end)),
   };
 }
 
-/** A CK_ULONG, in the machine's own order of bytes. */
+/** A CK_ULONG, in native byte order. */
 function readNumber(value: Buffer | undefined): number | undefined {
   if (value === undefined) return undefined;
   const bytes = Uint8Array.from(value).buffer;

@@ -1,4 +1,4 @@
-/** Opening the tokens of a library for the first time: which, in which order, and their keys. */
+/** Opens the tokens of a library for the first time, and lists their keys. */
 import { formatPkcs11Uri, type Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
@@ -20,16 +20,16 @@ import {
 } from "./slots.ts";
 import { TokenConnection } from "./token.ts";
 
-/** A token, and those of its keys that are wanted. */
+/** A token, and its selected keys. */
 export interface OpenToken {
   readonly connection: TokenConnection;
-  /** With handles in the sessions that the connection has. */
+  /** Their handles are of the connection's sessions. */
   readonly keys: readonly TokenKey[];
 }
 
 /**
- * Opens a session with each token, before anybody has said what for. Some libraries read a whole card
- * then, in seconds, and a PIN may be typed meanwhile.
+ * Opens a session with each token while the user types the PIN: some libraries read the whole card
+ * at the first session, which takes seconds.
  * @returns the sessions, for `openTokens` to close
  */
 export function openEarly(module: Module): Handle[] {
@@ -37,22 +37,21 @@ export function openEarly(module: Module): Handle[] {
     try {
       return [openFirst(module, token)];
     } catch {
-      return []; // whoever opens it in earnest is told why that does not go
+      return []; // openTokens reports the error
     }
   });
 }
 
 /**
- * Opens every token that can be; if none can, the first one says why. The PIN is tried once with
- * each token that asks for one. It may not be for all of them, so those that have seen a wrong one
- * come last, and are left alone when the PIN was another token's, or when a wrong one would lock
- * them.
- * @param makeCache makes the place where a token's PIN is cached
- * @param uri chooses tokens and keys; undefined for all
+ * Opens every token that opens; if none does, throws the first one's failure. The PIN is tried once
+ * on each token that requires one. With several tokens it may be wrong for some: tokens that report
+ * a wrong PIN come last, and are skipped if another token has accepted the PIN; a token with one
+ * try left is always skipped.
+ * @param makeCache makes the PIN cache of a token
+ * @param uri selects tokens and keys; undefined for all
  * @param pin UTF-8, or empty
  * @param early sessions of `openEarly`, to be closed
- * @throws {Failure} no-token, what a login throws; pin-required and no-usable-key for tokens whose
- *   keys cannot be seen
+ * @throws {Failure} no-token, and as a login; pin-required or no-usable-key if no token shows a key
  */
 export async function openTokens(
   module: Module,
@@ -62,13 +61,13 @@ export async function openTokens(
   early: readonly Handle[],
 ): Promise<OpenToken[]> {
   const found = selectTokens(uri, module, presentTokens(module));
-  const isShared = found.length > 1 && pin.length > 0;
+  const isPinShared = found.length > 1 && pin.length > 0;
   const all = new Set<TokenConnection>();
   const opened = new Map<SlotToken, OpenToken>();
   const failures = new Map<SlotToken, unknown>();
-  for (const token of isShared ? [...found].sort(byTries) : found) {
+  for (const token of isPinShared ? [...found].sort(byTries) : found) {
     try {
-      if (isShared) spareTries(module, token, [...opened.keys()].some(takesPin));
+      if (isPinShared) checkPinTries(module, token, [...opened.keys()].some(takesPin));
       opened.set(token, await openToken(module, makeCache(), token, uri, pin, all));
     } catch (error) {
       failures.set(token, error);
@@ -78,20 +77,25 @@ export async function openTokens(
   const inOrder = found.flatMap((token) => opened.get(token) ?? []);
   if (inOrder.length > 0) return inOrder;
   const reasons = found.map((token) => failures.get(token)).filter((it) => it !== undefined);
-  // The PIN was right for a token that has no such key: that another one refused it is no news.
+  // The token that accepted the PIN has no usable key; then refusals by other tokens do not matter.
   throw reasons.find(isNoUsableKey) ?? allRefusals(reasons) ?? reasons[0];
 }
 
-/** What became of a PIN that several tokens were to be given, the worst first. */
-const byHarm: readonly string[] = ["pin-locked", "pin-last-try", "pin-incorrect", "pin-required"];
+/** The refusals of a shared PIN, the worst first. */
+const refusalCodes: readonly string[] = [
+  "pin-locked",
+  "pin-last-try",
+  "pin-incorrect",
+  "pin-required",
+];
 
 /**
- * One refusal for several tokens that have refused the PIN, each of which has lost a try, or were left
- * alone because they have one left.
+ * One failure for several tokens that refused the PIN, each at the cost of a try, or were skipped
+ * because they have one try left.
  */
 function allRefusals(reasons: readonly unknown[]): Failure | undefined {
   const refusals = reasons.filter(isRefusal);
-  const rank = ({ code }: Failure) => byHarm.indexOf(code);
+  const rank = ({ code }: Failure) => refusalCodes.indexOf(code);
   const [worst] = refusals.toSorted((one, other) => rank(one) - rank(other));
   if (worst === undefined || refusals.length < 2) return undefined;
   const sentence = refusals.map(({ message }) => message).join(" ");
@@ -101,10 +105,10 @@ function allRefusals(reasons: readonly unknown[]): Failure | undefined {
 
 function isRefusal(reason: unknown): reason is Failure {
   if (reason instanceof PinRequired) return reason.isLastTry;
-  return reason instanceof Failure && byHarm.includes(reason.code);
+  return reason instanceof Failure && refusalCodes.includes(reason.code);
 }
 
-/** The tokens and keys that another process has found, before anything is asked of the library. */
+/** The tokens and keys that an earlier child process found. Makes no library call. */
 export function restoreTokens(
   module: Module,
   makeCache: () => PinCache,
@@ -141,7 +145,7 @@ async function openToken(
     const isHidden = known.login !== "none" && result === "none";
     const seen = searchKeys(module, found, session, isHidden);
     const keys = selectKeys(uri, seen);
-    if (keys.length === 0) throw whyNone(found, seen, isHidden);
+    if (keys.length === 0) throw noKeyFailure(found, seen, isHidden);
     const connection = new TokenConnection(module, known, login, keys.length, all);
     connection.open({ found, session }, result);
     return { connection, keys };
@@ -152,8 +156,8 @@ async function openToken(
   }
 }
 
-/** @param seen the token's keys, none of which is wanted */
-function whyNone(token: SlotToken, seen: readonly TokenKey[], isHidden: boolean): Failure {
+/** @param seen the token's keys, none of which is selected */
+function noKeyFailure(token: SlotToken, seen: readonly TokenKey[], isHidden: boolean): Failure {
   if (isHidden) return pinRequired(token.description, token);
   return seen.length > 0 ? noKeyMatches(token.description) : noUsableKey(token.description);
 }
@@ -162,16 +166,16 @@ function isNoUsableKey(error: unknown): boolean {
   return error instanceof Failure && error.code === "no-usable-key";
 }
 
-/** Tokens that have seen a wrong PIN come last. */
+/** Sorts tokens that report a wrong PIN last. */
 function byTries(one: SlotToken, other: SlotToken): number {
   return Number(hasSeenWrongPin(one)) - Number(hasSeenWrongPin(other));
 }
 
-/** @param isAnothers whether another token has taken the PIN */
-function spareTries({ path }: Module, token: SlotToken, isAnothers: boolean): void {
+/** Throws if a try is too risky. @param isAcceptedElsewhere whether another token accepted the PIN */
+function checkPinTries({ path }: Module, token: SlotToken, isAcceptedElsewhere: boolean): void {
   if (!takesPin(token)) return;
   const { serial } = token.description;
-  if (isAnothers && hasSeenWrongPin(token)) {
+  if (isAcceptedElsewhere && hasSeenWrongPin(token)) {
     const sentence = `The token ${tokenName(token.description)} was not tried: the PIN is another token's.`;
     throw new PinRequired(sentence);
   }
@@ -183,7 +187,7 @@ function spareTries({ path }: Module, token: SlotToken, isAnothers: boolean): vo
   );
 }
 
-/** Whether a token is given the PIN. */
+/** Whether a token's login uses the PIN. */
 function takesPin(token: SlotToken): boolean {
   return loginKind(token) === "pin";
 }

@@ -30,7 +30,7 @@ test("an EC point is read raw and from an OCTET STRING, on each curve", (t) => {
   }
 });
 
-test("an EC point that is not on its curve, of another curve or compressed is passed over", (t) => {
+test("an EC point that is off its curve, of another curve or compressed is ignored", (t) => {
   const point = ecPoint("nistp256");
   const off = Buffer.from(point);
   off[40] = (off[40] as number) ^ 1;
@@ -40,7 +40,7 @@ test("an EC point that is not on its curve, of another curve or compressed is pa
   t.is(ecPublicKey(Buffer.from("06052b8104000a", "hex"), point), undefined);
 });
 
-test("a curve is known by its parameters, where they stand in place of its name", (t) => {
+test("a curve is recognized by explicit parameters", (t) => {
   for (const curve of curveNames) {
     const { publicKey } = generateKeyPairSync("ec", {
       namedCurve: curves[curve].jwk,
@@ -55,14 +55,14 @@ test("a curve is known by its parameters, where they stand in place of its name"
   }
 });
 
-/** How long the DER value at the beginning is, with its header. */
+/** The length of the first DER value, with its header. */
 function derLength(der: Buffer): number {
   const short = der[1] ?? 0;
   if (short < 0x80) return 2 + short;
   return 2 + (short & 0x7f) + der.readUIntBE(2, short & 0x7f);
 }
 
-test("Ed25519 is known by its OID, its PKCS#11 name and the old OID of GnuPG", (t) => {
+test("Ed25519 is recognized by its OID, its PKCS#11 name and the old OID of GnuPG", (t) => {
   const { publicKey } = generateKeyPairSync("ed25519");
   const raw = jwkPart(publicKey, "x");
   const name = Buffer.concat([Buffer.from([0x13, 12]), Buffer.from("edwards25519")]);
@@ -75,7 +75,7 @@ test("Ed25519 is known by its OID, its PKCS#11 name and the old OID of GnuPG", (
   t.is(ecPublicKey(Buffer.from("06032b6571", "hex"), raw), undefined);
 });
 
-test("RSA numbers may have zeros in front, and keys under 1024 bits are passed over", (t) => {
+test("RSA numbers may have leading zeros, and keys under 1024 bits are ignored", (t) => {
   const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 1024 });
   const n = jwkPart(publicKey, "n");
   const padded = Buffer.concat([Buffer.alloc(1), n]);

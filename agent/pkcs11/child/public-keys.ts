@@ -1,6 +1,7 @@
 /**
- * Public keys from the attributes of PKCS#11 objects (PKCS#11 v3.0, sections 2.1.2, 2.3.3, 2.3.5 and
- * 4.6.3). Whatever is missing, garbage or of no use gives undefined: a token may hold anything.
+ * Public keys from the attributes of PKCS#11 objects (PKCS#11 v3.0, sections 2.1.2, 2.3.3, 2.3.5
+ * and 4.6.3). Missing, invalid and unsupported attributes give undefined: a token may hold
+ * anything.
  */
 import { type KeyObject, X509Certificate } from "node:crypto";
 import { toKeyObject } from "../../../protocol/key-object.ts";
@@ -14,19 +15,19 @@ import {
 } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
 
-/** RSA keys that are shorter are of no use: OpenSSH refuses their signatures. */
+/** OpenSSH refuses signatures by shorter RSA keys. */
 const minRsaBits = 1024;
-/** The longest integer that fits the wire, in bits. */
+/** The longest integer in an SSH message, in bits. */
 const maxRsaBits = 16384;
 
-/** How tokens say that a curve is Ed25519: RFC 8410's OID, PKCS#11's name, and GnuPG's old OID. */
+/** CKA_EC_PARAMS of Ed25519: RFC 8410's OID, PKCS#11's name, and GnuPG's old OID. */
 const ed25519Params = [
   "06032b6570",
   "130c656477617264733235353139",
   "06092b06010401da470f01",
 ] as const;
 
-/** Does beforehand what the first key would have to wait for. */
+/** Loads OpenSSL's key decoders, so that the first key need not wait for them. */
 export function getReadyForKeys(): void {
   usable({ type: "ed25519", publicKey: Buffer.alloc(32) });
 }
@@ -42,7 +43,7 @@ export function rsaPublicKey(
 
 /**
  * An ECDSA or Ed25519 key from CKA_EC_PARAMS (a curve's OID in DER) and CKA_EC_POINT (the
- * uncompressed point, of Ed25519 32 bytes, in a DER OCTET STRING or, from many tokens, as it stands).
+ * uncompressed point, or Ed25519's 32 bytes, in a DER OCTET STRING or, from many tokens, raw).
  */
 export function ecPublicKey(
   params: Buffer | undefined,
@@ -53,25 +54,25 @@ export function ecPublicKey(
     Object.values(curves).find(({ oid }) => oid.equals(params)) ?? explicitCurve(params);
   if (curve === undefined) return edwardsPublicKey(params, point);
   const length = 1 + 2 * curve.bytes;
-  const raw = point.length === length ? point : octets(point);
+  const raw = point.length === length ? point : octetStringContent(point);
   if (raw === undefined || raw.length !== length || raw[0] !== 4) return undefined;
   return usable({ type: "ecdsa", curve: curve.name, point: raw });
 }
 
 /**
- * The curve whose field and order stand in ECParameters (RFC 3279, section 2.3.5), which some
- * libraries give in place of the curve's name.
+ * The curve of explicit ECParameters (RFC 3279, section 2.3.5), which some libraries return instead
+ * of its OID. The field and the order identify it.
  */
 function explicitCurve(params: Buffer) {
   if (params[0] !== 0x30) return undefined;
   return Object.values(curves).find(({ name }) => {
-    const { prime, order } = fieldsAndOrders[name];
+    const { prime, order } = curveParameters[name];
     return [prime, order].every((number) => params.includes(derInteger(number)));
   });
 }
 
 /** The prime of each curve's field and the order of its base point (FIPS 186-4, appendix D.1.2). */
-const fieldsAndOrders: Readonly<Record<CurveName, { prime: bigint; order: bigint }>> = {
+const curveParameters: Readonly<Record<CurveName, { prime: bigint; order: bigint }>> = {
   nistp256: {
     prime: 2n ** 256n - 2n ** 224n + 2n ** 192n + 2n ** 96n - 1n,
     order: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
@@ -101,12 +102,12 @@ function derInteger(number: bigint): Buffer {
 
 function edwardsPublicKey(params: Buffer, point: Buffer): PublicKey | undefined {
   if (!ed25519Params.some((known) => known === params.toString("hex"))) return undefined;
-  const raw = point.length === 32 ? point : octets(point);
+  const raw = point.length === 32 ? point : octetStringContent(point);
   if (raw === undefined || raw.length !== 32) return undefined;
   return usable({ type: "ed25519", publicKey: raw });
 }
 
-/** The key that an X.509 certificate in DER (CKA_VALUE) certifies. */
+/** The public key of an X.509 certificate in DER (CKA_VALUE). */
 export function certifiedPublicKey(der: Buffer | undefined): PublicKey | undefined {
   if (der === undefined) return undefined;
   try {
@@ -149,7 +150,7 @@ function number(text: string | undefined): Buffer {
 }
 
 /** The content of a DER OCTET STRING that fills `bytes`. */
-function octets(bytes: Buffer): Buffer | undefined {
+function octetStringContent(bytes: Buffer): Buffer | undefined {
   if (bytes[0] !== 0x04) return undefined;
   const short = bytes[1] as number;
   if (short < 0x80) return bytes.length === 2 + short ? bytes.subarray(2) : undefined;
@@ -157,10 +158,10 @@ function octets(bytes: Buffer): Buffer | undefined {
   return undefined;
 }
 
-/** The key, if its numbers make one that is of use and its blob can be read back. */
+/** The key, if OpenSSL accepts it, its size is supported and its blob decodes again. */
 function usable(key: PublicKey): PublicKey | undefined {
   try {
-    if (key.type === "rsa" && !isGoodSize(keyBits(key))) return undefined;
+    if (key.type === "rsa" && !isSupportedSize(keyBits(key))) return undefined;
     toKeyObject(key);
     return decodePublicKey(encodePublicKey(key));
   } catch {
@@ -168,6 +169,6 @@ function usable(key: PublicKey): PublicKey | undefined {
   }
 }
 
-function isGoodSize(bits: number): boolean {
+function isSupportedSize(bits: number): boolean {
   return bits >= minRsaBits && bits <= maxRsaBits;
 }

@@ -19,7 +19,7 @@ const all: readonly Seen[] = [
   "other",
 ];
 
-/** The steps for a token that goes on to show the same. */
+/** The steps for a token that fails the same way each time. */
 function steps(seen: Seen, known: Partial<Situation> = {}): RecoveryStep[] {
   const taken: RecoveryStep[] = [];
   let tried: RecoveryStep | undefined;
@@ -31,7 +31,7 @@ function steps(seen: Seen, known: Partial<Situation> = {}): RecoveryStep[] {
   }
 }
 
-test("whatever a token shows, the steps come to an end, and a restart is the last of them", (t) => {
+test("the steps always end, and a restart comes last", (t) => {
   for (const seen of all) {
     for (const canLogIn of [false, true]) {
       for (const hadDeviceError of [false, true]) {
@@ -47,7 +47,7 @@ test("whatever a token shows, the steps come to an end, and a restart is the las
   }
 });
 
-test("the steps go from the one that costs least to a restart", (t) => {
+test("the steps go from the cheapest to a restart", (t) => {
   t.deepEqual(steps("session-lost"), ["reopen", "restart", "give-up"]);
   t.deepEqual(steps("device-error"), ["reopen", "restart", "give-up"]);
   t.deepEqual(steps("other"), ["reopen", "give-up"]);
@@ -57,7 +57,7 @@ test("the steps go from the one that costs least to a restart", (t) => {
   for (const seen of ["final", "no-touch"] as const) t.deepEqual(steps(seen), ["give-up"]);
 });
 
-test("whether a token has seen a wrong PIN is asked only where it matters", (t) => {
+test("the wrong-PIN flags are read only where they matter", (t) => {
   const hasSeenWrongPin = () => t.fail();
   for (const seen of all) steps(seen, { hasSeenWrongPin });
   t.pass();

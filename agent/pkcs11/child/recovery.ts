@@ -1,80 +1,79 @@
 /**
- * What is done when a token does not sign: the table of recovery.
+ * The recovery table: the steps after a token fails to sign.
  *
- * Libraries differ in what they say when a card was removed, reset or used by another program, and in
- * what helps: libykcs11 fails with CKR_DEVICE_ERROR until its slots are listed, or until it is started
- * again; OpenSC's loses its sessions; both go on to speak of a login that the card has forgotten. So
- * nothing is inferred from one error: each step is tried once, the one that costs least first.
+ * After a card was removed, reset or used by another program, libraries differ in their errors and
+ * in what helps: libykcs11 fails with CKR_DEVICE_ERROR until its slots are listed, or until it
+ * restarts; OpenSC's loses its sessions; both still report a login that the card has lost. One
+ * error proves nothing, so each step is tried once, the cheapest first.
  */
 import { Failure } from "../../../protocol/failure.ts";
 import { returnValue } from "./cryptoki.ts";
 
-/** What one attempt at a signature ended with, if not with a signature. */
+/** How a failed attempt at a signature ended. */
 export type Seen =
-  /** A failure, or a CKR_ value that another attempt would end with as well. */
+  /** A failure, or a CKR_ value that a retry would repeat. */
   | "final"
-  /** An error after seconds, as when nobody touches the token. */
+  /** An error after seconds, as when the user does not touch the token. */
   | "no-touch"
-  /** CKR_USER_NOT_LOGGED_IN, whatever the library says of a login. */
+  /** CKR_USER_NOT_LOGGED_IN, even if the library reports a login. */
   | "login-required"
   /** The session, the key or the token is gone. */
   | "session-lost"
-  /** The library has lost the way to the token, perhaps. */
+  /** The library may have lost its connection to the token. */
   | "device-error"
-  /** The same at a login for one operation, and nobody knows whether the token saw the PIN. */
+  /** A device error of a context-specific login: the token may have checked the PIN. */
   | "pin-may-be-spent"
-  /** Any other CKR_ value: some libraries give the wrong one while a card is inserted. */
+  /** Any other CKR_ value: some libraries return a wrong one while a card is being inserted. */
   | "other";
 
-/** What to do next. Each of the first three opens new sessions, and "restart" ends all of them. */
+/** The next step. The first three open new sessions; "restart" first ends all sessions. */
 export type RecoveryStep = "reopen" | "login" | "restart" | "give-up";
 
-/** What has become of a signature so far. */
+/** The state of a signature after a failed attempt. */
 export interface Situation {
   readonly seen: Seen;
-  /** What was done before this was seen. */
+  /** The last step taken. */
   readonly tried: RecoveryStep | undefined;
-  /** Whether the library had trouble with the way to the token, now or before. */
+  /** Whether any attempt ended in a device error. */
   readonly hadDeviceError: boolean;
-  /** Whether a PIN is at hand, or the token asks for it itself. */
+  /** Whether a PIN is available, or the token has its own PIN pad. */
   readonly canLogIn: boolean;
-  /** Whether the token has seen a wrong PIN. It asks the library. */
+  /** Whether the token reports a wrong PIN. Calls the library. */
   readonly hasSeenWrongPin: () => boolean;
 }
 
 interface Row {
   readonly seen: readonly Seen[];
-  /** Whether nothing was tried before; or what. */
+  /** The last step taken; undefined before the first. */
   readonly after: readonly (RecoveryStep | undefined)[];
   readonly when?: (situation: Situation) => boolean;
   readonly step: RecoveryStep;
 }
 
-/** The first row that matches counts; where none does, nothing more is tried. */
+/** The first matching row decides; without one, give up. */
 const table: readonly Row[] = [
-  // libykcs11 gives a card that was reset its PIN by itself. When that was refused, it holds the card
-  // for itself until it is started again.
+  // libykcs11 sends its cached PIN to a card that was reset. If the card refuses it, the library
+  // holds the card exclusively until it restarts.
   {
     seen: ["login-required"],
     after: ["reopen", "login"],
     when: ({ hadDeviceError, hasSeenWrongPin }) => hadDeviceError && hasSeenWrongPin(),
     step: "restart",
   },
-  // The card has forgotten its login, whatever the library says: C_Logout, then C_Login.
+  // The card has lost its login, even if the library reports one: C_Logout, then C_Login.
   {
     seen: ["login-required"],
     after: [undefined, "reopen"],
     when: ({ canLogIn }) => canLogIn,
     step: "login",
   },
-  // Without a PIN, new sessions may have the login that those before have lost.
+  // Without a PIN: new sessions may have the login that the old ones lost.
   { seen: ["login-required"], after: [undefined], step: "reopen" },
-  // With new sessions, a library that has used the PIN up for nothing would be given it again: it
-  // is not, more often than is of use.
+  // Restart at once: after "reopen", the PIN would be sent once more, mostly in vain.
   { seen: ["pin-may-be-spent"], after: [undefined], step: "restart" },
-  // Sessions end with the card's removal or reset, and when slots are listed, libraries look at it.
+  // Removal or reset of the card ends its sessions; listing the slots makes libraries look again.
   { seen: ["session-lost", "device-error", "other"], after: [undefined], step: "reopen" },
-  // It is still so with new sessions: the library does not find the way to the card by itself.
+  // New sessions fail, too: the library does not reconnect to the card by itself.
   {
     seen: ["session-lost", "device-error", "pin-may-be-spent"],
     after: ["reopen", "login"],
@@ -82,7 +81,7 @@ const table: readonly Row[] = [
   },
 ];
 
-/** What to do next for a signature. */
+/** The next step for a signature. */
 export function nextRecoveryStep(situation: Situation): RecoveryStep {
   const row = table.find(
     ({ seen, after, when }) =>
@@ -93,7 +92,7 @@ export function nextRecoveryStep(situation: Situation): RecoveryStep {
   return row?.step ?? "give-up";
 }
 
-/** What an error is for recovery. @param waited whether C_Sign took so long that a touch may lack */
+/** Classifies an error. @param waited whether C_Sign took long enough to have awaited a touch */
 export function classify(error: unknown, waited: boolean): Seen {
   if (error instanceof Failure || !isRetryable(error)) return "final";
   if (isSessionLost(error)) return "session-lost";
@@ -103,15 +102,15 @@ export function classify(error: unknown, waited: boolean): Seen {
   return isDeviceError(error) ? "device-error" : "other";
 }
 
-/** A device error of C_Login after which nobody knows whether the token has seen the PIN. */
+/** A device error of C_Login, after which the token may or may not have checked the PIN. */
 export class PinMayBeSpent extends Error {
-  /** @param error of the library; its text, which names the CKR_ value, stays */
+  /** @param error the library's, whose message (the CKR_ value) is kept */
   constructor(error: unknown) {
     super(error instanceof Error ? error.message : "");
   }
 }
 
-/** What a library says when a session, a key or the token itself is not what it was. */
+/** CKR_ values for a session, key or token that is gone. */
 const sessionLostValues: ReadonlySet<string | undefined> = new Set([
   "CKR_TOKEN_NOT_PRESENT",
   "CKR_DEVICE_REMOVED",
@@ -123,7 +122,7 @@ const sessionLostValues: ReadonlySet<string | undefined> = new Set([
   "CKR_CRYPTOKI_NOT_INITIALIZED",
 ]);
 
-/** What libraries say when they have lost the way to the card, among other things. */
+/** CKR_ values of libraries that have lost their connection to the card, among other causes. */
 const deviceErrorValues: ReadonlySet<string | undefined> = new Set([
   "CKR_DEVICE_ERROR",
   "CKR_GENERAL_ERROR",
@@ -131,8 +130,8 @@ const deviceErrorValues: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /**
- * What a library says when another attempt would end the same. CKR_KEY_TYPE_INCONSISTENT is not among
- * them: OpenSC's says so while it reads a card that was just inserted.
+ * CKR_ values that a retry would repeat. CKR_KEY_TYPE_INCONSISTENT is retried: OpenSC's library
+ * returns it while it reads a newly inserted card.
  */
 const finalValues: ReadonlySet<string | undefined> = new Set([
   "CKR_FUNCTION_REJECTED",
@@ -149,22 +148,22 @@ const finalValues: ReadonlySet<string | undefined> = new Set([
   "CKR_PIN_LOCKED",
 ]);
 
-/** Whether another attempt may end otherwise. */
+/** Whether a retry may succeed. */
 export function isRetryable(error: unknown): boolean {
   return !finalValues.has(returnValue(error));
 }
 
-/** Whether the library says that the token's user is not logged in. */
+/** Whether the error is CKR_USER_NOT_LOGGED_IN. */
 export function wantsLogin(error: unknown): boolean {
   return returnValue(error) === "CKR_USER_NOT_LOGGED_IN";
 }
 
-/** Whether an error tells that sessions are lost: they can be opened again. */
+/** Whether the session, the key or the token is gone, so that new sessions may help. */
 export function isSessionLost(error: unknown): boolean {
   return sessionLostValues.has(returnValue(error));
 }
 
-/** Whether an error may be that of a library which does not find the way to the token any more. */
+/** Whether the library may have lost its connection to the token. */
 export function isDeviceError(error: unknown): boolean {
   return isSessionLost(error) || deviceErrorValues.has(returnValue(error));
 }

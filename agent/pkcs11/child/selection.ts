@@ -1,4 +1,4 @@
-/** Which tokens and keys of a library are wanted: those that a PKCS#11 URI matches. */
+/** Selects tokens and keys by a PKCS#11 URI. */
 
 import { matchesKey, matchesToken, type TokenPlace } from "../../../openssh/pkcs11-match.ts";
 import type { Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
@@ -8,13 +8,13 @@ import type { Module } from "./module.ts";
 import type { TokenKey } from "./objects.ts";
 import { type SlotToken, tokenName, trimPadding } from "./slots.ts";
 
-/** How many tokens are named when none of them is wanted. */
+/** The number of tokens that a no-token failure names. */
 const maxNames = 8;
 
 /**
- * Those of the tokens that are wanted.
+ * The tokens that a URI matches.
  * @param uri undefined for all
- * @throws {Failure} no-token, when there are none
+ * @throws {Failure} no-token, if it matches none
  */
 export function selectTokens(
   uri: Pkcs11Uri | undefined,
@@ -41,8 +41,8 @@ export function selectTokens(
 }
 
 /**
- * Those of a token's keys that are wanted. One of the objects that make a key has to match; their
- * labels are often different.
+ * The keys that a URI matches. One object of a key is enough: the labels of its objects often
+ * differ.
  * @param uri undefined for all
  */
 export function selectKeys(
@@ -53,7 +53,7 @@ export function selectKeys(
   return found.filter(({ id, labels }) => labels.some((label) => matchesKey(uri, { id, label })));
 }
 
-/** What a URI may ask of the library and the slot. */
+/** The URI attributes that describe the library and the slot. */
 const placeAttributes = [
   "libraryManufacturer",
   "libraryDescription",
@@ -93,7 +93,7 @@ function attempt<Result>(sentence: string, call: () => Result): Result {
   }
 }
 
-/** A CK_ULONG, in the machine's own order of bytes. */
+/** A CK_ULONG, in native byte order. */
 function readHandle(handle: Handle): bigint {
   const bytes = Uint8Array.from(handle).buffer;
   return bytes.byteLength === 8

@@ -1,23 +1,23 @@
-/** Sessions with one token, so that several signatures are made at once. */
+/** The sessions with one token, for concurrent signatures. */
 import { type Cryptoki, type Handle, libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
 import { tokenRemoved } from "./failures.ts";
 import type { Module } from "./module.ts";
 import { type SlotToken, tokenName } from "./slots.ts";
 
-/** CKF_REMOVABLE_DEVICE, which the types of `pkcs11js` lack. */
+/** CKF_REMOVABLE_DEVICE, which `pkcs11js` does not declare. */
 const removableDevice = 2;
 
-/** As many as the threads that Node.js has for calls that block. */
+/** The default size of Node.js's thread pool, on which C_Sign runs. */
 const maxSessions = 4;
 
 /**
- * Up to four sessions, opened when they are needed; fewer when the token has no more, and a single
- * one with a card in a reader, which does one thing at a time and may take long to open another. The
- * login of one is the login of all, and it ends with the last of them (PKCS#11 v3.0, section 5.6),
- * so there is always one.
+ * Up to four sessions, opened on demand; fewer if the token allows fewer, and one for a card in a
+ * reader, which runs one operation at a time and may be slow to open another session. All sessions
+ * share the login, which ends with the last of them (PKCS#11 v3.0, section 5.6), so one always
+ * stays open.
  */
 export class SessionPool {
-  /** The generation of the library that the sessions are of. */
+  /** The library's generation in which the sessions were opened. */
   readonly #generation: number;
   readonly #module: Module;
   readonly #slot: Handle;
@@ -25,7 +25,7 @@ export class SessionPool {
   readonly isCard: boolean;
   readonly #idle: Handle[];
   readonly #waiting: ((session: Handle) => void)[] = [];
-  /** The last C_Login with the token when these were opened; another one has another symbol. */
+  /** Identifies the token's last C_Login when the sessions were opened. */
   readonly login: symbol;
   #open = 1;
   #max: number;
@@ -42,34 +42,34 @@ export class SessionPool {
     this.#idle = [first];
   }
 
-  /** After the library was started again, the same numbers may stand for sessions of others. */
+  /** False after a restart, when the handles may denote other tokens' sessions. */
   get isCurrent(): boolean {
     return this.#generation === this.#module.generation;
   }
 
-  /** Whether a session is to be had of it. */
+  /** Whether the sessions can be used. */
   get isOpen(): boolean {
     return this.isCurrent && !this.#closed;
   }
 
-  /** Whether a signature is being made. */
+  /** Whether a signature is in progress. */
   get busy(): boolean {
     return this.#idle.length < this.#open;
   }
 
-  /** A session that nobody uses, while there are any. */
+  /** An idle session, if there is one. */
   get idle(): Handle | undefined {
     return this.#idle[0];
   }
 
-  /** A session to use alone, until `release` or `replace`. */
+  /** A session for exclusive use until `release` or `replace`. */
   take(): Handle | Promise<Handle> {
     const session = this.#idle.pop() ?? this.#openAnother();
     if (session !== undefined) return session;
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Gives a session back. */
+  /** Returns a session. */
   release(session: Handle): void {
     const next = this.#waiting.shift();
     if (next !== undefined) next(session);
@@ -77,7 +77,7 @@ export class SessionPool {
     else this.#idle.push(session);
   }
 
-  /** Gives a session back on which something failed: a new one takes its place, if there is one. */
+  /** Returns a session on which a call failed; a new one takes its place, if one can be opened. */
   replace(session: Handle): void {
     const fresh = this.#tryOpen();
     if (fresh === undefined) {
@@ -88,7 +88,7 @@ export class SessionPool {
     this.release(fresh);
   }
 
-  /** Closes the sessions as they become idle. Those who wait get one still, and see it fail. */
+  /** Closes the sessions as they become idle. Pending `take`s still get one, which fails. */
   close(): void {
     this.#closed = true;
     const idle = this.#idle.splice(0);
@@ -117,7 +117,7 @@ export class SessionPool {
   }
 }
 
-/** Whether a slot is a reader for cards. */
+/** Whether the slot's device is removable: a card reader. */
 function isRemovable(cryptoki: Cryptoki, slot: Handle): boolean {
   try {
     return (cryptoki.C_GetSlotInfo(slot).flags & removableDevice) !== 0;
@@ -126,7 +126,7 @@ function isRemovable(cryptoki: Cryptoki, slot: Handle): boolean {
   }
 }
 
-/** Opens a session that only reads. @throws errors of the library */
+/** Opens a read-only session. @throws the library's errors */
 export function openSession(cryptoki: Cryptoki, slot: Handle): Handle {
   return cryptoki.C_OpenSession(slot, pkcs11js.CKF_SERIAL_SESSION);
 }
@@ -147,11 +147,11 @@ export function openFirst({ cryptoki }: Module, token: SlotToken): Handle {
   }
 }
 
-/** Closes a session; one that the library does not know any more is closed already. */
+/** Closes a session. Errors are ignored: an unknown session is already closed. */
 export function closeSession(cryptoki: Cryptoki, session: Handle): void {
   try {
     cryptoki.C_CloseSession(session);
   } catch {
-    // nothing is left to close
+    // ignored
   }
 }

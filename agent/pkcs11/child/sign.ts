@@ -1,4 +1,4 @@
-/** Signing with a key of a token: one attempt in one session, and again as the table of recovery says. */
+/** Signs with a key of a token: attempts, and between them the steps of the recovery table. */
 import type { KeyObject } from "node:crypto";
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
@@ -37,23 +37,23 @@ import type { SessionPool } from "./sessions.ts";
 import { hasSeenWrongPin as hasSeenWrong } from "./slots.ts";
 import type { TokenConnection } from "./token.ts";
 
-/** How often sessions are opened for one signature, should each be lost before it is used. */
+/** The maximum number of reconnects per signature, if each session is lost before its use. */
 const maxReconnects = 5;
 
-/** Milliseconds after which a refusal is that of a user who did not touch the token. */
+/** Milliseconds after which a refusal means that the user did not touch the token. */
 const touchWait = 3000;
 
-/** A key of a token that signs: what the token says of it, and its private key in the sessions there are. */
+/** A key of a token, and its private key's handle in the current sessions. */
 export class KeyState {
   readonly key: TokenKey;
   readonly mechanism: { readonly mechanism: number };
-  /** As the private key says, which may not be seen before the first login. */
+  /** From the private key, which may be hidden until the first login. */
   alwaysAuthenticate: boolean;
   #keyObject: KeyObject | undefined;
   #handle: Handle | undefined;
   #sessions: SessionPool | undefined;
 
-  /** @param sessions in which the key has its handle */
+  /** @param sessions the sessions in which the key's handle is valid */
   constructor(key: TokenKey, sessions: SessionPool | undefined) {
     this.key = key;
     this.mechanism = { mechanism: signatureMechanism(key.publicKey) };
@@ -62,16 +62,16 @@ export class KeyState {
     this.#sessions = sessions;
   }
 
-  /** The public key to verify with: made once, for that takes longer than to verify. */
+  /** The public key for verification, cached: making it takes longer than verifying. */
   get keyObject(): KeyObject {
     this.#keyObject ??= toKeyObject(this.key.publicKey);
     return this.#keyObject;
   }
 
   /**
-   * The private key in a session, or undefined when that does not see it.
-   * @param sessions of which it is one
-   * @throws {Failure} unsupported, for a key that does not sign
+   * The private key's handle; undefined if the session cannot see the key.
+   * @param sessions the session's pool
+   * @throws {Failure} unsupported, if the key cannot sign
    */
   handleIn(
     cryptoki: Cryptoki,
@@ -91,27 +91,27 @@ export class KeyState {
   }
 }
 
-/** A signature that is asked for. */
+/** A requested signature. */
 interface Job {
   readonly module: Module;
   readonly token: TokenConnection;
   readonly key: KeyState;
-  /** What the library is given to sign. */
+  /** The input of C_Sign. */
   readonly input: Buffer;
   /** The token's PIN, or empty. */
   readonly pin: Buffer;
 }
 
-/** What came of one attempt. */
+/** The result of one attempt. */
 type Attempt =
   | { readonly type: "signed"; readonly raw: Buffer }
-  /** `waited` whether C_Sign took so long that a touch may lack; undefined where it was not called. */
+  /** `waited`: C_Sign took long enough to have awaited a touch; undefined if it was not called. */
   | { readonly type: "failed"; readonly error: unknown; readonly waited: boolean | undefined };
 
 /**
  * Signs with a key of a token.
  * @param pin the token's PIN, or empty
- * @returns the signature blob, verified: the only proof that a card which came back, or its library,
+ * @returns the signature blob, verified: only that proves that a reinserted card, or its library,
  *   used the right key
  * @throws {Failure} as `Provider.sign`
  */
@@ -132,8 +132,8 @@ export async function sign(
 }
 
 /**
- * Attempts a signature with the sessions there are, then after each step that the table of recovery
- * has for what was seen. Whoever waits for the same token shares the steps.
+ * Attempts a signature on the current sessions, then after each step of the recovery table.
+ * Concurrent signatures with the same token share the steps.
  */
 async function signWithRecovery(job: Job): Promise<Buffer> {
   const { token, pin } = job;
@@ -143,12 +143,12 @@ async function signWithRecovery(job: Job): Promise<Buffer> {
     const { sessions } = token;
     const attempt = await attemptIn(sessions, job, reconnects > maxReconnects);
     if (attempt?.type === "signed") return attempt.raw;
-    // Sessions that ended because the library was started again for another token tell nothing.
+    // An attempt on sessions that ended with a restart for another token proves nothing.
     if (attempt !== undefined && (sessions?.isCurrent || reconnects > maxReconnects)) {
       const { error } = attempt;
       waited = attempt.waited ?? waited;
       const seen = classify(error, waited);
-      // libykcs11 says CKR_USER_NOT_LOGGED_IN, too, when nobody has touched the token.
+      // libykcs11 also returns CKR_USER_NOT_LOGGED_IN if the user did not touch the token.
       const isEvidence = seen !== "final" && seen !== "no-touch" && tried !== "restart";
       hadDeviceError ||= isEvidence && isDeviceError(error);
       hasLostLogin ||= isEvidence && wantsLogin(error) && token.isLoggedIn;
@@ -156,7 +156,7 @@ async function signWithRecovery(job: Job): Promise<Buffer> {
       const hasSeenWrongPin = () => isWrongPinSeen(token);
       const situation = { seen, tried, hadDeviceError, canLogIn, hasSeenWrongPin };
       const step = nextRecoveryStep(situation);
-      if (step === "give-up") throw await whyNot(job, error, waited, hasLostLogin);
+      if (step === "give-up") throw await finalFailure(job, error, waited, hasLostLogin);
       tried = step;
     }
     const hadLogin = token.isLoggedIn;
@@ -165,7 +165,7 @@ async function signWithRecovery(job: Job): Promise<Buffer> {
   }
 }
 
-/** @returns undefined where there are no sessions, unless that `isLast` */
+/** @returns undefined without sessions; for the last attempt, a failed one instead */
 async function attemptIn(
   sessions: SessionPool | undefined,
   job: Job,
@@ -180,8 +180,8 @@ function isWrongPinSeen(token: TokenConnection): boolean {
   return now !== undefined && hasSeenWrong(now);
 }
 
-/** Why a token did not sign, after all that was tried. */
-async function whyNot(
+/** The failure to report once recovery has given up. */
+async function finalFailure(
   { token, key }: Job,
   error: unknown,
   waited: boolean,
@@ -198,7 +198,7 @@ async function whyNot(
   return signFailure(now, key.alwaysAuthenticate, error);
 }
 
-/** Signs in one of these sessions. One in which something failed is not used again. */
+/** Signs on one session of a pool. A session on which a call failed is replaced. */
 async function signOnce(sessions: SessionPool, job: Job): Promise<Attempt> {
   if (!sessions.isOpen) return { type: "failed", error: sessionLost(), waited: undefined };
   const taken = sessions.take();
@@ -221,7 +221,7 @@ async function signIn(sessions: SessionPool, session: Handle, job: Job): Promise
   }
   const begun = performance.now();
   try {
-    const raw = await finish(session, job);
+    const raw = await callSign(session, job);
     token.noteSigned(key);
     return { type: "signed", raw };
   } catch (error) {
@@ -230,20 +230,20 @@ async function signIn(sessions: SessionPool, session: Handle, job: Job): Promise
 }
 
 /** C_Sign, on another thread. */
-function finish(session: Handle, { module, key, input }: Job): Promise<Buffer> {
-  // A library that gives more than it should is to be caught by its length, not by an overrun.
+function callSign(session: Handle, { module, key, input }: Job): Promise<Buffer> {
+  // The extra room lets `checkSignature` catch a signature that is too long.
   const output = Buffer.allocUnsafe(signatureLength(key.key.publicKey) + 64);
   return new Promise((resolve, reject) => {
     const done = (_held: Buffer, error: Error | null, length: number) => {
       if (error !== null) reject(error);
       else resolve(output.subarray(0, length));
     };
-    // The library reads `input` on another thread, and only this binding keeps it in memory.
+    // The library reads `input` on another thread; this binding keeps it from being collected.
     module.cryptoki.C_SignCallback(session, input, output, done.bind(undefined, input));
   });
 }
 
-/** The private key in a session. @throws why the session does not see it */
+/** The private key's handle in a session. @throws the reason if the session cannot see it */
 function findHandle(sessions: SessionPool, session: Handle, job: Job): Handle {
   const { module, token, key, pin } = job;
   const { description, login } = token.known;
@@ -253,10 +253,10 @@ function findHandle(sessions: SessionPool, session: Handle, job: Job): Handle {
   if (login !== "none" && !isLoggedIn(module, session)) {
     if (token.login.canLogIn(pin)) throw userNotLoggedIn();
     const now = token.tryLook();
-    if (now === undefined) throw sessionLost(); // it is to be looked for in all ways there are
+    if (now === undefined) throw sessionLost(); // lets recovery search for the token
     throw (key.alwaysAuthenticate ? pinRequiredEachTime : pinRequired)(description, now);
   }
-  // A login on another thread may have come to its end since it was looked for.
+  // A login on another thread may have completed since the first look.
   const shown = login === "none" ? undefined : look();
   if (shown === undefined) throw keyGone(description);
   return shown;

@@ -1,18 +1,18 @@
-/** The slots of a library and the tokens in them: how they are listed, and known again. */
+/** Lists the slots of a library, reads the tokens in them, and finds a known token again. */
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import type { LoginKind } from "../messages.ts";
 import { type Cryptoki, type Handle, libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
 
-/** A token in a slot, and the CKF_ flags that it had when it was read. */
+/** A token in a slot, and its CKF_ flags when it was read. */
 export interface SlotToken {
   readonly slot: Handle;
   readonly flags: number;
   readonly description: TokenDescription;
 }
 
-/** A library that has slots. */
+/** A loaded library. */
 interface Slots {
   readonly cryptoki: Cryptoki;
   readonly path: string;
@@ -23,22 +23,22 @@ export function hasFlag(token: Pick<SlotToken, "flags">, flag: number): boolean 
   return (token.flags & flag) !== 0;
 }
 
-/** The CKF_ flags that tell of wrong PINs. */
+/** The CKF_ flags for wrong PINs. */
 export const wrongPinFlags =
   pkcs11js.CKF_USER_PIN_COUNT_LOW | pkcs11js.CKF_USER_PIN_FINAL_TRY | pkcs11js.CKF_USER_PIN_LOCKED;
 
-/** Whether a token was given a wrong PIN since the last right one, as far as it says so. */
+/** Whether a token reports a wrong PIN since the last correct one. */
 export function hasSeenWrongPin(token: Pick<SlotToken, "flags">): boolean {
   return hasFlag(token, wrongPinFlags);
 }
 
-/** A token as sentences name it: its label, or its serial number. */
+/** A token's name in messages: its label, or its serial number. */
 export function tokenName({ label, serial }: TokenDescription): string {
   return JSON.stringify(label || serial);
 }
 
-/** Values that say for certain that a slot has no token of use. */
-const absent: ReadonlySet<string | undefined> = new Set([
+/** CKR_ values of a slot that certainly has no usable token. */
+const absentValues: ReadonlySet<string | undefined> = new Set([
   "CKR_TOKEN_NOT_PRESENT",
   "CKR_TOKEN_NOT_RECOGNIZED",
   "CKR_DEVICE_REMOVED",
@@ -47,7 +47,7 @@ const absent: ReadonlySet<string | undefined> = new Set([
 
 /** The initialized tokens in the library's slots. @throws {Failure} no-token, module-crashed */
 export function presentTokens({ cryptoki, path }: Slots): SlotToken[] {
-  const slots = slotsWithTokens(cryptoki, path).map((slot) => lookInto(cryptoki, slot));
+  const slots = slotsWithTokens(cryptoki, path).map((slot) => readSlot(cryptoki, slot));
   const tokens = slots.map(({ token }) => token).filter((token) => token !== undefined);
   if (tokens.length === 0) {
     const unread = slots.find(({ error }) => error !== undefined);
@@ -61,22 +61,22 @@ export function presentTokens({ cryptoki, path }: Slots): SlotToken[] {
   throw new Failure("no-token", `The library ${path} sees no initialized token.`, hint);
 }
 
-/** The token that a slot holds now; undefined when it has none, or when that cannot be read. */
+/** The token in a slot; undefined if there is none or it cannot be read. */
 export function readToken(cryptoki: Cryptoki, slot: Handle): SlotToken | undefined {
-  return lookInto(cryptoki, slot).token;
+  return readSlot(cryptoki, slot).token;
 }
 
-/** What a slot holds: a token, nothing, or what ends in an error. */
+/** The content of a slot: a token, nothing, or a token that cannot be read. */
 interface SlotContent {
   readonly token?: SlotToken;
   readonly error?: unknown;
 }
 
 /**
- * Reads the token in a slot. A library may fail for a moment at this, as when another program writes
- * to the token, so it is asked again before it is believed.
+ * Reads the token in a slot, in up to three attempts: C_GetTokenInfo may fail for a moment, as
+ * while another program writes to the token.
  */
-function lookInto(cryptoki: Cryptoki, slot: Handle): SlotContent {
+function readSlot(cryptoki: Cryptoki, slot: Handle): SlotContent {
   for (let attempt = 1; ; attempt++) {
     try {
       const { flags, label, manufacturerID, model, serialNumber } = cryptoki.C_GetTokenInfo(slot);
@@ -88,27 +88,26 @@ function lookInto(cryptoki: Cryptoki, slot: Handle): SlotContent {
       };
       return { token: { slot, flags, description } };
     } catch (error) {
-      if (absent.has(returnValue(error))) return {};
+      if (absentValues.has(returnValue(error))) return {};
       if (attempt === 3) return { error };
-      pause(20);
+      sleepSync(20);
     }
   }
 }
 
-/** A token that was looked for. */
+/** The result of `locateToken`. */
 export interface Located {
-  /** The token, in its slot or in another one since it was put back. */
+  /** The token, in its old slot or a new one; undefined if it is absent. */
   readonly token: SlotToken | undefined;
-  /** Whether another token is where it was. */
+  /** Whether another token is in its old slot. */
   readonly isReplaced: boolean;
   /** Whether the library sees no token at all. */
-  readonly isBlind: boolean;
+  readonly seesNoToken: boolean;
 }
 
 /**
- * Looks for a token. The slots are listed each time: some libraries notice by nothing else that a
- * card was pulled out.
- * @param slot where it was
+ * Finds a token again. Lists the slots each time: some libraries notice a removed card only then.
+ * @param slot the token's last known slot
  */
 export function locateToken(
   { cryptoki, path }: Slots,
@@ -119,7 +118,7 @@ export function locateToken(
   const own = slots.find((candidate) => slot.equals(candidate));
   const there = own && readToken(cryptoki, own);
   if (there !== undefined && isSame(there.description, description)) {
-    return { token: there, isReplaced: false, isBlind: false };
+    return { token: there, isReplaced: false, seesNoToken: false };
   }
   const others = slots
     .filter((candidate) => candidate !== own)
@@ -127,16 +126,16 @@ export function locateToken(
     .filter((candidate) => candidate !== undefined);
   const token = others.find((candidate) => isSame(candidate.description, description));
   const isReplaced = token === undefined && there !== undefined;
-  return { token, isReplaced, isBlind: others.length === 0 && there === undefined };
+  return { token, isReplaced, seesNoToken: others.length === 0 && there === undefined };
 }
 
-/** How a token lets its keys be used. */
+/** The kind of login that a token requires. */
 export function loginKind(token: SlotToken): LoginKind {
   if (!hasFlag(token, pkcs11js.CKF_LOGIN_REQUIRED)) return "none";
   return hasFlag(token, pkcs11js.CKF_PROTECTED_AUTHENTICATION_PATH) ? "protected-path" : "pin";
 }
 
-/** They are counted, then listed; when a card is put in between, that is done anew. */
+/** C_GetSlotList, repeated if a card is inserted between counting and listing the slots. */
 function slotsWithTokens(cryptoki: Cryptoki, path: string, tries = 10): Handle[] {
   try {
     return cryptoki.C_GetSlotList(true);
@@ -159,13 +158,13 @@ function isSame(one: TokenDescription, other: TokenDescription): boolean {
   );
 }
 
-/** PKCS#11 fills its texts with blanks; some libraries end them with a zero byte instead. */
+/** Removes PKCS#11's padding with blanks; some libraries end text with a zero byte instead. */
 export function trimPadding(text: string): string {
   const end = text.indexOf("\0");
   return sanitizeName((end < 0 ? text : text.slice(0, end)).trimEnd());
 }
 
-/** Waits where this process may wait. @param ms milliseconds */
-function pause(ms: number): void {
+/** Blocks the thread, which this process may do. @param ms milliseconds */
+function sleepSync(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }

@@ -1,4 +1,4 @@
-/** The connection to a token: its slot, its sessions and its login, and how they are had again. */
+/** The connection to a token: its slot, sessions and login, and how it reconnects. */
 import type {
   ProviderState,
   TokenDescription,
@@ -14,40 +14,40 @@ import { closeSession, openFirst, openSession, SessionPool } from "./sessions.ts
 import { hasSeenWrongPin, locateToken, type SlotToken } from "./slots.ts";
 
 /**
- * Whether the token's user is logged in: not by anything that was done here; as far as the library
- * knows; or not any more, since the card wanted a login though it had one, whatever the library says.
+ * The login of CKU_USER: none known; one that the library reports; or one that the card has lost,
+ * since it requires a login again, even if the library still reports one.
  */
 type LoginState = "none" | "in" | "lost";
 
 /**
- * A token is closed until it is first used, and when its sessions have ended: then it knows what its
- * login was.
+ * A token is closed before its first use and after its sessions have ended; it then keeps the state
+ * of its last login.
  */
 type TokenState =
   | { readonly type: "closed"; readonly login: LoginState }
   | { readonly type: "open"; readonly login: LoginState; readonly sessions: SessionPool };
 
-/** How a token's sessions are opened again. */
+/** A request to open a token's sessions again. */
 export interface Reconnect {
-  /** The sessions that did not work, if there were any. */
+  /** The sessions that failed, if there were any. */
   readonly stale: SessionPool | undefined;
   /**
-   * What to do besides opening sessions: log in also when the library says that this was done, since
-   * the card may have forgotten it; or start the library again, which may have lost the card.
+   * What to do besides opening sessions: "login" logs in even if the library reports a login, since
+   * the card may have lost it; "restart" restarts the library, which may have lost the card.
    */
   readonly step: Exclude<RecoveryStep, "give-up">;
   /** The PIN for a login, or empty. */
   readonly pin: Buffer;
 }
 
-/** Why a token could not be connected to. */
+/** A failed attempt to connect to a token. */
 interface ReconnectFailure {
   readonly failure: Failure;
-  /** Whether the token may have seen the PIN all the same. */
+  /** Whether the token may have checked the PIN nevertheless. */
   readonly pinMayBeSpent: boolean;
 }
 
-/** A token that was found in its slot, and the first session with it. */
+/** A token in its slot, and the first session with it. */
 interface Opened {
   readonly found: SlotToken;
   readonly session: Handle;
@@ -55,27 +55,26 @@ interface Opened {
 
 const noPin = Buffer.alloc(0);
 
-/** The connection to one token. */
 export class TokenConnection {
   readonly known: KnownToken;
   readonly login: TokenLogin;
   readonly #module: Module;
-  /** The connections to the library's other tokens, which a restart would cut off. */
+  /** The connections to all of the library's tokens, which a restart would end. */
   readonly #all: Set<TokenConnection>;
   readonly #keyCount: number;
   #state: TokenState = { type: "closed", login: "none" };
   #slot: Handle;
   /** CKF_REMOVABLE_DEVICE of the slot. */
   #isCard = false;
-  /** The keys that have signed without a login since the sessions were opened. */
+  /** The keys that have signed without a login on the current sessions. */
   readonly #signedWithoutLogin = new Set<object>();
-  /** The login that was made last: another symbol for each. */
+  /** Identifies the last C_Login. */
   #lastLogin = Symbol();
   #reconnecting: Promise<void> | undefined;
-  /** The library saw no token at all, or did not tell, when it was last asked. */
-  #isBlind = true;
+  /** The last listing of slots showed no token at all, or failed. */
+  #seesNoToken = true;
 
-  /** @param all the connections to the library's tokens, to which this one is added */
+  /** @param all the connections to the library's tokens; this one is added */
   constructor(
     module: Module,
     known: KnownToken,
@@ -96,12 +95,12 @@ export class TokenConnection {
     return this.known.description;
   }
 
-  /** Where it was last. */
+  /** The token's last known slot. */
   get slot(): Handle {
     return this.#slot;
   }
 
-  /** The token's sessions, unless they are known to be of no use. */
+  /** The token's sessions; undefined once they are closed or a restart has ended them. */
   get sessions(): SessionPool | undefined {
     const state = this.#state;
     if (state.type === "closed") return undefined;
@@ -110,43 +109,43 @@ export class TokenConnection {
     return undefined;
   }
 
-  /** Whether the token's user is logged in, or was when it was closed, as far as is known. */
+  /** Whether CKU_USER is logged in, or was when the sessions ended. */
   get isLoggedIn(): boolean {
     return this.#state.login === "in";
   }
 
-  /** Takes over the session in which the token was found. */
+  /** Replaces the sessions with a new pool around this first session. */
   open({ found, session }: Opened, login: LoginResult): void {
     if (this.#state.type === "open") this.#state.sessions.close();
     if (login === "new") this.#lastLogin = Symbol();
     const sessions = new SessionPool(this.#module, found.slot, session, this.#lastLogin);
     this.#slot = found.slot;
     this.#isCard = sessions.isCard;
-    this.#state = { type: "open", sessions, login: this.#after(login) };
+    this.#state = { type: "open", sessions, login: this.#loginStateAfter(login) };
   }
 
-  /** A library that claims a login which the card has refused is believed only after another one. */
-  #after(login: LoginResult): LoginState {
+  /** Once the card has lost its login, only a new login counts, even if the library reports one. */
+  #loginStateAfter(login: LoginResult): LoginState {
     if (login === "new") return "in";
     if (this.#state.login === "lost") return "lost";
     return login === "kept" ? "in" : "none";
   }
 
-  /** Notes that a key has signed. */
+  /** Records that a key has signed. */
   noteSigned(key: object): void {
     if (!this.isLoggedIn) this.#signedWithoutLogin.add(key);
   }
 
   /**
-   * Notes that the card wants a login. When it had one, wrong PINs may have ended that, of which some
-   * libraries know only once they are started again, and whoever is asked for the PIN should.
+   * Records that the card requires a login. If it had one, wrong PINs may have ended it. Some
+   * libraries report those only after a restart; the user should see them before typing the PIN.
    */
   async loginLost(hadOne: boolean): Promise<void> {
     this.#state = { ...this.#state, login: "lost" };
     if (hadOne && this.#isCard && this.#mayRestart()) await this.#tryRestart();
   }
 
-  /** What the token can do now. It asks the library unless that is busy with the token. */
+  /** The token's current state. Calls the library, unless the token is busy. */
   async state(): Promise<ProviderState> {
     if (this.#reconnecting !== undefined || this.sessions?.busy) return "ready";
     let now = await this.#find();
@@ -164,15 +163,15 @@ export class TokenConnection {
     return this.#state.login !== "lost" && this.#hasLogin();
   }
 
-  /** Whether the library says that the token's user is logged in. */
+  /** Whether the library reports a login. */
   #hasLogin(): boolean {
     const idle = this.sessions?.idle;
     return idle !== undefined && isLoggedIn(this.#module, idle);
   }
 
   /**
-   * Whether the login is gone, so that a restart shows whether the card is, too: OpenSC's library may
-   * go on to show a card that was exchanged.
+   * Whether the login is gone. A restart then shows whether the card is gone, too: OpenSC's library
+   * may still list a card that was exchanged.
    */
   #isLoginGone(): boolean {
     if (!this.#isCard || this.sessions?.idle === undefined || !this.isLoggedIn) return false;
@@ -180,10 +179,9 @@ export class TokenConnection {
   }
 
   /**
-   * Opens the token's sessions again, wherever the token is now, and logs in where that goes without
-   * asking for a PIN. Those who ask for it at the same time get the same new sessions, unless they
-   * want more done than was.
-   * @throws {Failure} token-removed, pin-required (with "login" only), what a login throws
+   * Finds the token, in any slot, opens its sessions again, and logs in if that needs no PIN from
+   * the user. Concurrent calls share the new sessions, unless they ask for another step.
+   * @throws {Failure} token-removed, pin-required (with "login" only), and as a login
    */
   async reconnect(wanted: Reconnect): Promise<void> {
     while (this.#reconnecting !== undefined) await this.#reconnecting.catch(() => {});
@@ -194,7 +192,7 @@ export class TokenConnection {
     await this.#reconnecting;
   }
 
-  /** Whether somebody else has done since then what is wanted. */
+  /** Whether a concurrent call has already done this step. */
   #isDone({ stale, step }: Reconnect): boolean {
     const { sessions } = this;
     if (sessions === undefined || sessions === stale) return false;
@@ -210,22 +208,22 @@ export class TokenConnection {
 
   async #reconnect({ step, pin }: Reconnect): Promise<void> {
     const reopen = (given: Buffer) => this.#module.use(() => this.#reopen(step === "login", given));
-    const isWanted = step === "restart" || this.#isInPlaceOfOther();
+    const isWanted = step === "restart" || this.#isInOthersSlot();
     const isRestarted = isWanted && this.#mayRestart();
     if (isRestarted) await this.#module.restart();
     let failed = await reopen(pin);
     if (failed !== undefined && !isRestarted && this.#isRestartWanted(failed, pin)) {
       // The token may really be absent; then a failed restart adds nothing.
       await this.#tryRestart();
-      if (!this.#module.isDown) failed = await reopen(this.#pinAfter(failed, pin));
+      if (!this.#module.isDown) failed = await reopen(this.#pinForRetry(failed, pin));
     }
     if (failed !== undefined) throw failed.failure;
   }
 
   /**
    * Finds the token, opens its first session and logs in.
-   * @returns why it could not be connected to, if so
-   * @throws {Failure} what a login throws
+   * @returns undefined on success
+   * @throws {Failure} as a login, except token-removed
    */
   async #reopen(relogin: boolean, pin: Buffer): Promise<ReconnectFailure | undefined> {
     const opened = this.#openFirst();
@@ -238,7 +236,7 @@ export class TokenConnection {
     } catch (error) {
       closeSession(this.#module.cryptoki, session);
       if (this.isLoggedIn) this.#state = { ...this.#state, login: "none" };
-      // OpenSC's library may not notice that a card was removed and inserted again, or exchanged.
+      // OpenSC's library may not notice that a card was reinserted or exchanged.
       if (error instanceof Failure && error.code === "token-removed") {
         return { failure: error, pinMayBeSpent: true };
       }
@@ -246,8 +244,8 @@ export class TokenConnection {
     }
   }
 
-  /** The PIN for one more try: not if the card may have refused it just before. */
-  #pinAfter({ pinMayBeSpent }: ReconnectFailure, pin: Buffer): Buffer {
+  /** The PIN for a retry; empty if the card may just have refused it. */
+  #pinForRetry({ pinMayBeSpent }: ReconnectFailure, pin: Buffer): Buffer {
     if (!pinMayBeSpent) return pin;
     const now = this.tryLook();
     return now !== undefined && hasSeenWrongPin(now) ? noPin : pin;
@@ -257,14 +255,14 @@ export class TokenConnection {
     try {
       const found = this.look();
       if (found === undefined) return tokenRemoved(this.description);
-      return { found, session: this.#openOrExchange(found) };
+      return { found, session: this.#openSession(found) };
     } catch (error) {
       return asFailure(error);
     }
   }
 
   /** On CKR_SESSION_COUNT, closes the stale sessions first. */
-  #openOrExchange(found: SlotToken): Handle {
+  #openSession(found: SlotToken): Handle {
     try {
       return openSession(this.#module.cryptoki, found.slot);
     } catch (error) {
@@ -274,14 +272,14 @@ export class TokenConnection {
   }
 
   /**
-   * The token where it is now. A library that does not see it may have to be started again, but
-   * nobody is to be kept from signing by somebody who looks.
+   * Finds the token. If the library does not list it, a restart may help, but only while the
+   * library is idle: a status query must not delay signatures.
    */
   async #find(): Promise<SlotToken | undefined> {
     const look = () => this.#module.use(() => this.look());
     const seen = await look().catch(asFailure);
     if (seen !== undefined && !(seen instanceof Failure)) return seen;
-    if (this.#module.isQuiet && this.#isRestartWorth()) {
+    if (this.#module.isQuiet && this.#isRestartUseful()) {
       await this.#tryRestart();
       if (!this.#module.isDown) return look();
     }
@@ -289,17 +287,17 @@ export class TokenConnection {
     return undefined;
   }
 
-  /** The token where it is now. @throws {Failure} when the library does not list its slots */
+  /** Finds the token, in any slot. @throws {Failure} if C_GetSlotList fails */
   look(): SlotToken | undefined {
-    this.#isBlind = true;
+    this.#seesNoToken = true;
     if (this.#module.isDown) return undefined;
     const located = locateToken(this.#module, this.description, this.#slot);
     if (located.isReplaced) this.login.forgetPin();
-    this.#isBlind = located.isBlind;
+    this.#seesNoToken = located.seesNoToken;
     return located.token && this.login.withoutPastFlags(located.token);
   }
 
-  /** As `look`; undefined also when the library does not list its slots. */
+  /** As `look`, but undefined if C_GetSlotList fails. */
   tryLook(): SlotToken | undefined {
     try {
       return this.look();
@@ -308,46 +306,46 @@ export class TokenConnection {
     }
   }
 
-  /** Some libraries go on seeing the keys of the token that was in a slot before. */
-  #isInPlaceOfOther(): boolean {
+  /** Whether it is in another token's old slot: some libraries still show that token's keys. */
+  #isInOthersSlot(): boolean {
     if (this.#all.size < 2) return false;
     const slot = this.tryLook()?.slot;
     if (slot === undefined || this.#slot.equals(slot)) return false;
     return [...this.#all].some((other) => other.#slot.equals(slot));
   }
 
-  /** A library that does not start again knows of no token: it is down. */
+  /** Restarts the library; a failure sets `Module.isDown`. */
   async #tryRestart(): Promise<void> {
     await this.#module.restart().catch(() => {});
   }
 
   /**
-   * The user has just typed a PIN for a token that the library lists but cannot reach: restart, even
-   * though other tokens lose their login.
+   * The user has just typed a PIN for a token that the library lists but cannot reach: restart,
+   * even though other tokens lose their login.
    */
   #isRestartWanted({ pinMayBeSpent }: ReconnectFailure, pin: Buffer): boolean {
-    if (this.#isRestartWorth()) return true;
+    if (this.#isRestartUseful()) return true;
     return pinMayBeSpent && pin.length > 0 && ![...this.#all].some((other) => other.#isBusyCard);
   }
 
-  /** A library that sees other tokens has the way to them: they are not to be disturbed for this. */
-  #isRestartWorth(): boolean {
-    return this.#mayRestart() && (this.#isBlind || this.#module.isQuiet);
+  /** A library that lists other tokens still reaches them: restart it only while it is idle. */
+  #isRestartUseful(): boolean {
+    return this.#mayRestart() && (this.#seesNoToken || this.#module.isQuiet);
   }
 
-  /** A restart ends the logins of all tokens, and nobody likes to type a PIN for another card. */
+  /** Whether no other token would lose a login that only its user can restore. */
   #mayRestart(): boolean {
-    return [...this.#all].every((other) => other === this || !other.#wouldLose());
+    return [...this.#all].every((other) => other === this || !other.#wouldLoseLogin());
   }
 
-  #wouldLose(): boolean {
+  #wouldLoseLogin(): boolean {
     if (this.#isBusyCard) return true;
     const { sessions } = this;
     if (sessions === undefined || !this.login.needsUser) return false;
     return sessions.busy || this.#hasLogin();
   }
 
-  /** It may be waiting for a touch, and everybody else would then have to wait for that. */
+  /** A busy card may be waiting for a touch, and a restart would wait for that. */
   get #isBusyCard(): boolean {
     return this.#isCard && this.sessions?.busy === true;
   }
