@@ -4,11 +4,17 @@
 #
 #   npm run test:node -- 22 24 26    the newest releases of these
 #   npm run test:node -- 20.19.0     one release
+#   npm run test:node -- --unit 22   only the unit tests
 #
 # npm downloads each Node.js once, into node_modules/.cache/node. Its folder is first in PATH, so that the
 # programs in dist/ run with it, too. The last line counts the tests of all versions; a demo is one.
 set -eu
 cd "$(dirname "$0")/.."
+kinds='unit transcripts memory demo'
+if [ "${1-}" = --unit ]; then
+  kinds=unit
+  shift
+fi
 [ $# -gt 0 ] || set -- 22 24 26
 sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc openssl gcc pcscd vsmartcard-vpcd \
   ykcs11 yubico-piv-tool putty-tools
@@ -39,14 +45,22 @@ run() {
 
 memory_tests='cli/memory.test.ts agent/memory.test.ts agent/pkcs11/forgotten-pins.test.ts'
 
-# The four run at once, because tests wait for programs and timers most of the time.
+test_kind() {
+  case $2 in
+  unit) run "$1-unit" node scripts/test-unit.mjs --tap ;;
+  transcripts)
+    run "$1-transcripts" node node_modules/ava/entrypoints/cli.mjs --tap fixtures/transcripts.test.ts
+    ;;
+  memory) run "$1-memory" node node_modules/ava/entrypoints/cli.mjs --tap $memory_tests ;;
+  demo) run "$1-demo" sh -c 'sh scripts/demo.sh && echo "ok 1 - demo"' ;;
+  esac
+}
+
+# All kinds run at once, because tests wait for programs and timers most of the time.
 test_with() (
   PATH=$(folder_of "$1"):$PATH
   export PATH
-  run "$1-unit" node scripts/test-unit.mjs --tap &
-  run "$1-transcripts" node node_modules/ava/entrypoints/cli.mjs --tap fixtures/transcripts.test.ts &
-  run "$1-memory" node node_modules/ava/entrypoints/cli.mjs --tap $memory_tests &
-  run "$1-demo" sh -c 'sh scripts/demo.sh && echo "ok 1 - demo"' &
+  for kind in $kinds; do test_kind "$1" "$kind" & done
   wait
 )
 
@@ -72,7 +86,7 @@ for version in "$@"; do
   started=$(date +%s)
   test_with "$version"
   PATH=$(folder_of "$version"):$PATH node -p '`Node.js ${process.version}`'
-  for kind in unit transcripts memory demo; do add_up "$version-$kind"; done
+  for kind in $kinds; do add_up "$version-$kind"; done
   echo "  after $(($(date +%s) - started)) s"
 done
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
