@@ -5,6 +5,7 @@
  * accepting before that: it closes the server but keeps the listening socket open by a duplicate
  * descriptor, and clients wait in the socket's backlog until other connections close.
  */
+import { closeSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Agent } from "./agent.ts";
 import { serveConnection } from "./connection.ts";
@@ -31,6 +32,8 @@ export class AgentServer {
   #server: Server | undefined;
   /** A duplicate of the listening socket's descriptor; -1 when closed. */
   #descriptor = -1;
+  #hasPaused = false;
+  #retry: NodeJS.Timeout | undefined;
 
   /** @param ownUid the user that is served, beside root */
   constructor(agent: Agent, libc: Libc, ownUid: number) {
@@ -87,12 +90,28 @@ export class AgentServer {
     serveConnection(this.#agent, socket, peer);
     socket.once("close", () => this.#resume());
     // The system assigns the lowest free descriptor, so all lower ones are in use.
-    if (descriptorOf(socket) >= this.#firstReserved) this.#pause();
+    if (descriptorOf(socket) >= this.#firstReserved || !this.#hasRoom()) this.#pause();
+  }
+
+  /**
+   * Whether another connection would get a descriptor below the reserve. Checked only once the agent has
+   * paused: descriptors that were freed may be lower than those in use.
+   */
+  #hasRoom(): boolean {
+    if (!this.#hasPaused) return true;
+    try {
+      const lowest = this.#libc.duplicate(this.#descriptor);
+      closeSync(lowest);
+      return lowest < this.#firstReserved;
+    } catch {
+      return false;
+    }
   }
 
   #pause(): void {
     if (this.#server === undefined) return;
     this.#agent.log("too many open files: new connections wait");
+    this.#hasPaused = true;
     this.#server.close();
     this.#server = undefined;
   }
@@ -102,9 +121,13 @@ export class AgentServer {
     const retry = (error: unknown) => {
       this.#agent.log(`connections still wait: ${error instanceof Error ? error.message : "?"}`);
       this.#server = undefined;
-      setTimeout(() => this.#resume(), retryInterval);
+      this.#retry ??= setTimeout(() => {
+        this.#retry = undefined;
+        this.#resume();
+      }, retryInterval);
     };
     try {
+      if (!this.#hasRoom()) throw new Error("too many open files");
       this.#server = this.#makeServer().once("error", retry);
       this.#server.listen({ fd: this.#libc.duplicate(this.#descriptor), backlog });
     } catch (error) {
