@@ -33,7 +33,6 @@ export class AgentServer {
   /** A duplicate of the listening socket's descriptor; -1 when closed. */
   #descriptor = -1;
   #hasPaused = false;
-  #retry: NodeJS.Timeout | undefined;
 
   /** @param ownUid the user that is served, beside root */
   constructor(agent: Agent, libc: Libc, ownUid: number) {
@@ -121,13 +120,9 @@ export class AgentServer {
     const retry = (error: unknown) => {
       this.#agent.log(`connections still wait: ${error instanceof Error ? error.message : "?"}`);
       this.#server = undefined;
-      this.#retry ??= setTimeout(() => {
-        this.#retry = undefined;
-        this.#resume();
-      }, retryInterval);
+      setTimeout(() => this.#resume(), retryInterval);
     };
     try {
-      if (!this.#hasRoom()) throw new Error("too many open files");
       this.#server = this.#makeServer().once("error", retry);
       this.#server.listen({ fd: this.#libc.duplicate(this.#descriptor), backlog });
     } catch (error) {
