@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { hostilePin, makeHostileModule } from "../fixtures/hostile-module/index.ts";
-import { type Secrets, secretsInMemory } from "../fixtures/process-memory.ts";
+import { type Secrets, secretsInMemory, testAsRoot } from "../fixtures/process-memory.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
 import type { PrivateKey } from "../protocol/private-key.ts";
@@ -234,9 +234,6 @@ test("the agent's program clears its memory in time, and only root can read it",
   await sleep(2_000);
   t.deepEqual(secretsInMemory(pid, secrets), []);
 });
-
-// Only root may look into the memory of an agent.
-const testAsRoot = process.getuid?.() === 0 ? test : test.skip;
 
 testAsRoot("a PIN that was typed for a signature is not left in memory", async (t) => {
   const workspace = makeWorkspace(t);

@@ -6,6 +6,7 @@
  */
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
+import { sleepSync } from "../openssh/sleep-sync.ts";
 import { errorCode, strerror } from "../openssh/strerror.ts";
 import { escapeLogLine, sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { encodeText } from "../protocol/text.ts";
@@ -74,11 +75,6 @@ function writeLine(descriptor: number, line: string): void {
   const escaped = sanitizeForDisplay(line);
   const text = escaped !== line && isatty(descriptor) ? escaped : line;
   writeAll(descriptor, encodeText(`${text}\n`));
-}
-
-/** Blocks this thread for some milliseconds. */
-export function sleepSync(milliseconds: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
 
 function writeAll(descriptor: number, bytes: Uint8Array): void {

@@ -79,9 +79,10 @@ const closeOnExec = 0o2000000;
 
 /**
  * Opens a pipe, because Node.js itself reads the pipes that it creates.
+ * @param flags of pipe2(2), besides O_CLOEXEC
  * @returns its read and write ends; undefined without koffi or free descriptors
  */
-function openPipe(): [readable: number, writable: number] | undefined {
+export function openPipe(flags = 0): [readable: number, writable: number] | undefined {
   const ends = new Int32Array(2);
   try {
     // macOS has no pipe2(2), but there Node.js closes all other descriptors in child processes.
@@ -89,7 +90,7 @@ function openPipe(): [readable: number, writable: number] | undefined {
     const library = loadKoffi().load(isMac ? "libSystem.dylib" : "libc.so.6");
     const status: number = isMac
       ? library.func("int pipe(int *)")(ends)
-      : library.func("int pipe2(int *, int)")(ends, closeOnExec);
+      : library.func("int pipe2(int *, int)")(ends, closeOnExec | flags);
     const [readable = -1, writable = -1] = ends;
     return status === 0 ? [readable, writable] : undefined;
   } catch {

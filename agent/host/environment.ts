@@ -61,3 +61,8 @@ function printfCommand(value: string): string {
   }
   return `printf '${format}'`;
 }
+
+/** Quotes a text as one word for a user to type in a shell; a plain path stays as it is. */
+export function shellWord(text: string): string {
+  return /^[\w./+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -2,6 +2,7 @@
 import { writeSync } from "node:fs";
 import { Socket } from "node:net";
 import type { LibraryHandle } from "koffi";
+import { openPipe } from "../../openssh/secret-input.ts";
 
 /** Clears freed memory. */
 export interface FreedMemory {
@@ -66,21 +67,19 @@ export function glibcFreedMemory(library: LibraryHandle): FreedMemory {
     },
     clearReadBuffer() {
       clearBlocks(readLength, readBlocks);
-      readZeros ??= zeroReader(library);
+      readZeros ??= zeroReader();
       readZeros();
     },
   };
 }
 
-const closeOnExec = 0o2000000;
 const nonBlocking = 0o4000;
 
 /** Makes a function that has Node.js read a buffer full of zeros, from a pipe of our own. */
-function zeroReader(library: LibraryHandle): () => void {
-  const ends = new Int32Array(2);
-  const pipe2 = library.func("int pipe2(int *, int)");
-  if (pipe2(ends, closeOnExec | nonBlocking) !== 0) return () => {};
-  const [output = -1, input = -1] = ends;
+function zeroReader(): () => void {
+  const pipe = openPipe(nonBlocking);
+  if (pipe === undefined) return () => {};
+  const [output, input] = pipe;
   new Socket({ fd: output, readable: true, writable: false }).resume().unref();
   const zeros = Buffer.alloc(readLength);
   return () => {

@@ -2,7 +2,7 @@
 import { copyFileSync } from "node:fs";
 import test from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
-import { secretsInMemory } from "../../fixtures/process-memory.ts";
+import { secretsInMemory, testAsRoot } from "../../fixtures/process-memory.ts";
 import { makeToken } from "../../fixtures/softhsm.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import type { Provider } from "./provider.ts";
@@ -63,9 +63,6 @@ test("a cached PIN whose login was disturbed is not tried again: the user is ask
   t.is(await sign(provider, interaction), "signed");
   t.is(asked.length, 1);
 });
-
-// Only root can read the memory of a process that holds PINs.
-const testAsRoot = process.getuid?.() === 0 ? test : test.skip;
 
 /** A long PIN, since freed memory loses its beginning. */
 const longPin = "q7Zp-distinct-pin-51-and-more-that-is-not-lost";

@@ -6,6 +6,7 @@ import { lstatSync, type Stats } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Failure } from "../../protocol/failure.ts";
+import { shellWord } from "../host/environment.ts";
 
 /** A library's file, or a folder on its path. */
 export interface Place {
@@ -80,23 +81,18 @@ export function libraryFault(
 
 function ofAnother(name: string, { path, uid }: Place): Failure {
   const sentence = `The ${name} belongs to user ${uid}, neither to root nor to you.`;
-  const hint = `Give it to root if you trust it: sudo chown root ${quoted(path)}`;
+  const hint = `Give it to root if you trust it: sudo chown root ${shellWord(path)}`;
   return new Failure("provider-not-allowed", sentence, hint);
 }
 
 function writable(name: string, { path, uid, mode }: Place, user: number): Failure {
   const sentence = `Others may write to the ${name}.`;
-  const command = `${uid === user ? "" : "sudo "}chmod go-w ${quoted(path)}`;
+  const command = `${uid === user ? "" : "sudo "}chmod go-w ${shellWord(path)}`;
   const hint =
     (mode & sticky) === 0
       ? `Have only its owner write to it: ${command}`
       : "Put the library into a folder that only root or you may write to.";
   return new Failure("provider-not-allowed", sentence, hint);
-}
-
-/** A path, quoted for a shell. */
-function quoted(path: string): string {
-  return /^[\w./+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 function throwFault(

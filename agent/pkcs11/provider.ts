@@ -7,6 +7,7 @@ import type { ProviderState, TokenDescription } from "../../protocol/extensions/
 import { Failure } from "../../protocol/failure.ts";
 import { blobId } from "../../protocol/public-key.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
+import { shellWord } from "../host/environment.ts";
 import type { UserInteraction } from "../signer.ts";
 import type { Child } from "./child-process.ts";
 import { isPinRefused, PinRequired } from "./messages.ts";
@@ -269,10 +270,7 @@ function bestOf(tokens: readonly ProviderState[]): ProviderState {
  */
 function withName(error: unknown, requested: string): unknown {
   if (!(error instanceof Failure) || !/-s LIB\b/.test(error.hint)) return error;
-  const name = /^[\w./+-]+$/.test(requested)
-    ? requested
-    : `'${requested.replaceAll("'", "'\\''")}'`;
-  const hint = error.hint.replace(/-s LIB\b/, () => `-s ${name}`);
+  const hint = error.hint.replace(/-s LIB\b/, () => `-s ${shellWord(requested)}`);
   if (error instanceof PinRequired) return new PinRequired(error.message, hint, error.isLastTry);
   return new Failure(error.code, error.message, hint);
 }

@@ -4,8 +4,8 @@
  */
 import { readSync } from "node:fs";
 import { endsAnswer } from "../../openssh/askpass.ts";
+import { sleepSync } from "../../openssh/sleep-sync.ts";
 import { errorCode } from "../../openssh/strerror.ts";
-import { sleepSync } from "../console.ts";
 import { SecretLine } from "./secret-line.ts";
 
 const standardInput = 0;

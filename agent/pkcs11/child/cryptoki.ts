@@ -9,6 +9,13 @@ type PackageClass = InstanceType<typeof pkcs11jsPackage.PKCS11>;
 /** A slot, session or object: a CK_ULONG in native byte order. */
 export type Handle = Buffer;
 
+/** Reads a CK_ULONG, in native byte order; undefined for another length. */
+export function readUlong(value: Buffer): bigint | undefined {
+  const bytes = Uint8Array.from(value).buffer;
+  if (bytes.byteLength === 8) return new BigUint64Array(bytes)[0];
+  return bytes.byteLength === 4 ? BigInt(new Uint32Array(bytes)[0] ?? 0) : undefined;
+}
+
 /** The functions with the same signature in the package and in its add-on. */
 type SharedFunction =
   | "C_CloseSession"

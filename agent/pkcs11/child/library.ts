@@ -1,6 +1,7 @@
 /** A loaded library, its tokens and their keys, by their index in the inventory. */
 import type { ProviderState } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
+import { blobId } from "../../../protocol/public-key.ts";
 import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
 import type { Inventory, KnownKey } from "../messages.ts";
 import type { Module } from "./module.ts";
@@ -29,7 +30,7 @@ export class Library {
     for (const [token, { connection, keys }] of tokens.entries()) {
       for (const key of keys) {
         const { keyBlob, label, id, alwaysAuthenticate } = key;
-        const name = keyBlob.toString("latin1");
+        const name = blobId(keyBlob);
         if (seen.has(name)) continue;
         seen.add(name);
         loaded.push({ token: connection, key: new KeyState(key, connection.sessions) });

@@ -1,9 +1,9 @@
 /** Finds the keys of a token among its objects (PKCS#11 v3.0, section 4). */
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import { encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
+import { blobId, encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
-import { type Cryptoki, edwardsKeyType, type Handle, pkcs11js } from "./cryptoki.ts";
+import { type Cryptoki, edwardsKeyType, type Handle, pkcs11js, readUlong } from "./cryptoki.ts";
 import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./public-keys.ts";
 
 /** A key whose private key is on the token, or may be, before the login. */
@@ -78,7 +78,7 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
   const keys = new Map<string, TokenKey>();
   for (const { publicKey, id, label } of found) {
     const keyBlob = encodePublicKey(publicKey);
-    const name = keyBlob.toString("latin1");
+    const name = blobId(keyBlob);
     const known = keys.get(name);
     if (known !== undefined) {
       const labels = [...known.labels, label];
@@ -260,10 +260,7 @@ function readName(read: Attributes): { id: Buffer; label: string } {
   };
 }
 
-/** A CK_ULONG, in native byte order. */
 function readNumber(value: Buffer | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  const bytes = Uint8Array.from(value).buffer;
-  if (bytes.byteLength === 4) return new Uint32Array(bytes)[0];
-  return bytes.byteLength === 8 ? Number(new BigUint64Array(bytes)[0]) : undefined;
+  const number = value && readUlong(value);
+  return number === undefined ? undefined : Number(number);
 }

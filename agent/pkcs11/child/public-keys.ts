@@ -4,6 +4,7 @@
  * anything.
  */
 import { type KeyObject, X509Certificate } from "node:crypto";
+import { derInteger } from "../../../protocol/der.ts";
 import { toKeyObject } from "../../../protocol/key-object.ts";
 import {
   type CurveName,
@@ -11,14 +12,11 @@ import {
   decodePublicKey,
   encodePublicKey,
   keyBits,
+  maxRsaBits,
+  minRsaBits,
   type PublicKey,
 } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
-
-/** OpenSSH refuses signatures by shorter RSA keys. */
-const minRsaBits = 1024;
-/** The longest integer in an SSH message, in bits. */
-const maxRsaBits = 16384;
 
 /** CKA_EC_PARAMS of Ed25519: RFC 8410's OID, PKCS#11's name, and GnuPG's old OID. */
 const ed25519Params = [
@@ -67,7 +65,7 @@ function explicitCurve(params: Buffer) {
   if (params[0] !== 0x30) return undefined;
   return Object.values(curves).find(({ name }) => {
     const { prime, order } = curveParameters[name];
-    return [prime, order].every((number) => params.includes(derInteger(number)));
+    return [prime, order].every((number) => params.includes(derInteger(magnitude(number))));
   });
 }
 
@@ -91,13 +89,9 @@ const curveParameters: Readonly<Record<CurveName, { prime: bigint; order: bigint
   },
 };
 
-/** A positive INTEGER in DER, of less than 128 bytes. */
-function derInteger(number: bigint): Buffer {
+function magnitude(number: bigint): Buffer {
   const hex = number.toString(16);
-  const magnitude = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex");
-  const isSigned = (magnitude[0] ?? 0) >= 0x80;
-  const content = isSigned ? Buffer.concat([Buffer.of(0), magnitude]) : magnitude;
-  return Buffer.concat([Buffer.of(0x02, content.length), content]);
+  return Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex");
 }
 
 function edwardsPublicKey(params: Buffer, point: Buffer): PublicKey | undefined {

@@ -3,7 +3,7 @@
 import { matchesKey, matchesToken, type TokenPlace } from "../../../openssh/pkcs11-match.ts";
 import type { Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import { type Handle, libraryFailed } from "./cryptoki.ts";
+import { type Handle, libraryFailed, readUlong } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
 import type { TokenKey } from "./objects.ts";
 import { type SlotToken, tokenName, trimPadding } from "./slots.ts";
@@ -78,7 +78,7 @@ function describeSlot({ cryptoki, path }: Module, slot: Handle): TokenPlace["slo
   const sentence = `The library ${path} does not say what its slots are`;
   const { manufacturerID, slotDescription } = attempt(sentence, () => cryptoki.C_GetSlotInfo(slot));
   return {
-    id: readHandle(slot),
+    id: readUlong(slot) ?? 0n,
     manufacturer: trimPadding(manufacturerID),
     description: trimPadding(slotDescription),
   };
@@ -91,12 +91,4 @@ function attempt<Result>(sentence: string, call: () => Result): Result {
   } catch (error) {
     throw libraryFailed(sentence, error);
   }
-}
-
-/** A CK_ULONG, in native byte order. */
-function readHandle(handle: Handle): bigint {
-  const bytes = Uint8Array.from(handle).buffer;
-  return bytes.byteLength === 8
-    ? (new BigUint64Array(bytes)[0] ?? 0n)
-    : BigInt(new Uint32Array(bytes)[0] ?? 0);
 }

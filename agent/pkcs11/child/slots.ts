@@ -1,4 +1,5 @@
 /** Lists the slots of a library, reads the tokens in them, and finds a known token again. */
+import { sleepSync } from "../../../openssh/sleep-sync.ts";
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
@@ -162,9 +163,4 @@ function isSame(one: TokenDescription, other: TokenDescription): boolean {
 export function trimPadding(text: string): string {
   const end = text.indexOf("\0");
   return sanitizeName((end < 0 ? text : text.slice(0, end)).trimEnd());
-}
-
-/** Blocks the thread, which this process may do. @param ms milliseconds */
-function sleepSync(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
