@@ -72,3 +72,28 @@ test("a certificate of several cards expires for each, and their keys stay", (t)
   keyring.removeProvider("two");
   t.false(keyring.hasKeyOf("two"));
 });
+
+test("certificates of keys on cards are listed before all plain keys", (t) => {
+  const keyring = new Keyring(
+    new TestClock(),
+    () => 0n,
+    () => {},
+  );
+  const other = generateKey("ed25519").publicKey;
+  const inMemory = identityOf(encodePublicKey(other));
+  const ofMemory = identityOf(ca.certify(other));
+  const onCard = identityOf(plain, "card");
+  const loaded = identityOf(certificate({ serial: 1n }), "card");
+  const attached = identityOf(certificate({ serial: 2n }), "card");
+  keyring.add(inMemory);
+  keyring.add(ofMemory);
+  keyring.exchangeProvider("card", [loaded, onCard]);
+  keyring.addCertificate(attached, onCard, none);
+  const rest = [inMemory, ofMemory];
+  t.deepEqual([...keyring.identities()], [loaded, attached, ...rest, onCard]);
+  const renewed = identityOf(certificate({ serial: 3n }), "card");
+  keyring.addCertificate(renewed, onCard, new Set([loaded]));
+  t.deepEqual([...keyring.identities()], [renewed, attached, ...rest, onCard]);
+  keyring.remove(attached.blob);
+  t.deepEqual([...keyring.identities()], [renewed, ...rest, onCard]);
+});

@@ -1,6 +1,6 @@
 /**
- * The identities of the agent, in the order in which they were added. Lookup by blob takes constant
- * time.
+ * The identities of the agent: first the certificates of keys on cards, then all others, each in the
+ * order in which they were added. Lookup by blob takes constant time.
  */
 import { blobId } from "../protocol/public-key.ts";
 import { type End, ExpiryTimer } from "./expiry.ts";
@@ -48,9 +48,18 @@ export class Keyring {
     return this.#identities.size;
   }
 
-  /** The identities that are listed, in order. */
+  /**
+   * The identities that are listed, in order. Clients offer them in this order, and servers accept
+   * only a few tries; a certificate for a key on a card was given to the agent to be used.
+   */
   *identities(): Generator<KeyringIdentity> {
-    for (const [listed] of this.#identities.values()) if (listed !== undefined) yield listed;
+    const others: KeyringIdentity[] = [];
+    for (const [listed] of this.#identities.values()) {
+      if (listed === undefined) continue;
+      if (isCardCertificate(listed)) yield listed;
+      else others.push(listed);
+    }
+    yield* others;
   }
 
   /** All identities: the listed ones, then those of other providers behind them. */
@@ -281,6 +290,10 @@ function endOf({ limits, dropped }: KeyringIdentity): End {
 /** When its private key expires. */
 function keyEndOf({ keyExpires }: KeyringIdentity): End {
   return { expires: keyExpires };
+}
+
+function isCardCertificate({ certificate, provider }: KeyringIdentity): boolean {
+  return certificate !== undefined && provider !== undefined;
 }
 
 function isSameKey(one: KeyringIdentity, other: KeyringIdentity): boolean {
