@@ -14,6 +14,7 @@ test("without arguments an agent starts in the background, with OpenSSH's defaul
     cleansAllHosts: false,
     lifetime: undefined,
     allowedProviders: "/usr/lib*/*,/usr/local/lib*/*",
+    otherWords: [],
     fingerprintHash: "sha256",
     allowRemotePkcs11: false,
     certificateGrace: 300,
@@ -32,6 +33,12 @@ test("options combine, and take their argument in the same word or the next", (t
   t.is(parse("-P /opt/*,!/opt/bad*").allowedProviders, "/opt/*,!/opt/bad*");
   t.true(parse("-O allow-remote-pkcs11").allowRemotePkcs11);
   t.true(parse("-T").inTemporaryFolder);
+});
+
+test("the options without -P are kept as words", (t) => {
+  const { otherWords } = parse("-DO pin-cache=1h -P /opt/* -T -t60");
+  t.deepEqual(otherWords, ["-D", "-O", "pin-cache=1h", "-T", "-t", "60"]);
+  t.deepEqual(parseOptions(["-a", "", "-P", "/opt/*"]).otherWords, ["-a", ""]);
 });
 
 test("-u removes stale sockets: once of this host, twice of all", (t) => {

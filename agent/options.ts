@@ -27,6 +27,8 @@ export interface AgentOptions {
   readonly lifetime: number | undefined;
   /** `-P`. */
   readonly allowedProviders: string;
+  /** All options but `-P` as words, each with its argument in a word of its own. */
+  readonly otherWords: readonly string[];
   /** `-E`. */
   readonly fingerprintHash: FingerprintHash;
   /** `-O certificate-grace`: seconds; undefined with `-O keep-ended-certificates`. */
@@ -94,19 +96,23 @@ export function parseOptions(args: readonly string[]): AgentOptions {
   const serving = isServing ? parseServing(first.slice(servingPrefix.length)) : undefined;
   const words = isServing ? args.slice(1) : [...args];
   const given = new Map<string, string[]>();
+  const otherWords: string[] = [];
   while (isOptionWord(words[0]) && !given.has("V")) {
     const word = words.shift() ?? "";
     if (word === "--") break;
     for (const { letter, argument } of readOptions(word, words, letters)) {
       checkOption(letter, argument, given);
       given.set(letter, [...(given.get(letter) ?? []), argument]);
+      const words = letters.includes(`${letter}:`) ? [`-${letter}`, argument] : [`-${letter}`];
+      if (letter !== "P") otherWords.push(...words);
       if (letter === "V") break;
     }
   }
   const command = given.has("V") ? [] : words;
   const cannotRunCommand = ["c", "D", "d", "k", "s"].some((letter) => given.has(letter));
   if (command.length > 0 && cannotRunCommand) throw badUsage("");
-  return optionsOf(given, serving, command);
+  const options = { ...optionsOf(given), otherWords, serving, command };
+  return serving === undefined ? options : { ...options, mode: "serve" };
 }
 
 /** Refuses an option that is invalid, or conflicts with an earlier one. @throws {Exit} */
@@ -122,15 +128,11 @@ function checkOption(letter: string, value: string, given: OptionValues): void {
   }
 }
 
-function optionsOf(
-  given: OptionValues,
-  serving: ServingOptions | undefined,
-  command: readonly string[],
-): AgentOptions {
+function optionsOf(given: OptionValues): Omit<AgentOptions, "otherWords" | "serving" | "command"> {
   const last = (letter: string) => given.get(letter)?.at(-1);
   const features = given.get("O") ?? [];
   return {
-    mode: serving === undefined ? modeOf(given) : "serve",
+    mode: modeOf(given),
     shell: given.has("c") ? "csh" : given.has("s") ? "sh" : undefined,
     bindAddress: last("a"),
     inTemporaryFolder: given.has("T"),
@@ -146,8 +148,6 @@ function optionsOf(
     keepPin: parsePinCache(featureValue(features, pinCachePrefix)),
     cardTimeout: parseCardTimeout(featureValue(features, cardTimeoutPrefix)),
     websafeAllow: websafeOf(features),
-    serving,
-    command,
   };
 }
 

@@ -9,13 +9,14 @@ import { type Libc, loadLibc } from "./host/libc.ts";
 import { programPath } from "./host/program.ts";
 import { hostPrefix, removeSocket, type SocketPaths } from "./host/socket-path.ts";
 import { removeStaleSockets } from "./host/stale-sockets.ts";
+import { systemdUnit } from "./host/systemd.ts";
 import { OpenKeys } from "./keys/open-keys.ts";
 import { Shield } from "./keys/shield.ts";
 import { type AgentOptions, cleansAtStart } from "./options.ts";
 import type { ProviderLimits } from "./pkcs11/child-process.ts";
 import { ProviderRegistry } from "./pkcs11/registry.ts";
 import { defaultSpareTimes } from "./pkcs11/spare-child.ts";
-import { parseAllowedProviders } from "./policy/allowed-providers.ts";
+import { parseAllowedProviders, type ServiceCommand } from "./policy/allowed-providers.ts";
 import { makePrompter } from "./policy/prompter.ts";
 import { AgentServer } from "./server.ts";
 import { report } from "./start-report.ts";
@@ -124,7 +125,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
       fingerprintHash: options.fingerprintHash,
     },
     providers: new ProviderRegistry({
-      allowed: parseAllowedProviders(options.allowedProviders),
+      allowed: parseAllowedProviders(options.allowedProviders, serviceCommand(options)),
       child: { file: process.execPath, args: [childPath()] },
       limits: limitsOf(options),
       keepPin: options.keepPin,
@@ -156,6 +157,13 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
     },
     log,
   });
+}
+
+/** The command line of the systemd service that this agent is, for hints. */
+function serviceCommand({ otherWords }: AgentOptions): ServiceCommand | undefined {
+  const unit = systemdUnit(process.env, process.pid);
+  if (unit === undefined) return undefined;
+  return { unit, words: [process.execPath, programPath(), ...otherWords] };
 }
 
 /** `-O card-timeout`, in milliseconds. */

@@ -216,7 +216,7 @@ test("unloading ends a signature that hangs", async (t) => {
 test("a missing program of the child process is an ordinary failure", async (t) => {
   const { module } = await prepare(t, []);
   const registry = new ProviderRegistry({
-    allowed: { allows: () => true, allowsAny: true },
+    allowed: { allows: () => true, allowsAny: true, hintFor: () => "" },
     child: { file: "/nowhere/child", args: [] },
   });
   t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "internal");

@@ -211,7 +211,11 @@ export class ProviderRegistry {
   }
 
   async #checkAllowed(path: string): Promise<void> {
-    if (!this.#options.allowed.allows(path)) throw notAllowed(path);
+    const { allowed } = this.#options;
+    if (!allowed.allows(path)) {
+      const sentence = `This agent may not load ${path}.`;
+      throw new Failure("provider-not-allowed", sentence, allowed.hintFor(path));
+    }
     await checkLibraryFile(path);
   }
 
@@ -251,8 +255,4 @@ export class ProviderRegistry {
 
 function allRemoved(): Failure {
   return new Failure("not-loaded", "All providers were removed while this one was being loaded.");
-}
-
-function notAllowed(path: string): Failure {
-  return new Failure("provider-not-allowed", `This agent may not load ${path}.`);
 }
