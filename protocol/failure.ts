@@ -51,7 +51,8 @@ const hints: Record<FailureCode, string> = {
   "module-crashed": "Load it again with: ssh-add -s LIB",
   "module-timeout": "Check the card and its reader, then load it again with: ssh-add -s LIB",
   "no-token": "Insert the card, then try again.",
-  "no-usable-key": "Create a signing key on the token first.",
+  "no-usable-key":
+    "Look with the vendor's tool whether it holds one: OpenSC shows a PIV card's key only with its certificate. If it holds none, create one.",
   "pin-required": "Load the token again with its PIN: ssh-add -s LIB",
   "pin-incorrect": "Try again with the right PIN; a token locks itself after a few wrong ones.",
   "pin-last-try": "The next wrong PIN locks the token. Be sure before you try again.",

@@ -88,7 +88,7 @@ test("no card and an empty card are told apart", async (t) => {
   const { module, registry } = await prepare(t, ["absent"]);
   const none = await refused(t, registry.add(module.path, pinOf("")));
   t.is(none.code, "no-token");
-  module.behave("uninitialized");
+  module.behave("uninitialized", "keyless");
   const blank = await refused(t, registry.add(module.path, pinOf("")));
   t.is(blank.code, "no-token");
   t.not(blank.message, none.message);

@@ -28,6 +28,7 @@ const algorithm = fc.constantFrom(
 const token = fc.record({ label: text, manufacturer: text, model: text, serial: text });
 const known = fc.record({
   description: token,
+  identity: text,
   login: fc.constantFrom("none" as const, "pin" as const, "protected-path" as const),
   slot: bytes,
 });

@@ -33,6 +33,8 @@ export const loginKinds = ["none", "pin", "protected-path"] as const;
 /** A token found by a library. */
 export interface KnownToken {
   readonly description: TokenDescription;
+  /** Identifies the token; what it consists of is the child's business. */
+  readonly identity: string;
   readonly login: LoginKind;
   /** The token's slot, which distinguishes tokens with the same description. */
   readonly slot: Buffer;
@@ -147,7 +149,12 @@ const selection = object<Pkcs11Uri>({
 });
 
 const description = object({ label: text, manufacturer: text, model: text, serial: text });
-const knownToken = object<KnownToken>({ description, login: oneOf(loginKinds), slot: bytes });
+const knownToken = object<KnownToken>({
+  description,
+  identity: text,
+  login: oneOf(loginKinds),
+  slot: bytes,
+});
 const knownKey = object<KnownKey>({
   keyBlob: bytes,
   label: text,

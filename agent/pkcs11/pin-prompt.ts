@@ -7,7 +7,7 @@ import type { TokenDescription } from "../../protocol/extensions/list-providers.
 import type { Failure } from "../../protocol/failure.ts";
 import type { Clock } from "../host/clock.ts";
 import { clientGone } from "../policy/prompts.ts";
-import { isPinRefused } from "./messages.ts";
+import { isPinRefused, type KnownToken } from "./messages.ts";
 
 /** The question for a token's PIN. @param keyName as in `UserInteraction` */
 export function pinQuestion(token: TokenDescription, isLastTry: boolean, keyName: string): string {
@@ -31,6 +31,7 @@ const pause = 30_000;
  */
 export class PinPromptBackoff {
   readonly #clock: Clock;
+  /** By the tokens' identities. */
   readonly #failedAt = new Map<string, number>();
 
   constructor(clock: Clock) {
@@ -38,19 +39,15 @@ export class PinPromptBackoff {
   }
 
   /** Whether the user may be asked for the PIN of a token now. */
-  mayAsk(token: TokenDescription): boolean {
-    const since = this.#failedAt.get(tokenId(token));
+  mayAsk({ identity }: KnownToken): boolean {
+    const since = this.#failedAt.get(identity);
     return since === undefined || this.#clock.now() - since >= pause;
   }
 
   /** Notes that the prompt was cancelled, or that the token refused the PIN. */
-  noteInVain(token: TokenDescription): void {
-    this.#failedAt.set(tokenId(token), this.#clock.now());
+  noteInVain({ identity }: KnownToken): void {
+    this.#failedAt.set(identity, this.#clock.now());
   }
-}
-
-function tokenId({ label, manufacturer, model, serial }: TokenDescription): string {
-  return JSON.stringify([label, manufacturer, model, serial]);
 }
 
 /** A prompt for the PIN of a token, which is given by its index. */

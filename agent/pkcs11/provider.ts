@@ -10,7 +10,7 @@ import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 import { shellWord } from "../host/environment.ts";
 import type { UserInteraction } from "../signer.ts";
 import type { Child } from "./child-process.ts";
-import { isPinRefused, PinRequired } from "./messages.ts";
+import { isPinRefused, type KnownToken, PinRequired } from "./messages.ts";
 import { PinPrompts, pinQuestion, tokenName } from "./pin-prompt.ts";
 import { type LoadOptions, Supervisor } from "./supervisor.ts";
 
@@ -30,6 +30,7 @@ export interface CardKey {
 interface PlacedKey extends CardKey {
   readonly index: number;
   readonly tokenIndex: number;
+  readonly known: KnownToken;
   /** Whether the agent sends its token the PIN; false for one with a PIN pad or without PIN. */
   readonly takesPin: boolean;
   readonly alwaysAuthenticate: boolean;
@@ -84,7 +85,8 @@ export class Provider {
       if (token === undefined) throw new Failure("internal", "A key has no token.");
       const { description, login } = token;
       const comment = key.label || requested;
-      return { ...key, comment, token: description, tokenIndex, index, takesPin: login === "pin" };
+      const place = { index, tokenIndex, known: token, takesPin: login === "pin" };
+      return { ...key, comment, token: description, ...place };
     });
     this.keys = placed;
     this.#keys = new Map(placed.map((key) => [blobId(key.keyBlob), key]));
@@ -195,17 +197,17 @@ export class Provider {
     missing: PinRequired,
     since: number,
   ): Promise<Buffer> {
-    const { token, tokenIndex, alwaysAuthenticate } = job.key;
+    const { token, known, tokenIndex, alwaysAuthenticate } = job.key;
     const { gone, keyName, pinBackoff } = job.interaction;
-    this.#options.log(`a signature waits for the PIN of ${JSON.stringify(token.label)}`);
+    this.#options.log(`a signature waits for the PIN of ${JSON.stringify(tokenName(token))}`);
     let isAsked = false;
     let pinGeneration = 0;
     const ask = async (signal: AbortSignal) => {
-      if (!pinBackoff.mayAsk(token)) return undefined;
+      if (!pinBackoff.mayAsk(known)) return undefined;
       isAsked = true;
       pinGeneration = this.#pinGeneration;
       const pin = await askPin(pinQuestion(token, missing.isLastTry, keyName), signal);
-      if (pin === undefined) pinBackoff.noteInVain(token);
+      if (pin === undefined) pinBackoff.noteInVain(known);
       return pin;
     };
     // Discard a PIN that was entered before `forgetPins`.
@@ -229,7 +231,7 @@ export class Provider {
       gone.throwIfAborted();
       if (own !== undefined) return await own;
     } catch (error) {
-      if (isAsked && isPinRefused(error)) pinBackoff.noteInVain(token);
+      if (isAsked && isPinRefused(error)) pinBackoff.noteInVain(known);
       // The shared prompt was for another key, which is missing; this one may be there.
       const isOfOther = !isAsked && error instanceof Failure && error.code === "key-not-found";
       if (!isOfOther) throw error;

@@ -15,7 +15,8 @@ const otherKeyHint = "Use another key.";
 export function pinRequired(token: TokenDescription, now: SlotToken | undefined): Failure {
   const lastTryHint =
     "The next wrong PIN locks the token. Be sure before you load it again with: ssh-add -s LIB";
-  return asksForPin(now, `The token ${tokenName(token)} asks for its PIN`, undefined, lastTryHint);
+  const what = `The token ${tokenName(token)} asks for its PIN`;
+  return asksForPin(token, now, what, undefined, lastTryHint);
 }
 
 /** The token requires its PIN for each signature with the key. */
@@ -24,6 +25,7 @@ export function pinRequiredEachTime(token: TokenDescription, now: SlotToken | un
   const hint =
     "Answer the agent's question for the PIN. It asks if it was started with SSH_ASKPASS and DISPLAY; to be asked less, start it with: -O pin-cache=TIME";
   return asksForPin(
+    token,
     now,
     what,
     hint,
@@ -32,13 +34,13 @@ export function pinRequiredEachTime(token: TokenDescription, now: SlotToken | un
 }
 
 function asksForPin(
+  token: TokenDescription,
   now: SlotToken | undefined,
   what: string,
   hint: string | undefined,
   lastTryHint: string,
 ): Failure {
-  if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED))
-    return pinLocked(now.description);
+  if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED)) return pinLocked(token);
   const isLastTry = now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_FINAL_TRY);
   if (!isLastTry) return new PinRequired(`${what}.`, hint);
   return new PinRequired(`${what}, and one try is left.`, lastTryHint, true);
@@ -181,10 +183,19 @@ export function noUsableKey(token: TokenDescription): Failure {
   return new Failure("no-usable-key", `The token ${tokenName(token)} has no key that signs.`);
 }
 
+/**
+ * The library shows no token with CKF_TOKEN_INITIALIZED, and none of the others has a usable key.
+ * @param seen what was found instead: a sentence
+ */
+export function noInitializedToken(path: string, seen: string): Failure {
+  const hint =
+    "Check that this is the right library with the right configuration. If the token is new, initialize it with the vendor's tool; that erases what it holds.";
+  return new Failure("no-token", `The library ${path} sees no initialized token. ${seen}`, hint);
+}
+
 /** @param now the token's state after it refused the PIN */
 function wrongPin(token: TokenDescription, now: SlotToken | undefined): Failure {
-  if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED))
-    return pinLocked(now.description);
+  if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED)) return pinLocked(token);
   const sentence = `The token ${tokenName(token)} refused the PIN`;
   if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_FINAL_TRY)) {
     return new Failure("pin-last-try", `${sentence}, and one try is left.`);

@@ -4,7 +4,7 @@ import { Failure } from "../../../protocol/failure.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
 import { type Inventory, type KnownToken, PinRequired } from "../messages.ts";
 import { type Handle, libraryFailed, pkcs11js } from "./cryptoki.ts";
-import { noKeyMatches, noUsableKey, pinRequired } from "./failures.ts";
+import { noInitializedToken, noKeyMatches, noUsableKey, pinRequired } from "./failures.ts";
 import { type PinCache, TokenLogin } from "./login.ts";
 import type { Module } from "./module.ts";
 import { findKeys, type TokenKey } from "./objects.ts";
@@ -13,10 +13,14 @@ import { closeSession, openFirst } from "./sessions.ts";
 import {
   hasFlag,
   hasSeenWrongPin,
+  isInitialized,
   loginKind,
+  type PresentToken,
+  preferInitialized,
   presentTokens,
   type SlotToken,
   tokenName,
+  tokenUri,
 } from "./slots.ts";
 import { TokenConnection } from "./token.ts";
 
@@ -33,7 +37,7 @@ export interface OpenToken {
  * @returns the sessions, for `openTokens` to close
  */
 export function openEarly(module: Module): Handle[] {
-  return presentTokens(module).flatMap((token) => {
+  return preferInitialized(presentTokens(module)).flatMap((token) => {
     try {
       return [openFirst(module, token)];
     } catch {
@@ -70,7 +74,7 @@ export async function openTokens(
       if (isPinShared) checkPinTries(module, token, [...opened.keys()].some(takesPin));
       opened.set(token, await openToken(module, makeCache(), token, uri, pin, all));
     } catch (error) {
-      failures.set(token, error);
+      failures.set(token, isInitialized(token) ? error : asUninitialized(module, error));
     }
   }
   for (const session of early) closeSession(module.cryptoki, session);
@@ -131,13 +135,13 @@ export function restoreTokens(
 async function openToken(
   module: Module,
   cache: PinCache,
-  found: SlotToken,
+  found: PresentToken,
   uri: Pkcs11Uri | undefined,
   pin: Buffer,
   all: Set<TokenConnection>,
 ): Promise<OpenToken> {
-  const { description, slot } = found;
-  const known: KnownToken = { description, login: loginKind(found), slot };
+  const { description, identity, slot } = found;
+  const known: KnownToken = { description, identity, login: loginKind(found), slot };
   const login = new TokenLogin(module, known, cache);
   const session = openFirst(module, found);
   try {
@@ -162,6 +166,13 @@ function noKeyFailure(token: SlotToken, seen: readonly TokenKey[], isHidden: boo
   return seen.length > 0 ? noKeyMatches(token.description) : noUsableKey(token.description);
 }
 
+/** The failure of a token without CKF_TOKEN_INITIALIZED, which may hold keys all the same. */
+function asUninitialized({ path }: Module, error: unknown): unknown {
+  if (!(error instanceof Failure)) return error;
+  const isBlank = error.code === "module-crashed" || error.code === "no-usable-key";
+  return isBlank ? noInitializedToken(path, error.message) : error;
+}
+
 function isNoUsableKey(error: unknown): boolean {
   return error instanceof Failure && error.code === "no-usable-key";
 }
@@ -172,9 +183,8 @@ function byTries(one: SlotToken, other: SlotToken): number {
 }
 
 /** Throws if a try is too risky. @param isAcceptedElsewhere whether another token accepted the PIN */
-function checkPinTries({ path }: Module, token: SlotToken, isAcceptedElsewhere: boolean): void {
+function checkPinTries({ path }: Module, token: PresentToken, isAcceptedElsewhere: boolean): void {
   if (!takesPin(token)) return;
-  const { serial } = token.description;
   if (isAcceptedElsewhere && hasSeenWrongPin(token)) {
     const sentence = `The token ${tokenName(token.description)} was not tried: the PIN is another token's.`;
     throw new PinRequired(sentence);
@@ -182,7 +192,7 @@ function checkPinTries({ path }: Module, token: SlotToken, isAcceptedElsewhere: 
   if (!hasFlag(token, pkcs11js.CKF_USER_PIN_FINAL_TRY)) return;
   throw new PinRequired(
     `The token ${tokenName(token.description)} has one PIN try left and was not tried.`,
-    `Load it by itself, with its serial number in a URI: ssh-add -s '${formatPkcs11Uri({ serial, modulePath: path })}'`,
+    `Load it by itself, with a URI: ssh-add -s '${formatPkcs11Uri({ ...tokenUri(token), modulePath: path })}'`,
     true,
   );
 }

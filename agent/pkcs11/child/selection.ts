@@ -6,33 +6,37 @@ import { Failure } from "../../../protocol/failure.ts";
 import { type Handle, libraryFailed, readUlong } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
 import type { TokenKey } from "./objects.ts";
-import { type SlotToken, tokenName, trimPadding } from "./slots.ts";
+import { type PresentToken, preferInitialized, tokenName, trimPadding } from "./slots.ts";
 
 /** The number of tokens that a no-token failure names. */
 const maxNames = 8;
 
 /**
- * The tokens that a URI matches.
+ * The tokens that a URI matches: the initialized ones or, if it matches none of those, the others.
  * @param uri undefined for all
  * @throws {Failure} no-token, if it matches none
  */
 export function selectTokens(
   uri: Pkcs11Uri | undefined,
   module: Module,
-  found: readonly SlotToken[],
-): readonly SlotToken[] {
-  if (uri === undefined) return found;
+  found: readonly PresentToken[],
+): readonly PresentToken[] {
+  if (uri === undefined) return preferInitialized(found);
   const asksForPlace = placeAttributes.some((name) => uri[name] !== undefined);
   const library = asksForPlace ? describeLibrary(module) : undefined;
   const wanted = found.filter(({ description, slot }) =>
     matchesToken(uri, description, library && { library, slot: describeSlot(module, slot) }),
   );
-  if (wanted.length > 0) return wanted;
+  if (wanted.length > 0) return preferInitialized(wanted);
   const sentence = `The library ${module.path} sees no token that the PKCS#11 URI matches.`;
-  const names = found.slice(0, maxNames).map(({ description }) => {
-    return `${tokenName(description)} (serial ${description.serial})`;
+  const shown = preferInitialized(found);
+  const names = shown.slice(0, maxNames).map(({ description }) => {
+    const { label, serial } = description;
+    return label && serial
+      ? `${tokenName(description)} (serial ${serial})`
+      : tokenName(description);
   });
-  const more = found.length > maxNames ? " and more" : "";
+  const more = shown.length > maxNames ? " and more" : "";
   throw new Failure(
     "no-token",
     sentence,

@@ -1,16 +1,31 @@
 /** Lists the slots of a library, reads the tokens in them, and finds a known token again. */
+
+import type { Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { sleepSync } from "../../../openssh/sleep-sync.ts";
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import type { LoginKind } from "../messages.ts";
-import { type Cryptoki, type Handle, libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
+import type { KnownToken, LoginKind } from "../messages.ts";
+import {
+  type Cryptoki,
+  type Handle,
+  libraryFailed,
+  pkcs11js,
+  readUlong,
+  returnValue,
+} from "./cryptoki.ts";
 
 /** A token in a slot, and its CKF_ flags when it was read. */
 export interface SlotToken {
   readonly slot: Handle;
   readonly flags: number;
   readonly description: TokenDescription;
+}
+
+/** A token under the name that it keeps. */
+export interface PresentToken extends SlotToken {
+  /** As in `KnownToken`. */
+  readonly identity: string;
 }
 
 /** A loaded library. */
@@ -38,6 +53,51 @@ export function tokenName({ label, serial }: TokenDescription): string {
   return JSON.stringify(label || serial);
 }
 
+/** A token's description. One without label and serial number is labelled as its slot. */
+function describeToken(cryptoki: Cryptoki, { slot, description }: SlotToken): TokenDescription {
+  if (description.label !== "" || description.serial !== "") return description;
+  return { ...description, label: slotName(cryptoki, slot) };
+}
+
+function slotName(cryptoki: Cryptoki, slot: Handle): string {
+  try {
+    const name = trimPadding(cryptoki.C_GetSlotInfo(slot).slotDescription);
+    if (name !== "") return name;
+  } catch {
+    // the slot's number will do
+  }
+  return `slot ${readUlong(slot)}`;
+}
+
+/**
+ * What identifies a token, whatever its slot: its serial number with manufacturer and model, since
+ * labels change (OpenSC's library labels a PIV card after its certificate). Where the serial number
+ * is none (empty or zeros, as a software token's), or is shared by several tokens (OpenSC's library
+ * shows a card with two PINs as two), the label belongs to it.
+ * @param present the tokens that the library shows
+ */
+function tokenIdentity(token: SlotToken, present: readonly SlotToken[]): string {
+  const own = serialIdentity(token.description);
+  const sharing = present.filter(({ description }) => serialIdentity(description) === own);
+  const isUnique = sharing.length === 1 && !/^(0*|f*)$/i.test(token.description.serial);
+  return isUnique ? own : labelIdentity(token.description);
+}
+
+/** The attributes of a PKCS#11 URI that no other token of its library matches. */
+export function tokenUri({ slot, description, identity }: PresentToken): Partial<Pkcs11Uri> {
+  const { label, serial } = description;
+  if (identity === serialIdentity(description)) return { serial };
+  return serial === "" ? { token: label, slotId: readUlong(slot) } : { token: label, serial };
+}
+
+function serialIdentity({ manufacturer, model, serial }: TokenDescription): string {
+  return JSON.stringify([manufacturer, model, serial]);
+}
+
+function labelIdentity({ manufacturer, model, serial, label }: TokenDescription): string {
+  return JSON.stringify([manufacturer, model, serial, label]);
+}
+
 /** CKR_ values of a slot that certainly has no usable token. */
 const absentValues: ReadonlySet<string | undefined> = new Set([
   "CKR_TOKEN_NOT_PRESENT",
@@ -46,8 +106,19 @@ const absentValues: ReadonlySet<string | undefined> = new Set([
   "CKR_SLOT_ID_INVALID",
 ]);
 
-/** The initialized tokens in the library's slots. @throws {Failure} no-token, module-crashed */
-export function presentTokens({ cryptoki, path }: Slots): SlotToken[] {
+/** Whether a token has CKF_TOKEN_INITIALIZED. Some libraries never set it. */
+export function isInitialized(token: SlotToken): boolean {
+  return hasFlag(token, pkcs11js.CKF_TOKEN_INITIALIZED);
+}
+
+/** The initialized ones of some tokens or, if none is, all of them. */
+export function preferInitialized<Token extends SlotToken>(tokens: readonly Token[]): Token[] {
+  const initialized = tokens.filter(isInitialized);
+  return initialized.length > 0 ? initialized : [...tokens];
+}
+
+/** The tokens in the library's slots. @throws {Failure} no-token, module-crashed */
+export function presentTokens({ cryptoki, path }: Slots): PresentToken[] {
   const slots = slotsWithTokens(cryptoki, path).map((slot) => readSlot(cryptoki, slot));
   const tokens = slots.map(({ token }) => token).filter((token) => token !== undefined);
   if (tokens.length === 0) {
@@ -56,10 +127,13 @@ export function presentTokens({ cryptoki, path }: Slots): SlotToken[] {
     const sentence = `The library ${path} sees a token and fails to read it`;
     throw libraryFailed(sentence, unread.error, "Remove the card, insert it, and try again.");
   }
-  const initialized = tokens.filter((token) => hasFlag(token, pkcs11js.CKF_TOKEN_INITIALIZED));
-  if (initialized.length > 0) return initialized;
-  const hint = "Initialize the token with the vendor's tool.";
-  throw new Failure("no-token", `The library ${path} sees no initialized token.`, hint);
+  // SoftHSM always shows a free slot, which needs no name.
+  const named = new Set(preferInitialized(tokens));
+  return tokens.map((token) => ({
+    ...token,
+    description: named.has(token) ? describeToken(cryptoki, token) : token.description,
+    identity: tokenIdentity(token, tokens),
+  }));
 }
 
 /** The token in a slot; undefined if there is none or it cannot be read. */
@@ -98,7 +172,7 @@ function readSlot(cryptoki: Cryptoki, slot: Handle): SlotContent {
 
 /** The result of `locateToken`. */
 export interface Located {
-  /** The token, in its old slot or a new one; undefined if it is absent. */
+  /** The token by its known name, in its old slot or a new one; undefined if it is absent. */
   readonly token: SlotToken | undefined;
   /** Whether another token is in its old slot. */
   readonly isReplaced: boolean;
@@ -112,22 +186,25 @@ export interface Located {
  */
 export function locateToken(
   { cryptoki, path }: Slots,
-  description: TokenDescription,
+  { identity, description }: KnownToken,
   slot: Handle,
 ): Located {
+  const isIt = ({ description }: SlotToken) =>
+    identity === serialIdentity(description) || identity === labelIdentity(description);
   const slots = slotsWithTokens(cryptoki, path);
   const own = slots.find((candidate) => slot.equals(candidate));
   const there = own && readToken(cryptoki, own);
-  if (there !== undefined && isSame(there.description, description)) {
-    return { token: there, isReplaced: false, seesNoToken: false };
+  if (there !== undefined && isIt(there)) {
+    return { token: { ...there, description }, isReplaced: false, seesNoToken: false };
   }
   const others = slots
     .filter((candidate) => candidate !== own)
     .map((candidate) => readToken(cryptoki, candidate))
     .filter((candidate) => candidate !== undefined);
-  const token = others.find((candidate) => isSame(candidate.description, description));
-  const isReplaced = token === undefined && there !== undefined;
-  return { token, isReplaced, seesNoToken: others.length === 0 && there === undefined };
+  const found = others.find(isIt);
+  const isReplaced = found === undefined && there !== undefined;
+  const seesNoToken = others.length === 0 && there === undefined;
+  return { token: found && { ...found, description }, isReplaced, seesNoToken };
 }
 
 /** The kind of login that a token requires. */
@@ -148,15 +225,6 @@ function slotsWithTokens(cryptoki: Cryptoki, path: string, tries = 10): Handle[]
     const hint = "Check the reader and, for smart cards, whether pcscd runs.";
     throw libraryFailed(sentence, error, hint);
   }
-}
-
-function isSame(one: TokenDescription, other: TokenDescription): boolean {
-  return (
-    one.serial === other.serial &&
-    one.label === other.label &&
-    one.model === other.model &&
-    one.manufacturer === other.manufacturer
-  );
 }
 
 /** Removes PKCS#11's padding with blanks; some libraries end text with a zero byte instead. */

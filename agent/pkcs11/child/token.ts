@@ -291,7 +291,7 @@ export class TokenConnection {
   look(): SlotToken | undefined {
     this.#seesNoToken = true;
     if (this.#module.isDown) return undefined;
-    const located = locateToken(this.#module, this.description, this.#slot);
+    const located = locateToken(this.#module, this.known, this.#slot);
     if (located.isReplaced) this.login.forgetPin();
     this.#seesNoToken = located.seesNoToken;
     return located.token && this.login.withoutPastFlags(located.token);
