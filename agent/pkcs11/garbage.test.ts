@@ -53,9 +53,11 @@ const signatures: Cases = [
   ["signature-length=0", "module-crashed"],
   ["signature-length=1", "module-crashed"],
   ["short-signature", "module-crashed"],
-  ["signature-length=65", "module-crashed"],
-  ["signature-length=1000", "module-crashed"],
-  ["signature-length=0xffffffffffffffff", "module-crashed"],
+  ["signature-length=65", "signed"],
+  ["signature-length=65 garbage-signature", "module-crashed"],
+  ["signature-length=1000 garbage-signature", "module-crashed"],
+  ["signature-length=0xffffffffffffffff", "signed"],
+  ["signature-length=0xffffffffffffffff garbage-signature", "module-crashed"],
 ];
 
 for (const [what, cases] of Object.entries({ functions, counts, attributes, signatures })) {

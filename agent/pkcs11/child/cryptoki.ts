@@ -33,6 +33,7 @@ type SharedFunction =
   | "C_Logout"
   | "C_OpenSession"
   | "C_SignInit"
+  | "C_SignUpdate"
   | "load";
 
 /**
@@ -48,6 +49,12 @@ export interface Cryptoki extends Pick<PackageClass, SharedFunction> {
   C_SignCallback(
     session: Handle,
     input: Buffer,
+    output: Buffer,
+    done: (error: Error | null, length: number) => void,
+  ): void;
+  /** C_SignFinal, in the same way. */
+  C_SignFinalCallback(
+    session: Handle,
     output: Buffer,
     done: (error: Error | null, length: number) => void,
   ): void;
@@ -82,6 +89,10 @@ function isAddOn(value: unknown): value is AddOn {
 }
 
 const koffi = loadKoffi();
+
+/** CK_EDDSA_PARAMS (PKCS#11 v3.0, section 2.3.15): no prehash and no context. */
+export const emptyEddsaParameters = Buffer.alloc(3 * koffi.sizeof("void *"));
+
 /** The stack size of asynchronous calls, in bytes: libraries keep whole messages on the stack. */
 koffi.config({ async_stack_size: 1024 * 1024 });
 

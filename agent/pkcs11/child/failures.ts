@@ -1,8 +1,10 @@
 /** Failures for CKR_ values and token states. They never contain a PIN. */
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
+import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
 import { PinRequired } from "../messages.ts";
 import { libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
+import { refusesMechanism } from "./recovery.ts";
 import { hasFlag, type SlotToken, tokenName } from "./slots.ts";
 
 const retryHint = "Try again, and look at the card or its reader.";
@@ -64,6 +66,12 @@ export function foreignSignature(token: TokenDescription): Failure {
   return new Failure("module-crashed", sentence, hint);
 }
 
+/** The signature has an impossible length. */
+export function wrongLength(length: number, expected: number): Failure {
+  const sentence = `The library gave a signature of ${length} bytes instead of ${expected}.`;
+  return new Failure("module-crashed", sentence, "Look for a newer version of the library.");
+}
+
 /**
  * The failure for an error of C_Login.
  * @param now the token's state after C_Login; undefined if the token is gone
@@ -122,10 +130,12 @@ export function loginFailure(
 export function signFailure(
   token: SlotToken,
   alwaysAuthenticate: boolean,
+  algorithm: SignatureAlgorithm,
   error: unknown,
 ): Failure {
   const { description } = token;
   const name = tokenName(description);
+  if (refusesMechanism(error)) return algorithmRefused(description, algorithm);
   switch (returnValue(error)) {
     case "CKR_USER_NOT_LOGGED_IN":
       return alwaysAuthenticate
@@ -141,22 +151,21 @@ export function signFailure(
         `The signature was refused at the token ${name}.`,
         retryHint,
       );
-    case "CKR_MECHANISM_INVALID":
-    case "CKR_MECHANISM_PARAM_INVALID":
-    case "CKR_KEY_TYPE_INCONSISTENT":
-    case "CKR_KEY_FUNCTION_NOT_PERMITTED":
-    case "CKR_KEY_SIZE_RANGE":
-    case "CKR_DATA_LEN_RANGE":
-    case "CKR_DATA_INVALID":
-    case "CKR_FUNCTION_NOT_SUPPORTED":
-      return new Failure(
-        "unsupported",
-        `The token ${name} does not support this kind of signature.`,
-        otherKeyHint,
-      );
     default:
       return libraryFailed(`The token ${name} failed to sign`, error);
   }
+}
+
+/** The token refuses all mechanisms for an algorithm. Some have SHA-256 as their only hash. */
+function algorithmRefused(token: TokenDescription, algorithm: SignatureAlgorithm): Failure {
+  const sentence = `The token ${tokenName(token)} refuses to sign with ${algorithm} and this key.`;
+  const otherHash =
+    "Test with ssh-add -T FILE.pub whether it signs with rsa-sha2-256. If so, put this into ~/.ssh/config: PubkeyAcceptedAlgorithms -rsa-sha2-512*";
+  return new Failure(
+    "unsupported",
+    sentence,
+    algorithm === "rsa-sha2-512" ? otherHash : otherKeyHint,
+  );
 }
 
 /** The private key has CKA_SIGN false, which shows only after the login. */

@@ -129,28 +129,45 @@ const deviceErrorValues: ReadonlySet<string | undefined> = new Set([
   "CKR_FUNCTION_FAILED",
 ]);
 
-/**
- * CKR_ values that a retry would repeat. CKR_KEY_TYPE_INCONSISTENT is retried: OpenSC's library
- * returns it while it reads a newly inserted card.
- */
-const finalValues: ReadonlySet<string | undefined> = new Set([
-  "CKR_FUNCTION_REJECTED",
-  "CKR_FUNCTION_CANCELED",
-  "CKR_CANCEL",
+/** CKR_ values that refuse a mechanism or its input: another mechanism may do. */
+const mechanismRefusals: ReadonlySet<string | undefined> = new Set([
   "CKR_MECHANISM_INVALID",
   "CKR_MECHANISM_PARAM_INVALID",
+  "CKR_KEY_TYPE_INCONSISTENT",
   "CKR_KEY_FUNCTION_NOT_PERMITTED",
   "CKR_KEY_SIZE_RANGE",
   "CKR_DATA_LEN_RANGE",
   "CKR_DATA_INVALID",
-  "CKR_BUFFER_TOO_SMALL",
   "CKR_FUNCTION_NOT_SUPPORTED",
+]);
+
+/** Whether the token refuses the mechanism or its input for this key. */
+export function refusesMechanism(error: unknown): boolean {
+  return mechanismRefusals.has(returnValue(error));
+}
+
+/** Whether the token may take the same input in parts. */
+export function refusesLength(error: unknown): boolean {
+  return returnValue(error) === "CKR_DATA_LEN_RANGE";
+}
+
+/** Other CKR_ values that a retry would repeat. */
+const finalValues: ReadonlySet<string | undefined> = new Set([
+  "CKR_FUNCTION_REJECTED",
+  "CKR_FUNCTION_CANCELED",
+  "CKR_CANCEL",
+  "CKR_BUFFER_TOO_SMALL",
   "CKR_PIN_LOCKED",
 ]);
 
-/** Whether a retry may succeed. */
+/**
+ * Whether a retry may succeed. CKR_KEY_TYPE_INCONSISTENT is retried: OpenSC's library returns it
+ * while it reads a newly inserted card.
+ */
 export function isRetryable(error: unknown): boolean {
-  return !finalValues.has(returnValue(error));
+  const value = returnValue(error);
+  if (value === "CKR_KEY_TYPE_INCONSISTENT") return true;
+  return !finalValues.has(value) && !mechanismRefusals.has(value);
 }
 
 /** Whether the error is CKR_USER_NOT_LOGGED_IN. */

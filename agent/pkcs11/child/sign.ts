@@ -15,14 +15,10 @@ import {
   pinRequiredEachTime,
   signFailure,
   tokenRemoved,
+  wrongLength,
 } from "./failures.ts";
 import { isLoggedIn } from "./login.ts";
-import {
-  checkSignature,
-  signatureInput,
-  signatureLength,
-  signatureMechanism,
-} from "./mechanisms.ts";
+import { type SigningWay, signingWays } from "./mechanisms.ts";
 import type { Module } from "./module.ts";
 import { findPrivateKey, type TokenKey } from "./objects.ts";
 import {
@@ -31,9 +27,12 @@ import {
   isRetryable,
   nextRecoveryStep,
   type RecoveryStep,
+  refusesLength,
+  refusesMechanism,
   wantsLogin,
 } from "./recovery.ts";
 import type { SessionPool } from "./sessions.ts";
+import { signatureForms, signatureLength } from "./signature-forms.ts";
 import { hasSeenWrongPin as hasSeenWrong } from "./slots.ts";
 import type { TokenConnection } from "./token.ts";
 
@@ -43,10 +42,14 @@ const maxReconnects = 5;
 /** Milliseconds after which a refusal means that the user did not touch the token. */
 const touchWait = 3000;
 
+/** Bytes per C_SignUpdate, few enough for a card. */
+const maxPart = 1024;
+
 /** A key of a token, and its private key's handle in the current sessions. */
 export class KeyState {
   readonly key: TokenKey;
-  readonly mechanism: { readonly mechanism: number };
+  /** The index in `signingWays` of the way that made the last valid signature. */
+  way = 0;
   /** From the private key, which may be hidden until the first login. */
   alwaysAuthenticate: boolean;
   #keyObject: KeyObject | undefined;
@@ -56,7 +59,6 @@ export class KeyState {
   /** @param sessions the sessions in which the key's handle is valid */
   constructor(key: TokenKey, sessions: SessionPool | undefined) {
     this.key = key;
-    this.mechanism = { mechanism: signatureMechanism(key.publicKey) };
     this.alwaysAuthenticate = key.alwaysAuthenticate;
     this.#handle = key.handle;
     this.#sessions = sessions;
@@ -96,15 +98,24 @@ interface Job {
   readonly module: Module;
   readonly token: TokenConnection;
   readonly key: KeyState;
-  /** The input of C_Sign. */
-  readonly input: Buffer;
+  readonly algorithm: SignatureAlgorithm;
+  /** The way that worked before, or the first one. */
+  readonly way: SigningWay;
+  readonly otherWays: readonly SigningWay[];
   /** The token's PIN, or empty. */
   readonly pin: Buffer;
 }
 
+/** A signature, and how it was made. */
+interface Signed {
+  readonly type: "signed";
+  readonly output: Buffer;
+  readonly way: SigningWay;
+}
+
 /** The result of one attempt. */
 type Attempt =
-  | { readonly type: "signed"; readonly raw: Buffer }
+  | Signed
   /** `waited`: C_Sign took long enough to have awaited a touch; undefined if it was not called. */
   | { readonly type: "failed"; readonly error: unknown; readonly waited: boolean | undefined };
 
@@ -124,10 +135,19 @@ export async function sign(
   pin: Buffer,
 ): Promise<Buffer> {
   const { publicKey } = key.key;
-  const input = signatureInput(publicKey, algorithm, data);
-  const raw = await signWithRecovery({ module, token, key, input, pin });
-  const signature = encodeSignature(algorithm, checkSignature(publicKey, raw));
-  if (verifySignature(publicKey, signature, data, key.keyObject)) return signature;
+  const ways = signingWays(publicKey, algorithm, data);
+  const known = ways[key.way] ?? ways[0];
+  const otherWays = ways.filter((way) => way !== known);
+  const job = { module, token, key, algorithm, way: known, otherWays, pin };
+  const { output, way } = await signWithRecovery(job);
+  for (const raw of signatureForms(publicKey, output)) {
+    const signature = encodeSignature(algorithm, raw);
+    if (!verifySignature(publicKey, signature, data, key.keyObject)) continue;
+    key.way = ways.indexOf(way);
+    return signature;
+  }
+  const expected = signatureLength(publicKey);
+  if (output.length !== expected) throw wrongLength(output.length, expected);
   throw foreignSignature(token.description);
 }
 
@@ -135,14 +155,14 @@ export async function sign(
  * Attempts a signature on the current sessions, then after each step of the recovery table.
  * Concurrent signatures with the same token share the steps.
  */
-async function signWithRecovery(job: Job): Promise<Buffer> {
+async function signWithRecovery(job: Job): Promise<Signed> {
   const { token, pin } = job;
   let tried: Exclude<RecoveryStep, "give-up"> | undefined;
   let [hadDeviceError, hasLostLogin, waited] = [false, false, false];
   for (let reconnects = 0; ; reconnects++) {
     const { sessions } = token;
     const attempt = await attemptIn(sessions, job, reconnects > maxReconnects);
-    if (attempt?.type === "signed") return attempt.raw;
+    if (attempt?.type === "signed") return attempt;
     // An attempt on sessions that ended with a restart for another token proves nothing.
     if (attempt !== undefined && (sessions?.isCurrent || reconnects > maxReconnects)) {
       const { error } = attempt;
@@ -171,7 +191,7 @@ async function attemptIn(
   job: Job,
   isLast: boolean,
 ): Promise<Attempt | undefined> {
-  if (sessions !== undefined) return job.module.use(() => signOnce(sessions, job));
+  if (sessions !== undefined) return job.module.use(() => signInAnyWay(sessions, job));
   return isLast ? { type: "failed", error: sessionLost(), waited: undefined } : undefined;
 }
 
@@ -182,7 +202,7 @@ function isWrongPinSeen(token: TokenConnection): boolean {
 
 /** The failure to report once recovery has given up. */
 async function finalFailure(
-  { token, key }: Job,
+  { token, key, algorithm }: Job,
   error: unknown,
   waited: boolean,
   hasLostLogin: boolean,
@@ -195,25 +215,50 @@ async function finalFailure(
   if (now === undefined) return tokenRemoved(description);
   if (error instanceof Failure) return pinRequired(description, now);
   if (waited && isRetryable(error)) return notTouched(description);
-  return signFailure(now, key.alwaysAuthenticate, error);
+  return signFailure(now, key.alwaysAuthenticate, algorithm, error);
+}
+
+/** Signs in the way that worked before, else, if the token refuses it, in another one. */
+async function signInAnyWay(sessions: SessionPool, job: Job): Promise<Attempt> {
+  const first = await signOnce(sessions, job, job.way);
+  const attempts = [first];
+  for (const way of job.otherWays) {
+    if (!attempts.every(isRefused)) break;
+    if (way.inParts && !attempts.some(isTooLong)) continue;
+    attempts.push(await signOnce(sessions, job, way));
+  }
+  return attempts.find((attempt) => !isRefused(attempt)) ?? first;
+}
+
+function isRefused(attempt: Attempt): boolean {
+  return attempt.type === "failed" && refusesMechanism(attempt.error);
+}
+
+function isTooLong(attempt: Attempt): boolean {
+  return attempt.type === "failed" && refusesLength(attempt.error);
 }
 
 /** Signs on one session of a pool. A session on which a call failed is replaced. */
-async function signOnce(sessions: SessionPool, job: Job): Promise<Attempt> {
+async function signOnce(sessions: SessionPool, job: Job, way: SigningWay): Promise<Attempt> {
   if (!sessions.isOpen) return { type: "failed", error: sessionLost(), waited: undefined };
   const taken = sessions.take();
   const session = taken instanceof Promise ? await taken : taken;
-  const attempt = await signIn(sessions, session, job);
+  const attempt = await signIn(sessions, session, job, way);
   if (attempt.type === "signed") sessions.release(session);
   else sessions.replace(session);
   return attempt;
 }
 
-async function signIn(sessions: SessionPool, session: Handle, job: Job): Promise<Attempt> {
+async function signIn(
+  sessions: SessionPool,
+  session: Handle,
+  job: Job,
+  way: SigningWay,
+): Promise<Attempt> {
   const { key, token, module, pin } = job;
   try {
     const handle = findHandle(sessions, session, job);
-    const init = () => module.cryptoki.C_SignInit(session, key.mechanism, handle);
+    const init = () => module.cryptoki.C_SignInit(session, way.mechanism, handle);
     if (key.alwaysAuthenticate) await token.login.logInForOne(session, init, pin, token);
     else init();
   } catch (error) {
@@ -221,17 +266,21 @@ async function signIn(sessions: SessionPool, session: Handle, job: Job): Promise
   }
   const begun = performance.now();
   try {
-    const raw = await callSign(session, job);
+    const output = await callSign(session, way, job);
     token.noteSigned(key);
-    return { type: "signed", raw };
+    return { type: "signed", output, way };
   } catch (error) {
     return { type: "failed", error, waited: performance.now() - begun > touchWait };
   }
 }
 
-/** C_Sign, on another thread. */
-function callSign(session: Handle, { module, key, input }: Job): Promise<Buffer> {
-  // The extra room lets `checkSignature` catch a signature that is too long.
+/** C_Sign or C_SignFinal, on another thread. */
+function callSign(
+  session: Handle,
+  { input, inParts }: SigningWay,
+  { module: { cryptoki }, key }: Job,
+): Promise<Buffer> {
+  // The extra room is for longer forms of a signature.
   const output = Buffer.allocUnsafe(signatureLength(key.key.publicKey) + 64);
   return new Promise((resolve, reject) => {
     const done = (_held: Buffer, error: Error | null, length: number) => {
@@ -239,7 +288,12 @@ function callSign(session: Handle, { module, key, input }: Job): Promise<Buffer>
       else resolve(output.subarray(0, length));
     };
     // The library reads `input` on another thread; this binding keeps it from being collected.
-    module.cryptoki.C_SignCallback(session, input, output, done.bind(undefined, input));
+    const held = done.bind(undefined, input);
+    if (!inParts) return cryptoki.C_SignCallback(session, input, output, held);
+    for (let at = 0; at < input.length; at += maxPart) {
+      cryptoki.C_SignUpdate(session, input.subarray(at, at + maxPart));
+    }
+    cryptoki.C_SignFinalCallback(session, output, held);
   });
 }
 
