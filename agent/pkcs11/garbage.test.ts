@@ -41,7 +41,7 @@ const attributes: Cases = [
   ["attribute-length=0", "no-usable-key"],
   ["attribute-length=3", "no-usable-key"],
   ["attribute-length=0x100000", "no-usable-key"],
-  ["attribute-length=0x7fffffffffffffff", "no-usable-key"],
+  ["attribute-length=0x7fffffffffffffff", "module-crashed"],
   [`attribute-length=0 attribute-type=${id}`, "signed"],
   [`attribute-length=0x2000000 attribute-type=${label}`, "signed"],
   [`attribute-length=66 attribute-type=${point}`, "no-usable-key"],

@@ -39,11 +39,24 @@ const key = fc.record({
   alwaysAuthenticate: fc.boolean(),
   token: id,
 });
+const leftOut = fc.record({
+  object: text,
+  reason: text,
+  token: fc.option(id, { nil: undefined }),
+});
 const inventory = fc
-  .record({ tokens: fc.array(known, { maxLength: 4 }), keys: fc.array(key, { maxLength: 4 }) })
-  .map(({ tokens, keys }) => ({
+  .record({
+    tokens: fc.array(known, { minLength: 1, maxLength: 4 }),
+    keys: fc.array(key, { maxLength: 4 }),
+    leftOut: fc.array(leftOut, { maxLength: 4 }),
+  })
+  .map(({ tokens, keys, leftOut }) => ({
     tokens,
-    keys: tokens.length > 0 ? keys.map((it) => ({ ...it, token: it.token % tokens.length })) : [],
+    keys: keys.map((it) => ({ ...it, token: it.token % tokens.length })),
+    leftOut: leftOut.map((it) => ({
+      ...it,
+      token: it.token === undefined ? undefined : it.token % tokens.length,
+    })),
   }));
 const state = fc.constantFrom(
   "ready" as const,
@@ -162,7 +175,7 @@ test("a header with a wrong field is malformed", (t) => {
     { ...done, type: "signed" },
     { ...done, type: "signed", fields: { signature: 0 } },
     { ...done, type: "state", fields: { tokens: ["constructor"] } },
-    { ...done, type: "loaded", fields: { inventory: { tokens: [null], keys: [] } } },
+    { ...done, type: "loaded", fields: { inventory: { tokens: [null], keys: [], leftOut: [] } } },
     failed({ isLastTry: 0 }),
     failed({ code: "__proto__" }),
     failed({ hint: undefined }),
@@ -178,11 +191,15 @@ test("a header with a wrong field is malformed", (t) => {
   t.throws(() => decodeReply(spare), { instanceOf: Failure, code: "malformed" });
 });
 
-test("a key with an invalid token index is malformed", (t) => {
+test("a key or an object with an invalid token index is malformed", (t) => {
   const keyBlob = Buffer.from("key");
   const key = { keyBlob, label: "", id: keyBlob, alwaysAuthenticate: false, token: 0 };
-  const loaded = encodeReply({ type: "loaded", id: 1, inventory: { tokens: [], keys: [key] } });
-  t.throws(() => decodeReply(loaded), { instanceOf: Failure, code: "malformed" });
+  const object = { object: "certificate", reason: "no private key", token: 0 };
+  for (const wrong of [{ keys: [key] }, { leftOut: [object] }]) {
+    const inventory = { tokens: [], keys: [], leftOut: [], ...wrong };
+    const loaded = encodeReply({ type: "loaded", id: 1, inventory });
+    t.throws(() => decodeReply(loaded), { instanceOf: Failure, code: "malformed" });
+  }
 });
 
 test("arbitrary bytes fail as malformed", (t) => {

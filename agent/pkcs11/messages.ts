@@ -54,11 +54,26 @@ export interface KnownKey {
   readonly token: number;
 }
 
+/** Something that was found and is not listed as a key. Both texts are safe to display. */
+export interface LeftOut {
+  /** Names an object, such as `public key "SIGN key", ID 02`. */
+  readonly object: string;
+  /** Why it is left out, a phrase such as "no private key". */
+  readonly reason: string;
+}
+
+/** Something that was left out, and the index of its token in the inventory, if it has one there. */
+export interface KnownLeftOut extends LeftOut {
+  readonly token: number | undefined;
+}
+
 /** The tokens and keys found when a library was loaded. Requests name both by index. */
 export interface Inventory {
   readonly tokens: readonly KnownToken[];
   /** In the order of the tokens, each key blob once. */
   readonly keys: readonly KnownKey[];
+  /** In the order of the tokens; shortened if it is long. */
+  readonly leftOut: readonly KnownLeftOut[];
 }
 
 /** The failure of an operation that requires the token's PIN. */
@@ -162,12 +177,23 @@ const knownKey = object<KnownKey>({
   alwaysAuthenticate: flag,
   token: uint32,
 });
-const tokensAndKeys = object<Inventory>({ tokens: list(knownToken), keys: list(knownKey) });
+const knownLeftOut = object<KnownLeftOut>({
+  object: text,
+  reason: text,
+  token: optional(uint32),
+});
+const anyInventory = object<Inventory>({
+  tokens: list(knownToken),
+  keys: list(knownKey),
+  leftOut: list(knownLeftOut),
+});
 const inventory: Field<Inventory> = {
-  encode: tokensAndKeys.encode,
+  encode: anyInventory.encode,
   decode(json, parts) {
-    const value = tokensAndKeys.decode(json, parts);
-    return value.keys.every(({ token }) => token < value.tokens.length) ? value : invalid();
+    const value = anyInventory.decode(json, parts);
+    const isValid = ({ token }: Partial<KnownLeftOut>) =>
+      token === undefined || token < value.tokens.length;
+    return value.keys.every(isValid) && value.leftOut.every(isValid) ? value : invalid();
   },
 };
 

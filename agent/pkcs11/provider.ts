@@ -10,7 +10,7 @@ import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 import { shellWord } from "../host/environment.ts";
 import type { UserInteraction } from "../signer.ts";
 import type { Child } from "./child-process.ts";
-import { isPinRefused, type KnownToken, PinRequired } from "./messages.ts";
+import { isPinRefused, type KnownToken, type LeftOut, PinRequired } from "./messages.ts";
 import { PinPrompts, pinQuestion, tokenName } from "./pin-prompt.ts";
 import { type LoadOptions, Supervisor } from "./supervisor.ts";
 
@@ -24,6 +24,12 @@ export interface CardKey {
   readonly id: Buffer;
   readonly label: string;
   readonly token: TokenDescription;
+}
+
+/** Something that a token or a library has and that is not listed as a key. */
+export interface LeftOutObject extends LeftOut {
+  /** Its token; undefined for a note about the library. */
+  readonly token: TokenDescription | undefined;
 }
 
 /** A key, with its own and its token's index in the inventory. */
@@ -64,6 +70,8 @@ export class Provider {
   readonly tokens: readonly TokenDescription[];
   /** In the tokens' order, each key blob once. */
   readonly keys: readonly CardKey[];
+  /** What was found besides, and why it is not among the keys. */
+  readonly leftOut: readonly LeftOutObject[];
   readonly #supervisor: Supervisor;
   readonly #options: LoadOptions;
   readonly #keys: ReadonlyMap<string, PlacedKey>;
@@ -73,7 +81,7 @@ export class Provider {
 
   private constructor(options: LoadOptions, supervisor: Supervisor) {
     const { name, requested, library } = options.module;
-    const { tokens, keys } = supervisor.inventory;
+    const { tokens, keys, leftOut } = supervisor.inventory;
     this.#options = options;
     this.#supervisor = supervisor;
     this.path = name;
@@ -89,6 +97,9 @@ export class Provider {
       return { ...key, comment, token: description, ...place };
     });
     this.keys = placed;
+    this.leftOut = leftOut.map(({ object, reason, token }) => {
+      return { object, reason, token: token === undefined ? undefined : this.tokens[token] };
+    });
     this.#keys = new Map(placed.map((key) => [blobId(key.keyBlob), key]));
   }
 

@@ -183,7 +183,7 @@ export function libraryFailed(
 }
 
 /** The name of an error's CKR_ value, or the number of a vendor-defined one. */
-function valueText(error: unknown): string {
+export function valueText(error: unknown): string {
   const value = returnValue(error);
   if (value !== "CKR_VENDOR_DEFINED" || !(error instanceof Error)) {
     return value ?? "an unknown error";

@@ -3,7 +3,7 @@ import type { ProviderState } from "../../../protocol/extensions/list-providers.
 import { Failure } from "../../../protocol/failure.ts";
 import { blobId } from "../../../protocol/public-key.ts";
 import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
-import type { Inventory, KnownKey } from "../messages.ts";
+import type { Inventory, KnownKey, KnownLeftOut, LeftOut } from "../messages.ts";
 import type { Module } from "./module.ts";
 import type { OpenToken } from "./open-tokens.ts";
 import { KeyState, sign } from "./sign.ts";
@@ -26,8 +26,10 @@ export class Library {
   constructor(module: Module, tokens: readonly OpenToken[]) {
     const loaded: LoadedKey[] = [];
     const known: KnownKey[] = [];
+    const unlisted: KnownLeftOut[] = [];
     const seen = new Set<string>();
-    for (const [token, { connection, keys }] of tokens.entries()) {
+    for (const [token, { connection, keys, leftOut }] of tokens.entries()) {
+      unlisted.push(...shorten(leftOut).map((one) => ({ ...one, token })));
       for (const key of keys) {
         const { keyBlob, label, id, alwaysAuthenticate } = key;
         const name = blobId(keyBlob);
@@ -40,7 +42,11 @@ export class Library {
     this.#module = module;
     this.#tokens = tokens.map(({ connection }) => connection);
     this.#keys = loaded;
-    this.inventory = { tokens: this.#tokens.map(({ known }) => known), keys: known };
+    this.inventory = {
+      tokens: this.#tokens.map(({ known }) => known),
+      keys: known,
+      leftOut: unlisted,
+    };
   }
 
   /** Signs. @param pin the token's PIN, or empty @throws {Failure} as `Provider.sign` */
@@ -68,4 +74,14 @@ export class Library {
   forgetPins(): void {
     for (const { login } of this.#tokens) login.forgetPin();
   }
+}
+
+/** The maximum number of objects per token that an inventory names as left out. */
+const maxLeftOut = 64;
+
+function shorten(leftOut: readonly LeftOut[]): readonly LeftOut[] {
+  if (leftOut.length <= maxLeftOut) return leftOut;
+  const more = leftOut.length - maxLeftOut + 1;
+  const rest = { object: `${more} more objects`, reason: "not named here, since they are many" };
+  return [...leftOut.slice(0, maxLeftOut - 1), rest];
 }

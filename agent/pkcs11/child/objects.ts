@@ -1,10 +1,10 @@
 /** Finds the keys of a token among its objects (PKCS#11 v3.0, section 4). */
-import { sanitizeName } from "../../../openssh/text-for-display.ts";
-import { Failure } from "../../../protocol/failure.ts";
 import { blobId, encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
-import { type Cryptoki, edwardsKeyType, type Handle, pkcs11js, readUlong } from "./cryptoki.ts";
+import type { LeftOut } from "../messages.ts";
+import { type Cryptoki, edwardsKeyType, type Handle, pkcs11js } from "./cryptoki.ts";
 import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./public-keys.ts";
+import { type TokenObject, TokenObjects, Unusable } from "./token-objects.ts";
 
 /** A key whose private key is on the token, or may be, before the login. */
 export interface TokenKey {
@@ -21,10 +21,18 @@ export interface TokenKey {
   readonly alwaysAuthenticate: boolean;
 }
 
+/** What a token has: its keys, and the objects that are no keys for SSH. */
+export interface FoundKeys {
+  readonly keys: readonly TokenKey[];
+  readonly leftOut: readonly LeftOut[];
+}
+
 interface PublicObject {
   readonly publicKey: PublicKey;
   readonly id: Buffer;
   readonly label: string;
+  /** For `LeftOut`. */
+  readonly name: string;
 }
 
 /** A private key that a session can see. */
@@ -38,29 +46,28 @@ export interface PrivateKey {
 interface PrivateObject extends PrivateKey {
   readonly id: Buffer;
   readonly label: string;
+  /** For `LeftOut`. */
+  readonly name: string;
   readonly keyType: number | undefined;
   /** CKA_MODULUS and CKA_PUBLIC_EXPONENT of an RSA key, if the token has them. */
   readonly modulus: Buffer | undefined;
   readonly exponent: Buffer | undefined;
 }
 
-/** The number of objects per C_FindObjects. */
-const batch = 32;
-/** The maximum number of objects per class; beyond it, C_FindObjects is taken to be endless. */
-const maxObjects = 65_536;
 const x509 = 0;
 
+/** First, so that an object that cannot be read further has its name. */
 const nameAttributes = [pkcs11js.CKA_ID, pkcs11js.CKA_LABEL] as const;
-const publicAttributes = [pkcs11js.CKA_KEY_TYPE, ...nameAttributes] as const;
+const publicAttributes = [...nameAttributes, pkcs11js.CKA_KEY_TYPE] as const;
 const privateAttributes = [
   ...publicAttributes,
   pkcs11js.CKA_SIGN,
   pkcs11js.CKA_ALWAYS_AUTHENTICATE,
 ] as const;
 const certificateAttributes = [
+  ...nameAttributes,
   pkcs11js.CKA_CERTIFICATE_TYPE,
   pkcs11js.CKA_VALUE,
-  ...nameAttributes,
 ] as const;
 const rsaAttributes = [pkcs11js.CKA_MODULUS, pkcs11js.CKA_PUBLIC_EXPONENT] as const;
 const ecAttributes = [pkcs11js.CKA_EC_PARAMS, pkcs11js.CKA_EC_POINT] as const;
@@ -69,14 +76,22 @@ const ecAttributes = [pkcs11js.CKA_EC_PARAMS, pkcs11js.CKA_EC_POINT] as const;
  * The token's keys, each once, sorted by CKA_ID: tokens list objects in any order, some in a new
  * one each time, and users expect a stable list.
  * @param privateHidden whether there may be private keys that the session cannot see
- * @throws the library's error if a search fails; module-crashed if a search is endless
+ * @throws the library's error if a search fails or the token goes meanwhile; module-crashed if a
+ *   search is endless
  */
-export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boolean): TokenKey[] {
-  const privates = findPrivateObjects(cryptoki, session);
-  const seen = [...findPublicKeys(cryptoki, session), ...findCertificates(cryptoki, session)];
-  const found = [...seen, ...rsaPublicObjects(privates)];
+export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boolean): FoundKeys {
+  const objects = new TokenObjects(cryptoki, session);
+  const leftOut: LeftOut[] = [];
+  const privates = readEach(objects, privateKeys, leftOut);
+  const found = [
+    ...readEach(objects, publicKeys, leftOut),
+    ...readEach(objects, certificates, leftOut),
+    ...rsaPublicObjects(privates),
+  ];
+  objects.checkPresence();
   const keys = new Map<string, TokenKey>();
-  for (const { publicKey, id, label } of found) {
+  const without = new Map<string, LeftOut>();
+  for (const { publicKey, id, label, name: object } of found) {
     const keyBlob = encodePublicKey(publicKey);
     const name = blobId(keyBlob);
     const known = keys.get(name);
@@ -87,7 +102,11 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
     }
     const candidates = privates.filter((object) => isPrivateKeyOf(object, publicKey, id));
     const own = candidates.find(({ signs }) => signs);
-    if (own === undefined && (candidates.length > 0 || !privateHidden)) continue;
+    if (own === undefined && (candidates.length > 0 || !privateHidden)) {
+      const reason = candidates.length > 0 ? "may not sign" : "no private key";
+      if (!without.has(name)) without.set(name, { object, reason });
+      continue;
+    }
     keys.set(name, {
       publicKey,
       keyBlob,
@@ -98,7 +117,8 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
       alwaysAuthenticate: own?.alwaysAuthenticate ?? false,
     });
   }
-  return [...keys.values()].sort((one, other) => compareIds(one.id, other.id));
+  for (const [name, one] of without) if (!keys.has(name)) leftOut.push(one);
+  return { keys: [...keys.values()].sort((one, other) => compareIds(one.id, other.id)), leftOut };
 }
 
 /** Shorter IDs first: most IDs are numbers, such as PIV's 1 to 25. */
@@ -115,8 +135,10 @@ export function findPrivateKey(
   session: Handle,
   key: TokenKey,
 ): PrivateKey | undefined {
-  const objects = findPrivateObjects(cryptoki, session);
-  const candidates = objects.filter((object) => isPrivateKeyOf(object, key.publicKey, key.id));
+  const objects = new TokenObjects(cryptoki, session);
+  const privates = readEach(objects, privateKeys, []);
+  objects.checkPresence();
+  const candidates = privates.filter((object) => isPrivateKeyOf(object, key.publicKey, key.id));
   return candidates.find(({ signs }) => signs) ?? candidates[0];
 }
 
@@ -140,127 +162,115 @@ function keyTypes(key: PublicKey): readonly number[] {
   }
 }
 
-function findPrivateObjects(cryptoki: Cryptoki, session: Handle): PrivateObject[] {
-  return findObjects(cryptoki, session, pkcs11js.CKO_PRIVATE_KEY).map((handle) => {
-    const readAll = reader(cryptoki, session, handle);
-    const read = readAll(privateAttributes);
-    const type = readNumber(read(pkcs11js.CKA_KEY_TYPE));
-    const numbers = type === pkcs11js.CKK_RSA ? readAll(rsaAttributes) : undefined;
-    const modulus = numbers?.(pkcs11js.CKA_MODULUS);
+/** A class of objects, and how one is read. */
+interface ObjectClass<Read> {
+  readonly objectClass: number;
+  /** For `LeftOut`. */
+  readonly name: string;
+  /** @throws {Unusable} */
+  readonly read: (object: TokenObject) => Read;
+}
+
+const privateKeys: ObjectClass<PrivateObject> = {
+  objectClass: pkcs11js.CKO_PRIVATE_KEY,
+  name: "private key",
+  read(object) {
+    object.read(privateAttributes);
+    const keyType = object.getNumber(pkcs11js.CKA_KEY_TYPE);
+    if (keyType === pkcs11js.CKK_RSA) object.read(rsaAttributes);
+    const modulus = object.get(pkcs11js.CKA_MODULUS);
     return {
-      handle,
-      ...readName(read),
-      keyType: type,
+      handle: object.handle,
+      id: object.id,
+      label: object.label,
+      name: describe("private key", object),
+      keyType,
       modulus: modulus?.length === 0 ? undefined : modulus,
-      exponent: numbers?.(pkcs11js.CKA_PUBLIC_EXPONENT),
-      signs: read(pkcs11js.CKA_SIGN)?.[0] !== 0,
-      alwaysAuthenticate: read(pkcs11js.CKA_ALWAYS_AUTHENTICATE)?.[0] === 1,
+      exponent: object.get(pkcs11js.CKA_PUBLIC_EXPONENT),
+      signs: object.get(pkcs11js.CKA_SIGN)?.[0] !== 0,
+      alwaysAuthenticate: object.get(pkcs11js.CKA_ALWAYS_AUTHENTICATE)?.[0] === 1,
     };
-  });
-}
+  },
+};
 
-function findPublicKeys(cryptoki: Cryptoki, session: Handle): PublicObject[] {
-  return findObjects(cryptoki, session, pkcs11js.CKO_PUBLIC_KEY).flatMap((handle) => {
-    const readAll = reader(cryptoki, session, handle);
-    const read = readAll(publicAttributes);
-    const publicKey = readPublicKey(readNumber(read(pkcs11js.CKA_KEY_TYPE)), readAll);
-    return publicKey === undefined ? [] : [{ publicKey, ...readName(read) }];
-  });
-}
+const publicKeys: ObjectClass<PublicObject> = {
+  objectClass: pkcs11js.CKO_PUBLIC_KEY,
+  name: "public key",
+  read(object) {
+    const publicKey = readPublicKey(object.read(publicAttributes));
+    const { id, label } = object;
+    return { publicKey, id, label, name: describe("public key", object) };
+  },
+};
 
-function readPublicKey(type: number | undefined, readAll: ReadAttributes): PublicKey | undefined {
-  switch (type) {
-    case pkcs11js.CKK_RSA: {
-      const read = readAll(rsaAttributes);
-      return rsaPublicKey(read(pkcs11js.CKA_MODULUS), read(pkcs11js.CKA_PUBLIC_EXPONENT));
-    }
+/** @throws {Unusable} */
+function readPublicKey(object: TokenObject): PublicKey {
+  switch (object.getNumber(pkcs11js.CKA_KEY_TYPE)) {
+    case pkcs11js.CKK_RSA:
+      object.read(rsaAttributes);
+      return rsaPublicKey(
+        object.get(pkcs11js.CKA_MODULUS),
+        object.get(pkcs11js.CKA_PUBLIC_EXPONENT),
+      );
     case pkcs11js.CKK_EC:
-    case edwardsKeyType: {
-      const read = readAll(ecAttributes);
-      return ecPublicKey(read(pkcs11js.CKA_EC_PARAMS), read(pkcs11js.CKA_EC_POINT));
-    }
+    case edwardsKeyType:
+      object.read(ecAttributes);
+      return ecPublicKey(object.get(pkcs11js.CKA_EC_PARAMS), object.get(pkcs11js.CKA_EC_POINT));
     default:
-      return undefined;
+      throw new Unusable("key type not used by SSH");
   }
 }
 
-function findCertificates(cryptoki: Cryptoki, session: Handle): PublicObject[] {
-  return findObjects(cryptoki, session, pkcs11js.CKO_CERTIFICATE).flatMap((handle) => {
-    const read = reader(cryptoki, session, handle)(certificateAttributes);
-    if ((readNumber(read(pkcs11js.CKA_CERTIFICATE_TYPE)) ?? x509) !== x509) return [];
-    const publicKey = certifiedPublicKey(read(pkcs11js.CKA_VALUE));
-    return publicKey === undefined ? [] : [{ publicKey, ...readName(read) }];
+const certificates: ObjectClass<PublicObject> = {
+  objectClass: pkcs11js.CKO_CERTIFICATE,
+  name: "certificate",
+  read(object) {
+    object.read(certificateAttributes);
+    if ((object.getNumber(pkcs11js.CKA_CERTIFICATE_TYPE) ?? x509) !== x509) {
+      throw new Unusable("not an X.509 certificate");
+    }
+    const publicKey = certifiedPublicKey(object.get(pkcs11js.CKA_VALUE));
+    const { id, label } = object;
+    return { publicKey, id, label, name: describe("certificate", object) };
+  },
+};
+
+/** @param leftOut gets the objects that cannot be used */
+function readEach<Read>(
+  objects: TokenObjects,
+  { objectClass, name, read }: ObjectClass<Read>,
+  leftOut: LeftOut[],
+): Read[] {
+  return objects.find(objectClass).flatMap((object) => {
+    try {
+      return [read(object)];
+    } catch (error) {
+      if (!(error instanceof Unusable)) throw error;
+      leftOut.push({ object: describe(name, object), reason: error.message });
+      return [];
+    }
   });
 }
+
+/** An object by its class, label and ID, such as `public key "SIGN key", ID 02`. */
+function describe(name: string, { id, label }: TokenObject): string {
+  const called = label === "" ? name : `${name} ${JSON.stringify(label)}`;
+  if (id.length === 0) return called;
+  const hex = id.toString("hex", 0, maxIdLength);
+  return `${called}, ID ${hex}${id.length > maxIdLength ? "…" : ""}`;
+}
+
+/** The number of bytes of a CKA_ID in the description of an object. */
+const maxIdLength = 32;
 
 /** The public keys of RSA private keys, for those without a public key object or certificate. */
 function rsaPublicObjects(privates: readonly PrivateObject[]): PublicObject[] {
-  return privates.flatMap(({ id, label, modulus, exponent }) => {
-    const publicKey = rsaPublicKey(modulus, exponent);
-    return publicKey === undefined ? [] : [{ publicKey, id, label }];
-  });
-}
-
-function findObjects(cryptoki: Cryptoki, session: Handle, objectClass: number): Handle[] {
-  cryptoki.C_FindObjectsInit(session, [{ type: pkcs11js.CKA_CLASS, value: objectClass }]);
-  try {
-    const handles: Handle[] = [];
-    for (;;) {
-      const some = cryptoki.C_FindObjects(session, batch);
-      if (some.length === 0) return handles;
-      if (some.length > batch || handles.length > maxObjects) throw tooManyObjects();
-      handles.push(...some);
-    }
-  } finally {
-    cryptoki.C_FindObjectsFinal(session);
-  }
-}
-
-function tooManyObjects(): Failure {
-  const hint = "Look for a newer version of the library.";
-  return new Failure(
-    "module-crashed",
-    "The library lists more objects than a token can hold.",
-    hint,
-  );
-}
-
-/** The value of an object's attribute; undefined if the token does not return it. */
-type Attributes = (type: number) => Buffer | undefined;
-
-/** Reads attributes of an object. */
-type ReadAttributes = (types: readonly number[]) => Attributes;
-
-/** Reads attributes in one call, or one by one if that fails because the token lacks some. */
-function reader(cryptoki: Cryptoki, session: Handle, object: Handle): ReadAttributes {
-  const values = new Map<number, Buffer>();
-  const tryRead = (types: readonly number[]) => {
-    const template = types.map((type) => ({ type }));
+  return privates.flatMap(({ id, label, name, modulus, exponent }) => {
+    if (modulus === undefined || exponent === undefined) return [];
     try {
-      for (const { type, value } of cryptoki.C_GetAttributeValue(session, object, template)) {
-        if (Buffer.isBuffer(value)) values.set(type, value);
-      }
-      return true;
+      return [{ publicKey: rsaPublicKey(modulus, exponent), id, label, name }];
     } catch {
-      return false;
+      return [];
     }
-  };
-  return (types) => {
-    if (!tryRead(types)) for (const type of types) tryRead([type]);
-    return (type) => values.get(type);
-  };
-}
-
-function readName(read: Attributes): { id: Buffer; label: string } {
-  const label = read(pkcs11js.CKA_LABEL) ?? Buffer.alloc(0);
-  const end = label.findLastIndex((byte) => byte !== 0) + 1; // some libraries pad it with zeros
-  return {
-    id: read(pkcs11js.CKA_ID) ?? Buffer.alloc(0),
-    label: sanitizeName(label.toString("utf8", 0, end)),
-  };
-}
-
-function readNumber(value: Buffer | undefined): number | undefined {
-  const number = value && readUlong(value);
-  return number === undefined ? undefined : Number(number);
+  });
 }

@@ -2,12 +2,12 @@
 import { formatPkcs11Uri, type Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
-import { type Inventory, type KnownToken, PinRequired } from "../messages.ts";
+import { type Inventory, type KnownToken, type LeftOut, PinRequired } from "../messages.ts";
 import { type Handle, libraryFailed, pkcs11js } from "./cryptoki.ts";
 import { noInitializedToken, noKeyMatches, noUsableKey, pinRequired } from "./failures.ts";
 import { type PinCache, TokenLogin } from "./login.ts";
 import type { Module } from "./module.ts";
-import { findKeys, type TokenKey } from "./objects.ts";
+import { type FoundKeys, findKeys, type TokenKey } from "./objects.ts";
 import { selectKeys, selectTokens } from "./selection.ts";
 import { closeSession, openFirst } from "./sessions.ts";
 import {
@@ -29,6 +29,8 @@ export interface OpenToken {
   readonly connection: TokenConnection;
   /** Their handles are of the connection's sessions. */
   readonly keys: readonly TokenKey[];
+  /** What the token has besides. */
+  readonly leftOut: readonly LeftOut[];
 }
 
 /**
@@ -128,7 +130,9 @@ export function restoreTokens(
       return { publicKey, keyBlob, label, labels, id, alwaysAuthenticate, handle: undefined };
     });
     const login = new TokenLogin(module, known, makeCache());
-    return { connection: new TokenConnection(module, known, login, keys.length, all), keys };
+    const connection = new TokenConnection(module, known, login, keys.length, all);
+    const leftOut = inventory.leftOut.filter(({ token }) => token === place);
+    return { connection, keys, leftOut };
   });
 }
 
@@ -148,11 +152,11 @@ async function openToken(
     const result = await login.logInFirst(found, session, pin);
     const isHidden = known.login !== "none" && result === "none";
     const seen = searchKeys(module, found, session, isHidden);
-    const keys = selectKeys(uri, seen);
+    const keys = selectKeys(uri, seen.keys);
     if (keys.length === 0) throw noKeyFailure(found, seen, isHidden);
     const connection = new TokenConnection(module, known, login, keys.length, all);
     connection.open({ found, session }, result);
-    return { connection, keys };
+    return { connection, keys, leftOut: seen.leftOut };
   } catch (error) {
     login.forgetPin();
     closeSession(module.cryptoki, session);
@@ -160,10 +164,10 @@ async function openToken(
   }
 }
 
-/** @param seen the token's keys, none of which is selected */
-function noKeyFailure(token: SlotToken, seen: readonly TokenKey[], isHidden: boolean): Failure {
+/** @param seen what the token has; none of its keys is selected */
+function noKeyFailure(token: SlotToken, seen: FoundKeys, isHidden: boolean): Failure {
   if (isHidden) return pinRequired(token.description, token);
-  return seen.length > 0 ? noKeyMatches(token.description) : noUsableKey(token.description);
+  return seen.keys.length > 0 ? noKeyMatches(token.description) : noUsableKey(token.description);
 }
 
 /** The failure of a token without CKF_TOKEN_INITIALIZED, which may hold keys all the same. */
@@ -207,7 +211,7 @@ function searchKeys(
   token: SlotToken,
   session: Handle,
   isHidden: boolean,
-): TokenKey[] {
+): FoundKeys {
   try {
     return findKeys(module.cryptoki, session, isHidden);
   } catch (error) {

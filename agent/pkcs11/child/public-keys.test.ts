@@ -3,6 +3,7 @@ import test from "ava";
 import fc from "fast-check";
 import { type CurveName, curves } from "../../../protocol/public-key.ts";
 import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./public-keys.ts";
+import { Unusable } from "./token-objects.ts";
 
 const curveNames = Object.keys(curves) as CurveName[];
 
@@ -13,6 +14,17 @@ function jwkPart(key: KeyObject, name: "x" | "y" | "n" | "e"): Buffer {
 function ecPoint(curve: CurveName): Buffer {
   const { publicKey } = generateKeyPairSync("ec", { namedCurve: curves[curve].jwk });
   return Buffer.concat([Buffer.from([4]), jwkPart(publicKey, "x"), jwkPart(publicKey, "y")]);
+}
+
+/** Why a key cannot be used; undefined if it can. */
+function reasonOf(read: () => unknown): string | undefined {
+  try {
+    read();
+    return undefined;
+  } catch (error) {
+    if (error instanceof Unusable) return error.message;
+    throw error;
+  }
 }
 
 /** A DER OCTET STRING. */
@@ -34,10 +46,25 @@ test("an EC point that is off its curve, of another curve or compressed is ignor
   const point = ecPoint("nistp256");
   const off = Buffer.from(point);
   off[40] = (off[40] as number) ^ 1;
-  t.is(ecPublicKey(curves.nistp256.oid, off), undefined);
-  t.is(ecPublicKey(curves.nistp384.oid, point), undefined);
-  t.is(ecPublicKey(curves.nistp256.oid, Buffer.from([2, ...point.subarray(1, 33)])), undefined);
-  t.is(ecPublicKey(Buffer.from("06052b8104000a", "hex"), point), undefined);
+  const { nistp256, nistp384 } = curves;
+  const compressed = Buffer.from([2, ...point.subarray(1, 33)]);
+  t.is(
+    reasonOf(() => ecPublicKey(nistp256.oid, off)),
+    "invalid public key",
+  );
+  t.is(
+    reasonOf(() => ecPublicKey(nistp384.oid, point)),
+    "invalid public key",
+  );
+  t.is(
+    reasonOf(() => ecPublicKey(nistp256.oid, compressed)),
+    "invalid public key",
+  );
+  const secp256k1 = Buffer.from("06052b8104000a", "hex");
+  t.is(
+    reasonOf(() => ecPublicKey(secp256k1, point)),
+    "curve not used by SSH",
+  );
 });
 
 test("a curve is recognized by explicit parameters", (t) => {
@@ -51,7 +78,10 @@ test("a curve is recognized by explicit parameters", (t) => {
     const params = der.subarray(algorithm, algorithm + derLength(der.subarray(algorithm)));
     const point = Buffer.concat([Buffer.of(4), jwkPart(publicKey, "x"), jwkPart(publicKey, "y")]);
     t.deepEqual(ecPublicKey(params, point), { type: "ecdsa", curve, point });
-    t.is(ecPublicKey(params.subarray(0, 60), point), undefined);
+    t.is(
+      reasonOf(() => ecPublicKey(params.subarray(0, 60), point)),
+      "curve not used by SSH",
+    );
   }
 });
 
@@ -72,7 +102,11 @@ test("Ed25519 is recognized by its OID, its PKCS#11 name and the old OID of GnuP
     t.deepEqual(ecPublicKey(Buffer.from(hex, "hex"), octetString(raw)), expected);
     t.deepEqual(ecPublicKey(Buffer.from(hex, "hex"), raw), expected);
   }
-  t.is(ecPublicKey(Buffer.from("06032b6571", "hex"), raw), undefined);
+  const ed448 = Buffer.from("06032b6571", "hex");
+  t.is(
+    reasonOf(() => ecPublicKey(ed448, raw)),
+    "curve not used by SSH",
+  );
 });
 
 test("RSA numbers may have leading zeros, and keys under 1024 bits are ignored", (t) => {
@@ -82,10 +116,13 @@ test("RSA numbers may have leading zeros, and keys under 1024 bits are ignored",
   const e = Buffer.from([0, 1, 0, 1]);
   t.deepEqual(rsaPublicKey(padded, e), { type: "rsa", n, e: Buffer.from([1, 0, 1]) });
   const short = generateKeyPairSync("rsa", { modulusLength: 768 }).publicKey;
-  t.is(rsaPublicKey(jwkPart(short, "n"), e), undefined);
+  t.is(
+    reasonOf(() => rsaPublicKey(jwkPart(short, "n"), e)),
+    "RSA below 1,024 bits",
+  );
 });
 
-test("garbage and missing attributes give no key and no error", (t) => {
+test("garbage and missing attributes give no key and a reason", (t) => {
   const maybe = fc.option(
     fc.uint8Array({ maxLength: 140 }).map((array) => Buffer.from(array)),
     { nil: undefined },
@@ -93,9 +130,9 @@ test("garbage and missing attributes give no key and no error", (t) => {
   const params = fc.oneof(maybe, fc.constantFrom(...curveNames.map((name) => curves[name].oid)));
   fc.assert(
     fc.property(params, maybe, (one, other) => {
-      t.is(ecPublicKey(one, other), undefined);
-      t.is(certifiedPublicKey(other), undefined);
-      t.notThrows(() => rsaPublicKey(one, other));
+      t.truthy(reasonOf(() => ecPublicKey(one, other)));
+      t.truthy(reasonOf(() => certifiedPublicKey(other)));
+      t.notThrows(() => reasonOf(() => rsaPublicKey(one, other)));
     }),
   );
 });

@@ -1,9 +1,9 @@
 /**
  * Public keys from the attributes of PKCS#11 objects (PKCS#11 v3.0, sections 2.1.2, 2.3.3, 2.3.5
- * and 4.6.3). Missing, invalid and unsupported attributes give undefined: a token may hold
- * anything.
+ * and 4.6.3). Missing, invalid and unsupported attributes throw `Unusable`, with the reason: a
+ * token may hold anything.
  */
-import { type KeyObject, X509Certificate } from "node:crypto";
+import { type JsonWebKey, type KeyObject, X509Certificate } from "node:crypto";
 import { derInteger } from "../../../protocol/der.ts";
 import { toKeyObject } from "../../../protocol/key-object.ts";
 import {
@@ -17,6 +17,7 @@ import {
   type PublicKey,
 } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
+import { Unusable } from "./token-objects.ts";
 
 /** CKA_EC_PARAMS of Ed25519: RFC 8410's OID, PKCS#11's name, and GnuPG's old OID. */
 const ed25519Params = [
@@ -30,30 +31,30 @@ export function getReadyForKeys(): void {
   usable({ type: "ed25519", publicKey: Buffer.alloc(32) });
 }
 
-/** An RSA key from CKA_MODULUS and CKA_PUBLIC_EXPONENT: magnitudes, most significant byte first. */
-export function rsaPublicKey(
-  modulus: Buffer | undefined,
-  exponent: Buffer | undefined,
-): PublicKey | undefined {
-  if (modulus === undefined || exponent === undefined) return undefined;
+/**
+ * An RSA key from CKA_MODULUS and CKA_PUBLIC_EXPONENT: magnitudes, most significant byte first.
+ * @throws {Unusable}
+ */
+export function rsaPublicKey(modulus: Buffer | undefined, exponent: Buffer | undefined): PublicKey {
+  if (modulus === undefined || exponent === undefined) {
+    throw new Unusable("no modulus or no exponent");
+  }
   return usable({ type: "rsa", n: trimZeros(modulus), e: trimZeros(exponent) });
 }
 
 /**
  * An ECDSA or Ed25519 key from CKA_EC_PARAMS (a curve's OID in DER) and CKA_EC_POINT (the
  * uncompressed point, or Ed25519's 32 bytes, in a DER OCTET STRING or, from many tokens, raw).
+ * @throws {Unusable}
  */
-export function ecPublicKey(
-  params: Buffer | undefined,
-  point: Buffer | undefined,
-): PublicKey | undefined {
-  if (params === undefined || point === undefined) return undefined;
+export function ecPublicKey(params: Buffer | undefined, point: Buffer | undefined): PublicKey {
+  if (params === undefined || point === undefined) throw new Unusable("no curve or no point");
   const curve =
     Object.values(curves).find(({ oid }) => oid.equals(params)) ?? explicitCurve(params);
   if (curve === undefined) return edwardsPublicKey(params, point);
   const length = 1 + 2 * curve.bytes;
   const raw = point.length === length ? point : octetStringContent(point);
-  if (raw === undefined || raw.length !== length || raw[0] !== 4) return undefined;
+  if (raw === undefined || raw.length !== length || raw[0] !== 4) throw invalidKey();
   return usable({ type: "ecdsa", curve: curve.name, point: raw });
 }
 
@@ -94,39 +95,53 @@ function magnitude(number: bigint): Buffer {
   return Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex");
 }
 
-function edwardsPublicKey(params: Buffer, point: Buffer): PublicKey | undefined {
-  if (!ed25519Params.some((known) => known === params.toString("hex"))) return undefined;
+function edwardsPublicKey(params: Buffer, point: Buffer): PublicKey {
+  if (!ed25519Params.some((known) => known === params.toString("hex"))) {
+    throw new Unusable("curve not used by SSH");
+  }
   const raw = point.length === 32 ? point : octetStringContent(point);
-  if (raw === undefined || raw.length !== 32) return undefined;
+  if (raw === undefined || raw.length !== 32) throw invalidKey();
   return usable({ type: "ed25519", publicKey: raw });
 }
 
-/** The public key of an X.509 certificate in DER (CKA_VALUE). */
-export function certifiedPublicKey(der: Buffer | undefined): PublicKey | undefined {
-  if (der === undefined) return undefined;
+/** The public key of an X.509 certificate in DER (CKA_VALUE). @throws {Unusable} */
+export function certifiedPublicKey(der: Buffer | undefined): PublicKey {
+  if (der === undefined) throw new Unusable("no certificate in it");
+  return usable(fromKeyObject(readCertificate(der)));
+}
+
+function readCertificate(der: Buffer): KeyObject {
   try {
-    const key = fromKeyObject(new X509Certificate(der).publicKey);
-    return key === undefined ? undefined : usable(key);
+    return new X509Certificate(der).publicKey;
   } catch {
-    return undefined;
+    throw new Unusable("invalid certificate");
   }
 }
 
-function fromKeyObject(key: KeyObject): PublicKey | undefined {
-  const { n, e, crv, x, y } = key.export({ format: "jwk" });
+/** @throws {Unusable} */
+function fromKeyObject(key: KeyObject): PublicKey {
+  const { n, e, crv, x, y } = exportJwk(key);
   switch (key.asymmetricKeyType) {
     case "rsa":
       return { type: "rsa", n: number(n), e: number(e) };
     case "ec": {
       const curve = Object.values(curves).find(({ jwk }) => jwk === crv)?.name;
-      return curve === undefined
-        ? undefined
-        : { type: "ecdsa", curve, point: toPoint(curve, x, y) };
+      if (curve === undefined) throw new Unusable("curve not used by SSH");
+      return { type: "ecdsa", curve, point: toPoint(curve, x, y) };
     }
     case "ed25519":
       return { type: "ed25519", publicKey: number(x) };
     default:
-      return undefined;
+      throw new Unusable("key type not used by SSH");
+  }
+}
+
+/** As JWK; without a curve for those that JWK has no name for. */
+function exportJwk(key: KeyObject): JsonWebKey {
+  try {
+    return key.export({ format: "jwk" });
+  } catch {
+    return {};
   }
 }
 
@@ -153,16 +168,23 @@ function octetStringContent(bytes: Buffer): Buffer | undefined {
 }
 
 /** The key, if OpenSSL accepts it, its size is supported and its blob decodes again. */
-function usable(key: PublicKey): PublicKey | undefined {
+function usable(key: PublicKey): PublicKey {
+  checkSize(key);
   try {
-    if (key.type === "rsa" && !isSupportedSize(keyBits(key))) return undefined;
     toKeyObject(key);
-    return decodePublicKey(encodePublicKey(key));
+    return decodePublicKey(encodePublicKey(key)) ?? key;
   } catch {
-    return undefined;
+    throw invalidKey();
   }
 }
 
-function isSupportedSize(bits: number): boolean {
-  return bits >= minRsaBits && bits <= maxRsaBits;
+function checkSize(key: PublicKey): void {
+  if (key.type !== "rsa" || key.n.length === 0) return;
+  const bits = keyBits(key);
+  if (bits < minRsaBits) throw new Unusable("RSA below 1,024 bits");
+  if (bits > maxRsaBits) throw new Unusable("RSA above 16,384 bits");
+}
+
+function invalidKey(): Unusable {
+  return new Unusable("invalid public key");
 }

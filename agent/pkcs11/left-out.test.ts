@@ -1,0 +1,76 @@
+/** What a token has besides its keys, and why it is left out. */
+import test, { type ExecutionContext } from "ava";
+import { prepare, refused, sign, signOnce } from "./test-hostile.ts";
+import { pinOf } from "./test-registry.ts";
+
+/** Loads the hostile module, and lists what was left out, one line each. */
+async function load(t: ExecutionContext, ...words: string[]) {
+  const { module, registry } = await prepare(t, words);
+  const provider = await registry.add(module.path, pinOf(""));
+  const leftOut = provider.leftOut.map(({ object, reason }) => `${object}: ${reason}`);
+  return { module, provider, leftOut };
+}
+
+const [keyType, label, point] = ["0x100", "3", "0x181"];
+
+test("objects that are no keys for SSH are named, with their reasons", async (t) => {
+  const { provider, leftOut } = await load(t, "garbage", "keys=3", "no-sign=2");
+  t.is(provider.keys.length, 2);
+  t.deepEqual(leftOut, [
+    "public key: no curve or no point",
+    "public key: curve not used by SSH",
+    "certificate: invalid certificate",
+    'public key "two", ID 2b: may not sign',
+  ]);
+  t.is(provider.leftOut[0]?.token, provider.tokens[0]);
+});
+
+test("a long list of objects is shortened", async (t) => {
+  const { leftOut } = await load(t, "objects=500");
+  t.is(leftOut.length, 64);
+  t.is(leftOut.at(-1), "937 more objects: not named here, since they are many");
+});
+
+test("labels and IDs are safe to display", async (t) => {
+  const { leftOut } = await load(t, "keys=2", "no-sign=1", 'label=\\x1b[2J"\\x0a');
+  t.deepEqual(leftOut, ['public key "\ufffd[2J\\"\ufffd", ID 2a: may not sign']);
+});
+
+test("a key with an attribute that cannot be read is left out, with the reason", async (t) => {
+  for (const [type, value] of [
+    [keyType, "CKR_DEVICE_ERROR"],
+    [point, "CKR_FUNCTION_FAILED"],
+  ] as const) {
+    const error = value === "CKR_DEVICE_ERROR" ? 0x30 : 0x06;
+    const words = ["keys=3", "attribute-key=2", `attribute-type=${type}`, `unavailable=${error}`];
+    const { provider, leftOut } = await load(t, ...words);
+    t.is(provider.keys.length, 2);
+    t.true(leftOut.includes(`public key "two", ID 2b: unreadable (${value})`), leftOut.join());
+    t.is(await sign(provider), "signed");
+    t.is(await signOnce(provider, 1), "signed");
+  }
+});
+
+test("an attribute that fails once is read again", async (t) => {
+  const words = [`attribute-type=${point}`, "unavailable=0x30", "unavailable-times=2"];
+  const { provider, leftOut } = await load(t, ...words);
+  t.is(await sign(provider), "signed");
+  t.deepEqual(leftOut, []);
+});
+
+test("a label that cannot be read costs no key", async (t) => {
+  const { provider } = await load(t, `attribute-type=${label}`, "unavailable=0x30");
+  t.is(await sign(provider), "signed");
+});
+
+test("a token that fails in the middle of reading is not taken to have fewer keys", async (t) => {
+  for (const at of [1, 2, 3]) {
+    // From this key's public object on, every attribute fails.
+    const { module, registry } = await prepare(t, ["keys=3", `unreadable-from=${at}`]);
+    const failure = await refused(t, registry.add(module.path, pinOf("")));
+    t.is(failure.code, "module-crashed");
+    t.regex(failure.message, /keys .* cannot be read \(CKR_DEVICE_ERROR\)/);
+    module.behave("keys=3");
+    t.is((await registry.add(module.path, pinOf(""))).keys.length, 3);
+  }
+});
