@@ -6,6 +6,7 @@ import type { AddCertificate } from "./extensions/add-certificate.ts";
 import type { FailureReason } from "./extensions/failure-reason.ts";
 import type { ProviderDescription, ProviderState } from "./extensions/list-providers.ts";
 import { providerStates } from "./extensions/list-providers.ts";
+import { type PrepareProvider, variablesOfLibraries } from "./extensions/prepare-provider.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
 import { type FailureCode, failureCodes } from "./failure.ts";
 import type { PrivateKey, SecretFields } from "./private-key.ts";
@@ -252,6 +253,14 @@ export const failureReason: fc.Arbitrary<FailureReason> = fc.record({
   sentence: text,
   hint: text,
 });
+
+/** Its variables are in the order of the list of known ones. */
+export const prepareProvider: fc.Arbitrary<PrepareProvider> = fc
+  .record({
+    provider: fc.string({ minLength: 1 }).filter((path) => !path.includes("\0")),
+    env: fc.record({ OPENSC_CONF: text, PKCS11SPY: text, NFAST_HOME: text }, { requiredKeys: [] }),
+  })
+  .map(({ provider, env }) => ({ provider, environment: variablesOfLibraries(env) }));
 
 const providerState = fc.constantFrom(...(Object.keys(providerStates) as ProviderState[]));
 

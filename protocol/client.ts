@@ -5,6 +5,7 @@ import { type AddCertificate, encodeAddCertificate } from "./extensions/add-cert
 import { decodeFailureReason, type FailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, type ProviderDescription } from "./extensions/list-providers.ts";
 import { extensionNames } from "./extensions/names.ts";
+import { encodePrepareProvider, type Variable } from "./extensions/prepare-provider.ts";
 import { decodeQueryReply } from "./extensions/query.ts";
 import { encodeSessionBind, type SessionBind } from "./extensions/session-bind.ts";
 import { Failure, malformed } from "./failure.ts";
@@ -13,7 +14,6 @@ import { maxFrameLength } from "./numbers.ts";
 import type { PrivateKey } from "./private-key.ts";
 import { decodeReply, type Identity, type Reply } from "./replies.ts";
 import { encodeRequest, type Request, requestNumber } from "./requests.ts";
-import { Writer } from "./wire.ts";
 
 /**
  * An agent's reply 5 (FAILURE) or 28 (EXTENSION_FAILURE), which has no reason. The methods of
@@ -171,9 +171,12 @@ export class AgentClient {
     return decodeListProvidersReply(await this.extension(extensionNames.listProviders));
   }
 
-  /** Tells that a PKCS#11 provider is about to be added (`prepare-provider@cardagent.alt`). */
-  async prepareProvider(provider: string): Promise<void> {
-    const body = new Writer().text(provider).finish();
+  /**
+   * Tells that a PKCS#11 provider is about to be added (`prepare-provider@cardagent.alt`).
+   * @param environment the client's environment variables for PKCS#11 libraries
+   */
+  async prepareProvider(provider: string, environment: readonly Variable[] = []): Promise<void> {
+    const body = encodePrepareProvider({ provider, environment });
     await this.#extend(extensionNames.prepareProvider, body);
   }
 

@@ -4,6 +4,7 @@ import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-cer
 import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
 import { extensionNames } from "./extensions/names.ts";
+import { decodePrepareProvider, encodePrepareProvider } from "./extensions/prepare-provider.ts";
 import { failureCodes } from "./failure.ts";
 import { FrameReader, frame } from "./framing.ts";
 import { decodePublicKey } from "./public-key.ts";
@@ -59,6 +60,7 @@ test("each example is tested here", (t) => {
     "list-providers request",
     "list-providers response",
     "prepare-provider request",
+    "prepare-provider request with a variable",
     "remove-all-providers request",
     "success",
   ]);
@@ -76,7 +78,14 @@ test("requests without a body", (t) => {
 
 test("the request prepare-provider", (t) => {
   const body = requestBody("prepare-provider request", extensionNames.prepareProvider);
-  t.deepEqual(body, new Writer().text("/usr/lib/libcard.so").finish());
+  const provider = "/usr/lib/libcard.so";
+  t.deepEqual(body, new Writer().text(provider).finish());
+  t.deepEqual(decodePrepareProvider(body), { provider, environment: [] });
+  const example = "prepare-provider request with a variable";
+  const longer = requestBody(example, extensionNames.prepareProvider);
+  const environment = [{ name: "SOFTHSM2_CONF", value: "/home/me/hsm.conf" }];
+  t.deepEqual(decodePrepareProvider(longer), { provider, environment });
+  t.deepEqual(encodePrepareProvider({ provider, environment }), longer);
 });
 
 test("replies without a body", (t) => {

@@ -5,6 +5,7 @@ import { decodeCertificate, parseKeyOrCertificate } from "./certificate.ts";
 import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
 import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
+import { decodePrepareProvider, encodePrepareProvider } from "./extensions/prepare-provider.ts";
 import { decodeQueryReply, encodeQueryReply } from "./extensions/query.ts";
 import { decodeSessionBind, encodeSessionBind } from "./extensions/session-bind.ts";
 import { Failure } from "./failure.ts";
@@ -51,6 +52,7 @@ test("decoding an encoded extension message gives the same message", (t) => {
   roundTrips(t, random.addCertificate, encodeAddCertificate, decodeAddCertificate);
   roundTrips(t, random.failureReason, encodeFailureReason, decodeFailureReason);
   roundTrips(t, random.providers, encodeListProvidersReply, decodeListProvidersReply);
+  roundTrips(t, random.prepareProvider, encodePrepareProvider, decodePrepareProvider);
   roundTrips(t, fc.array(random.name), encodeQueryReply, decodeQueryReply);
 });
 

@@ -1,6 +1,6 @@
 /** `prepare-provider@cardagent.alt`: prepares for a provider that is about to be added. */
+import { decodePrepareProvider } from "../../protocol/extensions/prepare-provider.ts";
 import type { Reply } from "../../protocol/replies.ts";
-import { Reader } from "../../protocol/wire.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { refuseRemote } from "../requests/smartcard.ts";
 
@@ -13,12 +13,10 @@ export async function prepareProvider(
   connection: ConnectionState,
   body: Buffer,
 ): Promise<Reply> {
-  const reader = new Reader(body);
-  const requested = reader.cString();
-  reader.end();
+  const { provider, environment } = decodePrepareProvider(body);
   refuseRemote(agent, connection);
   if (connection.prepared?.child.running !== true) {
-    connection.prepared = await agent.providers.prepare(requested);
+    connection.prepared = await agent.providers.prepare(provider, environment);
     if (connection.isClosed) agent.providers.abandon(connection.prepared);
   }
   return { type: "success" };

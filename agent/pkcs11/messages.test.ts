@@ -66,7 +66,12 @@ const state = fc.constantFrom(
 );
 
 const request: fc.Arbitrary<ChildRequest> = fc.oneof(
-  fc.record({ type: fc.constant("open" as const), id, path: text }),
+  fc.record({
+    type: fc.constant("open" as const),
+    id,
+    path: text,
+    environment: fc.array(fc.record({ name: text, value: text }), { maxLength: 4 }),
+  }),
   fc.record({
     type: fc.constant("load" as const),
     id,

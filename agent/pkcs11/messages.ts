@@ -15,6 +15,7 @@ import {
   providerStates,
   type TokenDescription,
 } from "../../protocol/extensions/list-providers.ts";
+import type { Variable } from "../../protocol/extensions/prepare-provider.ts";
 import { Failure, type FailureCode, failureCodes, malformed } from "../../protocol/failure.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 
@@ -209,8 +210,11 @@ const algorithm = oneOf<SignatureAlgorithm>([
 
 /** The agent's requests. A PIN is UTF-8, or empty for none. */
 const requests = {
-  /** Optional, before `load`: load the library at `path` and open a session with each token. */
-  open: object({ path: text }),
+  /**
+   * Optional, before `load`: load the library at `path` and open a session with each token.
+   * `environment` is the client's, to compare.
+   */
+  open: object({ path: text, environment: list(object<Variable>({ name: text, value: text })) }),
   /**
    * The first request, or the one after `open`: load the library at `path` and log in with `pin`.
    * Tokens and keys that `selection` does not match are ignored. PINs are cached for `keepPin`

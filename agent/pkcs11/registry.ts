@@ -1,6 +1,7 @@
 /** The PKCS#11 providers that the agent has loaded. */
 
 import { isPkcs11Uri } from "../../openssh/pkcs11-uri.ts";
+import type { Variable } from "../../protocol/extensions/prepare-provider.ts";
 import { Failure } from "../../protocol/failure.ts";
 import type { AllowedProviders } from "../policy/allowed-providers.ts";
 import { Child, type ChildCommand, defaultLimits, type ProviderLimits } from "./child-process.ts";
@@ -70,14 +71,19 @@ export class ProviderRegistry {
   /**
    * Starts a process and, in it, a library that is about to be added. A failure in the process is
    * ignored here: `add` finds and reports it.
+   * @param environment the client's, for the hint of a failure
    * @throws {Failure} malformed, no-such-file, provider-not-allowed, not-a-pkcs11-module
    */
-  async prepare(requested: string): Promise<PreparedProvider> {
+  async prepare(
+    requested: string,
+    environment: readonly Variable[] = [],
+  ): Promise<PreparedProvider> {
     this.noteUse();
     const { library } = await this.#resolve(requested);
     const child = this.#startChild();
     child.serve(library);
-    child.ask({ type: "open", path: library }, this.#limits.load, "kill").catch(() => {});
+    const question = { type: "open", path: library, environment } as const;
+    child.ask(question, this.#limits.load, "kill").catch(() => {});
     return { library, child };
   }
 

@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from "ava";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { extensionNames } from "../../protocol/extensions/names.ts";
+import { decodePrepareProvider } from "../../protocol/extensions/prepare-provider.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import { decodeRequest, type Request } from "../../protocol/requests.ts";
 import { certify, makeKey, runOurs, startRecorder } from "../test-agent.ts";
@@ -47,6 +48,22 @@ test("an agent that answers query gets the certificates at once", async (t) => {
   const refused = await sent(t, (kind) => (kind === "query" ? reply : failure));
   t.deepEqual(refused.kinds, ["query", "with"]);
   t.is(refused.status, 1);
+});
+
+test("the agent is told the variables that PKCS#11 libraries read, and no others", async (t) => {
+  const workspace = makeWorkspace(t);
+  const recorder = await startRecorder(t, workspace, () => success);
+  for (const [env, environment] of [
+    [{}, []],
+    [{ PKCS11SPY: "/lib" }, [{ name: "PKCS11SPY", value: "/lib" }]],
+    [{ OPENSC_CONF: "x".repeat(5000), TPM2_PKCS11_OWNER_AUTH: "secret" }, []],
+  ] as const) {
+    await runOurs(workspace, ["-s", "LIB"], { input: "1234\n", env });
+    const request = recorder.requests.map((bytes) => decodeRequest(bytes))[0];
+    const body = request?.type === "extension" ? request.body : Buffer.alloc(0);
+    t.deepEqual(decodePrepareProvider(body), { provider: "LIB", environment: [...environment] });
+    recorder.clear();
+  }
 });
 
 test("a wrong PIN is sent once to any agent", async (t) => {

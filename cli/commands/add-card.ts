@@ -3,6 +3,7 @@
 import { isPkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
+import { variablesOfLibraries } from "../../protocol/extensions/prepare-provider.ts";
 import type { RequestOf } from "../../protocol/requests.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
@@ -22,7 +23,7 @@ export async function addCard(context: Context): Promise<number> {
   if (certificates === undefined) return 1;
   const provider = providerPath(options.provider);
   // The agent loads the library while the user types; other agents refuse this extension.
-  void client.prepareProvider(provider).catch(() => {});
+  void client.prepareProvider(provider, variablesOfLibraries(context.env)).catch(() => {});
   const constraints = await constraintsFor(context, options.lifetime);
   const pin = await prompter.askOrCancel("Enter passphrase for PKCS#11: ");
   if (pin === undefined) return withoutPin(context);

@@ -20,6 +20,7 @@ import {
   secretOf,
 } from "../messages.ts";
 import type { Handle } from "./cryptoki.ts";
+import { differingVariables, withEnvironmentHint } from "./environment.ts";
 import { protectProcess } from "./hardening.ts";
 import { Library } from "./library.ts";
 import { PinCache } from "./login.ts";
@@ -32,6 +33,8 @@ const agentDescriptor = 3;
 let module: Module | undefined;
 /** Sessions opened by the request "open". */
 let earlySessions: readonly Handle[] = [];
+/** The client's variables that differ here, of the request "open". */
+let differing: readonly string[] = [];
 let library: Library | undefined;
 let pending = 0;
 let finishing = false;
@@ -72,7 +75,9 @@ async function answer(request: ChildRequest, send: Send): Promise<void> {
   try {
     send(await replyAndWipe(request));
   } catch (error) {
-    send({ type: "failed", id: request.id, failure: asFailure(error) });
+    const failure = asFailure(error);
+    const explained = request.type === "load" ? withEnvironmentHint(failure, differing) : failure;
+    send({ type: "failed", id: request.id, failure: explained });
   } finally {
     pending--;
     if (finishing) finish();
@@ -94,6 +99,7 @@ async function reply(request: RequestWithReply): Promise<ChildReply> {
   const { id } = request;
   switch (request.type) {
     case "open":
+      differing = differingVariables(request.environment);
       earlySessions = openEarly(start(request.path));
       return { type: "done", id };
     case "load": {

@@ -1,0 +1,74 @@
+/** The hint about variables that the client has and the library, in the agent's process, has not. */
+import test, { type ExecutionContext } from "ava";
+import { keysOf, makeToken } from "../../fixtures/softhsm.ts";
+import { makeWorkspace } from "../../fixtures/workspace.ts";
+import { extensionNames } from "../../protocol/extensions/names.ts";
+import type { Variable } from "../../protocol/extensions/prepare-provider.ts";
+import { Writer } from "../../protocol/wire.ts";
+import { startAgent } from "../test-agent.ts";
+
+/** A token, an agent that may find it, and a client that tries to load it. */
+async function withToken(t: ExecutionContext, cardEnvironment: Readonly<Record<string, string>>) {
+  const workspace = makeWorkspace(t);
+  const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
+  const empty = await makeToken(workspace, {});
+  const agent = await startAgent(t, { cardEnvironment: { ...empty.env, ...cardEnvironment } });
+  const client = await agent.connect();
+  const refusal = async (environment: readonly Variable[]) => {
+    await client.prepareProvider(token.library, environment);
+    await t.throwsAsync(client.addSmartcardKey(token.library, Buffer.from(empty.pin)));
+    return (await client.failureReason())?.hint ?? "";
+  };
+  return { agent, client, token, empty, refusal };
+}
+
+test("a variable with another value for the agent is named, without its value", async (t) => {
+  const { agent, token, refusal } = await withToken(t, {});
+  const hint = await refusal([{ name: "SOFTHSM2_CONF", value: token.conf }]);
+  t.regex(
+    hint,
+    /^The library reads SOFTHSM2_CONF, not the same for the agent: start the agent with it, .*systemctl --user edit.* Otherwise: Look/,
+  );
+  t.false([hint, ...agent.log].some((text) => text.includes(token.conf)));
+});
+
+test("a variable that the agent lacks is named", async (t) => {
+  const token = await makeToken(makeWorkspace(t), {});
+  const client = await (await startAgent(t)).connect();
+  await client.prepareProvider(token.library, [{ name: "SOFTHSM2_CONF", value: token.conf }]);
+  await t.throwsAsync(client.addSmartcardKey(token.library, Buffer.from(token.pin)));
+  const hint = (await client.failureReason())?.hint ?? "";
+  t.regex(hint, /reads SOFTHSM2_CONF, which ssh-add has and the agent lacks: start the agent/);
+});
+
+test("a variable that is the same, or that the library does not read, is not named", async (t) => {
+  const { empty, refusal } = await withToken(t, { OPENSC_CONF: "/here" });
+  const same = { name: "SOFTHSM2_CONF", value: empty.conf };
+  const unread = { name: "OPENSC_CONF", value: "/there" };
+  const unknown = { name: "PATH", value: "/bin" };
+  for (const environment of [[], [same], [same, unread], [unknown]]) {
+    t.regex(await refusal(environment), /^Look with the vendor's tool/);
+  }
+});
+
+test("a wrong PIN is not the environment's fault", async (t) => {
+  const { client, token, refusal } = await withToken(t, {});
+  await client.prepareProvider(token.library, [{ name: "SOFTHSM2_CONF", value: token.conf }]);
+  await t.throwsAsync(client.addSmartcardKey(token.library, Buffer.from("000000")));
+  const reason = await client.failureReason();
+  t.is(reason?.code, "pin-incorrect");
+  t.notRegex(reason?.hint ?? "", /SOFTHSM2_CONF/);
+  t.regex(await refusal([{ name: "SOFTHSM2_CONF", value: token.conf }]), /SOFTHSM2_CONF/);
+});
+
+test("variables that are incomplete, too long or repeated do no harm", async (t) => {
+  const { client, token, refusal } = await withToken(t, {});
+  const body = new Writer().text(token.library).string(new Writer().text("OPENSC_CONF").finish());
+  await t.throwsAsync(client.extension(extensionNames.prepareProvider, body.finish()));
+  t.is((await client.failureReason())?.code, "malformed");
+  const long = { name: "SOFTHSM2_CONF", value: "x".repeat(100_000) };
+  t.regex(await refusal([long]), /^Look/);
+  const name = "SOFTHSM2_CONF";
+  const many = Array.from({ length: 5000 }, (_, at) => ({ name, value: `/${at}` }));
+  t.regex(await refusal(many), /SOFTHSM2_CONF, not the same/);
+});
