@@ -31,6 +31,8 @@ programs_of() {
     dropbear-bin) echo dbclient ;;
     gnome-keyring) echo gnome-keyring-daemon ;;
     dbus-daemon) echo dbus-daemon dbus-run-session ;;
+    libnss3-tools) echo certutil ;;
+    opencryptoki) echo pkcsslotd ;;
     *) echo "$1" ;;
   esac
 }
@@ -171,6 +173,9 @@ install_debian_packages() {
   esac
   case " $* " in
     *' pcscd '*) as_root systemctl --quiet disable pcscd.socket pcscd.service >/dev/null 2>&1 || : ;;
+  esac
+  case " $* " in
+    *' opencryptoki '*) as_root systemctl --quiet disable pkcsslotd >/dev/null 2>&1 || : ;;
   esac
   # With this file, every pcscd of the system would listen on all interfaces.
   case " $* " in

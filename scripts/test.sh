@@ -13,6 +13,6 @@ cd "$(dirname "$0")/.."
 sh scripts/setup.sh gcc openssh-client openssh-server openssh-tests softhsm2 opensc openssl bsdutils git \
   putty-tools dropbear-bin python3-paramiko python3-asyncssh gpg-agent gnome-keyring dbus-daemon \
   csh tcsh zsh fish pcscd vsmartcard-vpcd ykcs11 yubico-piv-tool p11-kit p11-kit-modules swtpm \
-  libtpm2-pkcs11-1 >&2
+  libtpm2-pkcs11-1 libnss3-tools opencryptoki >&2
 
 exec npx --no-install ava "$@"
