@@ -8,10 +8,16 @@ import type { Module } from "./module.ts";
 import { isDeviceError, PinMayBeSpent } from "./recovery.ts";
 import { hasFlag, hasSeenWrongPin, readToken, type SlotToken, wrongPinFlags } from "./slots.ts";
 
-/** Values of C_Login (CKU_CONTEXT_SPECIFIC) that mean: CKU_USER is not logged in. */
-const notLoggedInValues: ReadonlySet<string | undefined> = new Set([
-  "CKR_USER_NOT_LOGGED_IN",
-  "CKR_OPERATION_NOT_INITIALIZED",
+/**
+ * Values of C_Login (CKU_CONTEXT_SPECIFIC) of a token that does not check the PIN: some set
+ * CKA_ALWAYS_AUTHENTICATE and have no such login.
+ */
+const noContextLogin: ReadonlySet<string | undefined> = new Set([
+  "CKR_USER_TYPE_INVALID",
+  "CKR_USER_ALREADY_LOGGED_IN",
+  "CKR_USER_ANOTHER_ALREADY_LOGGED_IN",
+  "CKR_USER_TOO_MANY_TYPES",
+  "CKR_FUNCTION_NOT_SUPPORTED",
 ]);
 
 const pinRefusals: ReadonlySet<string> = new Set(["pin-incorrect", "pin-last-try"]);
@@ -32,6 +38,8 @@ export class TokenLogin {
   readonly #token: KnownToken;
   readonly #cache: PinCache;
   readonly #flags: WrongPinFlags;
+  /** Whether the token checked the PIN of the last login (CKU_USER), and accepted it. */
+  hasAcceptedPin = false;
   /** The last login begun: each waits for the previous one. */
   #lastLogin: Promise<unknown> = Promise.resolve();
 
@@ -154,15 +162,16 @@ export class TokenLogin {
    * CKA_ALWAYS_AUTHENTICATE.
    * @param given the PIN, or empty
    * @param place the token's slot
+   * @returns false if the token has no such login, and has not checked the PIN
    * @throws {Failure} pin-required, pin-incorrect, pin-last-try, pin-locked, and as `loginFailure`
    * @throws the library's errors; `PinMayBeSpent` for a device error of C_Login
    */
-  logInForOne(session: Handle, init: () => void, given: Buffer, place: Place): Promise<void> {
+  logInForOne(session: Handle, init: () => void, given: Buffer, place: Place): Promise<boolean> {
     return this.#serialize(async () => {
       const pin = this.#contextPin(given, place);
       try {
         init();
-        await this.#logInForOne(session, pin, given, place);
+        return await this.#logInForOne(session, pin, given, place);
       } finally {
         pin?.fill(0);
       }
@@ -174,13 +183,13 @@ export class TokenLogin {
     pin: Buffer | null,
     given: Buffer,
     place: Place,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { description } = this.#token;
     const mayCache = this.#cache.beforeLogin();
     try {
       await this.#module.login(session, pkcs11js.CKU_CONTEXT_SPECIFIC, pin);
     } catch (error) {
-      if (notLoggedInValues.has(returnValue(error))) throw userNotLoggedIn(); // PIN not tried
+      if (this.#isNotAsked(session, error)) return false;
       const now = place.tryLook();
       if (isDeviceError(error) && (now === undefined || !hasSeenWrongPin(now))) {
         throw new PinMayBeSpent(error);
@@ -194,6 +203,21 @@ export class TokenLogin {
     }
     if (mayCache()) this.#cache.keep(given);
     if (pin !== null) this.#flags.noteAccepted(place.slot);
+    return true;
+  }
+
+  /**
+   * Whether the token has no context-specific login, for any key or for this one. It has not checked
+   * the PIN. CKR_OPERATION_NOT_INITIALIZED is SoftHSM's value for that; OpenSC's, without CKU_USER.
+   * @throws CKR_USER_NOT_LOGGED_IN, if CKU_USER has to log in first
+   */
+  #isNotAsked(session: Handle, error: unknown): boolean {
+    const value = returnValue(error);
+    if (noContextLogin.has(value)) return true;
+    if (value === "CKR_USER_NOT_LOGGED_IN") throw userNotLoggedIn();
+    if (value !== "CKR_OPERATION_NOT_INITIALIZED") return false;
+    if (isLoggedIn(this.#module, session)) return true;
+    throw userNotLoggedIn();
   }
 
   /** A copy of the PIN for one signature; null for a token with its own PIN pad. */
@@ -216,9 +240,11 @@ export class TokenLogin {
    *   token-removed, module-crashed
    */
   async #logIn(token: SlotToken, session: Handle, pin: Buffer | null): Promise<boolean> {
+    this.hasAcceptedPin = false;
     if (hasFlag(token, pkcs11js.CKF_USER_PIN_LOCKED)) throw pinLocked(token.description);
     try {
       await this.#module.login(session, pkcs11js.CKU_USER, pin);
+      this.hasAcceptedPin = true;
       return true;
     } catch (error) {
       if (returnValue(error) === "CKR_USER_ALREADY_LOGGED_IN") return false;

@@ -26,8 +26,11 @@ export type Seen =
   /** Any other CKR_ value: some libraries return a wrong one while a card is being inserted. */
   | "other";
 
-/** The next step. The first three open new sessions; "restart" first ends all sessions. */
-export type RecoveryStep = "reopen" | "login" | "restart" | "give-up";
+/**
+ * The next step. The first three open new sessions; "restart" first ends all sessions.
+ * "log-in-for-one" logs in for the signature, as for a key with CKA_ALWAYS_AUTHENTICATE.
+ */
+export type RecoveryStep = "reopen" | "login" | "restart" | "log-in-for-one" | "give-up";
 
 /** The state of a signature after a failed attempt. */
 export interface Situation {
@@ -38,6 +41,8 @@ export interface Situation {
   readonly hadDeviceError: boolean;
   /** Whether a PIN is available, or the token has its own PIN pad. */
   readonly canLogIn: boolean;
+  /** Whether the token checked the PIN of the last login, and accepted it. */
+  readonly hasAcceptedPin: boolean;
   /** Whether the token reports a wrong PIN. Calls the library. */
   readonly hasSeenWrongPin: () => boolean;
 }
@@ -66,6 +71,13 @@ const table: readonly Row[] = [
     after: [undefined, "reopen"],
     when: ({ canLogIn }) => canLogIn,
     step: "login",
+  },
+  // Right after a login: the key requires one for each signature, and does not say so.
+  {
+    seen: ["login-required"],
+    after: ["login"],
+    when: ({ canLogIn, hasAcceptedPin }) => canLogIn && hasAcceptedPin,
+    step: "log-in-for-one",
   },
   // Without a PIN: new sessions may have the login that the old ones lost.
   { seen: ["login-required"], after: [undefined], step: "reopen" },

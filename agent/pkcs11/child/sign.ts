@@ -50,8 +50,10 @@ export class KeyState {
   readonly key: TokenKey;
   /** The index in `signingWays` of the way that made the last valid signature. */
   way = 0;
+  /** Whether the token checks a PIN at each signature, once it has shown that. */
+  contextLogin: boolean | undefined;
   /** From the private key, which may be hidden until the first login. */
-  alwaysAuthenticate: boolean;
+  #alwaysAuthenticate: boolean;
   #keyObject: KeyObject | undefined;
   #handle: Handle | undefined;
   #sessions: SessionPool | undefined;
@@ -59,9 +61,14 @@ export class KeyState {
   /** @param sessions the sessions in which the key's handle is valid */
   constructor(key: TokenKey, sessions: SessionPool | undefined) {
     this.key = key;
-    this.alwaysAuthenticate = key.alwaysAuthenticate;
+    this.#alwaysAuthenticate = key.alwaysAuthenticate;
     this.#handle = key.handle;
     this.#sessions = sessions;
+  }
+
+  /** Whether each signature needs a login of its own. */
+  get alwaysAuthenticate(): boolean {
+    return this.contextLogin ?? this.#alwaysAuthenticate;
   }
 
   /** The public key for verification, cached: making it takes longer than verifying. */
@@ -87,7 +94,7 @@ export class KeyState {
     const found = findPrivateKey(cryptoki, session, this.key);
     if (found === undefined) return undefined;
     if (!found.signs) throw keyDoesNotSign(token);
-    this.alwaysAuthenticate = found.alwaysAuthenticate;
+    this.#alwaysAuthenticate = found.alwaysAuthenticate;
     this.#handle = found.handle;
     return this.#handle;
   }
@@ -156,7 +163,7 @@ export async function sign(
  * Concurrent signatures with the same token share the steps.
  */
 async function signWithRecovery(job: Job): Promise<Signed> {
-  const { token, pin } = job;
+  const { token, key, pin } = job;
   let tried: Exclude<RecoveryStep, "give-up"> | undefined;
   let [hadDeviceError, hasLostLogin, waited] = [false, false, false];
   for (let reconnects = 0; ; reconnects++) {
@@ -173,14 +180,20 @@ async function signWithRecovery(job: Job): Promise<Signed> {
       hadDeviceError ||= isEvidence && isDeviceError(error);
       hasLostLogin ||= isEvidence && wantsLogin(error) && token.isLoggedIn;
       const canLogIn = token.login.canLogIn(pin);
+      const { hasAcceptedPin } = token.login;
       const hasSeenWrongPin = () => isWrongPinSeen(token);
-      const situation = { seen, tried, hadDeviceError, canLogIn, hasSeenWrongPin };
-      const step = nextRecoveryStep(situation);
+      const login = { canLogIn, hasAcceptedPin, hasSeenWrongPin };
+      const step = nextRecoveryStep({ seen, tried, hadDeviceError, ...login });
       if (step === "give-up") throw await finalFailure(job, error, waited, hasLostLogin);
       tried = step;
+      if (step === "log-in-for-one") {
+        key.contextLogin = true;
+        continue;
+      }
     }
     const hadLogin = token.isLoggedIn;
-    await token.reconnect({ stale: sessions, step: tried ?? "reopen", pin });
+    const step = tried === undefined || tried === "log-in-for-one" ? "reopen" : tried;
+    await token.reconnect({ stale: sessions, step, pin });
     hasLostLogin ||= hadLogin && !token.isLoggedIn;
   }
 }
@@ -259,8 +272,8 @@ async function signIn(
   try {
     const handle = findHandle(sessions, session, job);
     const init = () => module.cryptoki.C_SignInit(session, way.mechanism, handle);
-    if (key.alwaysAuthenticate) await token.login.logInForOne(session, init, pin, token);
-    else init();
+    if (!key.alwaysAuthenticate) init();
+    else key.contextLogin = await token.login.logInForOne(session, init, pin, token);
   } catch (error) {
     return { type: "failed", error, waited: undefined };
   }

@@ -27,6 +27,9 @@ type TokenState =
   | { readonly type: "closed"; readonly login: LoginState }
   | { readonly type: "open"; readonly login: LoginState; readonly sessions: SessionPool };
 
+/** The recovery steps that open new sessions. */
+export type ReconnectStep = Exclude<RecoveryStep, "log-in-for-one" | "give-up">;
+
 /** A request to open a token's sessions again. */
 export interface Reconnect {
   /** The sessions that failed, if there were any. */
@@ -35,7 +38,7 @@ export interface Reconnect {
    * What to do besides opening sessions: "login" logs in even if the library reports a login, since
    * the card may have lost it; "restart" restarts the library, which may have lost the card.
    */
-  readonly step: Exclude<RecoveryStep, "give-up">;
+  readonly step: ReconnectStep;
   /** The PIN for a login, or empty. */
   readonly pin: Buffer;
 }
