@@ -205,7 +205,8 @@ const publicKeys: ObjectClass<PublicObject> = {
 
 /** @throws {Unusable} */
 function readPublicKey(object: TokenObject): PublicKey {
-  switch (object.getNumber(pkcs11js.CKA_KEY_TYPE)) {
+  const type = object.getNumber(pkcs11js.CKA_KEY_TYPE);
+  switch (type) {
     case pkcs11js.CKK_RSA:
       object.read(rsaAttributes);
       return rsaPublicKey(
@@ -215,7 +216,11 @@ function readPublicKey(object: TokenObject): PublicKey {
     case pkcs11js.CKK_EC:
     case edwardsKeyType:
       object.read(ecAttributes);
-      return ecPublicKey(object.get(pkcs11js.CKA_EC_PARAMS), object.get(pkcs11js.CKA_EC_POINT));
+      return ecPublicKey(
+        object.get(pkcs11js.CKA_EC_PARAMS),
+        object.get(pkcs11js.CKA_EC_POINT),
+        type === edwardsKeyType,
+      );
     default:
       throw new Unusable("key type not used by SSH");
   }

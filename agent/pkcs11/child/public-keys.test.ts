@@ -1,8 +1,9 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import test from "ava";
 import fc from "fast-check";
+import { toKeyObject } from "../../../protocol/key-object.ts";
 import { type CurveName, curves } from "../../../protocol/public-key.ts";
-import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./public-keys.ts";
+import { certifiedPublicKey, ecPublicKey, infoPublicKey, rsaPublicKey } from "./public-keys.ts";
 import { Unusable } from "./token-objects.ts";
 
 const curveNames = Object.keys(curves) as CurveName[];
@@ -27,42 +28,85 @@ function reasonOf(read: () => unknown): string | undefined {
   }
 }
 
+/** With bytes behind it. */
+function padded(bytes: Buffer): Buffer {
+  return Buffer.concat([bytes, Buffer.alloc(7)]);
+}
+
+/** A DER BIT STRING. */
+function bitString(bytes: Buffer): Buffer {
+  const length = bytes.length + 1;
+  const header = length < 0x80 ? [length] : [0x81, length];
+  return Buffer.concat([Buffer.from([3, ...header, 0]), bytes]);
+}
+
 /** A DER OCTET STRING. */
 function octetString(bytes: Buffer): Buffer {
   const length = bytes.length < 0x80 ? [bytes.length] : [0x81, bytes.length];
   return Buffer.concat([Buffer.from([4, ...length]), bytes]);
 }
 
-test("an EC point is read raw and from an OCTET STRING, on each curve", (t) => {
+test("an EC point is read in all forms that tokens give, on each curve", (t) => {
   for (const curve of curveNames) {
     const point = ecPoint(curve);
+    const { oid, bytes } = curves[curve];
     const expected = { type: "ecdsa" as const, curve, point };
-    t.deepEqual(ecPublicKey(curves[curve].oid, octetString(point)), expected);
-    t.deepEqual(ecPublicKey(curves[curve].oid, point), expected);
+    const compressed = Buffer.concat([
+      Buffer.of(2 + ((point.at(-1) ?? 0) & 1)),
+      point.subarray(1, 1 + bytes),
+    ]);
+    for (const form of [point, point.subarray(1), compressed]) {
+      t.deepEqual(ecPublicKey(oid, form), expected);
+      t.deepEqual(ecPublicKey(oid, octetString(form)), expected);
+      t.deepEqual(ecPublicKey(oid, bitString(form)), expected);
+      t.deepEqual(ecPublicKey(oid, octetString(octetString(form))), expected);
+      t.deepEqual(ecPublicKey(oid, padded(octetString(form))), expected);
+      t.deepEqual(ecPublicKey(oid, padded(bitString(form))), expected);
+    }
+    t.deepEqual(ecPublicKey(oid, padded(point)), expected);
+    t.deepEqual(ecPublicKey(padded(oid), point), expected);
   }
 });
 
-test("an EC point that is off its curve, of another curve or compressed is ignored", (t) => {
+test("an EC point that is off its curve or of another curve is refused", (t) => {
   const point = ecPoint("nistp256");
   const off = Buffer.from(point);
   off[40] = (off[40] as number) ^ 1;
   const { nistp256, nistp384 } = curves;
-  const compressed = Buffer.from([2, ...point.subarray(1, 33)]);
-  t.is(
-    reasonOf(() => ecPublicKey(nistp256.oid, off)),
-    "invalid public key",
-  );
-  t.is(
-    reasonOf(() => ecPublicKey(nistp384.oid, point)),
-    "invalid public key",
-  );
-  t.is(
-    reasonOf(() => ecPublicKey(nistp256.oid, compressed)),
-    "invalid public key",
-  );
   const secp256k1 = Buffer.from("06052b8104000a", "hex");
+  for (const [params, wrong, reason] of [
+    [nistp256.oid, off, "invalid public key"],
+    [nistp256.oid, off.subarray(1), "invalid public key"],
+    [nistp256.oid, octetString(off), "invalid public key"],
+    [nistp256.oid, Buffer.alloc(33, 0xff).fill(2, 0, 1), "invalid public key"],
+    [nistp256.oid, Buffer.of(4), "invalid public key"],
+    [nistp384.oid, point, "invalid public key"],
+    [secp256k1, point, "curve not used by SSH"],
+  ] as const) {
+    t.is(
+      reasonOf(() => ecPublicKey(params, wrong)),
+      reason,
+    );
+  }
+});
+
+test("a curve is recognized by its name", (t) => {
+  const printable = (name: string) => Buffer.from(`\x13${String.fromCharCode(name.length)}${name}`);
+  for (const [name, curve] of [
+    ["secp256r1", "nistp256"],
+    ["prime256v1", "nistp256"],
+    ["P-256", "nistp256"],
+    ["secp384r1", "nistp384"],
+    ["SECP521R1", "nistp521"],
+  ] as const) {
+    const point = ecPoint(curve);
+    for (const params of [printable(name), Buffer.from(name)]) {
+      t.deepEqual(ecPublicKey(params, octetString(point)), { type: "ecdsa", curve, point });
+    }
+  }
+  const secp256k1 = printable("secp256k1");
   t.is(
-    reasonOf(() => ecPublicKey(secp256k1, point)),
+    reasonOf(() => ecPublicKey(secp256k1, ecPoint("nistp256"))),
     "curve not used by SSH",
   );
 });
@@ -92,20 +136,42 @@ function derLength(der: Buffer): number {
   return 2 + (short & 0x7f) + der.readUIntBE(2, short & 0x7f);
 }
 
-test("Ed25519 is recognized by its OID, its PKCS#11 name and the old OID of GnuPG", (t) => {
+test("Ed25519 is recognized by its OIDs and names", (t) => {
   const { publicKey } = generateKeyPairSync("ed25519");
   const raw = jwkPart(publicKey, "x");
   const name = Buffer.concat([Buffer.from([0x13, 12]), Buffer.from("edwards25519")]);
-  const params = ["06032b6570", name.toString("hex"), "06092b06010401da470f01"];
+  const bare = Buffer.from("Ed25519").toString("hex");
+  const params = ["06032b6570", name.toString("hex"), "06092b06010401da470f01", bare];
   for (const hex of params) {
     const expected = { type: "ed25519" as const, publicKey: raw };
     t.deepEqual(ecPublicKey(Buffer.from(hex, "hex"), octetString(raw)), expected);
     t.deepEqual(ecPublicKey(Buffer.from(hex, "hex"), raw), expected);
+    const prefixed = Buffer.concat([Buffer.of(0x40), raw]);
+    for (const form of [bitString(raw), padded(octetString(raw)), prefixed]) {
+      t.deepEqual(ecPublicKey(Buffer.from(hex, "hex"), form), expected);
+    }
   }
+  const curve25519 = Buffer.from("\x13\x0acurve25519");
+  t.deepEqual(ecPublicKey(curve25519, raw, true), { type: "ed25519", publicKey: raw });
+  t.is(
+    reasonOf(() => ecPublicKey(curve25519, raw)),
+    "curve not used by SSH",
+  );
   const ed448 = Buffer.from("06032b6571", "hex");
   t.is(
     reasonOf(() => ecPublicKey(ed448, raw)),
     "curve not used by SSH",
+  );
+});
+
+test("a key is read from its SubjectPublicKeyInfo", (t) => {
+  const point = ecPoint("nistp384");
+  const spki = toKeyObject({ type: "ecdsa", curve: "nistp384", point });
+  const der = spki.export({ format: "der", type: "spki" });
+  t.deepEqual(infoPublicKey(der), { type: "ecdsa", curve: "nistp384", point });
+  t.is(
+    reasonOf(() => infoPublicKey(der.subarray(1))),
+    "invalid public key",
   );
 });
 

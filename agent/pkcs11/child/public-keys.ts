@@ -3,7 +3,13 @@
  * and 4.6.3). Missing, invalid and unsupported attributes throw `Unusable`, with the reason: a
  * token may hold anything.
  */
-import { type JsonWebKey, type KeyObject, X509Certificate } from "node:crypto";
+import {
+  createPublicKey,
+  ECDH,
+  type JsonWebKey,
+  type KeyObject,
+  X509Certificate,
+} from "node:crypto";
 import { derInteger } from "../../../protocol/der.ts";
 import { toKeyObject } from "../../../protocol/key-object.ts";
 import {
@@ -18,13 +24,6 @@ import {
 } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
 import { Unusable } from "./token-objects.ts";
-
-/** CKA_EC_PARAMS of Ed25519: RFC 8410's OID, PKCS#11's name, and GnuPG's old OID. */
-const ed25519Params = [
-  "06032b6570",
-  "130c656477617264733235353139",
-  "06092b06010401da470f01",
-] as const;
 
 /** Loads OpenSSL's key decoders, so that the first key need not wait for them. */
 export function getReadyForKeys(): void {
@@ -43,31 +42,132 @@ export function rsaPublicKey(modulus: Buffer | undefined, exponent: Buffer | und
 }
 
 /**
- * An ECDSA or Ed25519 key from CKA_EC_PARAMS (a curve's OID in DER) and CKA_EC_POINT (the
- * uncompressed point, or Ed25519's 32 bytes, in a DER OCTET STRING or, from many tokens, raw).
+ * An ECDSA or Ed25519 key from CKA_EC_PARAMS (`curveOf`) and CKA_EC_POINT (`pointForms`).
+ * @param isEdwards whether CKA_KEY_TYPE is CKK_EC_EDWARDS
  * @throws {Unusable}
  */
-export function ecPublicKey(params: Buffer | undefined, point: Buffer | undefined): PublicKey {
+export function ecPublicKey(
+  params: Buffer | undefined,
+  point: Buffer | undefined,
+  isEdwards = false,
+): PublicKey {
   if (params === undefined || point === undefined) throw new Unusable("no curve or no point");
-  const curve =
-    Object.values(curves).find(({ oid }) => oid.equals(params)) ?? explicitCurve(params);
-  if (curve === undefined) return edwardsPublicKey(params, point);
-  const length = 1 + 2 * curve.bytes;
-  const raw = point.length === length ? point : octetStringContent(point);
-  if (raw === undefined || raw.length !== length || raw[0] !== 4) throw invalidKey();
-  return usable({ type: "ecdsa", curve: curve.name, point: raw });
+  const curve = curveOf(params, isEdwards);
+  if (curve === undefined) throw new Unusable("curve not used by SSH");
+  for (const form of pointForms(point)) {
+    const key = curve === "ed25519" ? edwardsKey(form) : ecdsaKey(curve, form);
+    if (key !== undefined) return key;
+  }
+  throw invalidKey();
+}
+
+/** An ECDSA key from a point: uncompressed, with bytes behind it, without its 04, or compressed. */
+function ecdsaKey(name: CurveName, point: Buffer): PublicKey | undefined {
+  const { bytes } = curves[name];
+  const length = 1 + 2 * bytes;
+  if (point.length >= length && point[0] === 4) {
+    const key = tryUsable({ type: "ecdsa", curve: name, point: point.subarray(0, length) });
+    if (key !== undefined) return key;
+  }
+  if (point.length === 2 * bytes) {
+    return tryUsable({ type: "ecdsa", curve: name, point: Buffer.concat([Buffer.of(4), point]) });
+  }
+  if (point.length !== 1 + bytes || (point[0] !== 2 && point[0] !== 3)) return undefined;
+  const whole = decompress(name, point);
+  return whole && tryUsable({ type: "ecdsa", curve: name, point: whole });
+}
+
+/** OpenSSL's names, for `ECDH.convertKey`. */
+const opensslNames = {
+  nistp256: "prime256v1",
+  nistp384: "secp384r1",
+  nistp521: "secp521r1",
+} as const;
+
+function decompress(name: CurveName, point: Buffer): Buffer | undefined {
+  try {
+    const whole = ECDH.convertKey(point, opensslNames[name], undefined, undefined, "uncompressed");
+    return Buffer.isBuffer(whole) ? whole : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** An Ed25519 key from its 32 bytes, or, as in OpenPGP, with 40 (hexadecimal) before them. */
+function edwardsKey(point: Buffer): PublicKey | undefined {
+  const publicKey = point.length === 33 && point[0] === 0x40 ? point.subarray(1) : point;
+  return publicKey.length === 32 ? tryUsable({ type: "ed25519", publicKey }) : undefined;
+}
+
+/**
+ * What the bytes of a CKA_EC_POINT may be: the point, or, as PKCS#11 asks, an OCTET STRING with it.
+ * Some tokens use a BIT STRING, or wrap it twice. A point that is not on its curve is refused later,
+ * so a form may be guessed.
+ */
+function* pointForms(bytes: Buffer): Generator<Buffer> {
+  yield bytes;
+  const content = stringContent(bytes);
+  if (content !== undefined) yield* pointForms(content);
+}
+
+/** The content of a DER OCTET STRING or BIT STRING that begins `bytes`. */
+function stringContent(bytes: Buffer): Buffer | undefined {
+  const start = bytes[1] === 0x81 ? 3 : 2;
+  const end = start + (bytes[start - 1] ?? 0);
+  if (end === start || end > bytes.length) return undefined;
+  if (bytes[0] === 0x04) return bytes.subarray(start, end);
+  return bytes[0] === 0x03 ? bytes.subarray(start + 1, end) : undefined;
+}
+
+/** Names of curves in CKA_EC_PARAMS, in lower case, letters and digits only. */
+const curveNames: ReadonlyMap<string, CurveName | "ed25519"> = new Map([
+  ...["secp256r1", "prime256v1", "p256", "nistp256"].map((name) => [name, "nistp256"] as const),
+  ...["secp384r1", "p384", "nistp384", "ansip384r1"].map((name) => [name, "nistp384"] as const),
+  ...["secp521r1", "p521", "nistp521", "ansip521r1"].map((name) => [name, "nistp521"] as const),
+  ["edwards25519", "ed25519"],
+  ["ed25519", "ed25519"],
+]);
+
+/** Ed25519's OIDs: of RFC 8410, and GnuPG's old one. */
+const ed25519Oids = ["06032b6570", "06092b06010401da470f01"];
+
+/** Names of Curve25519, which are Ed25519's if the key is of type CKK_EC_EDWARDS. */
+const curve25519Names = ["curve25519", "x25519"];
+
+/**
+ * The curve of CKA_EC_PARAMS: an OID in DER, a name (a PrintableString, or other text), or explicit
+ * parameters.
+ * @param isEdwards whether CKA_KEY_TYPE is CKK_EC_EDWARDS
+ * @returns undefined for curves that SSH does not use
+ */
+export function curveOf(params: Buffer, isEdwards = false): CurveName | "ed25519" | undefined {
+  switch (params[0]) {
+    case 0x06: {
+      const oid = params.subarray(0, 2 + (params[1] ?? 0));
+      if (ed25519Oids.includes(oid.toString("hex"))) return "ed25519";
+      return Object.values(curves).find((curve) => curve.oid.equals(oid))?.name;
+    }
+    case 0x30:
+      return explicitCurve(params);
+    default: {
+      const isString = params.length > 2 && params[1] === params.length - 2;
+      const text = (isString ? params.subarray(2) : params).toString("latin1");
+      const name = text.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+      if (isEdwards && curve25519Names.includes(name)) return "ed25519";
+      return curveNames.get(name);
+    }
+  }
 }
 
 /**
  * The curve of explicit ECParameters (RFC 3279, section 2.3.5), which some libraries return instead
  * of its OID. The field and the order identify it.
  */
-function explicitCurve(params: Buffer) {
-  if (params[0] !== 0x30) return undefined;
+function explicitCurve(params: Buffer): CurveName | undefined {
   return Object.values(curves).find(({ name }) => {
     const { prime, order } = curveParameters[name];
     return [prime, order].every((number) => params.includes(derInteger(magnitude(number))));
-  });
+  })?.name;
 }
 
 /** The prime of each curve's field and the order of its base point (FIPS 186-4, appendix D.1.2). */
@@ -95,13 +195,13 @@ function magnitude(number: bigint): Buffer {
   return Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex");
 }
 
-function edwardsPublicKey(params: Buffer, point: Buffer): PublicKey {
-  if (!ed25519Params.some((known) => known === params.toString("hex"))) {
-    throw new Unusable("curve not used by SSH");
+/** The public key of a SubjectPublicKeyInfo in DER (CKA_PUBLIC_KEY_INFO). @throws {Unusable} */
+export function infoPublicKey(der: Buffer): PublicKey {
+  try {
+    return usable(fromKeyObject(createPublicKey({ key: der, format: "der", type: "spki" })));
+  } catch (error) {
+    throw error instanceof Unusable ? error : invalidKey();
   }
-  const raw = point.length === 32 ? point : octetStringContent(point);
-  if (raw === undefined || raw.length !== 32) throw invalidKey();
-  return usable({ type: "ed25519", publicKey: raw });
 }
 
 /** The public key of an X.509 certificate in DER (CKA_VALUE). @throws {Unusable} */
@@ -158,15 +258,6 @@ function number(text: string | undefined): Buffer {
   return Buffer.from(text ?? "", "base64url");
 }
 
-/** The content of a DER OCTET STRING that fills `bytes`. */
-function octetStringContent(bytes: Buffer): Buffer | undefined {
-  if (bytes[0] !== 0x04) return undefined;
-  const short = bytes[1] as number;
-  if (short < 0x80) return bytes.length === 2 + short ? bytes.subarray(2) : undefined;
-  if (short === 0x81 && bytes.length === 3 + (bytes[2] ?? 0)) return bytes.subarray(3);
-  return undefined;
-}
-
 /** The key, if OpenSSL accepts it, its size is supported and its blob decodes again. */
 function usable(key: PublicKey): PublicKey {
   checkSize(key);
@@ -175,6 +266,15 @@ function usable(key: PublicKey): PublicKey {
     return decodePublicKey(encodePublicKey(key)) ?? key;
   } catch {
     throw invalidKey();
+  }
+}
+
+/** The key; undefined if its point is not on its curve. */
+function tryUsable(key: PublicKey): PublicKey | undefined {
+  try {
+    return usable(key);
+  } catch {
+    return undefined;
   }
 }
 

@@ -48,10 +48,17 @@ export class TokenObjects {
     this.#session = session;
   }
 
-  /** @throws the library's error if the search fails; module-crashed if it is endless */
-  find(objectClass: number): TokenObject[] {
+  /**
+   * The objects of a class, or those with a CKA_ID, which some libraries ignore or refuse.
+   * @throws the library's error if the search fails; module-crashed if it is endless
+   */
+  find(objectClass: number, id?: Buffer): TokenObject[] {
     const cryptoki = this.#cryptoki;
-    cryptoki.C_FindObjectsInit(this.#session, [{ type: pkcs11js.CKA_CLASS, value: objectClass }]);
+    const template: Parameters<Cryptoki["C_FindObjectsInit"]>[1] = [
+      { type: pkcs11js.CKA_CLASS, value: objectClass },
+    ];
+    if (id !== undefined) template?.push({ type: pkcs11js.CKA_ID, value: id });
+    cryptoki.C_FindObjectsInit(this.#session, template);
     try {
       const objects: TokenObject[] = [];
       for (;;) {
