@@ -255,6 +255,7 @@ test("query names the extensions; an unknown one is a plain failure", async (t) 
     "add-certificate@cardagent.alt",
     "failure-reason@cardagent.alt",
     "keep-ended-certificate@cardagent.alt",
+    "only-keys@cardagent.alt",
   ]);
   const unknown = await t.throwsAsync(client.extension("nobody@knows.this"), refused);
   t.false(unknown?.isExtensionFailure);

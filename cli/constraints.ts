@@ -1,6 +1,6 @@
 /** Constraints from the command line, in the order in which OpenSSH sends them. */
 import { formatDuration } from "../openssh/duration.ts";
-import { type Constraint, keepEndedCertificate } from "../protocol/constraints.ts";
+import { type Constraint, keepEndedCertificate, onlyKeys } from "../protocol/constraints.ts";
 import type { Context } from "./context.ts";
 
 /**
@@ -19,27 +19,34 @@ export async function constraintsFor(context: Context, lifetime: number): Promis
   return constraints;
 }
 
-/**
- * With -N, the constraint that makes an agent keep expired certificates. Agents refuse constraints
- * that they do not know, so it is sent only to an agent that lists it among its extensions.
- */
+/** With -N, the constraint that makes an agent keep expired certificates, if it supports that. */
 export async function keepEndedConstraint(context: Context): Promise<Constraint[]> {
-  if (!context.options.ignoresExpiry) return [];
-  const known = knowsKeepEnded.get(context) ?? askKeepEnded(context);
-  knowsKeepEnded.set(context, known);
-  return (await known) ? [{ type: "keep-ended-certificate" }] : [];
+  if (!context.options.ignoresExpiry || !(await supports(context, keepEndedCertificate))) return [];
+  return [{ type: "keep-ended-certificate" }];
+}
+
+/** The constraint that chooses keys of a library; undefined if the agent does not support it. */
+export async function onlyKeysConstraint(
+  context: Context,
+  fingerprints: readonly string[],
+): Promise<Constraint | undefined> {
+  if (!(await supports(context, onlyKeys))) return undefined;
+  return { type: "only-keys", fingerprints };
+}
+
+/**
+ * Whether an agent lists a constraint among its extensions. Agents refuse constraints that they do
+ * not know, so ours are sent only to one that does.
+ */
+async function supports(context: Context, constraint: string): Promise<boolean> {
+  // An agent that fails is reported when the constraint would be sent.
+  const known = extensions.get(context) ?? context.client.query().catch(() => []);
+  extensions.set(context, known);
+  return (await known).includes(constraint);
 }
 
 /** The agent's answer, asked for once per run. */
-const knowsKeepEnded = new WeakMap<Context, Promise<boolean>>();
-
-async function askKeepEnded({ client }: Context): Promise<boolean> {
-  try {
-    return (await client.query()).includes(keepEndedCertificate);
-  } catch {
-    return false; // an agent that fails is reported when the certificate is sent
-  }
-}
+const extensions = new WeakMap<Context, Promise<readonly string[]>>();
 
 /** The destinations, looked up once per run. */
 const lookedUp = new WeakMap<Context, Constraint>();

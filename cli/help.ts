@@ -21,6 +21,7 @@ const descriptions: Readonly<Record<string, string>> = {
   "list-providers": "list loaded PKCS#11 libraries, their tokens and keys",
   l: "list identities by fingerprint",
   N: "do not derive a lifetime from a certificate's expiry",
+  only: "with -s: load only this key; a public key file or a fingerprint",
   Q: "list the protocol extensions that the agent supports",
   q: "be quiet after success",
   S: "library for FIDO authenticators, for -K and for key files",

@@ -101,6 +101,9 @@ test("invalid command lines are refused", async (t) => {
     ["-X -x", "-X flag already specified / 255 log"],
     ["--json", "--json goes with -l, -L, -Q and --list-providers only. / 1 plain"],
     ["-l --cert-for-card C", "--cert-for-card goes with -s, or stands alone. / 1 plain"],
+    ["--only", "option requires an argument -- only / 1 usage"],
+    ["--only K", "--only goes with -s. / 1 plain"],
+    ["-e LIB --only K", "--only goes with -s. / 1 plain"],
     ["-e LIB --cert-for-card C", "--cert-for-card goes with -s, or stands alone. / 1 plain"],
   ];
   for (const [line, expected] of refusals) t.is(await refusal(line), expected, line);

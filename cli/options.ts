@@ -17,6 +17,7 @@ export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H 
        ssh-add -e pkcs11
        ssh-add -T pubkey ...
        ssh-add -Q
+       ssh-add -s pkcs11 --only key
        ssh-add [-s pkcs11] --cert-for-card certificate
        ssh-add --list-providers
        ssh-add --json -L | -l | -Q | --list-providers
@@ -25,7 +26,7 @@ export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H 
 /** OpenSSH's short options in getopt's notation. */
 const shortOptions = "CcDdE:e:H:h:KkLlNQqS:s:Tt:vXx";
 /** Long options that take an argument. */
-const longWithArgument = ["cert-for-card"] as const;
+const longWithArgument = ["cert-for-card", "only"] as const;
 /** Long options without one. */
 const longFlags = ["list-providers", "json", "help", "version"] as const;
 
@@ -59,6 +60,8 @@ export interface Options {
   readonly skProvider: string | undefined;
   /** Files of --cert-for-card. */
   readonly cardCertificates: readonly string[];
+  /** Files and fingerprints of --only; empty for all keys. */
+  readonly only: readonly string[];
   readonly confirm: boolean;
   readonly certificatesOnly: boolean;
   readonly keysOnly: boolean;
@@ -109,7 +112,7 @@ class ShortOptions {
 
 /** The long options of a command line. */
 interface LongOptions {
-  readonly cardCertificates: readonly string[];
+  readonly all: (name: (typeof longWithArgument)[number]) => readonly string[];
   readonly has: (name: (typeof longFlags)[number]) => boolean;
 }
 
@@ -129,7 +132,8 @@ export async function parseOptions(words: readonly string[]): Promise<Options> {
     operands,
     provider: short.last("es")?.argument ?? "",
     skProvider: short.last("S")?.argument,
-    cardCertificates: long.cardCertificates,
+    cardCertificates: long.all("cert-for-card"),
+    only: long.all("only"),
     confirm: short.has("c"),
     certificatesOnly: short.has("C"),
     keysOnly: short.has("k"),
@@ -184,7 +188,7 @@ function parseLifetime(text: string): number {
 
 /** @param words known long options, each with its argument after a `=` */
 async function readLong(words: readonly string[]): Promise<LongOptions> {
-  if (words.length === 0) return { cardCertificates: [], has: () => false };
+  if (words.length === 0) return { all: () => [], has: () => false };
   // Loaded on demand, to keep `ssh-add -l` fast.
   const { default: yargsParser } = await import("yargs-parser");
   const parsed: Record<string, unknown> = yargsParser([...words], {
@@ -200,9 +204,8 @@ async function readLong(words: readonly string[]): Promise<LongOptions> {
       "strip-dashed": false,
     },
   });
-  const certificates = parsed["cert-for-card"];
   return {
-    cardCertificates: Array.isArray(certificates) ? certificates.map(String) : [],
+    all: (name) => [parsed[name] ?? []].flat().map(String),
     has: (name) => parsed[name] === true,
   };
 }
@@ -228,7 +231,7 @@ function chooseAction(short: ShortOptions, long: LongOptions): Action {
   if (short.has("es")) return isDeleting ? "remove-card" : "add-card";
   if (short.has("K")) return "add-resident";
   if (isDeleting) return "remove-files";
-  return long.cardCertificates.length > 0 ? "attach-certificates" : "add-files";
+  return long.all("cert-for-card").length > 0 ? "attach-certificates" : "add-files";
 }
 
 function checkLong(action: Action, long: LongOptions, operands: readonly string[]): void {
@@ -236,9 +239,10 @@ function checkLong(action: Action, long: LongOptions, operands: readonly string[
     throw exit("--json goes with -l, -L, -Q and --list-providers only.", 1);
   }
   const takesCertificates = action === "add-card" || action === "attach-certificates";
-  if (long.cardCertificates.length > 0 && !takesCertificates) {
+  if (long.all("cert-for-card").length > 0 && !takesCertificates) {
     throw exit("--cert-for-card goes with -s, or stands alone.", 1);
   }
+  if (long.all("only").length > 0 && action !== "add-card") throw exit("--only goes with -s.", 1);
   if (action === "attach-certificates" && operands.length > 0) {
     throw exit("--cert-for-card without -s takes no files; name it before each certificate.", 1);
   }

@@ -9,6 +9,7 @@ import { providerStates } from "./extensions/list-providers.ts";
 import { type PrepareProvider, variablesOfLibraries } from "./extensions/prepare-provider.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
 import { type FailureCode, failureCodes } from "./failure.ts";
+import { fingerprint } from "./fingerprint.ts";
 import type { PrivateKey, SecretFields } from "./private-key.ts";
 import { type CurveName, curves, encodePublicKey, type PublicKey } from "./public-key.ts";
 import type { Reply } from "./replies.ts";
@@ -166,6 +167,10 @@ const destination: fc.Arbitrary<DestinationConstraint> = fc.record({
   to: hop(text),
 });
 
+const anyFingerprint = fc
+  .record({ keyBlob: bytes(), hash: fc.constantFrom("sha256" as const, "md5" as const) })
+  .map(({ keyBlob, hash }) => fingerprint(keyBlob, hash));
+
 /** Any constraint. */
 export const constraint: fc.Arbitrary<Constraint> = fc.oneof(
   fc.record({ type: fc.constant("lifetime" as const), seconds: uint32 }),
@@ -178,6 +183,10 @@ export const constraint: fc.Arbitrary<Constraint> = fc.oneof(
     type: fc.constant("associated-certs" as const),
     certsOnly: fc.boolean(),
     certificates: fc.array(bytes(), { maxLength: 3 }),
+  }),
+  fc.record({
+    type: fc.constant("only-keys" as const),
+    fingerprints: fc.array(anyFingerprint, { minLength: 1, maxLength: 3 }),
   }),
   fc.record({ type: fc.constant("keep-ended-certificate" as const) }),
   fc.record({ type: fc.constant("sk-provider" as const), provider: text }),

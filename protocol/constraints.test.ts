@@ -1,6 +1,7 @@
 import test from "ava";
 import { type Constraint, type Hop, readConstraints, writeConstraints } from "./constraints.ts";
 import { Failure } from "./failure.ts";
+import { fingerprint } from "./fingerprint.ts";
 import { Reader, Writer } from "./wire.ts";
 
 const keyBlob = new Writer().text("ssh-ed25519").string(Buffer.alloc(32)).finish();
@@ -50,4 +51,16 @@ test("a NUL in the name of a user or host is refused", (t) => {
   t.deepEqual(decode({ type: "sk-provider", provider: "internal\0" }), [
     { type: "sk-provider", provider: "internal" },
   ]);
+});
+
+test("keys are chosen by fingerprints as ssh-add prints them", (t) => {
+  const sha256 = fingerprint(keyBlob);
+  const md5 = fingerprint(keyBlob, "md5");
+  const choose = (...fingerprints: string[]) => decode({ type: "only-keys", fingerprints });
+  t.deepEqual(choose(sha256, md5), [{ type: "only-keys", fingerprints: [sha256, md5] }]);
+  const invalid = [`${sha256}=`, sha256.slice(1), md5.toUpperCase(), md5.slice(4), "", "SHA256:"];
+  for (const one of invalid) t.throws(() => choose(sha256, one), { ...refused, code: "malformed" });
+  t.throws(() => choose(), { ...refused, code: "malformed" });
+  const many = Array.from({ length: 1025 }, () => md5);
+  t.throws(() => choose(...many), { ...refused, code: "too-large" });
 });

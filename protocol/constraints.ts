@@ -53,6 +53,8 @@ export type Constraint =
       readonly certsOnly: boolean;
       readonly certificates: readonly Buffer[];
     }
+  /** `only-keys@cardagent.alt`: the keys of a provider to add, and no others. */
+  | { readonly type: "only-keys"; readonly fingerprints: readonly string[] }
   /** `keep-ended-certificate@cardagent.alt`: the agent keeps an expired certificate. */
   | { readonly type: "keep-ended-certificate" }
   /** `sk-provider@openssh.com`: the middleware of a FIDO key. */
@@ -61,14 +63,21 @@ export type Constraint =
 /** Limits of OpenSSH's agent. */
 const maxDestinations = 1024;
 const maxCertificates = 1024;
+const maxFingerprints = 1024;
 /** The length of a user name's pattern, in bytes. */
 const maxUserPattern = 256;
 
 const restrictDestination = "restrict-destination-v00@openssh.com";
 const associatedCerts = "associated-certs-v00@openssh.com";
-/** Our own constraint; `query` lists it with the extensions. */
+/** Our own constraints; `query` lists them with the extensions. */
 export const keepEndedCertificate = "keep-ended-certificate@cardagent.alt";
+export const onlyKeys = "only-keys@cardagent.alt";
 const skProvider = "sk-provider@openssh.com";
+
+/** A fingerprint by SHA-256 or MD5, as `ssh-add -l` prints it. */
+export function isFingerprint(text: string): boolean {
+  return /^(SHA256:[A-Za-z0-9+/]{43}|MD5:[0-9a-f]{2}(:[0-9a-f]{2}){15})$/.test(text);
+}
 
 /** Reads constraints up to the end of the message. @throws {Failure} malformed, unsupported */
 export function readConstraints(reader: Reader): Constraint[] {
@@ -113,6 +122,14 @@ function readExtension(reader: Reader, name: string): Constraint {
       const certificates = readList(reader.string(), maxCertificates, "certificates");
       return { type: "associated-certs", certsOnly, certificates };
     }
+    case onlyKeys: {
+      const strings = readList(reader.string(), maxFingerprints, "fingerprints");
+      const fingerprints = strings.map((bytes) => bytes.toString("latin1"));
+      if (fingerprints.length > 0 && fingerprints.every(isFingerprint)) {
+        return { type: "only-keys", fingerprints };
+      }
+      throw malformed(`Invalid fingerprints in the constraint "${onlyKeys}".`);
+    }
     case keepEndedCertificate:
       return { type: "keep-ended-certificate" };
     case skProvider:
@@ -148,6 +165,12 @@ function writeConstraint(writer: Writer, constraint: Constraint): void {
       for (const certificate of constraint.certificates) list.string(certificate);
       writer.byte(constraintNumbers.extension).text(associatedCerts);
       writer.bool(constraint.certsOnly).string(list.finish());
+      return;
+    }
+    case "only-keys": {
+      const list = new Writer();
+      for (const fingerprint of constraint.fingerprints) list.text(fingerprint);
+      writer.byte(constraintNumbers.extension).text(onlyKeys).string(list.finish());
       return;
     }
     case "keep-ended-certificate":

@@ -6,6 +6,7 @@ import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions
 import { extensionNames } from "./extensions/names.ts";
 import { decodePrepareProvider, encodePrepareProvider } from "./extensions/prepare-provider.ts";
 import { failureCodes } from "./failure.ts";
+import { fingerprint } from "./fingerprint.ts";
 import { FrameReader, frame } from "./framing.ts";
 import { decodePublicKey } from "./public-key.ts";
 import { decodeReply, encodeReply } from "./replies.ts";
@@ -59,6 +60,7 @@ test("each example is tested here", (t) => {
     "keep-ended-certificate in add-certificate",
     "list-providers request",
     "list-providers response",
+    "only-keys in add-smartcard-key-constrained",
     "prepare-provider request",
     "prepare-provider request with a variable",
     "remove-all-providers request",
@@ -130,6 +132,21 @@ test("the constraint keep-ended-certificate", (t) => {
   const request = decodeAddCertificate(requestBody(example, extensionNames.addCertificate));
   t.deepEqual(request.constraints, [{ type: "keep-ended-certificate" }]);
   t.deepEqual(encodeAddCertificate(request), requestBody(example, extensionNames.addCertificate));
+});
+
+test("the constraint only-keys", (t) => {
+  const message = messageOf("only-keys in add-smartcard-key-constrained");
+  const request = decodeRequest(message);
+  const [blob] = decodeListProvidersReply(
+    replyBody("list-providers response", extensionNames.listProviders),
+  ).flatMap(({ identities }) => identities);
+  t.deepEqual(request, {
+    type: "add-smartcard-key",
+    provider: "/usr/lib/libcard.so",
+    pin: Buffer.from("1234"),
+    constraints: [{ type: "only-keys", fingerprints: [fingerprint(blob ?? Buffer.alloc(0))] }],
+  });
+  t.deepEqual(encodeRequest(request), message);
 });
 
 test("the response to failure-reason", (t) => {

@@ -1,5 +1,5 @@
 /** The supported extensions. To add one, add a file in this folder and a row here. */
-import { keepEndedCertificate } from "../../protocol/constraints.ts";
+import { keepEndedCertificate, onlyKeys } from "../../protocol/constraints.ts";
 import { extensionNames } from "../../protocol/extensions/names.ts";
 import { encodeQueryReply } from "../../protocol/extensions/query.ts";
 import type { Reply } from "../../protocol/replies.ts";
@@ -40,11 +40,11 @@ export const extensionsWhileLocked: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * `query`: the names of all other extensions (RFC 9987, section 3.8.1), and of the constraint that
- * clients may send only to agents that support it.
+ * `query`: the names of all other extensions (RFC 9987, section 3.8.1), and of the constraints that
+ * clients may send only to agents that support them.
  */
 function query(): Reply {
   const names = [...extensionHandlers.keys()].filter((name) => name !== extensionNames.query);
-  const body = encodeQueryReply([...names, keepEndedCertificate]);
+  const body = encodeQueryReply([...names, keepEndedCertificate, onlyKeys]);
   return { type: "extension-response", name: extensionNames.query, body };
 }

@@ -77,6 +77,7 @@ const request: fc.Arbitrary<ChildRequest> = fc.oneof(
     id,
     path: text,
     selection: fc.option(pkcs11Uri, { nil: undefined }),
+    only: fc.option(fc.array(text, { maxLength: 3 }), { nil: undefined }),
     keepPin: id,
     pin: bytes,
   }),
@@ -140,7 +141,7 @@ test("a PIN is in a message as raw bytes", (t) => {
   const pin = Buffer.from("\u00e9 8472-secret");
   for (const request of [
     { type: "login", id: 1, token: 0, pin },
-    { type: "load", id: 1, path: "/lib.so", selection: undefined, keepPin: 0, pin },
+    { type: "load", id: 1, path: "/", selection: undefined, only: undefined, keepPin: 0, pin },
   ] as const) {
     const message = encodeRequest(request);
     t.true(message.subarray(-pin.length).equals(pin));

@@ -217,10 +217,17 @@ const requests = {
   open: object({ path: text, environment: list(object<Variable>({ name: text, value: text })) }),
   /**
    * The first request, or the one after `open`: load the library at `path` and log in with `pin`.
-   * Tokens and keys that `selection` does not match are ignored. PINs are cached for `keepPin`
+   * Tokens and keys that `selection` does not match are ignored, and keys whose fingerprint is not
+   * in `only`. PINs are cached for `keepPin`
    * seconds; 0 disables the cache.
    */
-  load: object({ path: text, selection: optional(selection), keepPin: uint32, pin: part }),
+  load: object({
+    path: text,
+    selection: optional(selection),
+    only: optional(list(text)),
+    keepPin: uint32,
+    pin: part,
+  }),
   /** Instead of `load`: load the library, with the inventory of an earlier child process. */
   restore: object({ path: text, keepPin: uint32, inventory }),
   /** Sign `data` with the key at this index in the inventory; `pin` is for its token. */

@@ -36,6 +36,16 @@ export interface PreparedProvider {
   readonly child: Child;
 }
 
+/** What else a request to add a provider says. */
+export interface AddOptions {
+  /** Fingerprints of the keys to find; undefined for all. */
+  readonly only?: readonly string[] | undefined;
+  /** Returns the process prepared for a library, if there is one. */
+  readonly takePrepared?: (library: string) => Child | undefined;
+  /** Called just before the provider replaces an older one, which stays if this throws. */
+  readonly adopt?: (provider: Provider) => void;
+}
+
 /** The loaded providers, by canonical path or URI. */
 export class ProviderRegistry {
   readonly #options: RegistryOptions;
@@ -97,27 +107,25 @@ export class ProviderRegistry {
    * the new process has succeeded, and keeps its place in the list.
    * @param requested the library's path, or a PKCS#11 URI
    * @param pin UTF-8, empty for none; it is overwritten before this returns
-   * @param takePrepared returns the process prepared for a library, if there is one
-   * @param adopt called just before the provider replaces an older one, which stays if this throws
    * @throws {Failure} malformed, no-such-file, provider-not-allowed, not-a-pkcs11-module, no-token,
-   *   no-usable-key, pin-required, pin-incorrect, pin-last-try, pin-locked, module-crashed,
+   *   no-usable-key, key-not-found (none of `only`), pin-required, pin-incorrect, pin-last-try, pin-locked, module-crashed,
    *   module-timeout, not-loaded (after `removeAll` meanwhile)
    */
   async add(
     requested: string,
     pin: Buffer,
-    takePrepared: (library: string) => Child | undefined = () => undefined,
-    adopt: (provider: Provider) => void = () => {},
+    { only, takePrepared, adopt }: AddOptions = {},
   ): Promise<Provider> {
     const [generation, pinGeneration] = [this.#generation, this.#pinGeneration];
     this.noteUse();
     try {
       const module = await this.#resolve(requested);
-      const provider = await this.#load(module, pin, takePrepared(module.library));
+      const prepared = takePrepared?.(module.library);
+      const provider = await this.#load(module, only, pin, prepared);
       if (pinGeneration !== this.#pinGeneration) provider.forgetPins();
       try {
         if (generation !== this.#generation) throw allRemoved();
-        adopt(provider);
+        adopt?.(provider);
       } catch (error) {
         await (this.#isLoaded(provider.library)
           ? provider.closeWithoutFinalize()
@@ -225,9 +233,15 @@ export class ProviderRegistry {
     await checkLibraryFile(path);
   }
 
-  #load(module: ResolvedModule, pin: Buffer, prepared: Child | undefined): Promise<Provider> {
+  #load(
+    module: ResolvedModule,
+    only: readonly string[] | undefined,
+    pin: Buffer,
+    prepared: Child | undefined,
+  ): Promise<Provider> {
     const options = {
       module,
+      only,
       keepPin: this.#options.keepPin ?? 0,
       startChild: () => this.#startChild(),
       discard: (child: Child) => this.#discard(child, module.library),

@@ -8,6 +8,8 @@ import type { ResolvedModule } from "./module-uri.ts";
 /** How to load a library. */
 export interface LoadOptions {
   readonly module: ResolvedModule;
+  /** Fingerprints of the keys to find; undefined for all. */
+  readonly only: readonly string[] | undefined;
   /** Seconds that a PIN is cached for reconnecting; 0 for not at all. */
   readonly keepPin: number;
   /** Starts a process that has not loaded a library yet. */
@@ -51,10 +53,10 @@ export class Supervisor {
     prepared: Child | undefined,
   ): Promise<Supervisor> {
     const child = start(options, prepared);
-    const { module, keepPin, limits, log } = options;
+    const { module, only, keepPin, limits, log } = options;
     const { library: path, selection } = module;
     try {
-      const question = { type: "load", path, selection, keepPin, pin } as const;
+      const question = { type: "load", path, selection, only, keepPin, pin } as const;
       const { inventory } = expected(await child.ask(question, limits.load, "kill"), "loaded");
       log(`loaded ${path}: ${inventory.tokens.length} tokens, ${inventory.keys.length} keys`);
       return new Supervisor(options, child, inventory);

@@ -16,6 +16,8 @@ export interface Constraints {
   readonly limits: Limits;
   /** `associated-certs-v00@openssh.com`: undefined if absent. */
   readonly associatedCerts: Extract<Constraint, { type: "associated-certs" }> | undefined;
+  /** `only-keys@cardagent.alt`: the fingerprints of the keys to add; undefined for all. */
+  readonly only: readonly string[] | undefined;
   /** `keep-ended-certificate@cardagent.alt`: a certificate is kept after it expires. */
   readonly keepEnded: boolean;
   /** `sk-provider@openssh.com`: as the client wrote it; undefined if absent. */
@@ -24,8 +26,8 @@ export interface Constraints {
 
 /**
  * Reads the constraints of a request. The result shares no bytes with the request.
- * @param kind decides which constraints besides limits are allowed: certificates for a card, a
- *   provider of FIDO keys for a key
+ * @param kind decides which constraints besides limits are allowed: certificates and a choice of
+ *   keys for a card, a provider of FIDO keys for a key
  * @throws {Failure} unsupported, for a constraint that is not allowed; malformed, for an invalid
  *   host key
  */
@@ -39,6 +41,7 @@ export function limitsOf(
   let destinations: readonly DestinationConstraint[] = [];
   let associatedCerts: Constraints["associatedCerts"];
   let skProvider: string | undefined;
+  let only: Constraints["only"];
   let keepEnded = false;
   for (const constraint of copyOf(constraints)) {
     switch (constraint.type) {
@@ -59,6 +62,11 @@ export function limitsOf(
           throw new Failure("unsupported", "Associated certificates are for smartcard keys only.");
         associatedCerts = constraint;
         break;
+      case "only-keys":
+        if (kind !== "card")
+          throw new Failure("unsupported", "The only-keys constraint is for smartcard keys only.");
+        only = constraint.fingerprints;
+        break;
       case "keep-ended-certificate":
         keepEnded = true;
         break;
@@ -71,7 +79,7 @@ export function limitsOf(
   }
   const expires = lifetime === undefined ? undefined : agent.clock.now() + lifetime * 1000;
   const limits = { expires, confirm, destinations };
-  return { limits, associatedCerts, keepEnded, skProvider };
+  return { limits, associatedCerts, only, keepEnded, skProvider };
 }
 
 /**

@@ -31,7 +31,7 @@ export async function addSmartcardKey(
     connection.prepared = undefined;
     return prepared.child;
   };
-  await agent.providers.add(request.provider, request.pin, takePrepared, (provider) => {
+  const adopt = (provider: Provider) => {
     agent.lock.throwIfLocked();
     const added = identitiesOf(agent, provider, constraints, certificates);
     if (added.length === 0) throw noneCertified();
@@ -43,7 +43,9 @@ export async function addSmartcardKey(
     refuseTooMany(agent, identities, (one) => one.provider === provider.path);
     agent.keyring.exchangeProvider(provider.path, identities);
     agent.log(`added ${added.length} identities of ${provider.path}`);
-  });
+  };
+  const { only } = constraints;
+  await agent.providers.add(request.provider, request.pin, { only, takePrepared, adopt });
   return { type: "success" };
 }
 

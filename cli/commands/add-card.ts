@@ -7,6 +7,7 @@ import { variablesOfLibraries } from "../../protocol/extensions/prepare-provider
 import type { RequestOf } from "../../protocol/requests.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
+import type { Choice } from "../chosen-keys.ts";
 import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import type { CertificateFile } from "../files/certificate-file.ts";
@@ -16,24 +17,34 @@ import { Spinner } from "../spinner.ts";
 /** Reads the certificates, asks for the PIN and loads the provider. */
 export async function addCard(context: Context): Promise<number> {
   const { client, console, options, prompter } = context;
+  const choice = options.only.length === 0 ? everyKey : await chooseKeys(context);
+  if (choice === undefined) return 1;
   const certificates = cardCertificates(context, [
     ...options.operands,
     ...options.cardCertificates,
+    ...choice.certificates,
   ]);
   if (certificates === undefined) return 1;
   const provider = providerPath(options.provider);
   // The agent loads the library while the user types; other agents refuse this extension.
   void client.prepareProvider(provider, variablesOfLibraries(context.env)).catch(() => {});
-  const constraints = await constraintsFor(context, options.lifetime);
+  const limits = await constraintsFor(context, options.lifetime);
+  const constraints = [...limits, ...choice.constraints];
   const pin = await prompter.askOrCancel("Enter passphrase for PKCS#11: ");
   if (pin === undefined) return withoutPin(context);
   const spinner = new Spinner(console, "Loading token…");
   try {
     const card = { type: "add-smartcard-key", provider, pin, constraints } as const;
     const taken = await load(context, card, certificates);
+    const { missing, isEmpty } = await choice.settle();
     spinner.end();
+    if (isEmpty) return await withoutKeys(context, provider);
     if (!options.quiet) console.note(`Card added: ${options.provider}`);
-    return taken ? await checkCertificates(context, certificates) : withoutCertificates(context);
+    for (const name of missing) console.note(`Key ${name} is not on this token`);
+    const status = taken
+      ? await checkCertificates(context, certificates)
+      : withoutCertificates(context);
+    return missing.length > 0 ? 1 : status;
   } catch (error) {
     spinner.end();
     console.note(`Could not add card "${options.provider}": ${refusalText(error)}`);
@@ -48,6 +59,26 @@ export async function addCard(context: Context): Promise<number> {
 function withoutPin({ console, options }: Context): number {
   console.note(`Could not add card "${options.provider}": no PIN was entered`);
   explain(console, "", "To load a token without its PIN, press Enter.");
+  return 1;
+}
+
+/** Without --only: all keys. */
+const everyKey: Choice = {
+  constraints: [],
+  certificates: [],
+  settle: () => Promise.resolve({ missing: [], isEmpty: false }),
+};
+
+/** Loaded only for --only: computing fingerprints loads OpenSSL. */
+async function chooseKeys(context: Context): Promise<Choice | undefined> {
+  return (await import("../chosen-keys.ts")).chooseKeys(context);
+}
+
+/** Unloads a library of whose keys none is chosen, from an agent that has loaded it all the same. */
+async function withoutKeys({ client, console, options }: Context, path: string): Promise<number> {
+  await client.removeSmartcardKey(path).catch(() => {});
+  console.note(`Could not add card "${options.provider}": none of the chosen keys is on it`);
+  explain(console, "", `List its keys with: ssh-keygen -D ${options.provider}`);
   return 1;
 }
 

@@ -1,6 +1,7 @@
 /** Failures for CKR_ values and token states. They never contain a PIN. */
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
+import { fingerprint } from "../../../protocol/fingerprint.ts";
 import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
 import { PinRequired } from "../messages.ts";
 import { libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
@@ -185,6 +186,22 @@ export function noKeyMatches(token: TokenDescription): Failure {
   const sentence = `The token ${tokenName(token)} has no signing key that the PKCS#11 URI matches.`;
   const hint = "Leave out object and id to load all of its keys, and compare with: ssh-add -l";
   return new Failure("no-usable-key", sentence, hint);
+}
+
+/** The number of keys that `noChosenKey` names. */
+const maxKeys = 8;
+
+/** None of the token's keys is among those that the client has chosen. @param keys the others */
+export function noChosenKey(
+  token: TokenDescription,
+  keys: readonly { readonly keyBlob: Buffer; readonly label: string }[],
+): Failure {
+  const names = keys.slice(0, maxKeys).map(({ keyBlob, label }) => {
+    return `${fingerprint(keyBlob)} (${label || "no label"})`;
+  });
+  const more = keys.length > maxKeys ? " and more" : "";
+  const sentence = `The token ${tokenName(token)} has none of the chosen keys.`;
+  return new Failure("key-not-found", sentence, `It has ${names.join(", ")}${more}.`);
 }
 
 /** The token has no usable key. */

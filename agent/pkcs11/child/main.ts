@@ -103,7 +103,8 @@ async function reply(request: RequestWithReply): Promise<ChildReply> {
       earlySessions = openEarly(start(request.path));
       return { type: "done", id };
     case "load": {
-      const { path, selection, keepPin, pin } = request;
+      const { path, selection: uri, only, keepPin, pin } = request;
+      const selection = { uri, only };
       const loaded = start(path);
       const tokens = await openTokens(loaded, pinCaches(keepPin), selection, pin, earlySessions);
       library = new Library(loaded, tokens);

@@ -1,14 +1,20 @@
 /** Opens the tokens of a library for the first time, and lists their keys. */
-import { formatPkcs11Uri, type Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
+import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
 import { type Inventory, type KnownToken, type LeftOut, PinRequired } from "../messages.ts";
 import { type Handle, libraryFailed, pkcs11js } from "./cryptoki.ts";
-import { noInitializedToken, noKeyMatches, noUsableKey, pinRequired } from "./failures.ts";
+import {
+  noChosenKey,
+  noInitializedToken,
+  noKeyMatches,
+  noUsableKey,
+  pinRequired,
+} from "./failures.ts";
 import { type PinCache, TokenLogin } from "./login.ts";
 import type { Module } from "./module.ts";
 import { type FoundKeys, findKeys, type TokenKey } from "./objects.ts";
-import { selectKeys, selectTokens } from "./selection.ts";
+import { type Selection, selectKeys, selectTokens } from "./selection.ts";
 import { closeSession, openFirst } from "./sessions.ts";
 import {
   hasFlag,
@@ -54,19 +60,19 @@ export function openEarly(module: Module): Handle[] {
  * a wrong PIN come last, and are skipped if another token has accepted the PIN; a token with one
  * try left is always skipped.
  * @param makeCache makes the PIN cache of a token
- * @param uri selects tokens and keys; undefined for all
  * @param pin UTF-8, or empty
  * @param early sessions of `openEarly`, to be closed
- * @throws {Failure} no-token, and as a login; pin-required or no-usable-key if no token shows a key
+ * @throws {Failure} no-token, and as a login; pin-required, no-usable-key or
+ *   key-not-found if no token shows a selected key
  */
 export async function openTokens(
   module: Module,
   makeCache: () => PinCache,
-  uri: Pkcs11Uri | undefined,
+  selection: Selection,
   pin: Buffer,
   early: readonly Handle[],
 ): Promise<OpenToken[]> {
-  const found = selectTokens(uri, module, presentTokens(module));
+  const found = selectTokens(selection, module, presentTokens(module));
   const isPinShared = found.length > 1 && pin.length > 0;
   const all = new Set<TokenConnection>();
   const opened = new Map<SlotToken, OpenToken>();
@@ -74,7 +80,7 @@ export async function openTokens(
   for (const token of isPinShared ? [...found].sort(byTries) : found) {
     try {
       if (isPinShared) checkPinTries(module, token, [...opened.keys()].some(takesPin));
-      opened.set(token, await openToken(module, makeCache(), token, uri, pin, all));
+      opened.set(token, await openToken(module, makeCache(), token, selection, pin, all));
     } catch (error) {
       failures.set(token, isInitialized(token) ? error : asUninitialized(module, error));
     }
@@ -84,7 +90,9 @@ export async function openTokens(
   if (inOrder.length > 0) return inOrder;
   const reasons = found.map((token) => failures.get(token)).filter((it) => it !== undefined);
   // The token that accepted the PIN has no usable key; then refusals by other tokens do not matter.
-  throw reasons.find(isNoUsableKey) ?? allRefusals(reasons) ?? reasons[0];
+  throw (
+    reasons.find(isNoUsableKey) ?? allRefusals(reasons) ?? reasons.find(isRefusal) ?? reasons[0]
+  );
 }
 
 /** The refusals of a shared PIN, the worst first. */
@@ -140,7 +148,7 @@ async function openToken(
   module: Module,
   cache: PinCache,
   found: PresentToken,
-  uri: Pkcs11Uri | undefined,
+  selection: Selection,
   pin: Buffer,
   all: Set<TokenConnection>,
 ): Promise<OpenToken> {
@@ -152,8 +160,8 @@ async function openToken(
     const result = await login.logInFirst(found, session, pin);
     const isHidden = known.login !== "none" && result === "none";
     const seen = searchKeys(module, found, session, isHidden);
-    const keys = selectKeys(uri, seen.keys);
-    if (keys.length === 0) throw noKeyFailure(found, seen, isHidden);
+    const keys = selectKeys(selection, seen.keys);
+    if (keys.length === 0) throw noKeyFailure(found, selection, seen.keys, isHidden);
     const connection = new TokenConnection(module, known, login, keys.length, all);
     connection.open({ found, session }, result);
     return { connection, keys, leftOut: seen.leftOut };
@@ -164,10 +172,19 @@ async function openToken(
   }
 }
 
-/** @param seen what the token has; none of its keys is selected */
-function noKeyFailure(token: SlotToken, seen: FoundKeys, isHidden: boolean): Failure {
-  if (isHidden) return pinRequired(token.description, token);
-  return seen.keys.length > 0 ? noKeyMatches(token.description) : noUsableKey(token.description);
+/** @param seen the token's keys, none of which is selected */
+function noKeyFailure(
+  token: SlotToken,
+  { uri, only }: Selection,
+  seen: readonly TokenKey[],
+  isHidden: boolean,
+): Failure {
+  const { description } = token;
+  if (isHidden) return pinRequired(description, token);
+  if (seen.length === 0) return noUsableKey(description);
+  const matching = selectKeys({ uri, only: undefined }, seen);
+  if (only === undefined || matching.length === 0) return noKeyMatches(description);
+  return noChosenKey(description, matching);
 }
 
 /** The failure of a token without CKF_TOKEN_INITIALIZED, which may hold keys all the same. */

@@ -1,22 +1,65 @@
-/** Selects tokens and keys by a PKCS#11 URI. */
+/** Selects tokens and keys: by a PKCS#11 URI, and keys by their fingerprints. */
 
 import { matchesKey, matchesToken, type TokenPlace } from "../../../openssh/pkcs11-match.ts";
 import type { Pkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
+import { fingerprint } from "../../../protocol/fingerprint.ts";
 import { type Handle, libraryFailed, readUlong } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
-import type { TokenKey } from "./objects.ts";
+import { findKeys, type TokenKey } from "./objects.ts";
+import { closeSession, openFirst } from "./sessions.ts";
 import { type PresentToken, preferInitialized, tokenName, trimPadding } from "./slots.ts";
+
+/** What a request selects. */
+export interface Selection {
+  /** Undefined for all tokens and keys. */
+  readonly uri: Pkcs11Uri | undefined;
+  /** Fingerprints by SHA-256 or MD5 (`ssh-add --only`); undefined for all keys. */
+  readonly only: readonly string[] | undefined;
+}
 
 /** The number of tokens that a no-token failure names. */
 const maxNames = 8;
+
+/**
+ * The tokens that are selected. Of several, those that have the chosen keys, if all of these show
+ * without a login: the others are not sent the PIN.
+ * @throws {Failure} no-token, if the URI matches none
+ */
+export function selectTokens(
+  { uri, only }: Selection,
+  module: Module,
+  found: readonly PresentToken[],
+): readonly PresentToken[] {
+  const tokens = matchingTokens(uri, module, found);
+  if (only === undefined || tokens.length < 2) return tokens;
+  const shown = new Map(tokens.map((token) => [token, shownKeys(module, token)]));
+  const all = [...shown.values()].flat();
+  const isShown = (print: string) => all.some(({ keyBlob }) => isAmong([print], keyBlob));
+  if (!only.every(isShown)) return tokens;
+  return tokens.filter((token) => shown.get(token)?.some(({ keyBlob }) => isAmong(only, keyBlob)));
+}
+
+/** The keys that a token shows without a login. */
+function shownKeys(module: Module, token: PresentToken): readonly TokenKey[] {
+  try {
+    const session = openFirst(module, token);
+    try {
+      return findKeys(module.cryptoki, session, true).keys;
+    } finally {
+      closeSession(module.cryptoki, session);
+    }
+  } catch {
+    return []; // then all tokens are opened, which reports the error
+  }
+}
 
 /**
  * The tokens that a URI matches: the initialized ones or, if it matches none of those, the others.
  * @param uri undefined for all
  * @throws {Failure} no-token, if it matches none
  */
-export function selectTokens(
+function matchingTokens(
   uri: Pkcs11Uri | undefined,
   module: Module,
   found: readonly PresentToken[],
@@ -45,16 +88,24 @@ export function selectTokens(
 }
 
 /**
- * The keys that a URI matches. One object of a key is enough: the labels of its objects often
- * differ.
- * @param uri undefined for all
+ * The keys that are selected. For a URI, one object of a key is enough: the labels of its objects
+ * often differ.
  */
 export function selectKeys(
-  uri: Pkcs11Uri | undefined,
+  { uri, only }: Selection,
   found: readonly TokenKey[],
 ): readonly TokenKey[] {
-  if (uri === undefined) return found;
-  return found.filter(({ id, labels }) => labels.some((label) => matchesKey(uri, { id, label })));
+  return found.filter(({ id, labels, keyBlob }) => {
+    const isMatch = uri === undefined || labels.some((label) => matchesKey(uri, { id, label }));
+    return isMatch && (only === undefined || isAmong(only, keyBlob));
+  });
+}
+
+function isAmong(fingerprints: readonly string[], keyBlob: Buffer): boolean {
+  return (
+    fingerprints.includes(fingerprint(keyBlob, "sha256")) ||
+    fingerprints.includes(fingerprint(keyBlob, "md5"))
+  );
 }
 
 /** The URI attributes that describe the library and the slot. */
