@@ -9,7 +9,7 @@ type Cases = readonly (readonly [words: string, outcome: Awaited<ReturnType<type
 
 const functions: Cases = [
   ["no-functions", "not-a-pkcs11-module"],
-  ["null-list", "module-crashed"],
+  ["null-list", "not-a-pkcs11-module"],
   ["null-functions", "module-crashed"],
 ];
 
@@ -20,13 +20,14 @@ const counts: Cases = [
   ["tokens=2 slots-late=3", "signed"],
   ["tokens=2 slots-late=1000", "module-crashed"],
   ["slot-list=5", "signed"],
-  ["slot-list=0xffffffffffffffff", "no-token"],
+  ["slot-list=1000000", "signed"],
+  ["slot-list=0xffffffffffffffff", "signed"],
   ["objects=500", "signed"],
   ["endless-find", "module-crashed"],
   ["find-count=33", "module-crashed"],
   ["find-count=1000000", "module-crashed"],
-  ["find-count=0x80000001", "no-usable-key"],
-  ["find-count=0xffffffffffffffff", "no-usable-key"],
+  ["find-count=0x80000001", "module-crashed"],
+  ["find-count=0xffffffffffffffff", "module-crashed"],
 ];
 
 const [keyType, id, label, point] = ["0x100", "0x102", "3", "0x181"];
@@ -88,12 +89,10 @@ test.serial("a value that grows between two calls affects the library alone", as
 test("a library with too many slots to query times out", async (t) => {
   const { module, registry, bystander } = await prepareBeside(t, []);
   const impatient = makeRegistry(t, { limits: { load: 1500 } });
-  for (const words of ["slot-count=1000000", "slot-list=1000000"]) {
-    module.behave(words);
-    t.is(await use(impatient, module.path), "module-timeout");
-    t.true(await eventually(() => !isLoaded(module.path)));
-    t.is(await sign(bystander), "signed");
-  }
+  module.behave("slot-count=1000000");
+  t.is(await use(impatient, module.path), "module-timeout");
+  t.true(await eventually(() => !isLoaded(module.path)));
+  t.is(await sign(bystander), "signed");
   module.behave();
   t.is(await use(registry, module.path), "signed");
 });

@@ -1,10 +1,9 @@
-/** The PKCS#11 binding: typed functions, C_Login with a PIN in bytes, and CKR_ values by name. */
-import type { KoffiFunc } from "koffi";
+/** The PKCS#11 functions and constants, and CKR_ values by name. */
 import type * as pkcs11jsPackage from "pkcs11js";
 import { loadKoffi, tryAddOn } from "../../../openssh/add-ons.ts";
 import { Failure } from "../../../protocol/failure.ts";
 
-type PackageClass = InstanceType<typeof pkcs11jsPackage.PKCS11>;
+type Constants = Omit<typeof pkcs11jsPackage, "PKCS11">;
 
 /** A slot, session or object: a CK_ULONG in native byte order. */
 export type Handle = Buffer;
@@ -16,136 +15,116 @@ export function readUlong(value: Buffer): bigint | undefined {
   return bytes.byteLength === 4 ? BigInt(new Uint32Array(bytes)[0] ?? 0) : undefined;
 }
 
-/** The functions with the same signature in the package and in its add-on. */
-type SharedFunction =
-  | "C_CloseSession"
-  | "C_Finalize"
-  | "C_FindObjectsFinal"
-  | "C_FindObjectsInit"
-  | "C_GetAttributeValue"
-  | "C_GetInfo"
-  | "C_GetSessionInfo"
-  | "C_GetSlotInfo"
-  | "C_GetSlotList"
-  | "C_GetTokenInfo"
-  | "C_Initialize"
-  | "C_Login"
-  | "C_Logout"
-  | "C_OpenSession"
-  | "C_SignInit"
-  | "C_SignUpdate"
-  | "load";
+/** How C_Initialize is told about threads (PKCS#11 v3.0, section 5.4.1). */
+export type Locking =
+  /** CKF_OS_LOCKING_OK: calls on several threads. */
+  | "os-locking"
+  /** CK_C_INITIALIZE_ARGS without flags or functions: calls on one thread. */
+  | "no-locking"
+  /** NULL, which means the same. */
+  | "no-arguments";
+
+/** The type of an attribute, a CKA_ value. */
+export interface AttributeType {
+  readonly type: number;
+}
+
+/** An attribute to search for; a number is a CK_ULONG. */
+export interface Attribute extends AttributeType {
+  readonly value: number | boolean | Buffer;
+}
+
+/** A mechanism, a CKM_ value, and its parameter. */
+export interface Mechanism {
+  readonly mechanism: number;
+  readonly parameter?: Buffer;
+}
 
 /**
  * The PKCS#11 functions that cardagent calls. They throw errors whose message is a CKR_ name, a
- * colon and its number.
+ * colon and its number; CKR_FUNCTION_NOT_SUPPORTED for a function that the library lacks.
  */
-export interface Cryptoki extends Pick<PackageClass, SharedFunction> {
-  C_FindObjects(session: Handle, max: number): Handle[];
+export interface Cryptoki {
+  C_Initialize(locking: Locking): void;
+  C_Finalize(): void;
+  C_GetInfo(): {
+    manufacturerID: string;
+    libraryDescription: string;
+    libraryVersion: { major: number; minor: number };
+  };
+  C_GetSlotList(tokenPresent: boolean): Handle[];
+  C_GetSlotInfo(slot: Handle): { slotDescription: string; manufacturerID: string; flags: number };
+  C_GetTokenInfo(slot: Handle): {
+    label: string;
+    manufacturerID: string;
+    model: string;
+    serialNumber: string;
+    flags: number;
+    maxPinLen: number;
+    minPinLen: number;
+  };
+  /** @param flags CKF_SERIAL_SESSION, perhaps with CKF_RW_SESSION */
+  C_OpenSession(slot: Handle, flags: number): Handle;
+  C_CloseSession(session: Handle): void;
+  C_GetSessionInfo(session: Handle): { state: number };
   /**
-   * C_Sign on another thread. The caller must keep references to both buffers until `done`.
-   * @param done gets an error or null, and the signature's length in `output`
+   * C_Login, on another thread: the user may have to type on a PIN pad. The library gets the PIN's
+   * own buffer, so overwriting that buffer leaves no copy.
+   * @param user a CKU_ value
+   * @param pin UTF-8, unchanged until the promise settles; null for a token with its own PIN pad
    */
-  C_SignCallback(
+  C_Login(session: Handle, user: number, pin: Buffer | null): Promise<void>;
+  C_Logout(session: Handle): void;
+  C_FindObjectsInit(session: Handle, template: readonly Attribute[]): void;
+  /** @returns at most `max` objects */
+  C_FindObjects(session: Handle, max: number): Handle[];
+  C_FindObjectsFinal(session: Handle): void;
+  /** @returns the values in order; undefined for CK_UNAVAILABLE_INFORMATION */
+  C_GetAttributeValue(
     session: Handle,
-    input: Buffer,
-    output: Buffer,
-    done: (error: Error | null, length: number) => void,
-  ): void;
-  /** C_SignFinal, in the same way. */
-  C_SignFinalCallback(
-    session: Handle,
-    output: Buffer,
-    done: (error: Error | null, length: number) => void,
-  ): void;
+    object: Handle,
+    template: readonly AttributeType[],
+  ): { readonly type: number; readonly value: Buffer | undefined }[];
+  C_SignInit(session: Handle, mechanism: Mechanism, key: Handle): void;
+  /**
+   * C_Sign, on another thread.
+   * @param output gets the signature
+   * @returns the signature's length, as the library gives it
+   */
+  C_Sign(session: Handle, input: Buffer, output: Buffer): Promise<number>;
+  C_SignUpdate(session: Handle, input: Buffer): void;
+  /** C_SignFinal, in the same way as C_Sign. */
+  C_SignFinal(session: Handle, output: Buffer): Promise<number>;
 }
 
-/** The add-on: the PKCS#11 constants by name, and a class that wraps a library. */
-type AddOn = Omit<typeof pkcs11jsPackage, "PKCS11"> & { readonly PKCS11: new () => Cryptoki };
-
-/** The native add-on of `pkcs11js`, without the package's JavaScript. */
-export const pkcs11js: AddOn = loadAddOn();
+/** The PKCS#11 constants by name, from `pkcs11js`. */
+export const pkcs11js: Constants = loadConstants();
 
 /** CKM_EDDSA and CKK_EC_EDWARDS of PKCS#11 v3.0, which `pkcs11js` lacks. */
 export const eddsaMechanism = 0x1057;
 export const edwardsKeyType = 0x40;
 
-/** @throws when the package is not installed */
-function loadAddOn(): AddOn {
-  const addOn = tryAddOn("pkcs11js/build/Release/pkcs11.node");
-  if (isAddOn(addOn)) return addOn;
-  const packageExports = tryAddOn("pkcs11js");
-  if (!isAddOn(packageExports)) throw new Error("The package pkcs11js cannot be loaded.");
-  // The package's class extends the add-on's.
-  const PKCS11: unknown = Object.getPrototypeOf(packageExports.PKCS11);
-  const addOnExports = { ...packageExports, PKCS11 };
-  if (isAddOn(addOnExports)) return addOnExports;
-  throw new Error("The package pkcs11js has no class for libraries.");
-}
-
-function isAddOn(value: unknown): value is AddOn {
-  if (typeof value !== "object" || value === null || !("PKCS11" in value)) return false;
-  return typeof value.PKCS11 === "function";
-}
-
-const koffi = loadKoffi();
+/** The length of a CK_ULONG and of a pointer, in bytes. */
+export const wordLength = loadKoffi().sizeof("void *");
 
 /** CK_EDDSA_PARAMS (PKCS#11 v3.0, section 2.3.15): no prehash and no context. */
-export const emptyEddsaParameters = Buffer.alloc(3 * koffi.sizeof("void *"));
+export const emptyEddsaParameters = Buffer.alloc(3 * wordLength);
 
-/** The stack size of asynchronous calls, in bytes: libraries keep whole messages on the stack. */
-koffi.config({ async_stack_size: 1024 * 1024 });
-
-/** C_Login's index in CK_FUNCTION_LIST (PKCS#11 v3.0, section 5.1). */
-const loginIndex = 18;
-
-/**
- * C_Login (PKCS#11 v3.0, section 5.6.8), on another thread: the user may have to type on a PIN pad.
- * @param user a CKU_ value
- * @param pin UTF-8, unchanged until the promise settles; null for a token with its own PIN pad
- * @throws an error with a CKR_ value, as `pkcs11js` does
- */
-export type Login = (session: Handle, user: number, pin: Buffer | null) => Promise<void>;
-
-/**
- * C_Login of a loaded library. The library gets the PIN's own buffer, so overwriting that buffer
- * leaves no copy.
- *
- * p11-kit is an exception: each C_GetFunctionList returns another instance, and the one found here
- * is not initialized. The call then fails before it reaches a token, and the login goes through
- * `cryptoki` as a string, of which copies remain until this process exits.
- * @param path the path from which the library was loaded
- * @param cryptoki the loaded library
- */
-export function nativeLogin(path: string, cryptoki: Cryptoki): Login {
-  const getFunctionList = koffi
-    .load(path)
-    .func("unsigned long C_GetFunctionList(_Out_ void **list)");
-  const list: unknown[] = [null];
-  getFunctionList(list);
-  const offset = (1 + loginIndex) * koffi.sizeof("void *");
-  const address: unknown = koffi.decode(list[0], offset, "void *");
-  const number = koffi.types.ulong;
-  const prototype = koffi.proto(number, [number, number, "const uint8_t *", number]);
-  if (address === null)
-    return () => Promise.reject(returnValueError(pkcs11js.CKR_FUNCTION_NOT_SUPPORTED));
-  const login: KoffiFunc<(...values: unknown[]) => unknown> = koffi.decode(address, prototype);
-  return async (session, user, pin) => {
-    const handle: unknown = koffi.decode(session, number);
-    const value = await new Promise((resolve, reject) => {
-      login.async(handle, user, pin, pin?.length ?? 0, (error: unknown, result: unknown) => {
-        if (error) reject(error);
-        else resolve(result);
-      });
-    });
-    if (Number(value) === pkcs11js.CKR_CRYPTOKI_NOT_INITIALIZED) {
-      cryptoki.C_Login(session, user, pin?.toString("utf8") ?? "");
-    } else if (Number(value) !== 0) throw returnValueError(Number(value));
-  };
+/** The native add-on of `pkcs11js`, without the package's JavaScript. @throws without the package */
+function loadConstants(): Constants {
+  for (const name of ["pkcs11js/build/Release/pkcs11.node", "pkcs11js"]) {
+    const addOn = tryAddOn(name);
+    if (isConstants(addOn)) return addOn;
+  }
+  throw new Error("The package pkcs11js cannot be loaded.");
 }
 
-/** An error for a CKR_ value, in the form that `pkcs11js` throws. */
-function returnValueError(value: number): Error {
+function isConstants(value: unknown): value is Constants {
+  return typeof value === "object" && value !== null && "CKR_OK" in value;
+}
+
+/** An error for a CKR_ value. */
+export function returnValueError(value: number | bigint): Error {
   const known = Object.entries(pkcs11js).find(
     ([name, number]) => name.startsWith("CKR_") && number === value,
   );
@@ -188,6 +167,6 @@ export function valueText(error: unknown): string {
   if (value !== "CKR_VENDOR_DEFINED" || !(error instanceof Error)) {
     return value ?? "an unknown error";
   }
-  const code = "code" in error ? error.code : /:(\d+)$/.exec(error.message)?.[1];
-  return `error 0x${Number(code).toString(16)}`;
+  const code = /:(\d+)$/.exec(error.message)?.[1] ?? 0;
+  return `error 0x${BigInt(code).toString(16)}`;
 }

@@ -187,7 +187,7 @@ export class TokenLogin {
     const { description } = this.#token;
     const mayCache = this.#cache.beforeLogin();
     try {
-      await this.#module.login(session, pkcs11js.CKU_CONTEXT_SPECIFIC, pin);
+      await this.#module.cryptoki.C_Login(session, pkcs11js.CKU_CONTEXT_SPECIFIC, pin);
     } catch (error) {
       if (this.#isNotAsked(session, error)) return false;
       const now = place.tryLook();
@@ -243,7 +243,7 @@ export class TokenLogin {
     this.hasAcceptedPin = false;
     if (hasFlag(token, pkcs11js.CKF_USER_PIN_LOCKED)) throw pinLocked(token.description);
     try {
-      await this.#module.login(session, pkcs11js.CKU_USER, pin);
+      await this.#module.cryptoki.C_Login(session, pkcs11js.CKU_USER, pin);
       this.hasAcceptedPin = true;
       return true;
     } catch (error) {
@@ -380,12 +380,15 @@ export class PinCache {
   }
 }
 
-/** Whether C_GetSessionInfo reports that CKU_USER is logged in. */
-export function isLoggedIn({ cryptoki }: Module, session: Handle): boolean {
+/**
+ * Whether C_GetSessionInfo reports that CKU_USER is logged in; undefined if the library does not
+ * tell.
+ */
+export function isLoggedIn({ cryptoki }: Module, session: Handle): boolean | undefined {
   try {
     return userStates.has(cryptoki.C_GetSessionInfo(session).state);
-  } catch {
-    return false;
+  } catch (error) {
+    return isDeviceError(error) ? false : undefined;
   }
 }
 

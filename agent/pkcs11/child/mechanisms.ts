@@ -1,10 +1,9 @@
 /** The mechanisms with which a token may sign for a key, and the input of each. */
 import { hash } from "node:crypto";
-import type { Mechanism } from "pkcs11js";
 import { Failure } from "../../../protocol/failure.ts";
 import { curves, type PublicKey } from "../../../protocol/public-key.ts";
 import { type SignatureAlgorithm, signatureHashes } from "../../../protocol/signature.ts";
-import { eddsaMechanism, emptyEddsaParameters, pkcs11js } from "./cryptoki.ts";
+import { eddsaMechanism, emptyEddsaParameters, type Mechanism, pkcs11js } from "./cryptoki.ts";
 
 /** A way to make one signature: C_SignInit's mechanism, and the input of C_Sign. */
 export interface SigningWay {

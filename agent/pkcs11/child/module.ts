@@ -1,20 +1,12 @@
 /** The PKCS#11 library, loaded and initialized in this process. */
 import { Failure } from "../../../protocol/failure.ts";
 import { checkLibraryFileSync, exchangedLibrary } from "../library-file.ts";
-import {
-  type Cryptoki,
-  type Login,
-  libraryFailed,
-  nativeLogin,
-  pkcs11js,
-  returnValue,
-} from "./cryptoki.ts";
+import { type Cryptoki, type Locking, libraryFailed, returnValue } from "./cryptoki.ts";
+import { loadLibrary } from "./function-list.ts";
 
 export class Module {
   readonly path: string;
   readonly cryptoki: Cryptoki;
-  /** C_Login, which may last until the user has typed the PIN on the token's PIN pad. */
-  readonly login: Login;
   /** Incremented by each restart; older session and object handles are invalid. */
   generation = 1;
   /** Whether the last restart failed: the library has no tokens until one succeeds. */
@@ -33,7 +25,6 @@ export class Module {
     this.cryptoki = load(path);
     if (checkLibraryFileSync(path) !== file) throw exchangedLibrary(path);
     initialize(this.cryptoki, path);
-    this.login = nativeLogin(path, this.cryptoki);
   }
 
   /** Whether no `use` is in progress, so that a restart interrupts nothing. */
@@ -98,27 +89,43 @@ export class Module {
 
 /** @throws {Failure} not-a-pkcs11-module */
 function load(path: string): Cryptoki {
-  const cryptoki = new pkcs11js.PKCS11();
   try {
-    cryptoki.load(path);
+    return loadLibrary(path);
   } catch (error) {
     throw notAModule(path, error);
   }
-  return cryptoki;
 }
 
 /**
- * C_Initialize with CKF_OS_LOCKING_OK, because signatures run on several threads.
+ * C_Initialize, in the first way that the library accepts. Signatures run on several threads if it
+ * locks; some libraries take no flags, and some no arguments at all.
  * @throws {Failure} module-crashed
  */
 function initialize(cryptoki: Cryptoki, path: string): void {
-  try {
-    cryptoki.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK });
-  } catch (error) {
-    if (returnValue(error) === "CKR_CRYPTOKI_ALREADY_INITIALIZED") return;
-    throw libraryFailed(`The library ${path} could not start`, error);
+  const refusals: unknown[] = [];
+  for (const locking of lockings) {
+    try {
+      cryptoki.C_Initialize(locking);
+      return;
+    } catch (error) {
+      const value = returnValue(error);
+      if (value === "CKR_CRYPTOKI_ALREADY_INITIALIZED") return;
+      refusals.push(error);
+      if (!argumentRefusals.has(value)) break;
+    }
   }
+  throw libraryFailed(`The library ${path} could not start`, refusals[0]);
 }
+
+const lockings: readonly Locking[] = ["os-locking", "no-locking", "no-arguments"];
+
+/** CKR_ values of C_Initialize that blame its arguments. */
+const argumentRefusals: ReadonlySet<string | undefined> = new Set([
+  "CKR_ARGUMENTS_BAD",
+  "CKR_CANT_LOCK",
+  "CKR_NEED_TO_CREATE_THREADS",
+  "CKR_FUNCTION_NOT_SUPPORTED",
+]);
 
 function notAModule(path: string, error: unknown): Failure {
   const text = error instanceof Error ? error.message : "";

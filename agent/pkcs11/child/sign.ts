@@ -287,27 +287,19 @@ async function signIn(
   }
 }
 
-/** C_Sign or C_SignFinal, on another thread. */
-function callSign(
+/** C_Sign, or C_SignUpdate and C_SignFinal. */
+async function callSign(
   session: Handle,
   { input, inParts }: SigningWay,
   { module: { cryptoki }, key }: Job,
 ): Promise<Buffer> {
   // The extra room is for longer forms of a signature.
   const output = Buffer.allocUnsafe(signatureLength(key.key.publicKey) + 64);
-  return new Promise((resolve, reject) => {
-    const done = (_held: Buffer, error: Error | null, length: number) => {
-      if (error !== null) reject(error);
-      else resolve(output.subarray(0, length));
-    };
-    // The library reads `input` on another thread; this binding keeps it from being collected.
-    const held = done.bind(undefined, input);
-    if (!inParts) return cryptoki.C_SignCallback(session, input, output, held);
-    for (let at = 0; at < input.length; at += maxPart) {
-      cryptoki.C_SignUpdate(session, input.subarray(at, at + maxPart));
-    }
-    cryptoki.C_SignFinalCallback(session, output, held);
-  });
+  if (!inParts) return output.subarray(0, await cryptoki.C_Sign(session, input, output));
+  for (let at = 0; at < input.length; at += maxPart) {
+    cryptoki.C_SignUpdate(session, input.subarray(at, at + maxPart));
+  }
+  return output.subarray(0, await cryptoki.C_SignFinal(session, output));
 }
 
 /** The private key's handle in a session. @throws the reason if the session cannot see it */
@@ -317,7 +309,7 @@ function findHandle(sessions: SessionPool, session: Handle, job: Job): Handle {
   const look = () => key.handleIn(module.cryptoki, sessions, session, description);
   const seen = look();
   if (seen !== undefined) return seen;
-  if (login !== "none" && !isLoggedIn(module, session)) {
+  if (login !== "none" && !(isLoggedIn(module, session) ?? token.isLoggedIn)) {
     if (token.login.canLogIn(pin)) throw userNotLoggedIn();
     const now = token.tryLook();
     if (now === undefined) throw sessionLost(); // lets recovery search for the token

@@ -2,6 +2,7 @@
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import {
+  type Attribute,
   type Cryptoki,
   type Handle,
   pkcs11js,
@@ -54,10 +55,8 @@ export class TokenObjects {
    */
   find(objectClass: number, id?: Buffer): TokenObject[] {
     const cryptoki = this.#cryptoki;
-    const template: Parameters<Cryptoki["C_FindObjectsInit"]>[1] = [
-      { type: pkcs11js.CKA_CLASS, value: objectClass },
-    ];
-    if (id !== undefined) template?.push({ type: pkcs11js.CKA_ID, value: id });
+    const template: Attribute[] = [{ type: pkcs11js.CKA_CLASS, value: objectClass }];
+    if (id !== undefined) template.push({ type: pkcs11js.CKA_ID, value: id });
     cryptoki.C_FindObjectsInit(this.#session, template);
     try {
       const objects: TokenObject[] = [];

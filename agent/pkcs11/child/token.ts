@@ -166,10 +166,10 @@ export class TokenConnection {
     return this.#state.login !== "lost" && this.#hasLogin();
   }
 
-  /** Whether the library reports a login. */
+  /** Whether the library reports a login, or does not tell after one. */
   #hasLogin(): boolean {
     const idle = this.sessions?.idle;
-    return idle !== undefined && isLoggedIn(this.#module, idle);
+    return idle !== undefined && (isLoggedIn(this.#module, idle) ?? this.isLoggedIn);
   }
 
   /**
