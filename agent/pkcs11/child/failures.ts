@@ -3,7 +3,7 @@ import type { TokenDescription } from "../../../protocol/extensions/list-provide
 import { Failure } from "../../../protocol/failure.ts";
 import { fingerprint } from "../../../protocol/fingerprint.ts";
 import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
-import { PinRequired } from "../messages.ts";
+import { type LeftOut, PinRequired } from "../messages.ts";
 import { libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
 import { refusesMechanism } from "./recovery.ts";
 import { hasFlag, type SlotToken, tokenName } from "./slots.ts";
@@ -181,9 +181,10 @@ export function keyGone(token: TokenDescription): Failure {
   return new Failure("key-not-found", `The token ${tokenName(token)} no longer has this key.`);
 }
 
-/** None of the token's keys matches the PKCS#11 URI. */
-export function noKeyMatches(token: TokenDescription): Failure {
-  const sentence = `The token ${tokenName(token)} has no signing key that the PKCS#11 URI matches.`;
+/** None of the token's keys matches the PKCS#11 URI. @param leftOut what it has besides keys */
+export function noKeyMatches(token: TokenDescription, leftOut: readonly LeftOut[]): Failure {
+  const what = `The token ${tokenName(token)} has no signing key that the PKCS#11 URI matches`;
+  const sentence = leftOut.length > 0 ? `${what}; left out: ${enumerate(leftOut)}.` : `${what}.`;
   const hint = "Leave out object and id to load all of its keys, and compare with: ssh-add -l";
   return new Failure("no-usable-key", sentence, hint);
 }
@@ -204,9 +205,33 @@ export function noChosenKey(
   return new Failure("key-not-found", sentence, `It has ${names.join(", ")}${more}.`);
 }
 
-/** The token has no usable key. */
-export function noUsableKey(token: TokenDescription): Failure {
-  return new Failure("no-usable-key", `The token ${tokenName(token)} has no key that signs.`);
+/**
+ * The token has no usable key.
+ * @param leftOut its keys and certificates
+ * @param others its other objects, such as "2 data objects"
+ */
+export function noUsableKey(
+  token: TokenDescription,
+  leftOut: readonly LeftOut[],
+  others: readonly string[],
+): Failure {
+  const what = `The token ${tokenName(token)} has no key that signs`;
+  if (leftOut.length === 0) {
+    const only = others.length > 0 ? `, only ${others.join(", ")}` : "";
+    return new Failure("no-usable-key", `${what}: it shows no keys and no certificates${only}.`);
+  }
+  const hint =
+    "SSH needs an RSA, ECDSA or Ed25519 key that may sign, with its private key on the token. Look with the vendor's tool which of them it has.";
+  return new Failure("no-usable-key", `${what}, but: ${enumerate(leftOut)}.`, hint);
+}
+
+/** The number of objects that a sentence names. */
+const maxNamed = 4;
+
+function enumerate(leftOut: readonly LeftOut[]): string {
+  const named = leftOut.slice(0, maxNamed).map(({ object, reason }) => `${object} (${reason})`);
+  if (leftOut.length > maxNamed) named.push(`${leftOut.length - maxNamed} more`);
+  return named.join("; ");
 }
 
 /**

@@ -121,6 +121,29 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
   return { keys: [...keys.values()].sort((one, other) => compareIds(one.id, other.id)), leftOut };
 }
 
+/** The token's objects that can be no keys for SSH, such as "2 data objects". */
+export function countOthers(cryptoki: Cryptoki, session: Handle): string[] {
+  const objects = new TokenObjects(cryptoki, session);
+  return otherClasses.flatMap(([objectClass, name]) => {
+    const count = countOrZero(() => objects.find(objectClass).length);
+    return count === 0 ? [] : [`${count} ${name}${count === 1 ? "" : "s"}`];
+  });
+}
+
+const otherClasses = [
+  [pkcs11js.CKO_DATA, "data object"],
+  [pkcs11js.CKO_SECRET_KEY, "secret key"],
+] as const;
+
+/** Some libraries cannot search every class. */
+function countOrZero(count: () => number): number {
+  try {
+    return count();
+  } catch {
+    return 0;
+  }
+}
+
 /** Shorter IDs first: most IDs are numbers, such as PIV's 1 to 25. */
 function compareIds(one: Buffer, other: Buffer): number {
   return one.length - other.length || Buffer.compare(one, other);

@@ -2,7 +2,13 @@
 import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
-import { type Inventory, type KnownToken, type LeftOut, PinRequired } from "../messages.ts";
+import {
+  type Inventory,
+  isPinRefused,
+  type KnownToken,
+  type LeftOut,
+  PinRequired,
+} from "../messages.ts";
 import { type Handle, libraryFailed, pkcs11js } from "./cryptoki.ts";
 import {
   noChosenKey,
@@ -13,13 +19,13 @@ import {
 } from "./failures.ts";
 import { type PinCache, TokenLogin } from "./login.ts";
 import type { Module } from "./module.ts";
-import { type FoundKeys, findKeys, type TokenKey } from "./objects.ts";
+import { countOthers, type FoundKeys, findKeys, type TokenKey } from "./objects.ts";
 import { type Selection, selectKeys, selectTokens } from "./selection.ts";
 import { closeSession, openFirst } from "./sessions.ts";
 import {
   hasFlag,
   hasSeenWrongPin,
-  isInitialized,
+  isBlank,
   loginKind,
   type PresentToken,
   preferInitialized,
@@ -80,9 +86,10 @@ export async function openTokens(
   for (const token of isPinShared ? [...found].sort(byTries) : found) {
     try {
       if (isPinShared) checkPinTries(module, token, [...opened.keys()].some(takesPin));
-      opened.set(token, await openToken(module, makeCache(), token, selection, pin, all));
+      const open = (as: PresentToken) => openAs(module, makeCache(), as, selection, pin, all);
+      opened.set(token, await openToken(token, open));
     } catch (error) {
-      failures.set(token, isInitialized(token) ? error : asUninitialized(module, error));
+      failures.set(token, error);
     }
   }
   for (const session of early) closeSession(module.cryptoki, session);
@@ -144,7 +151,23 @@ export function restoreTokens(
   });
 }
 
+/** Opens a token; if it then has no key, as one that requires a login without saying so. */
 async function openToken(
+  found: PresentToken,
+  open: (token: PresentToken) => Promise<OpenToken>,
+): Promise<OpenToken> {
+  try {
+    return await open(found);
+  } catch (error) {
+    if (!isNoUsableKey(error) || !mayHideKeys(found)) throw error;
+    const flags = found.flags | pkcs11js.CKF_LOGIN_REQUIRED;
+    return open({ ...found, flags }).catch((second: unknown) => {
+      throw isPinRefused(second) || isNoUsableKey(second) ? second : error;
+    });
+  }
+}
+
+async function openAs(
   module: Module,
   cache: PinCache,
   found: PresentToken,
@@ -155,13 +178,15 @@ async function openToken(
   const { description, identity, slot } = found;
   const known: KnownToken = { description, identity, login: loginKind(found), slot };
   const login = new TokenLogin(module, known, cache);
-  const session = openFirst(module, found);
+  const session = openSession(module, found);
   try {
     const result = await login.logInFirst(found, session, pin);
     const isHidden = known.login !== "none" && result === "none";
     const seen = searchKeys(module, found, session, isHidden);
     const keys = selectKeys(selection, seen.keys);
-    if (keys.length === 0) throw noKeyFailure(found, selection, seen.keys, isHidden);
+    if (keys.length === 0) {
+      throw noKeyFailure(module, found, session, selection, seen, isHidden);
+    }
     const connection = new TokenConnection(module, known, login, keys.length, all);
     connection.open({ found, session }, result);
     return { connection, keys, leftOut: seen.leftOut };
@@ -172,26 +197,42 @@ async function openToken(
   }
 }
 
-/** @param seen the token's keys, none of which is selected */
+/** Whether a token has a PIN without requiring a login: some hide their private keys all the same. */
+function mayHideKeys(token: SlotToken): boolean {
+  const hasPin = hasFlag(token, pkcs11js.CKF_USER_PIN_INITIALIZED) && !hasSeenWrongPin(token);
+  return hasPin && loginKind(token) === "none";
+}
+
+/** @param seen what the token has; none of its keys is selected */
 function noKeyFailure(
+  { cryptoki, path }: Module,
   token: SlotToken,
+  session: Handle,
   { uri, only }: Selection,
-  seen: readonly TokenKey[],
+  { keys, leftOut }: FoundKeys,
   isHidden: boolean,
 ): Failure {
   const { description } = token;
   if (isHidden) return pinRequired(description, token);
-  if (seen.length === 0) return noUsableKey(description);
-  const matching = selectKeys({ uri, only: undefined }, seen);
-  if (only === undefined || matching.length === 0) return noKeyMatches(description);
-  return noChosenKey(description, matching);
+  if (keys.length > 0) {
+    const matching = selectKeys({ uri, only: undefined }, keys);
+    if (only !== undefined && matching.length > 0) return noChosenKey(description, matching);
+    return noKeyMatches(description, leftOut);
+  }
+  const others = countOthers(cryptoki, session);
+  const none = noUsableKey(description, leftOut, others);
+  const isEmpty = leftOut.length === 0 && others.length === 0;
+  return isEmpty && isBlank(token) ? noInitializedToken(path, none.message) : none;
 }
 
-/** The failure of a token without CKF_TOKEN_INITIALIZED, which may hold keys all the same. */
-function asUninitialized({ path }: Module, error: unknown): unknown {
-  if (!(error instanceof Failure)) return error;
-  const isBlank = error.code === "module-crashed" || error.code === "no-usable-key";
-  return isBlank ? noInitializedToken(path, error.message) : error;
+/** @throws {Failure} as `openFirst`; no-token for a blank token */
+function openSession(module: Module, token: SlotToken): Handle {
+  try {
+    return openFirst(module, token);
+  } catch (error) {
+    const isRefused = error instanceof Failure && error.code === "module-crashed";
+    throw isRefused && isBlank(token) ? noInitializedToken(module.path, error.message) : error;
+  }
 }
 
 function isNoUsableKey(error: unknown): boolean {

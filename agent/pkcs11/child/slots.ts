@@ -111,6 +111,11 @@ export function isInitialized(token: SlotToken): boolean {
   return hasFlag(token, pkcs11js.CKF_TOKEN_INITIALIZED);
 }
 
+/** Whether a token is as new: neither initialized nor with a PIN, as far as its flags say. */
+export function isBlank(token: SlotToken): boolean {
+  return !hasFlag(token, pkcs11js.CKF_TOKEN_INITIALIZED | pkcs11js.CKF_USER_PIN_INITIALIZED);
+}
+
 /** The initialized ones of some tokens or, if none is, all of them. */
 export function preferInitialized<Token extends SlotToken>(tokens: readonly Token[]): Token[] {
   const initialized = tokens.filter(isInitialized);
