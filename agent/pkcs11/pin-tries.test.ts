@@ -193,3 +193,48 @@ test("signatures queued at a slow card each have their own timeout", async (t) =
   const signing = Array.from({ length: 5 }, () => sign(provider));
   t.deepEqual(new Set(await Promise.all(signing)), new Set(["signed"]));
 });
+
+test("a PIN of a length that the token does not take costs no try, and the lengths are told", async (t) => {
+  const faults = ["login", "always-authenticate", "tries=3", "pin-min=4", "pin-max=8"];
+  const { module, registry } = await prepare(t, faults);
+  const add = (pin: string) => refused(t, registry.add(module.path, pinOf(pin)));
+  for (const [pin, is, takes] of [
+    ["123456789", "too long", "at most 8"],
+    ["ééééééééé", "too long", "at most 8"],
+    ["123", "too short", "at least 4"],
+  ] as const) {
+    const { code, message } = await add(pin);
+    t.is(code, "pin-incorrect");
+    t.is(
+      message,
+      `The PIN is ${is} and was not tried; the token "hostile" takes ${takes} characters.`,
+    );
+  }
+  t.deepEqual(logins(module), []);
+  t.is((await add("ééééé")).message, 'The token "hostile" refused the PIN.'); // 10 bytes
+  const provider = await registry.add(module.path, pinOf(hostilePin));
+  const tried = logins(module).length;
+  t.is(await sign(provider, makeUser("12345678910").interaction), "pin-incorrect");
+  t.is(logins(module).length, tried);
+  t.is(await sign(provider, makeUser(hostilePin).interaction), "signed");
+  module.behave(...faults, "login-error=0xa2");
+  const { message } = await add("12345");
+  t.is(message, 'The token "hostile" refused the PIN for its length (it takes 4 to 8 characters).');
+});
+
+test("lengths of PINs that cannot be meant are ignored", async (t) => {
+  const { module, registry } = await prepare(t, []);
+  for (const [min, max] of [
+    [0, 0],
+    [4, 0],
+    [8, 6],
+    [0, 2],
+    [6, 0xffffffff],
+    ["0xffffffffffffffff", "0xffffffffffffffff"],
+    [0, 1_000_000],
+  ]) {
+    module.behave("login", `pin-min=${min}`, `pin-max=${max}`);
+    const provider = await registry.add(module.path, pinOf(hostilePin));
+    t.is(await sign(provider), "signed", `${min} to ${max}`);
+  }
+});

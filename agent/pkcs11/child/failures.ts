@@ -6,7 +6,7 @@ import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
 import { type LeftOut, PinRequired } from "../messages.ts";
 import { libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
 import { refusesMechanism } from "./recovery.ts";
-import { hasFlag, type SlotToken, tokenName } from "./slots.ts";
+import { hasFlag, type PinLengths, type SlotToken, tokenName } from "./slots.ts";
 
 const retryHint = "Try again, and look at the card or its reader.";
 const otherKeyHint = "Use another key.";
@@ -86,17 +86,15 @@ export function loginFailure(
   switch (returnValue(error)) {
     case "CKR_PIN_INCORRECT":
     case "CKR_PIN_INVALID":
-    case "CKR_PIN_LEN_RANGE":
       return wrongPin(token, now);
     case "CKR_PIN_LOCKED":
       return pinLocked(token);
+    case "CKR_PIN_LEN_RANGE":
+      return wrongPin(token, now, ` for its length${takenLengths(now?.pinLengths)}`);
     case "CKR_ARGUMENTS_BAD": {
+      const sentence = `The token ${name} does not accept a PIN of this form.`;
       const hint = "Check its length, then try again; the PIN of a YubiKey has 6 to 8 characters.";
-      return new Failure(
-        "pin-incorrect",
-        `The token ${name} does not accept a PIN of this form.`,
-        hint,
-      );
+      return new Failure("pin-incorrect", sentence, hint);
     }
     case "CKR_PIN_EXPIRED": {
       const hint = "Change the PIN with the vendor's tool, then load the token again.";
@@ -244,14 +242,34 @@ export function noInitializedToken(path: string, seen: string): Failure {
   return new Failure("no-token", `The library ${path} sees no initialized token. ${seen}`, hint);
 }
 
-/** @param now the token's state after it refused the PIN */
-function wrongPin(token: TokenDescription, now: SlotToken | undefined): Failure {
+/**
+ * @param now the token's state after it refused the PIN
+ * @param why more of the sentence
+ */
+function wrongPin(token: TokenDescription, now: SlotToken | undefined, why = ""): Failure {
   if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_LOCKED)) return pinLocked(token);
-  const sentence = `The token ${tokenName(token)} refused the PIN`;
+  const sentence = `The token ${tokenName(token)} refused the PIN${why}`;
   if (now !== undefined && hasFlag(now, pkcs11js.CKF_USER_PIN_FINAL_TRY)) {
     return new Failure("pin-last-try", `${sentence}, and one try is left.`);
   }
   return new Failure("pin-incorrect", `${sentence}.`);
+}
+
+/** The PIN cannot be right, so it was not tried. @param takes "at most 8" or "at least 4" */
+export function impossiblePin(
+  token: TokenDescription,
+  is: "too short" | "too long",
+  takes: string,
+): Failure {
+  const sentence = `The PIN is ${is} and was not tried; the token ${tokenName(token)} takes ${takes} characters.`;
+  return new Failure("pin-incorrect", sentence);
+}
+
+/** The lengths of a token's PINs, in parentheses; empty if they are not known. */
+function takenLengths(lengths: PinLengths | undefined): string {
+  if (lengths === undefined) return "";
+  const { min, max } = lengths;
+  return ` (it takes ${min === max ? max : `${min} to ${max}`} characters)`;
 }
 
 /** The token's PIN is locked. */

@@ -3,10 +3,23 @@ import { Failure } from "../../../protocol/failure.ts";
 import type { Clock } from "../../host/clock.ts";
 import type { KnownToken } from "../messages.ts";
 import { type Handle, pkcs11js, returnValue, sessionLost, userNotLoggedIn } from "./cryptoki.ts";
-import { loginFailure, pinLocked, pinRequired, pinRequiredEachTime } from "./failures.ts";
+import {
+  impossiblePin,
+  loginFailure,
+  pinLocked,
+  pinRequired,
+  pinRequiredEachTime,
+} from "./failures.ts";
 import type { Module } from "./module.ts";
 import { isDeviceError, PinMayBeSpent } from "./recovery.ts";
-import { hasFlag, hasSeenWrongPin, readToken, type SlotToken, wrongPinFlags } from "./slots.ts";
+import {
+  hasFlag,
+  hasSeenWrongPin,
+  type PinLengths,
+  readToken,
+  type SlotToken,
+  wrongPinFlags,
+} from "./slots.ts";
 
 /**
  * Values of C_Login (CKU_CONTEXT_SPECIFIC) of a token that does not check the PIN: some set
@@ -38,6 +51,8 @@ export class TokenLogin {
   readonly #token: KnownToken;
   readonly #cache: PinCache;
   readonly #flags: WrongPinFlags;
+  /** As the token reported them last. */
+  #pinLengths: PinLengths | undefined;
   /** Whether the token checked the PIN of the last login (CKU_USER), and accepted it. */
   hasAcceptedPin = false;
   /** The last login begun: each waits for the previous one. */
@@ -64,6 +79,7 @@ export class TokenLogin {
 
   /** The token without stale wrong-PIN flags. @param token its current state */
   withoutPastFlags(token: SlotToken): SlotToken {
+    this.#pinLengths = token.pinLengths;
     return this.#flags.read(token);
   }
 
@@ -88,7 +104,7 @@ export class TokenLogin {
    */
   async logInFirst(found: SlotToken, session: Handle, pin: Buffer): Promise<LoginResult> {
     const { login } = this.#token;
-    this.#flags.read(found);
+    this.withoutPastFlags(found);
     if (login === "none" || (login === "pin" && pin.length === 0)) return "none";
     const isPinSeen = await this.#logIn(found, session, login === "pin" ? pin : null);
     if (login === "pin" && isPinSeen) this.#accepted(found, pin);
@@ -224,7 +240,10 @@ export class TokenLogin {
   #contextPin(given: Buffer, place: Place): Buffer | null {
     const { description, login } = this.#token;
     if (login === "protected-path") return null;
-    if (given.length > 0) return Buffer.from(given);
+    if (given.length > 0) {
+      this.#checkLength(given);
+      return Buffer.from(given);
+    }
     const now = place.tryLook();
     if (now === undefined) throw sessionLost(); // lets recovery search for the token
     const cached = this.cachedPinFor(now);
@@ -242,6 +261,7 @@ export class TokenLogin {
   async #logIn(token: SlotToken, session: Handle, pin: Buffer | null): Promise<boolean> {
     this.hasAcceptedPin = false;
     if (hasFlag(token, pkcs11js.CKF_USER_PIN_LOCKED)) throw pinLocked(token.description);
+    if (pin !== null) this.#checkLength(pin);
     try {
       await this.#module.cryptoki.C_Login(session, pkcs11js.CKU_USER, pin);
       this.hasAcceptedPin = true;
@@ -251,6 +271,21 @@ export class TokenLogin {
       const now = readToken(this.#module.cryptoki, token.slot);
       throw loginFailure(token.description, now, error);
     }
+  }
+
+  /**
+   * Refuses a PIN that cannot be right, which would cost a try. Tokens may count bytes or
+   * characters.
+   * @throws {Failure} pin-incorrect
+   */
+  #checkLength(pin: Buffer): void {
+    const lengths = this.#pinLengths;
+    if (lengths === undefined) return;
+    const characters = pin.reduce((sum, byte) => sum + Number((byte & 0xc0) !== 0x80), 0);
+    const { description } = this.#token;
+    const { min, max } = lengths;
+    if (characters > max) throw impossiblePin(description, "too long", `at most ${max}`);
+    if (pin.length < min) throw impossiblePin(description, "too short", `at least ${min}`);
   }
 
   #logOut(session: Handle): void {

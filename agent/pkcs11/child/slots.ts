@@ -20,6 +20,14 @@ export interface SlotToken {
   readonly slot: Handle;
   readonly flags: number;
   readonly description: TokenDescription;
+  /** Undefined if the token does not report them. */
+  readonly pinLengths: PinLengths | undefined;
+}
+
+/** The shortest and the longest PIN that a token takes (ulMinPinLen and ulMaxPinLen). */
+export interface PinLengths {
+  readonly min: number;
+  readonly max: number;
 }
 
 /** A token under the name that it keeps. */
@@ -159,20 +167,30 @@ interface SlotContent {
 function readSlot(cryptoki: Cryptoki, slot: Handle): SlotContent {
   for (let attempt = 1; ; attempt++) {
     try {
-      const { flags, label, manufacturerID, model, serialNumber } = cryptoki.C_GetTokenInfo(slot);
+      const info = cryptoki.C_GetTokenInfo(slot);
+      const { flags, label, manufacturerID, model, serialNumber } = info;
       const description = {
         label: trimPadding(label),
         manufacturer: trimPadding(manufacturerID),
         model: trimPadding(model),
         serial: trimPadding(serialNumber),
       };
-      return { token: { slot, flags, description } };
+      const pinLengths = sanePinLengths(info.minPinLen, info.maxPinLen);
+      return { token: { slot, flags, description, pinLengths } };
     } catch (error) {
       if (absentValues.has(returnValue(error))) return {};
       if (attempt === 3) return { error };
       sleepSync(20);
     }
   }
+}
+
+/** The longest PIN that a token may report: beyond it, the number is not meant as one. */
+const maxPinLength = 1024;
+
+/** Some libraries leave the lengths at 0, or fill them with something else. */
+function sanePinLengths(min: number, max: number): PinLengths | undefined {
+  return max >= 4 && min <= max && max <= maxPinLength ? { min, max } : undefined;
 }
 
 /** The result of `locateToken`. */
