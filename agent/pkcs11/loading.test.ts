@@ -1,7 +1,7 @@
 /** Libraries that OpenSSH loads: a step that they refuse has a second way, or decides nothing. */
 import test from "ava";
-import { loaded, logins, sign } from "./test-hostile.ts";
-import { stateOf } from "./test-registry.ts";
+import { loaded, logins, prepare, refused, sign, signOnce } from "./test-hostile.ts";
+import { pinOf, stateOf } from "./test-registry.ts";
 
 for (const words of [
   ["no-locking=0xa"], // CKR_CANT_LOCK
@@ -44,4 +44,28 @@ test("a library that reads the count that C_GetSlotList is given lists its slots
   const { provider } = await loaded(t, ["count-read", "tokens=2"]);
   t.is(provider.tokens.length, 2);
   t.is(await sign(provider), "signed");
+});
+
+for (const [word, note] of [
+  ["unsearchable-1", "any certificate: cannot be searched (CKR_FUNCTION_FAILED)"],
+  ["unsearchable-3", "any private key: cannot be searched (CKR_FUNCTION_FAILED)"],
+  ["find-stops=2", "any other public key: cannot be searched (CKR_FUNCTION_FAILED)"],
+] as const) {
+  test(`a token with ${word} has the keys that can be found`, async (t) => {
+    const { module, provider } = await loaded(t, [word, "keys=2", "login"]);
+    t.is(provider.keys.length, 2);
+    const notes = provider.leftOut.map(({ object, reason }) => `${object}: ${reason}`);
+    t.true(notes.includes(note), notes.join());
+    module.behave("keys=2", "login");
+    t.is(await sign(provider), "signed");
+    t.is(await signOnce(provider, 1), "signed");
+  });
+}
+
+test("a token whose objects cannot be searched at all is refused with that reason", async (t) => {
+  const words = ["unsearchable-1", "unsearchable-2", "unsearchable-3"];
+  const { module, registry } = await prepare(t, words);
+  const failure = await refused(t, registry.add(module.path, pinOf("")));
+  t.is(failure.code, "module-crashed");
+  t.regex(failure.message, /keys of the token "hostile" cannot be read \(CKR_FUNCTION_FAILED\)/);
 });

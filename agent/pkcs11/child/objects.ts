@@ -76,13 +76,14 @@ const ecAttributes = [pkcs11js.CKA_EC_PARAMS, pkcs11js.CKA_EC_POINT] as const;
  * The token's keys, each once, sorted by CKA_ID: tokens list objects in any order, some in a new
  * one each time, and users expect a stable list.
  * @param privateHidden whether there may be private keys that the session cannot see
- * @throws the library's error if a search fails or the token goes meanwhile; module-crashed if a
- *   search is endless
+ * @throws the library's error if no search succeeds or the token goes meanwhile; module-crashed if
+ *   a search is endless
  */
 export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boolean): FoundKeys {
   const objects = new TokenObjects(cryptoki, session);
   const leftOut: LeftOut[] = [];
   const privates = readEach(objects, privateKeys, leftOut);
+  const mayBeHidden = privateHidden || objects.isUnsearchable(privateKeys.objectClass);
   const found = [
     ...readEach(objects, publicKeys, leftOut),
     ...readEach(objects, certificates, leftOut),
@@ -102,7 +103,7 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
     }
     const candidates = privates.filter((object) => isPrivateKeyOf(object, publicKey, id));
     const own = candidates.find(({ signs }) => signs);
-    if (own === undefined && (candidates.length > 0 || !privateHidden)) {
+    if (own === undefined && (candidates.length > 0 || !mayBeHidden)) {
       const reason = candidates.length > 0 ? "may not sign" : "no private key";
       if (!without.has(name)) without.set(name, { object, reason });
       continue;
@@ -159,7 +160,7 @@ export function findPrivateKey(
   key: TokenKey,
 ): PrivateKey | undefined {
   const objects = new TokenObjects(cryptoki, session);
-  const privates = readEach(objects, privateKeys, []);
+  const privates = readEach(objects, privateKeys, []); // checkPresence throws if that fails
   objects.checkPresence();
   const candidates = privates.filter((object) => isPrivateKeyOf(object, key.publicKey, key.id));
   return candidates.find(({ signs }) => signs) ?? candidates[0];
@@ -269,7 +270,7 @@ function readEach<Read>(
   { objectClass, name, read }: ObjectClass<Read>,
   leftOut: LeftOut[],
 ): Read[] {
-  return objects.find(objectClass).flatMap((object) => {
+  return objects.search(objectClass, name, leftOut).flatMap((object) => {
     try {
       return [read(object)];
     } catch (error) {

@@ -1,6 +1,7 @@
 /** Searches a token's objects and reads their attributes (PKCS#11 v3.0, sections 5.7.5 to 5.7.9). */
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import { Failure } from "../../../protocol/failure.ts";
+import type { LeftOut } from "../messages.ts";
 import {
   type Attribute,
   type Cryptoki,
@@ -43,6 +44,10 @@ export class TokenObjects {
   #readable: TokenObject | undefined;
   /** The last object that could not be read, if no other was read after it. */
   #unreadable: Unreadable | undefined;
+  /** The last class that was searched without an error. */
+  #searchable: number | undefined;
+  /** The classes whose search failed, with the library's errors. */
+  readonly #unsearchable = new Map<number, unknown>();
 
   constructor(cryptoki: Cryptoki, session: Handle) {
     this.#cryptoki = cryptoki;
@@ -54,20 +59,58 @@ export class TokenObjects {
    * @throws the library's error if the search fails; module-crashed if it is endless
    */
   find(objectClass: number, id?: Buffer): TokenObject[] {
-    const cryptoki = this.#cryptoki;
     const template: Attribute[] = [{ type: pkcs11js.CKA_CLASS, value: objectClass }];
     if (id !== undefined) template.push({ type: pkcs11js.CKA_ID, value: id });
+    return [...this.#find(template)];
+  }
+
+  /**
+   * The objects of a class. A class that cannot be searched counts as empty, or as what was found.
+   * @param name the class's, for `leftOut`, which gets it if the search fails
+   * @throws {Failure} module-crashed if the search is endless
+   */
+  search(objectClass: number, name: string, leftOut: LeftOut[]): TokenObject[] {
+    const objects: TokenObject[] = [];
+    try {
+      const template = [{ type: pkcs11js.CKA_CLASS, value: objectClass }];
+      for (const object of this.#find(template)) objects.push(object);
+      this.#searchable = objectClass;
+    } catch (error) {
+      if (error instanceof Failure) throw error;
+      this.#unsearchable.set(objectClass, error);
+      const object = objects.length === 0 ? `any ${name}` : `any other ${name}`;
+      leftOut.push({ object, reason: `cannot be searched (${valueText(error)})` });
+    }
+    return objects;
+  }
+
+  /** Whether `search` failed for a class, which may have more objects. */
+  isUnsearchable(objectClass: number): boolean {
+    return this.#unsearchable.has(objectClass);
+  }
+
+  *#find(template: readonly Attribute[]): Generator<TokenObject, void> {
+    const cryptoki = this.#cryptoki;
     cryptoki.C_FindObjectsInit(this.#session, template);
     try {
-      const objects: TokenObject[] = [];
-      for (;;) {
+      for (let count = 0; ; ) {
         const some = cryptoki.C_FindObjects(this.#session, batch);
-        if (some.length === 0) return objects;
-        if (some.length > batch || objects.length > maxObjects) throw tooManyObjects();
-        objects.push(...some.map((handle) => new TokenObject(this, handle)));
+        if (some.length === 0) return;
+        count += some.length;
+        if (count > maxObjects) throw tooManyObjects();
+        for (const handle of some) yield new TokenObject(this, handle);
       }
     } finally {
-      cryptoki.C_FindObjectsFinal(this.#session);
+      this.#endSearch();
+    }
+  }
+
+  /** C_FindObjectsFinal. Its errors are ignored: the objects have been found. */
+  #endSearch(): void {
+    try {
+      this.#cryptoki.C_FindObjectsFinal(this.#session);
+    } catch {
+      // ignored
     }
   }
 
@@ -86,11 +129,13 @@ export class TokenObjects {
   }
 
   /**
-   * Call after reading the last object. One object may be unreadable; if the last ones were, the
-   * token may have gone, and what was read is not all that it has.
-   * @throws the library's error, if an object can no longer be read that was readable before
+   * Call after reading the last object. One object may be unreadable, and a class unsearchable; if
+   * the last ones were, the token may have gone, and what was read is not all that it has.
+   * @throws the library's error, if an object can no longer be read that was readable before, or no
+   *   class can be searched
    */
   checkPresence(): void {
+    this.#checkSearch();
     const unreadable = this.#unreadable;
     if (unreadable === undefined) return;
     if (this.#readable === undefined) throw unreadable.cause;
@@ -98,6 +143,17 @@ export class TokenObjects {
       this.#readOne(this.#readable, pkcs11js.CKA_CLASS, new Map());
     } catch {
       throw unreadable.cause;
+    }
+  }
+
+  #checkSearch(): void {
+    const [error] = this.#unsearchable.values();
+    if (error === undefined) return;
+    if (this.#searchable === undefined) throw error;
+    try {
+      this.find(this.#searchable);
+    } catch {
+      throw error;
     }
   }
 
