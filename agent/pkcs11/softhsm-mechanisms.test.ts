@@ -42,3 +42,15 @@ test("RSA signatures with the mechanisms that hash, where the token has them", a
   t.regex(other.message, /refuses to sign with ssh-rsa/);
   t.is(other.hint, "Use another key.");
 });
+
+test("a key whose CKA_ALLOWED_MECHANISMS has only mechanisms that hash", async (t) => {
+  const mechanisms = ["SHA256-RSA-PKCS", "SHA512-RSA-PKCS"];
+  const keys = keysOf(["rsa2048"]).map((key) => ({ ...key, mechanisms }));
+  const token = await makeToken(makeWorkspace(t), { keys });
+  const provider = await makeRegistry(t, { env: token.env }).add(token.library, pinOf(token.pin));
+  for (const flags of [signatureFlags.rsaSha256, signatureFlags.rsaSha512]) {
+    t.true(await signs(provider, flags));
+  }
+  const failure = await refused(t, signs(provider, 0));
+  t.is(failure.code, "unsupported");
+});
