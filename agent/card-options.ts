@@ -1,4 +1,4 @@
-/** The options for cards: `ssh-agent -O pin-cache` and `-O card-timeout`. */
+/** The options for cards: `ssh-agent -O pin-cache`, `-O card-timeout` and `-O idle-release`. */
 import { parseDuration } from "../openssh/duration.ts";
 import { fatal } from "../openssh/exit.ts";
 
@@ -14,6 +14,16 @@ const secondsPerDay = 86_400;
 export function parsePinCache(text: string | undefined): number {
   if (text === undefined || text === "none") return 0;
   return parseDuration(text) ?? invalidOption(`Invalid pin-cache "${text}": use none or a time`);
+}
+
+/**
+ * Parses `-O idle-release`: seconds, or undefined for `none` and without the option. @throws {Exit}
+ */
+export function parseIdleRelease(text: string | undefined): number | undefined {
+  if (text === undefined || text === "none") return undefined;
+  const time = parseDuration(text) ?? 0;
+  if (time > 0 && time <= secondsPerDay) return time;
+  return invalidOption(`Invalid idle-release "${text}": use none or a time up to a day`);
 }
 
 /** Parses `-O card-timeout`: `TIME` for both, or `SIGN,LOAD`. @throws {Exit} */

@@ -19,6 +19,7 @@ test("without arguments an agent starts in the background, with OpenSSH's defaul
     allowRemotePkcs11: false,
     certificateGrace: 300,
     cardTimeout: undefined,
+    idleRelease: undefined,
     keepPin: 0,
     websafeAllow: "ssh:*",
     serving: undefined,
@@ -176,10 +177,24 @@ test("an agent in the background gets certificate-grace", (t) => {
   }
 });
 
-test("an agent in the background gets card-timeout and pin-cache", (t) => {
-  const given = parse("-O pin-cache=15m -O card-timeout=90,20");
+test("idle-release is a time up to a day, or none", (t) => {
+  t.is(parse("-O idle-release=5m").idleRelease, 300);
+  t.is(parse("-O idle-release=1d").idleRelease, 86_400);
+  t.is(parse("-O idle-release=none").idleRelease, undefined);
+  for (const value of ["", "0", "soon", "1d1s", "-5", "5m,5m"]) {
+    const error = t.throws(() => parseOptions(["-O", `idle-release=${value}`]), {
+      instanceOf: Exit,
+    });
+    t.regex(error.message, /^Invalid idle-release "/);
+  }
+  t.throws(() => parse("-O idle-release=5m -O idle-release=6m"), { instanceOf: Exit });
+});
+
+test("an agent in the background gets the options for cards", (t) => {
+  const given = parse("-O pin-cache=15m -O card-timeout=90,20 -O idle-release=5m");
   const serving = { parent: 0, starter: 1 };
-  const { keepPin, cardTimeout } = parseOptions(servingArguments(serving, given));
+  const { keepPin, cardTimeout, idleRelease } = parseOptions(servingArguments(serving, given));
+  t.is(idleRelease, 300);
   t.is(keepPin, 900);
   t.deepEqual(cardTimeout, { sign: 90, load: 20 });
 });

@@ -3,7 +3,12 @@ import { parseDuration } from "../openssh/duration.ts";
 import { badUsage, fatal } from "../openssh/exit.ts";
 import { isOptionWord, parseFingerprintHash, readOptions } from "../openssh/getopt.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
-import { type CardTimeout, parseCardTimeout, parsePinCache } from "./card-options.ts";
+import {
+  type CardTimeout,
+  parseCardTimeout,
+  parseIdleRelease,
+  parsePinCache,
+} from "./card-options.ts";
 import { defaultAllowedProviders } from "./policy/allowed-providers.ts";
 
 /** A parsed command line. */
@@ -39,6 +44,8 @@ export interface AgentOptions {
   readonly keepPin: number;
   /** `-O card-timeout`; undefined without it. */
   readonly cardTimeout: CardTimeout | undefined;
+  /** `-O idle-release`: seconds; undefined for `none`. */
+  readonly idleRelease: number | undefined;
   /** `-O websafe-allow`; undefined after `-O no-restrict-websafe`. */
   readonly websafeAllow: string | undefined;
   /** For mode "serve"; see daemonize.ts. */
@@ -79,6 +86,8 @@ const gracePrefix = "certificate-grace=";
 const websafePrefix = "websafe-allow=";
 const pinCachePrefix = "pin-cache=";
 const cardTimeoutPrefix = "card-timeout=";
+const idleReleasePrefix = "idle-release=";
+const prefixes = [websafePrefix, pinCachePrefix, cardTimeoutPrefix, idleReleasePrefix, gracePrefix];
 /** Starts the first argument of mode "serve". */
 const servingPrefix = "--serve=";
 
@@ -147,6 +156,7 @@ function optionsOf(given: OptionValues): Omit<AgentOptions, "otherWords" | "serv
     allowRemotePkcs11: features.includes("allow-remote-pkcs11"),
     keepPin: parsePinCache(featureValue(features, pinCachePrefix)),
     cardTimeout: parseCardTimeout(featureValue(features, cardTimeoutPrefix)),
+    idleRelease: parseIdleRelease(featureValue(features, idleReleasePrefix)),
     websafeAllow: websafeOf(features),
   };
 }
@@ -168,7 +178,6 @@ function parseLifetime(text: string | undefined): number | undefined {
 
 function checkFeature(feature: string, before: readonly string[]): void {
   if (["allow-remote-pkcs11", noWebsafe, keepEnded].includes(feature)) return;
-  const prefixes = [websafePrefix, pinCachePrefix, cardTimeoutPrefix, gracePrefix];
   const prefix = prefixes.find((known) => feature.startsWith(known));
   if (prefix === undefined) throw fatal("Unknown -O option");
   if (before.some((other) => other.startsWith(prefix))) {
@@ -176,6 +185,7 @@ function checkFeature(feature: string, before: readonly string[]): void {
   }
   if (prefix === pinCachePrefix) parsePinCache(feature.slice(prefix.length));
   if (prefix === cardTimeoutPrefix) parseCardTimeout(feature.slice(prefix.length));
+  if (prefix === idleReleasePrefix) parseIdleRelease(feature.slice(prefix.length));
   if (prefix === gracePrefix) parseGrace(feature.slice(prefix.length));
 }
 
@@ -218,10 +228,11 @@ export function servingArguments(
   const { certificateGrace } = options;
   args.push("-O", certificateGrace === undefined ? keepEnded : gracePrefix + certificateGrace);
   if (options.keepPin > 0) args.push("-O", `${pinCachePrefix}${options.keepPin}`);
-  const { cardTimeout, websafeAllow } = options;
+  const { cardTimeout, idleRelease, websafeAllow } = options;
   if (cardTimeout !== undefined) {
     args.push("-O", `${cardTimeoutPrefix}${cardTimeout.sign},${cardTimeout.load}`);
   }
+  if (idleRelease !== undefined) args.push("-O", `${idleReleasePrefix}${idleRelease}`);
   args.push("-O", websafeAllow === undefined ? noWebsafe : websafePrefix + websafeAllow);
   return [...args, "-P", options.allowedProviders, "-E", options.fingerprintHash];
 }

@@ -16,6 +16,7 @@ import { type AgentOptions, cleansAtStart } from "./options.ts";
 import type { ProviderLimits } from "./pkcs11/child-process.ts";
 import { ProviderRegistry } from "./pkcs11/registry.ts";
 import { defaultSpareTimes } from "./pkcs11/spare-child.ts";
+import type { IdleRelease } from "./pkcs11/supervisor.ts";
 import { parseAllowedProviders, type ServiceCommand } from "./policy/allowed-providers.ts";
 import { makePrompter } from "./policy/prompter.ts";
 import { AgentServer } from "./server.ts";
@@ -129,6 +130,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
       child: { file: process.execPath, args: [childPath()] },
       limits: limitsOf(options),
       keepPin: options.keepPin,
+      idle: idleOf(options),
       log,
       showModuleMessages: isDebugging,
       spareTimes: defaultSpareTimes,
@@ -170,6 +172,11 @@ function serviceCommand({ otherWords }: AgentOptions): ServiceCommand | undefine
 function limitsOf({ cardTimeout }: AgentOptions): Partial<ProviderLimits> {
   if (cardTimeout === undefined) return {};
   return { sign: cardTimeout.sign * 1000, load: cardTimeout.load * 1000 };
+}
+
+/** `-O idle-release`. */
+function idleOf({ idleRelease }: AgentOptions): IdleRelease | undefined {
+  return idleRelease === undefined ? undefined : { clock: systemClock, after: idleRelease * 1000 };
 }
 
 /** The program of a provider's child process in this package. */

@@ -35,10 +35,11 @@ export function providersAsJson(
   return stringifyForDisplay({
     format,
     providers: providers.map(
-      ({ path, requested, state, tokens, tokenStates, identities: blobs }) => ({
+      ({ path, requested, state, tokens, tokenStates, isReleased = false, identities: blobs }) => ({
         path,
         requested,
         state,
+        released: isReleased,
         tokens: tokens.map(({ label, manufacturer, model, serial }, at) => ({
           label,
           manufacturer,

@@ -17,13 +17,13 @@ export interface ProvidersView {
 }
 
 /**
- * Four kinds of lines: `provider PATH STATE`, `token PATH LABEL (MANUFACTURER, MODEL, SERIAL)`,
+ * Four kinds of lines: `provider PATH STATE` (`released` for tokens that are given back), `token PATH LABEL (MANUFACTURER, MODEL, SERIAL)`,
  * `key PATH` and a line as of -l, `certificate PATH` and a line as of -l, key ID and validity.
  */
 export function plainLines(view: ProvidersView): string[] {
   return view.providers.flatMap((provider) => {
-    const { path, state, tokens, identities } = provider;
-    const lines = [`provider ${path} ${state}`];
+    const { path, state, isReleased, tokens, identities } = provider;
+    const lines = [`provider ${path} ${isReleased === true ? "released" : state}`];
     for (const { label, manufacturer, model, serial } of tokens) {
       lines.push(`token ${path} ${label} (${manufacturer}, ${model}, ${serial})`);
     }

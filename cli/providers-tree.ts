@@ -37,7 +37,8 @@ function branchLines(nodes: readonly Node[], indent: string, colours: ChalkInsta
 }
 
 function providerNode(view: ProvidersView, provider: ProviderDescription, colours: ChalkInstance) {
-  const { path, state, tokens, tokenStates, identities } = provider;
+  const { path, state, isReleased, tokens, tokenStates, identities } = provider;
+  const shown = states[state] + (isReleased === true ? ", released" : "");
   const paint = state === "ready" ? colours.green : colours.red;
   const children: Node[] = tokens.map(({ label, manufacturer, model, serial }, at) => {
     const maker = sanitizeForDisplay(`${manufacturer} ${model}, serial ${serial}`);
@@ -47,7 +48,7 @@ function providerNode(view: ProvidersView, provider: ProviderDescription, colour
     return { text: own === state ? text : `${text} ${colours.red(states[own])}`, children: [] };
   });
   children.push(...keyNodes(view, identities, colours));
-  return { text: `${colours.bold(sanitizeForDisplay(path))} ${paint(states[state])}`, children };
+  return { text: `${colours.bold(sanitizeForDisplay(path))} ${paint(shown)}`, children };
 }
 
 /** Each key with its certificates, then the certificates without a plain key. */

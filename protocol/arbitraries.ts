@@ -274,18 +274,28 @@ export const prepareProvider: fc.Arbitrary<PrepareProvider> = fc
 const providerState = fc.constantFrom(...(Object.keys(providerStates) as ProviderState[]));
 
 export const providers: fc.Arbitrary<ProviderDescription[]> = fc.array(
-  fc.record(
-    {
-      path: text,
-      requested: text,
-      state: providerState,
-      tokens: fc.array(fc.record({ label: text, manufacturer: text, model: text, serial: text }), {
-        maxLength: 3,
-      }),
-      identities: fc.array(bytes(), { maxLength: 3 }),
-      tokenStates: fc.array(providerState, { maxLength: 3 }),
-    },
-    { requiredKeys: ["path", "requested", "state", "tokens", "identities"] },
-  ),
+  fc
+    .record(
+      {
+        path: text,
+        requested: text,
+        state: providerState,
+        tokens: fc.array(
+          fc.record({ label: text, manufacturer: text, model: text, serial: text }),
+          {
+            maxLength: 3,
+          },
+        ),
+        identities: fc.array(bytes(), { maxLength: 3 }),
+        tokenStates: fc.array(providerState, { maxLength: 3 }),
+        isReleased: fc.boolean(),
+      },
+      { requiredKeys: ["path", "requested", "state", "tokens", "identities"] },
+    )
+    // A record without states ends before it.
+    .map(
+      ({ isReleased, ...rest }): ProviderDescription =>
+        rest.tokenStates === undefined || isReleased === undefined ? rest : { ...rest, isReleased },
+    ),
   { maxLength: 3 },
 );

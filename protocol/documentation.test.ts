@@ -107,6 +107,7 @@ test("the response to list-providers", (t) => {
     state: "ready",
     tokens: [{ label: "PIV", manufacturer: "ACME", model: "Card 5", serial: "0042" }],
     tokenStates: ["ready"],
+    isReleased: false,
   });
   t.deepEqual(
     identities.map((blob) => decodePublicKey(blob)?.type),

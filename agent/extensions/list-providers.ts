@@ -29,7 +29,7 @@ export async function listProviders(
 
 async function describe(agent: Agent, provider: Provider): Promise<ProviderDescription> {
   const { path, requested, tokens } = provider;
-  const { state, tokens: tokenStates } = await provider.status();
+  const { state, tokens: tokenStates, isReleased } = await provider.status();
   const identities = agent.keyring.ofProvider(path).map(({ blob }) => blob);
-  return { path, requested, state, tokens, identities, tokenStates };
+  return { path, requested, state, tokens, identities, tokenStates, isReleased };
 }

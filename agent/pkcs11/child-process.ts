@@ -25,7 +25,9 @@ export interface ChildCommand {
   readonly args: readonly string[];
 }
 
-/** Timeouts in milliseconds. A library that exceeds `load`, `sign` or `close` is killed. */
+/**
+ * Timeouts in milliseconds. A library that exceeds `load`, `sign`, `release` or `close` is killed.
+ */
 export interface ProviderLimits {
   /** Loading the library, logging in and finding its keys. */
   readonly load: number;
@@ -33,6 +35,8 @@ export interface ProviderLimits {
   readonly sign: number;
   /** The state of its tokens; a slower library counts as failed, but keeps running. */
   readonly status: number;
+  /** C_Finalize for tokens that nobody uses, which costs the cached PIN if it takes longer. */
+  readonly release: number;
   /** C_Finalize and the end of the process. */
   readonly close: number;
   /** A slower signature is announced to the user. */
@@ -44,6 +48,7 @@ export const defaultLimits: ProviderLimits = {
   load: 30_000,
   sign: 60_000,
   status: 2_000,
+  release: 10_000,
   close: 1_000,
   notice: 500,
 };

@@ -237,6 +237,8 @@ const requests = {
   /** Overwrite the cached PINs; there is no reply. */
   forget: object({}),
   state: object({}),
+  /** Give the tokens back: C_Finalize, if a PIN is cached for the next login. */
+  release: object({}),
   /** C_Finalize, then exit; there is no reply. */
   finish: object({}),
 };
@@ -248,6 +250,8 @@ const replies = {
   signed: object({ signature: part }),
   /** The state of each token of the inventory. */
   state: object({ tokens: list(oneOf(Object.keys(providerStates) as ProviderState[])) }),
+  /** Whether a PIN is cached, and the library finalized; otherwise the agent ends the process. */
+  released: object({ keepsPin: flag }),
   /** `login`, `open` or `restore` succeeded. */
   done: object({}),
   /** A `PinRequired`, if the PIN would help. */

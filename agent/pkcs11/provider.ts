@@ -47,6 +47,8 @@ export interface ProviderStatus {
   readonly state: ProviderState;
   /** In the order of the tokens. */
   readonly tokens: readonly ProviderState[];
+  /** Whether the tokens are given back until the next signature. */
+  readonly isReleased: boolean;
 }
 
 /** A requested signature. */
@@ -134,7 +136,7 @@ export class Provider {
   /** The state of its tokens, which the library is asked for with a short timeout. Never throws. */
   async status(): Promise<ProviderStatus> {
     const tokens = await this.#supervisor.states();
-    return { state: bestOf(tokens), tokens };
+    return { state: bestOf(tokens), tokens, isReleased: this.#supervisor.isReleased };
   }
 
   /**

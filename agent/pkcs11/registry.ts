@@ -10,6 +10,7 @@ import { canonicalPath, type ResolvedModule, resolveModule } from "./module-uri.
 import { Provider } from "./provider.ts";
 import { matchProviders, type ProviderMatch } from "./provider-match.ts";
 import { SpareChild, type SpareTimes } from "./spare-child.ts";
+import type { IdleRelease } from "./supervisor.ts";
 
 /** Options of a registry. */
 export interface RegistryOptions {
@@ -21,6 +22,8 @@ export interface RegistryOptions {
   readonly limits?: Partial<ProviderLimits>;
   /** Seconds that a token's PIN is cached for reconnecting; by default 0, for not at all. */
   readonly keepPin?: number;
+  /** Gives tokens back that nobody uses; undefined for never. */
+  readonly idle?: IdleRelease | undefined;
   /** Logs an event of a provider; a line never contains a PIN. */
   readonly log?: (line: string) => void;
   /** Passes the libraries' own messages to the agent's standard error. */
@@ -246,6 +249,8 @@ export class ProviderRegistry {
       startChild: () => this.#startChild(),
       discard: (child: Child) => this.#discard(child, module.library),
       limits: this.#limits,
+      idle: this.#options.idle,
+      endIdle: (child: Child) => this.#endIdle(child, module.library),
       log: this.#log,
     };
     return Provider.load(options, pin, prepared);
@@ -257,6 +262,12 @@ export class ProviderRegistry {
    */
   #discard(child: Child, library: string): Promise<void> {
     return this.#isLoaded(library) ? child.abort() : child.close(this.#limits.close);
+  }
+
+  /** Ends the process of a loaded provider, by the same rule. */
+  #endIdle(child: Child, library: string): Promise<void> {
+    const isShared = this.list().filter((provider) => provider.library === library).length > 1;
+    return isShared ? child.abort() : child.close(this.#limits.close);
   }
 
   #isLoaded(library: string): boolean {

@@ -1,6 +1,7 @@
 /** Keeps a library loaded: in a child process, which is restarted when it has ended. */
 import type { ProviderState } from "../../protocol/extensions/list-providers.ts";
 import { asFailure, Failure } from "../../protocol/failure.ts";
+import type { Clock } from "../host/clock.ts";
 import { type Child, expected, type ProviderLimits, type Question } from "./child-process.ts";
 import { type ChildReply, type Inventory, isPinRefused } from "./messages.ts";
 import type { ResolvedModule } from "./module-uri.ts";
@@ -17,7 +18,18 @@ export interface LoadOptions {
   /** Ends a process that failed to load the library. */
   readonly discard: (child: Child) => Promise<void>;
   readonly limits: ProviderLimits;
+  /** When tokens that nobody uses are given back; undefined for never. */
+  readonly idle: IdleRelease | undefined;
+  /** Ends the process of tokens that are given back. */
+  readonly endIdle: (child: Child) => Promise<void>;
   readonly log: (line: string) => void;
+}
+
+/** `ssh-agent -O idle-release`: other programs can have a card that nobody uses. */
+export interface IdleRelease {
+  readonly clock: Clock;
+  /** Milliseconds after the last signature or login. */
+  readonly after: number;
 }
 
 /** The process of a `child` may have ended in each of them. */
@@ -25,6 +37,10 @@ type State =
   | { readonly type: "loaded"; readonly child: Child }
   /** The library is being loaded by a new process. */
   | { readonly type: "restoring"; readonly child: Child; readonly restored: Promise<Child> }
+  /** The tokens are given back: C_Finalize was called. The process still caches a PIN. */
+  | { readonly type: "dormant"; readonly child: Child }
+  /** The tokens are given back: the process has ended, or is about to. */
+  | { readonly type: "released"; readonly ended: Promise<void> }
   | { readonly type: "failed" }
   | { readonly type: "closed" };
 
@@ -34,11 +50,15 @@ export class Supervisor {
   readonly inventory: Inventory;
   readonly #options: LoadOptions;
   #state: State;
+  /** The signatures and logins in progress. */
+  #uses = 0;
+  #cancelRelease: (() => void) | undefined;
 
   private constructor(options: LoadOptions, child: Child, inventory: Inventory) {
     this.#options = options;
     this.#state = { type: "loaded", child };
     this.inventory = inventory;
+    this.#scheduleRelease();
   }
 
   /**
@@ -88,20 +108,35 @@ export class Supervisor {
     type: Type,
     check: () => void = () => {},
   ): Promise<ChildReply & { readonly type: Type }> {
-    const child = this.#running ?? (await this.#restored());
-    check();
-    return expected(await child.ask(question, this.#options.limits.sign, "kill", token), type);
+    this.#uses++;
+    this.#cancelRelease?.();
+    try {
+      const child = this.#running ?? (await this.#restored());
+      check();
+      if (this.#state.type === "dormant") this.#state = { type: "loaded", child };
+      return expected(await child.ask(question, this.#options.limits.sign, "kill", token), type);
+    } finally {
+      this.#uses--;
+      if (this.#uses === 0) this.#scheduleRelease();
+    }
   }
 
-  /** The state of each token, which the library is asked for with a short timeout. */
+  /** Whether the tokens are given back until the next signature or login. */
+  get isReleased(): boolean {
+    return this.#state.type === "dormant" || this.#state.type === "released";
+  }
+
+  /**
+   * The state of each token, which the library is asked for with a short timeout; of a token that is
+   * given back, what the next signature needs.
+   */
   async states(): Promise<readonly ProviderState[]> {
     const { tokens } = this.inventory;
     const child = this.#running;
     if (child === undefined) {
       const isOver = this.#state.type === "failed" || this.#state.type === "closed";
-      return tokens.map(({ login }) =>
-        !isOver && login === "pin" ? "pin-needed" : "module-failed",
-      );
+      const otherwise = this.isReleased ? "ready" : "module-failed";
+      return tokens.map(({ login }) => (!isOver && login === "pin" ? "pin-needed" : otherwise));
     }
     try {
       const reply = await child.ask({ type: "state" }, this.#options.limits.status, "leave");
@@ -120,16 +155,45 @@ export class Supervisor {
 
   /** Ends the process with C_Finalize, or kills it when that takes too long. */
   async close(): Promise<void> {
-    const child = this.#child;
-    this.#state = { type: "closed" };
-    await child?.close(this.#options.limits.close);
+    await this.#end()?.close(this.#options.limits.close);
   }
 
   /** Ends the process without C_Finalize. */
   async closeWithoutFinalize(): Promise<void> {
+    await this.#end()?.abort();
+  }
+
+  /** @returns the process to end */
+  #end(): Child | undefined {
     const child = this.#child;
     this.#state = { type: "closed" };
-    await child?.abort();
+    this.#cancelRelease?.();
+    return child;
+  }
+
+  #scheduleRelease(): void {
+    const { idle } = this.#options;
+    if (idle === undefined || this.#state.type !== "loaded") return;
+    this.#cancelRelease = idle.clock.after(idle.after, () => void this.#release());
+  }
+
+  /** Gives the tokens back. The process lives on only if it caches a PIN for the next login. */
+  async #release(): Promise<void> {
+    if (this.#state.type !== "loaded") return;
+    const { child } = this.#state;
+    const { limits, endIdle, log, module } = this.#options;
+    this.#state = { type: "dormant", child };
+    let isDormant = false;
+    try {
+      const reply = await child.ask({ type: "release" }, limits.release, "kill");
+      isDormant = expected(reply, "released").keepsPin;
+    } catch {
+      // C_Finalize fails or hangs: the end of the process gives the tokens back.
+    }
+    // In use again meanwhile, or closed.
+    if (this.#state.type !== "dormant" || this.#state.child !== child) return;
+    if (!isDormant) this.#state = { type: "released", ended: endIdle(child) };
+    log(`released ${module.name}, which nobody uses`);
   }
 
   get #child(): Child | undefined {
@@ -138,15 +202,18 @@ export class Supervisor {
 
   /** The process, if it accepts questions. */
   get #running(): Child | undefined {
-    if (this.#state.type !== "loaded" || !this.#state.child.running) return undefined;
-    return this.#state.child;
+    if (this.#state.type !== "loaded" && this.#state.type !== "dormant") return undefined;
+    return this.#state.child.running ? this.#state.child : undefined;
   }
 
   async #restored(): Promise<Child> {
     switch (this.#state.type) {
       case "loaded":
+      case "dormant":
       case "failed":
         return this.#restore();
+      case "released":
+        return this.#restore(this.#state.ended);
       case "restoring":
         return this.#state.restored;
       case "closed":
@@ -154,7 +221,8 @@ export class Supervisor {
     }
   }
 
-  #restore(): Promise<Child> {
+  /** @param ended when the previous process, which may still hold the tokens, has ended */
+  #restore(ended?: Promise<void>): Promise<Child> {
     const child = start(this.#options);
     const { module, keepPin, limits } = this.#options;
     const { inventory } = this;
@@ -162,7 +230,11 @@ export class Supervisor {
     const settle = (state: State) => {
       if (this.#state.type !== "closed") this.#state = state;
     };
-    const restored = child.ask(question, limits.load, "kill").then(
+    const asked =
+      ended === undefined
+        ? child.ask(question, limits.load, "kill")
+        : ended.then(() => child.ask(question, limits.load, "kill"));
+    const restored = asked.then(
       (reply) => {
         expected(reply, "done");
         settle({ type: "loaded", child });

@@ -19,6 +19,7 @@ import type { ChildCommand, ProviderLimits } from "./child-process.ts";
 import { PinPromptBackoff } from "./pin-prompt.ts";
 import type { Provider } from "./provider.ts";
 import { ProviderRegistry } from "./registry.ts";
+import type { IdleRelease } from "./supervisor.ts";
 
 /** Differences from a registry that allows everything. */
 export interface TestOptions {
@@ -27,6 +28,7 @@ export interface TestOptions {
   readonly limits?: Partial<ProviderLimits>;
   /** Seconds that a PIN is cached. */
   readonly keepPin?: number;
+  readonly idle?: IdleRelease;
   readonly allowed?: string;
   readonly log?: (line: string) => void;
 }
@@ -34,7 +36,7 @@ export interface TestOptions {
 /** A registry for one test. @param t ava's */
 export function makeRegistry(
   t: { teardown(end: () => Promise<void>): void },
-  { env = {}, limits = {}, keepPin = 0, allowed = "*", log = () => {} }: TestOptions = {},
+  { env = {}, limits = {}, keepPin = 0, idle, allowed = "*", log = () => {} }: TestOptions = {},
 ): ProviderRegistry {
   const registry = new ProviderRegistry({
     allowed: parseAllowedProviders(allowed),
@@ -42,6 +44,7 @@ export function makeRegistry(
     // A busy machine must not look like a library that hangs.
     limits: { status: 20_000, ...limits },
     keepPin,
+    idle,
     log,
   });
   t.teardown(() => registry.removeAll());

@@ -37,6 +37,11 @@ export interface ProviderDescription {
   readonly identities: readonly Buffer[];
   /** The state of each token, in the order of `tokens`, if the agent reports it. */
   readonly tokenStates?: readonly ProviderState[];
+  /**
+   * Whether the tokens are given back, for other programs, until the next signature; the states are
+   * then what that will need. Undefined if the agent does not report it.
+   */
+  readonly isReleased?: boolean;
 }
 
 /** Encodes the body of the reply: a `string` for each provider. */
@@ -64,9 +69,10 @@ function encodeRecord(provider: ProviderDescription): Buffer {
     .byte(providerStates[provider.state])
     .string(tokens.finish())
     .string(identities.finish());
-  const { tokenStates } = provider;
+  const { tokenStates, isReleased } = provider;
   if (tokenStates === undefined) return writer.finish();
-  return writer.string(Uint8Array.from(tokenStates, (state) => providerStates[state])).finish();
+  writer.string(Uint8Array.from(tokenStates, (state) => providerStates[state]));
+  return isReleased === undefined ? writer.finish() : writer.bool(isReleased).finish();
 }
 
 function decodeRecord(record: Buffer): ProviderDescription {
@@ -78,7 +84,8 @@ function decodeRecord(record: Buffer): ProviderDescription {
   const identities = readStrings(reader.string());
   const provider = { path, requested, state, tokens, identities };
   if (reader.remaining === 0) return provider;
-  return { ...provider, tokenStates: Array.from(reader.string(), stateByNumber) };
+  const withStates = { ...provider, tokenStates: Array.from(reader.string(), stateByNumber) };
+  return reader.remaining === 0 ? withStates : { ...withStates, isReleased: reader.bool() };
 }
 
 function decodeTokens(bytes: Buffer): TokenDescription[] {

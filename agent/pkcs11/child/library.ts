@@ -70,6 +70,18 @@ export class Library {
     );
   }
 
+  /**
+   * Gives the tokens back with C_Finalize, if a PIN is cached for the next login.
+   * @returns whether one is
+   * @throws the error of C_Finalize
+   */
+  async release(): Promise<boolean> {
+    if (!this.#tokens.some(({ login }) => login.hasCachedPin)) return false;
+    await this.#module.release();
+    for (const token of this.#tokens) token.noteReleased();
+    return true;
+  }
+
   /** Overwrites the cached PINs. */
   forgetPins(): void {
     for (const { login } of this.#tokens) login.forgetPin();

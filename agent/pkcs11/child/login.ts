@@ -72,6 +72,10 @@ export class TokenLogin {
     return login === "pin" && (pin.length > 0 || this.#cache.pin !== undefined);
   }
 
+  get hasCachedPin(): boolean {
+    return this.#cache.pin !== undefined;
+  }
+
   /** Whether a lost login can only be restored by the user. */
   get needsUser(): boolean {
     return this.#token.login !== "none" && this.#cache.pin === undefined;

@@ -127,6 +127,8 @@ async function reply(request: RequestWithReply): Promise<ChildReply> {
     case "login":
       await loadedLibrary().login(request.token, request.pin);
       return { type: "done", id };
+    case "release":
+      return { type: "released", id, keepsPin: await loadedLibrary().release() };
     case "state":
       return { type: "state", id, tokens: (await library?.states()) ?? [] };
   }

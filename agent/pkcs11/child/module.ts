@@ -9,8 +9,10 @@ export class Module {
   readonly cryptoki: Cryptoki;
   /** Incremented by each restart; older session and object handles are invalid. */
   generation = 1;
-  /** Whether the last restart failed: the library has no tokens until one succeeds. */
+  /** Whether the library is not initialized: it has no tokens until a restart succeeds. */
   isDown = false;
+  /** Whether it was finalized by `release`, and not used since. */
+  isReleased = false;
   #uses = 0;
   #onIdle: (() => void) | undefined;
   #restart: Promise<void> | undefined;
@@ -53,18 +55,30 @@ export class Module {
    * @throws {Failure} module-crashed, if C_Initialize fails
    */
   restart(): Promise<void> {
-    this.#restart ??= this.#whenIdle()
-      .then(() => {
-        this.generation++;
-        this.finalize();
-        this.isDown = true;
-        initialize(this.cryptoki, this.path);
-        this.isDown = false;
-      })
-      .finally(() => {
-        this.#restart = undefined;
-      });
+    this.#restart ??= this.#alone(() => {
+      this.generation++;
+      if (!this.isReleased) this.finalize();
+      this.isDown = true;
+      this.isReleased = false;
+      initialize(this.cryptoki, this.path);
+      this.isDown = false;
+    });
     return this.#restart;
+  }
+
+  /**
+   * C_Finalize, once no `use` is in progress; the next `restart` initializes the library again.
+   * @throws the library's error
+   */
+  async release(): Promise<void> {
+    while (this.#restart !== undefined) await this.#restart.catch(() => {});
+    this.#restart = this.#alone(() => {
+      this.generation++;
+      this.isDown = true;
+      this.isReleased = true;
+      this.cryptoki.C_Finalize();
+    });
+    await this.#restart;
   }
 
   /** C_Finalize. Its errors are ignored: the process exits or initializes the library again. */
@@ -74,6 +88,15 @@ export class Module {
     } catch {
       // ignored
     }
+  }
+
+  /** Runs work once no `use` is in progress; later ones wait while it is in `#restart`. */
+  #alone(work: () => void): Promise<void> {
+    return this.#whenIdle()
+      .then(work)
+      .finally(() => {
+        this.#restart = undefined;
+      });
   }
 
   #whenIdle(): Promise<void> {

@@ -148,13 +148,24 @@ export class TokenConnection {
     if (hadOne && this.#isCard && this.#mayRestart()) await this.#tryRestart();
   }
 
-  /** The token's current state. Calls the library, unless the token is busy. */
+  /** Records that the library was finalized, which ended sessions and login on purpose. */
+  noteReleased(): void {
+    this.#state = { type: "closed", login: "none" };
+  }
+
+  /**
+   * The token's current state. Calls the library, unless the token is busy; once the tokens are given
+   * back, it is what the next signature needs.
+   */
   async state(): Promise<ProviderState> {
     if (this.#reconnecting !== undefined || this.sessions?.busy) return "ready";
-    let now = await this.#find();
+    let now = this.#module.isReleased ? undefined : await this.#find();
     if (now !== undefined && this.#isLoginGone()) {
       await this.loginLost(true);
       now = await this.#find();
+    }
+    if (this.#module.isReleased) {
+      return this.known.login === "pin" && !this.login.hasCachedPin ? "pin-needed" : "ready";
     }
     if (now === undefined) return "card-absent";
     return this.#isReady(now) ? "ready" : "pin-needed";
@@ -282,7 +293,7 @@ export class TokenConnection {
     const look = () => this.#module.use(() => this.look());
     const seen = await look().catch(asFailure);
     if (seen !== undefined && !(seen instanceof Failure)) return seen;
-    if (this.#module.isQuiet && this.#isRestartUseful()) {
+    if (!this.#module.isReleased && this.#module.isQuiet && this.#isRestartUseful()) {
       await this.#tryRestart();
       if (!this.#module.isDown) return look();
     }
