@@ -35,7 +35,16 @@ export function providersAsJson(
   return stringifyForDisplay({
     format,
     providers: providers.map(
-      ({ path, requested, state, tokens, tokenStates, isReleased = false, identities: blobs }) => ({
+      ({
+        path,
+        requested,
+        state,
+        tokens,
+        tokenStates,
+        isReleased = false,
+        identities: blobs,
+        leftOut = [],
+      }) => ({
         path,
         requested,
         state,
@@ -51,6 +60,7 @@ export function providersAsJson(
           const comment = identities.find((known) => known.keyBlob.equals(keyBlob))?.comment ?? "";
           return identityFields({ keyBlob, comment }, hash);
         }),
+        leftOut: leftOut.map(({ object, reason, token = null }) => ({ token, object, reason })),
       }),
     ),
   });

@@ -1,5 +1,5 @@
 /** Providers as lines for scripts: each line has the provider's path as its second field. */
-import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
+import type { LeftOutObject, ProviderDescription } from "../protocol/extensions/list-providers.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
@@ -17,19 +17,26 @@ export interface ProvidersView {
 }
 
 /**
- * Four kinds of lines: `provider PATH STATE` (`released` for tokens that are given back), `token PATH LABEL (MANUFACTURER, MODEL, SERIAL)`,
- * `key PATH` and a line as of -l, `certificate PATH` and a line as of -l, key ID and validity.
+ * Five kinds of lines: `provider PATH STATE` (`released` for tokens that are given back),
+ * `token PATH LABEL (MANUFACTURER, MODEL, SERIAL)`, `key PATH` and a line as of -l,
+ * `certificate PATH` and a line as of -l, key ID and validity, and `left-out PATH OBJECT: REASON`.
  */
 export function plainLines(view: ProvidersView): string[] {
   return view.providers.flatMap((provider) => {
-    const { path, state, isReleased, tokens, identities } = provider;
+    const { path, state, isReleased, tokens, identities, leftOut = [] } = provider;
     const lines = [`provider ${path} ${isReleased === true ? "released" : state}`];
     for (const { label, manufacturer, model, serial } of tokens) {
       lines.push(`token ${path} ${label} (${manufacturer}, ${model}, ${serial})`);
     }
     for (const blob of identities) lines.push(...identityLine(view, path, blob));
+    for (const one of leftOut) lines.push(`left-out ${path} ${leftOutText(one)}`);
     return lines;
   });
+}
+
+/** What was left out, and why. */
+export function leftOutText({ object, reason }: LeftOutObject): string {
+  return `${object}: ${reason}`;
 }
 
 /** The comment that the agent lists for a key blob. */

@@ -4,7 +4,7 @@ import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import type { ProviderDescription, ProviderState } from "../protocol/extensions/list-providers.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import { type Description, describe } from "./identities.ts";
-import { commentOf, type ProvidersView } from "./providers-plain.ts";
+import { commentOf, leftOutText, type ProvidersView } from "./providers-plain.ts";
 import { needsAttention, validity } from "./validity.ts";
 
 interface Node {
@@ -37,7 +37,14 @@ function branchLines(nodes: readonly Node[], indent: string, colours: ChalkInsta
 }
 
 function providerNode(view: ProvidersView, provider: ProviderDescription, colours: ChalkInstance) {
-  const { path, state, isReleased, tokens, tokenStates, identities } = provider;
+  const { path, state, isReleased, tokens, tokenStates, identities, leftOut = [] } = provider;
+  const without = (token: number | undefined): Node[] =>
+    leftOut
+      .filter((one) => one.token === token)
+      .map((one) => {
+        const text = colours.dim(`left out: ${sanitizeForDisplay(leftOutText(one))}`);
+        return { text, children: [] };
+      });
   const shown = states[state] + (isReleased === true ? ", released" : "");
   const paint = state === "ready" ? colours.green : colours.red;
   const children: Node[] = tokens.map(({ label, manufacturer, model, serial }, at) => {
@@ -45,9 +52,10 @@ function providerNode(view: ProvidersView, provider: ProviderDescription, colour
     const text = `token ${colours.bold(sanitizeForDisplay(label))} ${colours.dim(maker)}`;
     const own = tokenStates?.[at] ?? state;
     // The provider's line shows the state that its tokens share.
-    return { text: own === state ? text : `${text} ${colours.red(states[own])}`, children: [] };
+    const line = own === state ? text : `${text} ${colours.red(states[own])}`;
+    return { text: line, children: without(at) };
   });
-  children.push(...keyNodes(view, identities, colours));
+  children.push(...keyNodes(view, identities, colours), ...without(undefined));
   return { text: `${colours.bold(sanitizeForDisplay(path))} ${paint(shown)}`, children };
 }
 

@@ -273,29 +273,32 @@ export const prepareProvider: fc.Arbitrary<PrepareProvider> = fc
 
 const providerState = fc.constantFrom(...(Object.keys(providerStates) as ProviderState[]));
 
+const provider = fc.record({
+  path: text,
+  requested: text,
+  state: providerState,
+  tokens: fc.array(fc.record({ label: text, manufacturer: text, model: text, serial: text }), {
+    maxLength: 3,
+  }),
+  identities: fc.array(bytes(), { maxLength: 3 }),
+  tokenStates: fc.array(providerState, { maxLength: 3 }),
+  isReleased: fc.boolean(),
+  leftOut: fc.array(fc.record({ object: text, reason: text, token: fc.nat({ max: 3 }) })),
+});
+
+/** Some of agents that end a record before its later fields. */
 export const providers: fc.Arbitrary<ProviderDescription[]> = fc.array(
   fc
-    .record(
-      {
-        path: text,
-        requested: text,
-        state: providerState,
-        tokens: fc.array(
-          fc.record({ label: text, manufacturer: text, model: text, serial: text }),
-          {
-            maxLength: 3,
-          },
-        ),
-        identities: fc.array(bytes(), { maxLength: 3 }),
-        tokenStates: fc.array(providerState, { maxLength: 3 }),
-        isReleased: fc.boolean(),
-      },
-      { requiredKeys: ["path", "requested", "state", "tokens", "identities"] },
-    )
-    // A record without states ends before it.
-    .map(
-      ({ isReleased, ...rest }): ProviderDescription =>
-        rest.tokenStates === undefined || isReleased === undefined ? rest : { ...rest, isReleased },
-    ),
+    .tuple(provider, fc.nat({ max: 3 }))
+    .map(([{ tokenStates, isReleased, leftOut, ...first }, more]): ProviderDescription => {
+      if (more === 0) return first;
+      if (more === 1) return { ...first, tokenStates };
+      if (more === 2) return { ...first, tokenStates, isReleased };
+      const known = leftOut.map(({ token, ...one }) => ({
+        ...one,
+        token: token < first.tokens.length ? token : undefined,
+      }));
+      return { ...first, tokenStates, isReleased, leftOut: known };
+    }),
   { maxLength: 3 },
 );

@@ -108,6 +108,7 @@ test("the response to list-providers", (t) => {
     tokens: [{ label: "PIV", manufacturer: "ACME", model: "Card 5", serial: "0042" }],
     tokenStates: ["ready"],
     isReleased: false,
+    leftOut: [{ object: 'certificate "CA"', reason: "no private key", token: 0 }],
   });
   t.deepEqual(
     identities.map((blob) => decodePublicKey(blob)?.type),

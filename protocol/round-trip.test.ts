@@ -129,3 +129,23 @@ test("a truncated message and one with trailing bytes are refused", (t) => {
   const replies = random.reply.map(encodeReply);
   fc.assert(fc.property(replies, (message) => refuses(decodeReply, message)));
 });
+
+test("a list of providers that would be too long for a message names nothing left out", (t) => {
+  const one = { object: "x".repeat(1000), reason: "may not sign", token: undefined };
+  const first = {
+    path: "/lib",
+    requested: "/lib",
+    state: "ready",
+    tokens: [],
+    identities: [],
+  } as const;
+  const listed = (count: number) => {
+    const leftOut = Array.from({ length: count }, () => one);
+    const [provider] = decodeListProvidersReply(
+      encodeListProvidersReply([{ ...first, tokenStates: [], isReleased: false, leftOut }]),
+    );
+    return provider?.leftOut?.length;
+  };
+  t.is(listed(200), 200);
+  t.is(listed(300), undefined);
+});

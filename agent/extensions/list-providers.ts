@@ -20,16 +20,17 @@ export async function listProviders(
   refuseRemote(agent, connection);
   agent.providers.noteUse();
   const described = agent.providers.list().map((provider) => describe(agent, provider));
+  const name = extensionNames.listProviders;
   return {
     type: "extension-response",
-    name: extensionNames.listProviders,
+    name,
     body: encodeListProvidersReply(await Promise.all(described)),
   };
 }
 
 async function describe(agent: Agent, provider: Provider): Promise<ProviderDescription> {
-  const { path, requested, tokens } = provider;
+  const { path, requested, tokens, leftOut } = provider;
   const { state, tokens: tokenStates, isReleased } = await provider.status();
   const identities = agent.keyring.ofProvider(path).map(({ blob }) => blob);
-  return { path, requested, state, tokens, identities, tokenStates, isReleased };
+  return { path, requested, state, tokens, identities, tokenStates, isReleased, leftOut };
 }

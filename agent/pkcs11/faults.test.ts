@@ -102,7 +102,10 @@ test("a card that the library cannot read is not reported as missing", async (t)
   t.is(unread.code, "module-crashed");
   t.regex(unread.message, /CKR_DEVICE_ERROR/);
   module.behave("token-error=0xe1");
-  t.is((await refused(t, registry.add(module.path, pinOf("")))).code, "no-token");
+  const unknown = await refused(t, registry.add(module.path, pinOf("")));
+  t.is(unknown.code, "no-token");
+  t.regex(unknown.message, /does not recognize the token/);
+  t.notRegex(unknown.hint, /^Insert the card/);
 });
 
 test("after a crash in a signature the library is loaded again", async (t) => {

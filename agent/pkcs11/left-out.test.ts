@@ -1,5 +1,6 @@
 /** What a token has besides its keys, and why it is left out. */
 import test, { type ExecutionContext } from "ava";
+import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { prepare, refused, sign, signOnce } from "./test-hostile.ts";
 import { pinOf } from "./test-registry.ts";
 
@@ -22,7 +23,7 @@ test("objects that are no keys for SSH are named, with their reasons", async (t)
     "certificate: invalid certificate",
     'public key "two", ID 2b: may not sign',
   ]);
-  t.is(provider.leftOut[0]?.token, provider.tokens[0]);
+  t.is(provider.leftOut[0]?.token, 0);
 });
 
 test("a long list of objects is shortened", async (t) => {
@@ -73,4 +74,41 @@ test("a token that fails in the middle of reading is not taken to have fewer key
     module.behave("keys=3");
     t.is((await registry.add(module.path, pinOf(""))).keys.length, 3);
   }
+});
+
+test("a token that is not loaded with the others is named, with the reason", async (t) => {
+  const two = ["tokens=2", "login=2"];
+  for (const [words, pin, expected] of [
+    [["pin-2=5678"], "0000", 'token "hostile 2": refused the PIN'],
+    [["locked=2"], "1234", 'The PIN of the token "hostile 2" is locked'],
+  ] as const) {
+    const log: string[] = [];
+    const { module, registry } = await prepare(t, [...two, ...words], {
+      log: (line) => log.push(line),
+    });
+    const { leftOut } = await registry.add(module.path, pinOf(pin));
+    t.is(leftOut.length, 1);
+    const { object, reason, token } = leftOut[0] ?? {};
+    t.true(`${object}: ${reason}`.endsWith(expected), `${object}: ${reason}`);
+    t.is(token, undefined);
+    t.true(log.includes(`left out of ${module.path}: ${object}: ${reason}`), log.join("\n"));
+  }
+});
+
+test("a token that cannot be read is named by its slot, beside another", async (t) => {
+  for (const [error, reason] of [
+    ["0x30", "unreadable (CKR_DEVICE_ERROR)"],
+    ["0xe1", "not recognized"],
+  ] as const) {
+    const words = ["tokens=2", `token-error-2=${error}`];
+    const { provider } = await load(t, ...words, "slot-description=Reader");
+    const token = undefined;
+    t.deepEqual(provider.leftOut, [{ object: 'token in "Reader"', reason, token }]);
+  }
+});
+
+test("what a URI or a choice of keys does not ask for is not left out", async (t) => {
+  const { module, registry } = await prepare(t, ["tokens=2", "login=2", "no-sign=1"]);
+  const uri = `pkcs11:serial=2?module-path=${module.path}`;
+  t.deepEqual((await registry.add(uri, pinOf(hostilePin))).leftOut, []);
 });

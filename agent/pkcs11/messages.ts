@@ -11,6 +11,7 @@
 
 import { keyObjectTypes, type LibraryVersion, type Pkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import {
+  type LeftOutObject,
   type ProviderState,
   providerStates,
   type TokenDescription,
@@ -55,18 +56,8 @@ export interface KnownKey {
   readonly token: number;
 }
 
-/** Something that was found and is not listed as a key. Both texts are safe to display. */
-export interface LeftOut {
-  /** Names an object, such as `public key "SIGN key", ID 02`. */
-  readonly object: string;
-  /** Why it is left out, a phrase such as "no private key". */
-  readonly reason: string;
-}
-
-/** Something that was left out, and the index of its token in the inventory, if it has one there. */
-export interface KnownLeftOut extends LeftOut {
-  readonly token: number | undefined;
-}
+/** Something that was found and is not used, without its token. */
+export type LeftOut = Omit<LeftOutObject, "token">;
 
 /** The tokens and keys found when a library was loaded. Requests name both by index. */
 export interface Inventory {
@@ -74,7 +65,7 @@ export interface Inventory {
   /** In the order of the tokens, each key blob once. */
   readonly keys: readonly KnownKey[];
   /** In the order of the tokens; shortened if it is long. */
-  readonly leftOut: readonly KnownLeftOut[];
+  readonly leftOut: readonly LeftOutObject[];
 }
 
 /** The failure of an operation that requires the token's PIN. */
@@ -178,7 +169,7 @@ const knownKey = object<KnownKey>({
   alwaysAuthenticate: flag,
   token: uint32,
 });
-const knownLeftOut = object<KnownLeftOut>({
+const knownLeftOut = object<LeftOutObject>({
   object: text,
   reason: text,
   token: optional(uint32),
@@ -192,7 +183,7 @@ const inventory: Field<Inventory> = {
   encode: anyInventory.encode,
   decode(json, parts) {
     const value = anyInventory.decode(json, parts);
-    const isValid = ({ token }: Partial<KnownLeftOut>) =>
+    const isValid = ({ token }: Partial<LeftOutObject>) =>
       token === undefined || token < value.tokens.length;
     return value.keys.every(isValid) && value.leftOut.every(isValid) ? value : invalid();
   },

@@ -3,14 +3,18 @@
  * signatures. It runs in a child process, so calls never block the agent, and a crash is an
  * ordinary failure.
  */
-import type { ProviderState, TokenDescription } from "../../protocol/extensions/list-providers.ts";
+import type {
+  LeftOutObject,
+  ProviderState,
+  TokenDescription,
+} from "../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../protocol/failure.ts";
 import { blobId } from "../../protocol/public-key.ts";
 import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 import { shellWord } from "../host/environment.ts";
 import type { UserInteraction } from "../signer.ts";
 import type { Child } from "./child-process.ts";
-import { isPinRefused, type KnownToken, type LeftOut, PinRequired } from "./messages.ts";
+import { isPinRefused, type KnownToken, PinRequired } from "./messages.ts";
 import { PinPrompts, pinQuestion, tokenName } from "./pin-prompt.ts";
 import { type LoadOptions, Supervisor } from "./supervisor.ts";
 
@@ -24,12 +28,6 @@ export interface CardKey {
   readonly id: Buffer;
   readonly label: string;
   readonly token: TokenDescription;
-}
-
-/** Something that a token or a library has and that is not listed as a key. */
-export interface LeftOutObject extends LeftOut {
-  /** Its token; undefined for a note about the library. */
-  readonly token: TokenDescription | undefined;
 }
 
 /** A key, with its own and its token's index in the inventory. */
@@ -99,9 +97,7 @@ export class Provider {
       return { ...key, comment, token: description, ...place };
     });
     this.keys = placed;
-    this.leftOut = leftOut.map(({ object, reason, token }) => {
-      return { object, reason, token: token === undefined ? undefined : this.tokens[token] };
-    });
+    this.leftOut = leftOut;
     this.#keys = new Map(placed.map((key) => [blobId(key.keyBlob), key]));
   }
 

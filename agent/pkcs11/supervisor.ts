@@ -79,6 +79,9 @@ export class Supervisor {
       const question = { type: "load", path, selection, only, keepPin, pin } as const;
       const { inventory } = expected(await child.ask(question, limits.load, "kill"), "loaded");
       log(`loaded ${path}: ${inventory.tokens.length} tokens, ${inventory.keys.length} keys`);
+      for (const { object, reason } of inventory.leftOut) {
+        log(`left out of ${path}: ${object}: ${reason}`);
+      }
       return new Supervisor(options, child, inventory);
     } catch (error) {
       log(`loading ${path} failed: ${asFailure(error).code}`);

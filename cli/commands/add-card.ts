@@ -40,6 +40,7 @@ export async function addCard(context: Context): Promise<number> {
     spinner.end();
     if (isEmpty) return await withoutKeys(context, provider);
     if (!options.quiet) console.note(`Card added: ${options.provider}`);
+    if (options.verbosity > 0) await debugLeftOut(context, provider);
     for (const name of missing) console.note(`Key ${name} is not on this token`);
     const status = taken
       ? await checkCertificates(context, certificates)
@@ -52,6 +53,15 @@ export async function addCard(context: Context): Promise<number> {
     return 1;
   } finally {
     pin.fill(0);
+  }
+}
+
+/** Tells what was found and is not used, if the agent says so. */
+async function debugLeftOut({ client, debug }: Context, provider: string): Promise<void> {
+  const providers = await client.listProviders().catch(() => []);
+  const { leftOutText } = await import("../providers-plain.ts");
+  for (const { leftOut = [] } of providers.filter(({ requested }) => requested === provider)) {
+    for (const one of leftOut) debug(1, `left out: ${leftOutText(one)}`);
   }
 }
 

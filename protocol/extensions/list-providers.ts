@@ -1,7 +1,8 @@
 /** `list-providers@cardagent.alt`: the loaded PKCS#11 providers. The request has no body. */
 import { malformed } from "../failure.ts";
-import { nameOfNumber } from "../numbers.ts";
+import { maxFrameLength, nameOfNumber } from "../numbers.ts";
 import { Reader, readStrings, Writer } from "../wire.ts";
+import { extensionNames } from "./names.ts";
 
 /** The states of a provider and their numbers on the wire. Numbers are never reused. */
 export const providerStates = {
@@ -20,6 +21,16 @@ export interface TokenDescription {
   readonly manufacturer: string;
   readonly model: string;
   readonly serial: string;
+}
+
+/** An object of a token, or a token, that was found and is not used. Both texts are safe to display. */
+export interface LeftOutObject {
+  /** Names it, such as `public key "SIGN key", ID 02`. */
+  readonly object: string;
+  /** A phrase such as "no private key". */
+  readonly reason: string;
+  /** The position of its token in `tokens`; undefined if that is not among them. */
+  readonly token: number | undefined;
 }
 
 /**
@@ -42,10 +53,24 @@ export interface ProviderDescription {
    * then what that will need. Undefined if the agent does not report it.
    */
   readonly isReleased?: boolean;
+  /** What was left out, if the agent reports it; such agents report the two fields above, too. */
+  readonly leftOut?: readonly LeftOutObject[];
 }
 
-/** Encodes the body of the reply: a `string` for each provider. */
+/** The room for the body of the reply in a message, beside its number and name. */
+const maxBodyLength = maxFrameLength - 1 - 4 - extensionNames.listProviders.length;
+
+/**
+ * Encodes the body of the reply: a `string` for each provider. What was left out is not named if
+ * the message would be too long.
+ */
 export function encodeListProvidersReply(providers: readonly ProviderDescription[]): Buffer {
+  const body = encodeRecords(providers);
+  if (body.length <= maxBodyLength) return body;
+  return encodeRecords(providers.map(({ leftOut: _, ...provider }) => provider));
+}
+
+function encodeRecords(providers: readonly ProviderDescription[]): Buffer {
   const writer = new Writer();
   for (const provider of providers) writer.string(encodeRecord(provider));
   return writer.finish();
@@ -69,10 +94,23 @@ function encodeRecord(provider: ProviderDescription): Buffer {
     .byte(providerStates[provider.state])
     .string(tokens.finish())
     .string(identities.finish());
-  const { tokenStates, isReleased } = provider;
+  const { tokenStates, isReleased, leftOut } = provider;
   if (tokenStates === undefined) return writer.finish();
   writer.string(Uint8Array.from(tokenStates, (state) => providerStates[state]));
-  return isReleased === undefined ? writer.finish() : writer.bool(isReleased).finish();
+  if (isReleased === undefined) return writer.finish();
+  writer.bool(isReleased);
+  return leftOut === undefined ? writer.finish() : writer.string(encodeLeftOut(leftOut)).finish();
+}
+
+/** The position of a token that is not listed. */
+const noToken = 0xffff_ffff;
+
+function encodeLeftOut(leftOut: readonly LeftOutObject[]): Buffer {
+  const writer = new Writer();
+  for (const { object, reason, token = noToken } of leftOut) {
+    writer.uint32(token).text(object).text(reason);
+  }
+  return writer.finish();
 }
 
 function decodeRecord(record: Buffer): ProviderDescription {
@@ -84,8 +122,28 @@ function decodeRecord(record: Buffer): ProviderDescription {
   const identities = readStrings(reader.string());
   const provider = { path, requested, state, tokens, identities };
   if (reader.remaining === 0) return provider;
-  const withStates = { ...provider, tokenStates: Array.from(reader.string(), stateByNumber) };
-  return reader.remaining === 0 ? withStates : { ...withStates, isReleased: reader.bool() };
+  const tokenStates = Array.from(reader.string(), stateByNumber);
+  if (reader.remaining === 0) return { ...provider, tokenStates };
+  const isReleased = reader.bool();
+  if (reader.remaining === 0) return { ...provider, tokenStates, isReleased };
+  return {
+    ...provider,
+    tokenStates,
+    isReleased,
+    leftOut: decodeLeftOut(reader.string(), tokens.length),
+  };
+}
+
+function decodeLeftOut(bytes: Buffer, tokens: number): LeftOutObject[] {
+  const reader = new Reader(bytes);
+  const leftOut: LeftOutObject[] = [];
+  while (reader.remaining > 0) {
+    const token = reader.uint32();
+    const object = reader.text();
+    const reason = reader.text();
+    leftOut.push({ object, reason, token: token < tokens ? token : undefined });
+  }
+  return leftOut;
 }
 
 function decodeTokens(bytes: Buffer): TokenDescription[] {

@@ -1,11 +1,11 @@
 /** A loaded library, its tokens and their keys, by their index in the inventory. */
-import type { ProviderState } from "../../../protocol/extensions/list-providers.ts";
+import type { LeftOutObject, ProviderState } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { blobId } from "../../../protocol/public-key.ts";
 import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
-import type { Inventory, KnownKey, KnownLeftOut, LeftOut } from "../messages.ts";
+import type { Inventory, KnownKey, LeftOut } from "../messages.ts";
 import type { Module } from "./module.ts";
-import type { OpenToken } from "./open-tokens.ts";
+import type { OpenTokens } from "./open-tokens.ts";
 import { KeyState, sign } from "./sign.ts";
 import type { TokenConnection } from "./token.ts";
 
@@ -23,10 +23,10 @@ export class Library {
   readonly #keys: readonly LoadedKey[];
 
   /** @param tokens with their keys; a key blob that repeats is skipped */
-  constructor(module: Module, tokens: readonly OpenToken[]) {
+  constructor(module: Module, { tokens, leftOut: others }: OpenTokens) {
     const loaded: LoadedKey[] = [];
     const known: KnownKey[] = [];
-    const unlisted: KnownLeftOut[] = [];
+    const unlisted: LeftOutObject[] = [];
     const seen = new Set<string>();
     for (const [token, { connection, keys, leftOut }] of tokens.entries()) {
       unlisted.push(...shorten(leftOut).map((one) => ({ ...one, token })));
@@ -45,7 +45,7 @@ export class Library {
     this.inventory = {
       tokens: this.#tokens.map(({ known }) => known),
       keys: known,
-      leftOut: unlisted,
+      leftOut: [...unlisted, ...shorten(others).map((one) => ({ ...one, token: undefined }))],
     };
   }
 

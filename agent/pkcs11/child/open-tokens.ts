@@ -1,6 +1,6 @@
 /** Opens the tokens of a library for the first time, and lists their keys. */
 import { formatPkcs11Uri } from "../../../openssh/pkcs11-uri.ts";
-import { Failure } from "../../../protocol/failure.ts";
+import { asFailure, Failure } from "../../../protocol/failure.ts";
 import { decodePublicKey } from "../../../protocol/public-key.ts";
 import {
   type Inventory,
@@ -45,13 +45,19 @@ export interface OpenToken {
   readonly leftOut: readonly LeftOut[];
 }
 
+/** The tokens that were opened, and what else the library shows. */
+export interface OpenTokens {
+  readonly tokens: readonly OpenToken[];
+  readonly leftOut: readonly LeftOut[];
+}
+
 /**
  * Opens a session with each token while the user types the PIN: some libraries read the whole card
  * at the first session, which takes seconds.
  * @returns the sessions, for `openTokens` to close
  */
 export function openEarly(module: Module): Handle[] {
-  return preferInitialized(presentTokens(module)).flatMap((token) => {
+  return preferInitialized(presentTokens(module).tokens).flatMap((token) => {
     try {
       return [openFirst(module, token)];
     } catch {
@@ -77,8 +83,9 @@ export async function openTokens(
   selection: Selection,
   pin: Buffer,
   early: readonly Handle[],
-): Promise<OpenToken[]> {
-  const found = selectTokens(selection, module, presentTokens(module));
+): Promise<OpenTokens> {
+  const present = presentTokens(module);
+  const found = selectTokens(selection, module, present.tokens);
   const isPinShared = found.length > 1 && pin.length > 0;
   const all = new Set<TokenConnection>();
   const opened = new Map<SlotToken, OpenToken>();
@@ -93,13 +100,26 @@ export async function openTokens(
     }
   }
   for (const session of early) closeSession(module.cryptoki, session);
-  const inOrder = found.flatMap((token) => opened.get(token) ?? []);
-  if (inOrder.length > 0) return inOrder;
+  const tokens = found.flatMap((token) => opened.get(token) ?? []);
+  if (tokens.length > 0) {
+    const isSelected = selection.uri !== undefined || selection.only !== undefined;
+    const leftOut = isSelected ? [] : [...present.leftOut, ...[...failures].map(leftOutToken)];
+    return { tokens, leftOut };
+  }
   const reasons = found.map((token) => failures.get(token)).filter((it) => it !== undefined);
   // The token that accepted the PIN has no usable key; then refusals by other tokens do not matter.
   throw (
     reasons.find(isNoUsableKey) ?? allRefusals(reasons) ?? reasons.find(isRefusal) ?? reasons[0]
   );
+}
+
+/** A token that was not opened, while another one was. */
+function leftOutToken([{ description }, error]: readonly [SlotToken, unknown]): LeftOut {
+  const object = `token ${tokenName(description)}`;
+  const { message } = asFailure(error);
+  const start = `The ${object} `;
+  const reason = message.startsWith(start) ? message.slice(start.length) : message;
+  return { object, reason: reason.replace(/\.$/, "") };
 }
 
 /** The refusals of a shared PIN, the worst first. */
@@ -134,9 +154,9 @@ export function restoreTokens(
   module: Module,
   makeCache: () => PinCache,
   inventory: Inventory,
-): OpenToken[] {
+): OpenTokens {
   const all = new Set<TokenConnection>();
-  return inventory.tokens.map((known, place) => {
+  const tokens = inventory.tokens.map((known, place) => {
     const own = inventory.keys.filter(({ token }) => token === place);
     const keys = own.map(({ keyBlob, label, id, alwaysAuthenticate }): TokenKey => {
       const publicKey = decodePublicKey(keyBlob);
@@ -149,6 +169,7 @@ export function restoreTokens(
     const leftOut = inventory.leftOut.filter(({ token }) => token === place);
     return { connection, keys, leftOut };
   });
+  return { tokens, leftOut: inventory.leftOut.filter(({ token }) => token === undefined) };
 }
 
 /** Opens a token; if it then has no key, as one that requires a login without saying so. */

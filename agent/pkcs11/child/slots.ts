@@ -5,7 +5,7 @@ import { sleepSync } from "../../../openssh/sleep-sync.ts";
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import type { KnownToken, LoginKind } from "../messages.ts";
+import type { KnownToken, LeftOut, LoginKind } from "../messages.ts";
 import {
   type Cryptoki,
   type Handle,
@@ -13,6 +13,7 @@ import {
   pkcs11js,
   readUlong,
   returnValue,
+  valueText,
 } from "./cryptoki.ts";
 
 /** A token in a slot, and its CKF_ flags when it was read. */
@@ -106,10 +107,9 @@ function labelIdentity({ manufacturer, model, serial, label }: TokenDescription)
   return JSON.stringify([manufacturer, model, serial, label]);
 }
 
-/** CKR_ values of a slot that certainly has no usable token. */
+/** CKR_ values of a slot that certainly has no token. */
 const absentValues: ReadonlySet<string | undefined> = new Set([
   "CKR_TOKEN_NOT_PRESENT",
-  "CKR_TOKEN_NOT_RECOGNIZED",
   "CKR_DEVICE_REMOVED",
   "CKR_SLOT_ID_INVALID",
 ]);
@@ -130,23 +130,48 @@ export function preferInitialized<Token extends SlotToken>(tokens: readonly Toke
   return initialized.length > 0 ? initialized : [...tokens];
 }
 
+/** The tokens in a library's slots, and those that cannot be read. */
+interface PresentTokens {
+  readonly tokens: readonly PresentToken[];
+  readonly leftOut: readonly LeftOut[];
+}
+
 /** The tokens in the library's slots. @throws {Failure} no-token, module-crashed */
-export function presentTokens({ cryptoki, path }: Slots): PresentToken[] {
-  const slots = slotsWithTokens(cryptoki, path).map((slot) => readSlot(cryptoki, slot));
-  const tokens = slots.map(({ token }) => token).filter((token) => token !== undefined);
-  if (tokens.length === 0) {
-    const unread = slots.find(({ error }) => error !== undefined);
-    if (unread === undefined) throw new Failure("no-token", `The library ${path} sees no token.`);
-    const sentence = `The library ${path} sees a token and fails to read it`;
-    throw libraryFailed(sentence, unread.error, "Remove the card, insert it, and try again.");
-  }
+export function presentTokens({ cryptoki, path }: Slots): PresentTokens {
+  const slots = slotsWithTokens(cryptoki, path);
+  const contents = slots.map((slot) => ({ slot, ...readSlot(cryptoki, slot) }));
+  const tokens = contents.map(({ token }) => token).filter((token) => token !== undefined);
+  const unread = contents.filter(({ error }) => error !== undefined);
+  if (tokens.length === 0) throw noReadableToken(path, unread[0]?.error);
   // SoftHSM always shows a free slot, which needs no name.
   const named = new Set(preferInitialized(tokens));
-  return tokens.map((token) => ({
-    ...token,
-    description: named.has(token) ? describeToken(cryptoki, token) : token.description,
-    identity: tokenIdentity(token, tokens),
-  }));
+  return {
+    tokens: tokens.map((token) => ({
+      ...token,
+      description: named.has(token) ? describeToken(cryptoki, token) : token.description,
+      identity: tokenIdentity(token, tokens),
+    })),
+    leftOut: unread.map(({ slot, error }) => ({
+      object: `token in ${JSON.stringify(slotName(cryptoki, slot))}`,
+      reason: isUnknownToken(error) ? "not recognized" : `unreadable (${valueText(error)})`,
+    })),
+  };
+}
+
+/** @param error why a token in some slot cannot be read; undefined without a token */
+function noReadableToken(path: string, error: unknown): Failure {
+  if (error === undefined) return new Failure("no-token", `The library ${path} sees no token.`);
+  if (isUnknownToken(error)) {
+    const hint = "Use the library for this card, or insert it the right way round.";
+    return new Failure("no-token", `The library ${path} does not recognize the token.`, hint);
+  }
+  const sentence = `The library ${path} sees a token and fails to read it`;
+  return libraryFailed(sentence, error, "Remove the card, insert it, and try again.");
+}
+
+/** Whether a token is in the slot that the library does not know. */
+function isUnknownToken(error: unknown): boolean {
+  return returnValue(error) === "CKR_TOKEN_NOT_RECOGNIZED";
 }
 
 /** The token in a slot; undefined if there is none or it cannot be read. */
@@ -179,7 +204,7 @@ function readSlot(cryptoki: Cryptoki, slot: Handle): SlotContent {
       return { token: { slot, flags, description, pinLengths } };
     } catch (error) {
       if (absentValues.has(returnValue(error))) return {};
-      if (attempt === 3) return { error };
+      if (attempt === 3 || isUnknownToken(error)) return { error };
       sleepSync(20);
     }
   }
