@@ -29,7 +29,7 @@ test("objects that are no keys for SSH are named, with their reasons", async (t)
 test("a long list of objects is shortened", async (t) => {
   const { leftOut } = await load(t, "objects=500");
   t.is(leftOut.length, 64);
-  t.is(leftOut.at(-1), "937 more objects: not named here, since they are many");
+  t.is(leftOut.at(-1), "1437 more objects: not named here, since they are many");
 });
 
 test("labels and IDs are safe to display", async (t) => {

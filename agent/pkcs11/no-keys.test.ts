@@ -61,7 +61,7 @@ test("a token without a key that signs is reported with what it has instead", as
     [["no-sign"], 'but: public key "one", ID 2a (may not sign)'],
     [
       ["keyless", "objects=3"],
-      "but: public key (key type not used by SSH); public key (key type not used by SSH); public key (key type not used by SSH); certificate (no certificate in it); 2 more",
+      "but: public key (key type not used by SSH); public key (key type not used by SSH); public key (key type not used by SSH); certificate (no certificate in it); 5 more",
     ],
   ] as const) {
     module.behave(...words);

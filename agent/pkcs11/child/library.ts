@@ -4,9 +4,10 @@ import { Failure } from "../../../protocol/failure.ts";
 import { blobId } from "../../../protocol/public-key.ts";
 import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
 import type { Inventory, KnownKey, LeftOut } from "../messages.ts";
+import { KeyState } from "./key-state.ts";
 import type { Module } from "./module.ts";
 import type { OpenTokens } from "./open-tokens.ts";
-import { KeyState, sign } from "./sign.ts";
+import { sign } from "./sign.ts";
 import type { TokenConnection } from "./token.ts";
 
 /** A key and its token. */
@@ -29,13 +30,16 @@ export class Library {
     const unlisted: LeftOutObject[] = [];
     const seen = new Set<string>();
     for (const [token, { connection, keys, leftOut }] of tokens.entries()) {
+      const ofToken: KeyState[] = [];
       unlisted.push(...shorten(leftOut).map((one) => ({ ...one, token })));
       for (const key of keys) {
         const { keyBlob, label, id, alwaysAuthenticate } = key;
         const name = blobId(keyBlob);
         if (seen.has(name)) continue;
         seen.add(name);
-        loaded.push({ token: connection, key: new KeyState(key, connection.sessions) });
+        const state = new KeyState(key, connection.sessions, ofToken);
+        ofToken.push(state);
+        loaded.push({ token: connection, key: state });
         known.push({ keyBlob, label, id, alwaysAuthenticate, token });
       }
     }

@@ -1,19 +1,17 @@
 /** Finds the keys of a token among its objects (PKCS#11 v3.0, section 4). */
 import { blobId, encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
-import { trimZeros } from "../../../protocol/wire.ts";
 import type { LeftOut } from "../messages.ts";
 import { type Cryptoki, edwardsKeyType, type Handle, pkcs11js } from "./cryptoki.ts";
-import { certifiedPublicKey, ecPublicKey, rsaPublicKey } from "./public-keys.ts";
+import { pair } from "./pairing.ts";
+import { PrivateKey, type PublicSide } from "./private-keys.ts";
+import { ecPublicKey, readCertificate, rsaPublicKey } from "./public-keys.ts";
 import { type TokenObject, TokenObjects, Unusable } from "./token-objects.ts";
 
 /** A key whose private key is on the token, or may be, before the login. */
-export interface TokenKey {
-  readonly publicKey: PublicKey;
+export interface TokenKey extends PublicSide {
   readonly keyBlob: Buffer;
   readonly label: string;
-  /** The labels of the key's objects: public key, private key, certificate. */
-  readonly labels: readonly string[];
-  /** CKA_ID, which the key's objects share. */
+  /** CKA_ID: the one that the key's objects share, or the public one's. */
   readonly id: Buffer;
   /** The private key; undefined while the session cannot see it. */
   readonly handle: Handle | undefined;
@@ -27,31 +25,21 @@ export interface FoundKeys {
   readonly leftOut: readonly LeftOut[];
 }
 
+/** A public key, and its objects. */
+interface PublicObjects extends PublicSide {
+  readonly keyBlob: Buffer;
+  readonly ids: Buffer[];
+  readonly labels: string[];
+  /** The first object, for `LeftOut`. */
+  readonly name: string;
+  readonly source: PublicSide["source"];
+}
+
+/** An object with a public key. */
 interface PublicObject {
+  readonly object: TokenObject;
   readonly publicKey: PublicKey;
-  readonly id: Buffer;
-  readonly label: string;
-  /** For `LeftOut`. */
-  readonly name: string;
-}
-
-/** A private key that a session can see. */
-export interface PrivateKey {
-  readonly handle: Handle;
-  /** CKA_SIGN. */
-  readonly signs: boolean;
-  readonly alwaysAuthenticate: boolean;
-}
-
-interface PrivateObject extends PrivateKey {
-  readonly id: Buffer;
-  readonly label: string;
-  /** For `LeftOut`. */
-  readonly name: string;
-  readonly keyType: number | undefined;
-  /** CKA_MODULUS and CKA_PUBLIC_EXPONENT of an RSA key, if the token has them. */
-  readonly modulus: Buffer | undefined;
-  readonly exponent: Buffer | undefined;
+  readonly source: PublicSide["source"];
 }
 
 const x509 = 0;
@@ -59,11 +47,6 @@ const x509 = 0;
 /** First, so that an object that cannot be read further has its name. */
 const nameAttributes = [pkcs11js.CKA_ID, pkcs11js.CKA_LABEL] as const;
 const publicAttributes = [...nameAttributes, pkcs11js.CKA_KEY_TYPE] as const;
-const privateAttributes = [
-  ...publicAttributes,
-  pkcs11js.CKA_SIGN,
-  pkcs11js.CKA_ALWAYS_AUTHENTICATE,
-] as const;
 const certificateAttributes = [
   ...nameAttributes,
   pkcs11js.CKA_CERTIFICATE_TYPE,
@@ -84,42 +67,29 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
   const leftOut: LeftOut[] = [];
   const privates = readEach(objects, privateKeys, leftOut);
   const mayBeHidden = privateHidden || objects.isUnsearchable(privateKeys.objectClass);
-  const found = [
+  const found = byPublicKey([
     ...readEach(objects, publicKeys, leftOut),
     ...readEach(objects, certificates, leftOut),
-    ...rsaPublicObjects(privates),
-  ];
-  objects.checkPresence();
-  const keys = new Map<string, TokenKey>();
-  const without = new Map<string, LeftOut>();
-  for (const { publicKey, id, label, name: object } of found) {
-    const keyBlob = encodePublicKey(publicKey);
-    const name = blobId(keyBlob);
-    const known = keys.get(name);
-    if (known !== undefined) {
-      const labels = [...known.labels, label];
-      keys.set(name, { ...known, labels, label: known.label || label });
-      continue;
+  ]);
+  const { pairs, alone } = pair(found, privates, mayBeHidden);
+  for (const one of alone) {
+    try {
+      const publicKey = one.readPublicKey();
+      if (publicKey === undefined) throw new Unusable("no public key");
+      const { object } = one;
+      for (const own of byPublicKey([{ object, publicKey, source: "key" }])) pairs.set(own, one);
+    } catch (error) {
+      leftOut.push(reasonFor("private key", one.object, error));
     }
-    const candidates = privates.filter((object) => isPrivateKeyOf(object, publicKey, id));
-    const own = candidates.find(({ signs }) => signs);
-    if (own === undefined && (candidates.length > 0 || !mayBeHidden)) {
-      const reason = candidates.length > 0 ? "may not sign" : "no private key";
-      if (!without.has(name)) without.set(name, { object, reason });
-      continue;
-    }
-    keys.set(name, {
-      publicKey,
-      keyBlob,
-      label: label || (own?.label ?? ""),
-      labels: own === undefined ? [label] : [label, own.label],
-      id,
-      handle: own?.handle,
-      alwaysAuthenticate: own?.alwaysAuthenticate ?? false,
-    });
   }
-  for (const [name, one] of without) if (!keys.has(name)) leftOut.push(one);
-  return { keys: [...keys.values()].sort((one, other) => compareIds(one.id, other.id)), leftOut };
+  objects.checkPresence();
+  const keys: TokenKey[] = [];
+  for (const one of new Set([...found, ...pairs.keys()])) {
+    const own = pairs.get(one);
+    if (own === undefined ? mayBeHidden : own.signs) keys.push(tokenKey(one, own));
+    else leftOut.push({ object: one.name, reason: own ? "may not sign" : "no private key" });
+  }
+  return { keys: keys.sort((one, other) => compareIds(one.id, other.id)), leftOut };
 }
 
 /** The token's objects that can be no keys for SSH, such as "2 data objects". */
@@ -150,40 +120,51 @@ function compareIds(one: Buffer, other: Buffer): number {
   return one.length - other.length || Buffer.compare(one, other);
 }
 
+function tokenKey(found: PublicObjects, own: PrivateKey | undefined): TokenKey {
+  const { publicKey, keyBlob, source } = found;
+  const ids = own === undefined ? found.ids : [...found.ids, own.object.id];
+  const labels = own === undefined ? found.labels : [...found.labels, own.object.label];
+  return {
+    publicKey,
+    keyBlob,
+    source,
+    ids,
+    labels,
+    label: labels.find((label) => label !== "") ?? "",
+    id: (own?.sharesId(found) ? own.object.id : ids.find(({ length }) => length > 0)) ?? noId,
+    handle: own?.handle,
+    alwaysAuthenticate: own?.alwaysAuthenticate ?? false,
+  };
+}
+
+const noId = Buffer.alloc(0);
+
 /**
- * The private key of a public key, preferably one with CKA_SIGN; undefined if the session cannot
- * see it.
+ * The private keys that the session sees.
+ * @param id a CKA_ID, for those that a search by it finds, as it does with nearly every library;
+ *   empty for all
+ * @throws the library's error if a search fails, or if no private key can be read
  */
-export function findPrivateKey(
-  cryptoki: Cryptoki,
-  session: Handle,
-  key: TokenKey,
-): PrivateKey | undefined {
+export function findPrivateKeys(cryptoki: Cryptoki, session: Handle, id: Buffer): PrivateKey[] {
   const objects = new TokenObjects(cryptoki, session);
-  const privates = readEach(objects, privateKeys, []); // checkPresence throws if that fails
+  const seen = id.length > 0 ? findById(objects, id) : searchAll(objects);
+  const privates = readAll(seen, privateKeys, []);
   objects.checkPresence();
-  const candidates = privates.filter((object) => isPrivateKeyOf(object, key.publicKey, key.id));
-  return candidates.find(({ signs }) => signs) ?? candidates[0];
+  return id.length > 0 ? privates.filter(({ object }) => object.id.equals(id)) : privates;
 }
 
-function isPrivateKeyOf(object: PrivateObject, publicKey: PublicKey, id: Buffer): boolean {
-  if (!object.id.equals(id)) return false;
-  if (object.keyType !== undefined && !keyTypes(publicKey).includes(object.keyType)) return false;
-  if (publicKey.type !== "rsa" || object.modulus === undefined) return true;
-  return trimZeros(object.modulus).equals(publicKey.n);
-}
-
-function keyTypes(key: PublicKey): readonly number[] {
-  switch (key.type) {
-    case "rsa":
-      return [pkcs11js.CKK_RSA];
-    case "ecdsa":
-      return [pkcs11js.CKK_EC];
-    case "ed25519":
-      return [edwardsKeyType, pkcs11js.CKK_EC];
-    default:
-      return [];
+/** @returns all private keys if the library cannot search by CKA_ID */
+function findById(objects: TokenObjects, id: Buffer): TokenObject[] {
+  try {
+    return objects.find(privateKeys.objectClass, id);
+  } catch {
+    return searchAll(objects);
   }
+}
+
+/** All private keys; `checkPresence` throws the error if the search failed. */
+function searchAll(objects: TokenObjects): TokenObject[] {
+  return objects.search(privateKeys.objectClass, privateKeys.name, []);
 }
 
 /** A class of objects, and how one is read. */
@@ -195,35 +176,18 @@ interface ObjectClass<Read> {
   readonly read: (object: TokenObject) => Read;
 }
 
-const privateKeys: ObjectClass<PrivateObject> = {
+const privateKeys: ObjectClass<PrivateKey> = {
   objectClass: pkcs11js.CKO_PRIVATE_KEY,
   name: "private key",
-  read(object) {
-    object.read(privateAttributes);
-    const keyType = object.getNumber(pkcs11js.CKA_KEY_TYPE);
-    if (keyType === pkcs11js.CKK_RSA) object.read(rsaAttributes);
-    const modulus = object.get(pkcs11js.CKA_MODULUS);
-    return {
-      handle: object.handle,
-      id: object.id,
-      label: object.label,
-      name: describe("private key", object),
-      keyType,
-      modulus: modulus?.length === 0 ? undefined : modulus,
-      exponent: object.get(pkcs11js.CKA_PUBLIC_EXPONENT),
-      signs: object.get(pkcs11js.CKA_SIGN)?.[0] !== 0,
-      alwaysAuthenticate: object.get(pkcs11js.CKA_ALWAYS_AUTHENTICATE)?.[0] === 1,
-    };
-  },
+  read: (object) => new PrivateKey(object),
 };
 
 const publicKeys: ObjectClass<PublicObject> = {
   objectClass: pkcs11js.CKO_PUBLIC_KEY,
   name: "public key",
-  read(object) {
+  read: (object) => {
     const publicKey = readPublicKey(object.read(publicAttributes));
-    const { id, label } = object;
-    return { publicKey, id, label, name: describe("public key", object) };
+    return { object, publicKey, source: "key" };
   },
 };
 
@@ -258,27 +222,39 @@ const certificates: ObjectClass<PublicObject> = {
     if ((object.getNumber(pkcs11js.CKA_CERTIFICATE_TYPE) ?? x509) !== x509) {
       throw new Unusable("not an X.509 certificate");
     }
-    const publicKey = certifiedPublicKey(object.get(pkcs11js.CKA_VALUE));
-    const { id, label } = object;
-    return { publicKey, id, label, name: describe("certificate", object) };
+    const { publicKey, isAuthority } = readCertificate(object.get(pkcs11js.CKA_VALUE));
+    return { object, publicKey, source: isAuthority ? "authority" : "certificate" };
   },
 };
 
 /** @param leftOut gets the objects that cannot be used */
 function readEach<Read>(
   objects: TokenObjects,
-  { objectClass, name, read }: ObjectClass<Read>,
+  kind: ObjectClass<Read>,
   leftOut: LeftOut[],
 ): Read[] {
-  return objects.search(objectClass, name, leftOut).flatMap((object) => {
+  return readAll(objects.search(kind.objectClass, kind.name, leftOut), kind, leftOut);
+}
+
+function readAll<Read>(
+  objects: readonly TokenObject[],
+  { name, read }: ObjectClass<Read>,
+  leftOut: LeftOut[],
+): Read[] {
+  return objects.flatMap((object) => {
     try {
       return [read(object)];
     } catch (error) {
-      if (!(error instanceof Unusable)) throw error;
-      leftOut.push({ object: describe(name, object), reason: error.message });
+      leftOut.push(reasonFor(name, object, error));
       return [];
     }
   });
+}
+
+/** @throws the error, if it is not a reason */
+function reasonFor(name: string, object: TokenObject, error: unknown): LeftOut {
+  if (!(error instanceof Unusable)) throw error;
+  return { object: describe(name, object), reason: error.message };
 }
 
 /** An object by its class, label and ID, such as `public key "SIGN key", ID 02`. */
@@ -292,14 +268,20 @@ function describe(name: string, { id, label }: TokenObject): string {
 /** The number of bytes of a CKA_ID in the description of an object. */
 const maxIdLength = 32;
 
-/** The public keys of RSA private keys, for those without a public key object or certificate. */
-function rsaPublicObjects(privates: readonly PrivateObject[]): PublicObject[] {
-  return privates.flatMap(({ id, label, name, modulus, exponent }) => {
-    if (modulus === undefined || exponent === undefined) return [];
-    try {
-      return [{ publicKey: rsaPublicKey(modulus, exponent), id, label, name }];
-    } catch {
-      return [];
+/** The objects of each key. */
+function byPublicKey(all: readonly PublicObject[]): PublicObjects[] {
+  const keys = new Map<string, PublicObjects>();
+  for (const { object, publicKey, source } of all) {
+    const keyBlob = encodePublicKey(publicKey);
+    const known = keys.get(blobId(keyBlob));
+    if (known === undefined) {
+      const name = describe(source === "key" ? "public key" : "certificate", object);
+      const [ids, labels] = [[object.id], [object.label]];
+      keys.set(blobId(keyBlob), { publicKey, keyBlob, ids, labels, name, source });
+    } else {
+      known.ids.push(object.id);
+      known.labels.push(object.label);
     }
-  });
+  }
+  return [...keys.values()];
 }

@@ -161,8 +161,8 @@ export function restoreTokens(
     const keys = own.map(({ keyBlob, label, id, alwaysAuthenticate }): TokenKey => {
       const publicKey = decodePublicKey(keyBlob);
       if (publicKey === undefined) throw new Failure("internal", "Invalid key in an inventory.");
-      const labels = [label];
-      return { publicKey, keyBlob, label, labels, id, alwaysAuthenticate, handle: undefined };
+      const names = { ids: [id], labels: [label], source: "key" } as const;
+      return { publicKey, keyBlob, label, id, ...names, alwaysAuthenticate, handle: undefined };
     });
     const login = new TokenLogin(module, known, makeCache());
     const connection = new TokenConnection(module, known, login, keys.length, all);

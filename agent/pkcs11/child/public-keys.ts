@@ -204,15 +204,24 @@ export function infoPublicKey(der: Buffer): PublicKey {
   }
 }
 
-/** The public key of an X.509 certificate in DER (CKA_VALUE). @throws {Unusable} */
-export function certifiedPublicKey(der: Buffer | undefined): PublicKey {
-  if (der === undefined) throw new Unusable("no certificate in it");
-  return usable(fromKeyObject(readCertificate(der)));
+/** What an X.509 certificate says. */
+interface CertifiedKey {
+  readonly publicKey: PublicKey;
+  /** Whether it is that of a CA, as many self-signed ones are, too. */
+  readonly isAuthority: boolean;
 }
 
-function readCertificate(der: Buffer): KeyObject {
+/** Reads an X.509 certificate in DER (CKA_VALUE). @throws {Unusable} */
+export function readCertificate(der: Buffer | undefined): CertifiedKey {
+  if (der === undefined) throw new Unusable("no certificate in it");
+  const { publicKey, isAuthority } = parseCertificate(der);
+  return { publicKey: usable(fromKeyObject(publicKey)), isAuthority };
+}
+
+function parseCertificate(der: Buffer) {
   try {
-    return new X509Certificate(der).publicKey;
+    const { publicKey, ca } = new X509Certificate(der);
+    return { publicKey, isAuthority: ca };
   } catch {
     throw new Unusable("invalid certificate");
   }

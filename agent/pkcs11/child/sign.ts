@@ -1,14 +1,10 @@
 /** Signs with a key of a token: attempts, and between them the steps of the recovery table. */
-import type { KeyObject } from "node:crypto";
-import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import { toKeyObject } from "../../../protocol/key-object.ts";
 import { encodeSignature, type SignatureAlgorithm } from "../../../protocol/signature.ts";
 import { verifySignature } from "../../../protocol/verification.ts";
-import { type Cryptoki, type Handle, sessionLost, userNotLoggedIn } from "./cryptoki.ts";
+import { type Handle, sessionLost, userNotLoggedIn } from "./cryptoki.ts";
 import {
   foreignSignature,
-  keyDoesNotSign,
   keyGone,
   notTouched,
   pinRequired,
@@ -17,10 +13,10 @@ import {
   tokenRemoved,
   wrongLength,
 } from "./failures.ts";
+import type { KeyState, PrivateKeyUse } from "./key-state.ts";
 import { isLoggedIn } from "./login.ts";
 import { type SigningWay, signingWays } from "./mechanisms.ts";
 import type { Module } from "./module.ts";
-import { findPrivateKey, type TokenKey } from "./objects.ts";
 import {
   classify,
   isDeviceError,
@@ -45,61 +41,6 @@ const touchWait = 3000;
 /** Bytes per C_SignUpdate, few enough for a card. */
 const maxPart = 1024;
 
-/** A key of a token, and its private key's handle in the current sessions. */
-export class KeyState {
-  readonly key: TokenKey;
-  /** The index in `signingWays` of the way that made the last valid signature. */
-  way = 0;
-  /** Whether the token checks a PIN at each signature, once it has shown that. */
-  contextLogin: boolean | undefined;
-  /** From the private key, which may be hidden until the first login. */
-  #alwaysAuthenticate: boolean;
-  #keyObject: KeyObject | undefined;
-  #handle: Handle | undefined;
-  #sessions: SessionPool | undefined;
-
-  /** @param sessions the sessions in which the key's handle is valid */
-  constructor(key: TokenKey, sessions: SessionPool | undefined) {
-    this.key = key;
-    this.#alwaysAuthenticate = key.alwaysAuthenticate;
-    this.#handle = key.handle;
-    this.#sessions = sessions;
-  }
-
-  /** Whether each signature needs a login of its own. */
-  get alwaysAuthenticate(): boolean {
-    return this.contextLogin ?? this.#alwaysAuthenticate;
-  }
-
-  /** The public key for verification, cached: making it takes longer than verifying. */
-  get keyObject(): KeyObject {
-    this.#keyObject ??= toKeyObject(this.key.publicKey);
-    return this.#keyObject;
-  }
-
-  /**
-   * The private key's handle; undefined if the session cannot see the key.
-   * @param sessions the session's pool
-   * @throws {Failure} unsupported, if the key cannot sign
-   */
-  handleIn(
-    cryptoki: Cryptoki,
-    sessions: SessionPool,
-    session: Handle,
-    token: TokenDescription,
-  ): Handle | undefined {
-    if (this.#sessions !== sessions) this.#handle = undefined;
-    this.#sessions = sessions;
-    if (this.#handle !== undefined) return this.#handle;
-    const found = findPrivateKey(cryptoki, session, this.key);
-    if (found === undefined) return undefined;
-    if (!found.signs) throw keyDoesNotSign(token);
-    this.#alwaysAuthenticate = found.alwaysAuthenticate;
-    this.#handle = found.handle;
-    return this.#handle;
-  }
-}
-
 /** A requested signature. */
 interface Job {
   readonly module: Module;
@@ -118,6 +59,7 @@ interface Signed {
   readonly type: "signed";
   readonly output: Buffer;
   readonly way: SigningWay;
+  readonly use: PrivateKeyUse;
 }
 
 /** The result of one attempt. */
@@ -146,16 +88,36 @@ export async function sign(
   const known = ways[key.way] ?? ways[0];
   const otherWays = ways.filter((way) => way !== known);
   const job = { module, token, key, algorithm, way: known, otherWays, pin };
-  const { output, way } = await signWithRecovery(job);
+  for (;;) {
+    const { output, way, use } = await signWithRecovery(job);
+    const signature = readSignature(key, algorithm, output, data);
+    if (signature !== undefined) {
+      key.way = ways.indexOf(way);
+      key.signedBy(use);
+      return signature;
+    }
+    const expected = signatureLength(publicKey);
+    const isComplete = output.length === expected;
+    const failure = isComplete
+      ? foreignSignature(token.description)
+      : wrongLength(output.length, expected);
+    const isOf = (other: KeyState) => readSignature(other, algorithm, output, data) !== undefined;
+    if (!key.signedWrong(use, isOf, failure)) throw failure;
+  }
+}
+
+/** The signature that a token's output contains; undefined if it is not this key's. */
+function readSignature(
+  { key: { publicKey }, keyObject }: KeyState,
+  algorithm: SignatureAlgorithm,
+  output: Buffer,
+  data: Buffer,
+): Buffer | undefined {
   for (const raw of signatureForms(publicKey, output)) {
     const signature = encodeSignature(algorithm, raw);
-    if (!verifySignature(publicKey, signature, data, key.keyObject)) continue;
-    key.way = ways.indexOf(way);
-    return signature;
+    if (verifySignature(publicKey, signature, data, keyObject)) return signature;
   }
-  const expected = signatureLength(publicKey);
-  if (output.length !== expected) throw wrongLength(output.length, expected);
-  throw foreignSignature(token.description);
+  return undefined;
 }
 
 /**
@@ -269,8 +231,10 @@ async function signIn(
   way: SigningWay,
 ): Promise<Attempt> {
   const { key, token, module, pin } = job;
+  let use: PrivateKeyUse;
   try {
-    const handle = findHandle(sessions, session, job);
+    use = findUse(sessions, session, job);
+    const { handle } = use;
     const init = () => module.cryptoki.C_SignInit(session, way.mechanism, handle);
     if (!key.alwaysAuthenticate) init();
     else key.contextLogin = await token.login.logInForOne(session, init, pin, token);
@@ -281,7 +245,7 @@ async function signIn(
   try {
     const output = await callSign(session, way, job);
     token.noteSigned(key);
-    return { type: "signed", output, way };
+    return { type: "signed", output, way, use };
   } catch (error) {
     return { type: "failed", error, waited: performance.now() - begun > touchWait };
   }
@@ -302,21 +266,22 @@ async function callSign(
   return output.subarray(0, await cryptoki.C_SignFinal(session, output));
 }
 
-/** The private key's handle in a session. @throws the reason if the session cannot see it */
-function findHandle(sessions: SessionPool, session: Handle, job: Job): Handle {
+/** The private key to use in a session. @throws the reason if the session cannot see it */
+function findUse(sessions: SessionPool, session: Handle, job: Job): PrivateKeyUse {
   const { module, token, key, pin } = job;
   const { description, login } = token.known;
-  const look = () => key.handleIn(module.cryptoki, sessions, session, description);
-  const seen = look();
+  const look = (thorough: boolean) =>
+    key.privateKeyIn(module.cryptoki, sessions, session, description, thorough);
+  const seen = look(false);
   if (seen !== undefined) return seen;
-  if (login !== "none" && !(isLoggedIn(module, session) ?? token.isLoggedIn)) {
+  if (login !== "none" && !isLoggedIn(module, session)) {
     if (token.login.canLogIn(pin)) throw userNotLoggedIn();
     const now = token.tryLook();
     if (now === undefined) throw sessionLost(); // lets recovery search for the token
     throw (key.alwaysAuthenticate ? pinRequiredEachTime : pinRequired)(description, now);
   }
   // A login on another thread may have completed since the first look.
-  const shown = login === "none" ? undefined : look();
+  const shown = look(true);
   if (shown === undefined) throw keyGone(description);
   return shown;
 }

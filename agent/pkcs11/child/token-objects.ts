@@ -23,6 +23,9 @@ const absentValues: ReadonlySet<string | undefined> = new Set([
   "CKR_ATTRIBUTE_SENSITIVE",
 ]);
 
+/** CKA_PUBLIC_KEY_INFO of PKCS#11 v2.40, which `pkcs11js` lacks. */
+export const publicKeyInfo = 0x129;
+
 /** Why an object cannot be used: a phrase such as "no private key". */
 export class Unusable extends Error {}
 
