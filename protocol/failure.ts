@@ -57,7 +57,7 @@ const hints: Record<FailureCode, string> = {
   "pin-incorrect": "Try again with the right PIN; a token locks itself after a few wrong ones.",
   "pin-last-try": "The next wrong PIN locks the token. Be sure before you try again.",
   "pin-locked": "Unblock the PIN with its PUK and the vendor's tool.",
-  "token-removed": "Insert the card, then try again.",
+  "token-removed": "Insert the card, or end that program; then try again.",
   "not-loaded": "See what is loaded with: ssh-add --list-providers",
   "key-not-found": "See what the agent holds with: ssh-add -l",
   "no-matching-key":

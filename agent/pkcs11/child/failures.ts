@@ -51,7 +51,10 @@ function asksForPin(
 
 /** The token is absent. */
 export function tokenRemoved(token: TokenDescription): Failure {
-  return new Failure("token-removed", `The token ${tokenName(token)} is not in its reader.`);
+  return new Failure(
+    "token-removed",
+    `The token ${tokenName(token)} is not in its reader, or another program keeps it for itself.`,
+  );
 }
 
 /** The token timed out, perhaps while it waited for a touch. */
