@@ -37,6 +37,7 @@ const key = fc.record({
   label: text,
   id: bytes,
   alwaysAuthenticate: fc.boolean(),
+  hidden: fc.boolean(),
   token: id,
 });
 const leftOut = fc.record({
@@ -93,11 +94,17 @@ const request: fc.Arbitrary<ChildRequest> = fc.oneof(
   fc.record({ type: fc.constant("login" as const), id, token: id, pin: bytes }),
   fc.record({ type: fc.constant("forget" as const), id }),
   fc.record({ type: fc.constant("state" as const), id }),
+  fc.record({ type: fc.constant("missing" as const), id, token: id }),
   fc.record({ type: fc.constant("finish" as const), id }),
 );
 const reply: fc.Arbitrary<ChildReply> = fc.oneof(
   fc.record({ type: fc.constant("loaded" as const), id, inventory }),
   fc.record({ type: fc.constant("done" as const), id }),
+  fc.record({
+    type: fc.constant("missing" as const),
+    id,
+    keys: fc.option(fc.array(id, { maxLength: 4 }), { nil: undefined }),
+  }),
   fc.record({ type: fc.constant("signed" as const), id, signature: bytes }),
   fc.record({
     type: fc.constant("state" as const),
@@ -199,7 +206,14 @@ test("a header with a wrong field is malformed", (t) => {
 
 test("a key or an object with an invalid token index is malformed", (t) => {
   const keyBlob = Buffer.from("key");
-  const key = { keyBlob, label: "", id: keyBlob, alwaysAuthenticate: false, token: 0 };
+  const key = {
+    keyBlob,
+    label: "",
+    id: keyBlob,
+    alwaysAuthenticate: false,
+    hidden: false,
+    token: 0,
+  };
   const object = { object: "certificate", reason: "no private key", token: 0 };
   for (const wrong of [{ keys: [key] }, { leftOut: [object] }]) {
     const inventory = { tokens: [], keys: [], leftOut: [], ...wrong };

@@ -52,12 +52,25 @@ export interface KnownKey {
   readonly id: Buffer;
   /** CKA_ALWAYS_AUTHENTICATE: the token requires its PIN for each signature. */
   readonly alwaysAuthenticate: boolean;
+  /** Whether its private key was hidden, or missing, when it was listed. */
+  readonly hidden: boolean;
   /** The token's index in the inventory. */
   readonly token: number;
 }
 
 /** Something that was found and is not used, without its token. */
 export type LeftOut = Omit<LeftOutObject, "token">;
+
+/** An object's name in `LeftOut`, such as `public key "SIGN key", ID 02`. @param label sanitized */
+export function objectName(kind: string, label: string, id: Buffer): string {
+  const called = label === "" ? kind : `${kind} ${JSON.stringify(label)}`;
+  if (id.length === 0) return called;
+  const hex = id.toString("hex", 0, maxIdLength);
+  return `${called}, ID ${hex}${id.length > maxIdLength ? "…" : ""}`;
+}
+
+/** The number of bytes of a CKA_ID in an object's name. */
+const maxIdLength = 32;
 
 /** The tokens and keys found when a library was loaded. Requests name both by index. */
 export interface Inventory {
@@ -167,6 +180,7 @@ const knownKey = object<KnownKey>({
   label: text,
   id: bytes,
   alwaysAuthenticate: flag,
+  hidden: flag,
   token: uint32,
 });
 const knownLeftOut = object<LeftOutObject>({
@@ -228,6 +242,8 @@ const requests = {
   /** Overwrite the cached PINs; there is no reply. */
   forget: object({}),
   state: object({}),
+  /** Which of a token's keys, by their index, have no private key after all? */
+  missing: object({ token: uint32 }),
   /** Give the tokens back: C_Finalize, if a PIN is cached for the next login. */
   release: object({}),
   /** C_Finalize, then exit; there is no reply. */
@@ -241,6 +257,8 @@ const replies = {
   signed: object({ signature: part }),
   /** The state of each token of the inventory. */
   state: object({ tokens: list(oneOf(Object.keys(providerStates) as ProviderState[])) }),
+  /** Undefined while the token may hide private keys. */
+  missing: object({ keys: optional(list(uint32)) }),
   /** Whether a PIN is cached, and the library finalized; otherwise the agent ends the process. */
   released: object({ keepsPin: flag }),
   /** `login`, `open` or `restore` succeeded. */

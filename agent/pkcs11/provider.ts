@@ -14,7 +14,7 @@ import type { SignatureAlgorithm } from "../../protocol/signature.ts";
 import { shellWord } from "../host/environment.ts";
 import type { UserInteraction } from "../signer.ts";
 import type { Child } from "./child-process.ts";
-import { isPinRefused, type KnownToken, PinRequired } from "./messages.ts";
+import { isPinRefused, type KnownToken, objectName, PinRequired } from "./messages.ts";
 import { PinPrompts, pinQuestion, tokenName } from "./pin-prompt.ts";
 import { type LoadOptions, Supervisor } from "./supervisor.ts";
 
@@ -68,13 +68,14 @@ export class Provider {
   /** The canonical path of the library, without symbolic links. */
   readonly library: string;
   readonly tokens: readonly TokenDescription[];
-  /** In the tokens' order, each key blob once. */
-  readonly keys: readonly CardKey[];
-  /** What was found besides, and why it is not among the keys. */
-  readonly leftOut: readonly LeftOutObject[];
+  /** What was found besides its keys, and why it is not among them. */
+  leftOut: readonly LeftOutObject[];
   readonly #supervisor: Supervisor;
   readonly #options: LoadOptions;
-  readonly #keys: ReadonlyMap<string, PlacedKey>;
+  readonly #keys: Map<string, PlacedKey>;
+  /** The tokens that may hide private keys, so that not all of their keys need have one. */
+  readonly #unsettled: Set<number>;
+  #onMissing: (keys: readonly CardKey[]) => void = () => {};
   readonly #prompts = new PinPrompts();
   /** Incremented by `forgetPins`, which makes PINs entered before it void. */
   #pinGeneration = 0;
@@ -96,8 +97,8 @@ export class Provider {
       const place = { index, tokenIndex, known: token, takesPin: login === "pin" };
       return { ...key, comment, token: description, ...place };
     });
-    this.keys = placed;
     this.leftOut = leftOut;
+    this.#unsettled = new Set(keys.filter(({ hidden }) => hidden).map(({ token }) => token));
     this.#keys = new Map(placed.map((key) => [blobId(key.keyBlob), key]));
   }
 
@@ -117,6 +118,19 @@ export class Provider {
     } catch (error) {
       throw withName(error, options.module.requested);
     }
+  }
+
+  /** In the tokens' order, each key blob once. */
+  get keys(): readonly CardKey[] {
+    return [...this.#keys.values()];
+  }
+
+  /**
+   * Sets what happens when keys were listed that turn out to have no private key, since the token
+   * was logged in for the first time. They are no longer among `keys` then.
+   */
+  set onMissing(act: (keys: readonly CardKey[]) => void) {
+    this.#onMissing = act;
   }
 
   /** Whether it has a key. @param keyBlob the plain key blob */
@@ -261,11 +275,32 @@ export class Provider {
     }, this.#options.limits.notice);
     try {
       const question = { type: "sign", key: key.index, algorithm, data, pin } as const;
-      return (await this.#supervisor.ask(key.tokenIndex, question, "signed", check)).signature;
+      const { signature } = await this.#supervisor.ask(key.tokenIndex, question, "signed", check);
+      if (this.#unsettled.has(key.tokenIndex)) void this.#removeMissing(key.tokenIndex);
+      return signature;
     } finally {
       clearTimeout(timer);
       done?.();
     }
+  }
+
+  /** Removes the keys of a token that have no private key, once its private keys are visible. */
+  async #removeMissing(token: number): Promise<void> {
+    this.#unsettled.delete(token);
+    const missing = await this.#supervisor.missingKeys(token).catch(() => undefined);
+    if (missing === undefined) {
+      this.#unsettled.add(token);
+      return;
+    }
+    const gone = missing.flatMap((at) =>
+      [...this.#keys.values()].filter(({ index }) => index === at),
+    );
+    if (gone.length === 0) return;
+    for (const { keyBlob } of gone) this.#keys.delete(blobId(keyBlob));
+    const reason = "no private key";
+    const objects = gone.map(({ label, id }) => objectName("public key", label, id));
+    this.leftOut = [...this.leftOut, ...objects.map((object) => ({ object, reason, token }))];
+    this.#onMissing(gone);
   }
 }
 

@@ -151,6 +151,17 @@ export class Supervisor {
     }
   }
 
+  /**
+   * The keys of a token that have no private key, by their index.
+   * @returns undefined while that is not known
+   */
+  async missingKeys(token: number): Promise<readonly number[] | undefined> {
+    const child = this.#running;
+    if (child === undefined) return undefined;
+    const reply = await child.ask({ type: "missing", token }, this.#options.limits.load, "leave");
+    return expected(reply, "missing").keys;
+  }
+
   /** Overwrites the cached PINs. */
   forgetPins(): void {
     this.#child?.tell({ type: "forget" });

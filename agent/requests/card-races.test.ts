@@ -4,7 +4,7 @@ import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { signal } from "../../fixtures/processes.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import { decodePublicKey } from "../../protocol/public-key.ts";
-import { findProcess } from "../pkcs11/test-hostile.ts";
+import { findProcess, logins } from "../pkcs11/test-hostile.ts";
 import { makeCa, refused, TestClock } from "../test-agent.ts";
 import { blobs, data, load, noPin, prepare, signs } from "./test-cards.ts";
 
@@ -184,4 +184,20 @@ test("comments are sanitized in prompts", async (t) => {
     asked.join(),
     /use key a\ufffdb\)\?\ufffd\ufffdYour screen was locked\. \(SHA256:[^\n]+$/,
   );
+});
+
+test("keys that turn out to have no private key leave the list after the first login", async (t) => {
+  const askPin = async () => Buffer.from(hostilePin);
+  const words = ["login", "keys=3", "no-private=2"];
+  const { one, client } = await prepare(t, words, { prompter: { askPin } });
+  await client.addSmartcardKey(one.path, noPin);
+  const all = await blobs(client);
+  t.is(all.length, 3);
+  t.true(await signs(client, 2));
+  t.true(await eventually(async () => (await blobs(client)).length === 2));
+  t.deepEqual(await blobs(client), [all[0], all[2]]);
+  t.true(await signs(client, 0));
+  t.is(logins(one).length, 1);
+  const [provider] = await client.listProviders();
+  t.is(provider?.identities.length, 2);
 });

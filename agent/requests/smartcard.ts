@@ -10,7 +10,7 @@ import { type VerifiedKey, verifyKeyOrCertificate } from "../../protocol/verific
 import type { Agent, ConnectionState } from "../agent.ts";
 import { type KeyringIdentity, type Limits, makeIdentity } from "../identity.ts";
 import { CardSigner } from "../pkcs11/card-signer.ts";
-import type { Provider } from "../pkcs11/provider.ts";
+import type { CardKey, Provider } from "../pkcs11/provider.ts";
 import { refuseHidden } from "../policy/destinations.ts";
 import { supersedes } from "../policy/renewal.ts";
 import { refuseTooMany } from "./identities.ts";
@@ -42,11 +42,22 @@ export async function addSmartcardKey(
     const identities = [...kept, ...added];
     refuseTooMany(agent, identities, (one) => one.provider === provider.path);
     agent.keyring.exchangeProvider(provider.path, identities);
+    provider.onMissing = (keys) => removeMissing(agent, provider, keys);
     agent.log(`added ${added.length} identities of ${provider.path}`);
   };
   const { only } = constraints;
   await agent.providers.add(request.provider, request.pin, { only, takePrepared, adopt });
   return { type: "success" };
+}
+
+/** Removes keys that turned out to have no private key. */
+function removeMissing(agent: Agent, provider: Provider, keys: readonly CardKey[]): void {
+  const { path } = provider;
+  if (agent.providers.get(path) !== provider) return;
+  agent.keyring.removeProvider(path, new Set(keys.map(({ keyBlob }) => blobId(keyBlob))));
+  agent.prompts.recheck();
+  agent.log(`removed ${keys.length} keys of ${path} that have no private key`);
+  if (!agent.keyring.hasKeyOf(path)) void agent.providers.unload(provider);
 }
 
 /** Unloads what the request names: a library, or the keys that a PKCS#11 URI matches. */

@@ -57,6 +57,11 @@ export class KeyState {
     this.#use = key.handle && { handle: key.handle, isProven: false };
   }
 
+  /** Whether it has made a valid signature in its current sessions. */
+  get hasSigned(): boolean {
+    return this.#use?.isProven === true;
+  }
+
   /** Whether each signature needs a login of its own. */
   get alwaysAuthenticate(): boolean {
     return this.contextLogin ?? this.#alwaysAuthenticate;

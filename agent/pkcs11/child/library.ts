@@ -6,6 +6,7 @@ import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
 import type { Inventory, KnownKey, LeftOut } from "../messages.ts";
 import { KeyState } from "./key-state.ts";
 import type { Module } from "./module.ts";
+import { findWithoutPrivateKey } from "./objects.ts";
 import type { OpenTokens } from "./open-tokens.ts";
 import { sign } from "./sign.ts";
 import type { TokenConnection } from "./token.ts";
@@ -40,7 +41,8 @@ export class Library {
         const state = new KeyState(key, connection.sessions, ofToken);
         ofToken.push(state);
         loaded.push({ token: connection, key: state });
-        known.push({ keyBlob, label, id, alwaysAuthenticate, token });
+        const hidden = key.handle === undefined;
+        known.push({ keyBlob, label, id, alwaysAuthenticate, hidden, token });
       }
     }
     this.#module = module;
@@ -65,6 +67,32 @@ export class Library {
     const token = this.#tokens[index];
     if (token === undefined) throw new Failure("internal", "There is no such token.");
     return token.reconnect({ stale: token.sessions, step: "login", pin });
+  }
+
+  /**
+   * The keys of a token that have no private key, by their index: before the login it may be hidden.
+   * @returns undefined while that is not known
+   * @throws the library's error
+   */
+  async missingKeys(index: number): Promise<number[] | undefined> {
+    const token = this.#tokens[index];
+    const sessions = token?.sessions;
+    if (!token?.isLoggedIn || sessions === undefined) return undefined;
+    const own = this.#keys.filter((one) => one.token === token);
+    const missing = await this.#module.use(async () => {
+      const session = await sessions.take();
+      try {
+        const keys = own.map(({ key }) => key.key);
+        return await findWithoutPrivateKey(this.#module.cryptoki, session, keys);
+      } finally {
+        sessions.release(session);
+      }
+    });
+    const isMissing = ({ token: of, key }: LoadedKey) =>
+      of === token && !key.hasSigned && missing?.includes(key.key);
+    return (
+      missing && [...this.#keys.entries()].flatMap(([at, one]) => (isMissing(one) ? [at] : []))
+    );
   }
 
   /** The current state of each token. */

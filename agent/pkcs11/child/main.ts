@@ -129,6 +129,8 @@ async function reply(request: RequestWithReply): Promise<ChildReply> {
       return { type: "done", id };
     case "release":
       return { type: "released", id, keepsPin: await loadedLibrary().release() };
+    case "missing":
+      return { type: "missing", id, keys: await loadedLibrary().missingKeys(request.token) };
     case "state":
       return { type: "state", id, tokens: (await library?.states()) ?? [] };
   }

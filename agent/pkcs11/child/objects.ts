@@ -1,6 +1,7 @@
 /** Finds the keys of a token among its objects (PKCS#11 v3.0, section 4). */
+import { setImmediate } from "node:timers/promises";
 import { blobId, encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
-import type { LeftOut } from "../messages.ts";
+import { type LeftOut, objectName } from "../messages.ts";
 import { type Cryptoki, edwardsKeyType, type Handle, pkcs11js } from "./cryptoki.ts";
 import { pair } from "./pairing.ts";
 import { PrivateKey, type PublicSide } from "./private-keys.ts";
@@ -153,6 +154,29 @@ export function findPrivateKeys(cryptoki: Cryptoki, session: Handle, id: Buffer)
   return id.length > 0 ? privates.filter(({ object }) => object.id.equals(id)) : privates;
 }
 
+/**
+ * The keys to which none of the private keys belongs. Other work may run meanwhile.
+ * @returns undefined if some private key cannot be read
+ * @throws the library's error if a search fails
+ */
+export async function findWithoutPrivateKey<Key extends PublicSide>(
+  cryptoki: Cryptoki,
+  session: Handle,
+  keys: readonly Key[],
+): Promise<Key[] | undefined> {
+  const objects = new TokenObjects(cryptoki, session);
+  const privates: PrivateKey[] = [];
+  const unreadable: LeftOut[] = [];
+  for (const object of searchAll(objects)) {
+    privates.push(...readAll([object], privateKeys, unreadable));
+    await setImmediate();
+  }
+  objects.checkPresence();
+  if (unreadable.length > 0) return undefined;
+  const { pairs } = pair(keys, privates, false);
+  return keys.filter((key) => pairs.get(key)?.signs !== true);
+}
+
 /** @returns all private keys if the library cannot search by CKA_ID */
 function findById(objects: TokenObjects, id: Buffer): TokenObject[] {
   try {
@@ -254,19 +278,8 @@ function readAll<Read>(
 /** @throws the error, if it is not a reason */
 function reasonFor(name: string, object: TokenObject, error: unknown): LeftOut {
   if (!(error instanceof Unusable)) throw error;
-  return { object: describe(name, object), reason: error.message };
+  return { object: objectName(name, object.label, object.id), reason: error.message };
 }
-
-/** An object by its class, label and ID, such as `public key "SIGN key", ID 02`. */
-function describe(name: string, { id, label }: TokenObject): string {
-  const called = label === "" ? name : `${name} ${JSON.stringify(label)}`;
-  if (id.length === 0) return called;
-  const hex = id.toString("hex", 0, maxIdLength);
-  return `${called}, ID ${hex}${id.length > maxIdLength ? "…" : ""}`;
-}
-
-/** The number of bytes of a CKA_ID in the description of an object. */
-const maxIdLength = 32;
 
 /** The objects of each key. */
 function byPublicKey(all: readonly PublicObject[]): PublicObjects[] {
@@ -275,7 +288,8 @@ function byPublicKey(all: readonly PublicObject[]): PublicObjects[] {
     const keyBlob = encodePublicKey(publicKey);
     const known = keys.get(blobId(keyBlob));
     if (known === undefined) {
-      const name = describe(source === "key" ? "public key" : "certificate", object);
+      const kind = source === "key" ? "public key" : "certificate";
+      const name = objectName(kind, object.label, object.id);
       const [ids, labels] = [[object.id], [object.label]];
       keys.set(blobId(keyBlob), { publicKey, keyBlob, ids, labels, name, source });
     } else {
