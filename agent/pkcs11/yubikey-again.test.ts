@@ -33,6 +33,18 @@ for (const name of libraryNames) {
     t.is(used.card.verifications.failed, 1);
   });
 
+  test.serial(`${name}: a card with a new certificate is the same card`, async (t) => {
+    const used = await cardInUse(t, name, { card, keepPin: 3600 });
+    await used.reader.eject(0);
+    used.card.renewCertificate("9a", "Another name");
+    await used.reader.insert(used.card, 0);
+    t.is(await signWith(used, "9a"), "signed");
+    t.is(await stateOf(used.provider), "ready");
+    const again = await used.registry.add(used.library, pinOf(cardPin));
+    if (name === "opensc") t.is(again.tokens[0]?.label, "Another name");
+    t.is(used.card.verifications.failed, 0);
+  });
+
   test.serial(`${name}: a card in the place of another one signs`, async (t) => {
     const used = await insertedCard(t, name, { card });
     const other = await makeYubiKey({ serial: 12345678, keys: [{ slot: "9a", type: "p384" }] });
