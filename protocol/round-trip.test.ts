@@ -68,6 +68,7 @@ const decoders: Readonly<Record<string, (bytes: Buffer) => unknown>> = {
   decodeAddCertificate,
   decodeFailureReason,
   decodeListProvidersReply,
+  decodePrepareProvider,
   decodeQueryReply,
   verifySessionBind: (bytes) => verifySessionBind(decodeSessionBind(bytes)),
 };
@@ -83,6 +84,7 @@ const damaged: fc.Arbitrary<Buffer> = fc
       random.sessionBind.map(encodeSessionBind),
       random.addCertificate.map(encodeAddCertificate),
       random.providers.map(encodeListProvidersReply),
+      random.prepareProvider.map(encodePrepareProvider),
     ),
     fc.nat(),
     fc.nat({ max: 255 }),

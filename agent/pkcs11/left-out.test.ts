@@ -18,10 +18,10 @@ test("objects that are no keys for SSH are named, with their reasons", async (t)
   const { provider, leftOut } = await load(t, "garbage", "keys=3", "no-sign=2");
   t.is(provider.keys.length, 2);
   t.deepEqual(leftOut, [
-    "public key: no curve or no point",
-    "public key: curve not used by SSH",
     "certificate: invalid certificate",
     'public key "two", ID 2b: may not sign',
+    "public key: curve not used by SSH",
+    "public key: no curve or no point",
   ]);
   t.is(provider.leftOut[0]?.token, 0);
 });

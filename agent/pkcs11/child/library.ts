@@ -123,7 +123,10 @@ export class Library {
 /** The maximum number of objects per token that an inventory names as left out. */
 const maxLeftOut = 64;
 
-function shorten(leftOut: readonly LeftOut[]): readonly LeftOut[] {
+/** Sorted, since tokens list objects in any order. */
+function shorten(unsorted: readonly LeftOut[]): readonly LeftOut[] {
+  const text = ({ object, reason }: LeftOut) => `${object}: ${reason}`;
+  const leftOut = unsorted.toSorted((one, other) => (text(one) < text(other) ? -1 : 1));
   if (leftOut.length <= maxLeftOut) return leftOut;
   const more = leftOut.length - maxLeftOut + 1;
   const rest = { object: `${more} more objects`, reason: "not named here, since they are many" };
