@@ -12,7 +12,7 @@ import type koffi from "koffi";
 /** The part of koffi that is used. */
 type Koffi = Pick<
   typeof koffi,
-  "address" | "config" | "decode" | "encode" | "errno" | "load" | "proto" | "sizeof" | "types"
+  "address" | "config" | "decode" | "errno" | "load" | "proto" | "sizeof" | "types"
 >;
 
 const requireFromHere = createRequire(import.meta.url);
@@ -46,16 +46,7 @@ export function loadKoffi(): Koffi {
 }
 
 function isKoffi(value: unknown): value is Koffi {
-  const names = [
-    "address",
-    "config",
-    "decode",
-    "encode",
-    "errno",
-    "load",
-    "proto",
-    "sizeof",
-  ] as const;
+  const names = ["address", "config", "decode", "errno", "load", "proto", "sizeof"] as const;
   if (typeof value !== "object" || value === null) return false;
   const functions: Partial<Record<string, unknown>> = { ...value };
   return names.every((name) => typeof functions[name] === "function") && "types" in value;

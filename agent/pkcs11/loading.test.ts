@@ -1,7 +1,11 @@
 /** Libraries that OpenSSH loads: a step that they refuse has a second way, or decides nothing. */
 import test from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
+import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
+import type { Provider } from "./provider.ts";
 import { loaded, logins, prepare, refused, sign, signOnce } from "./test-hostile.ts";
 import { pinOf, stateOf } from "./test-registry.ts";
+import { makeUser } from "./test-user.ts";
 
 for (const words of [
   ["no-locking=0xa"], // CKR_CANT_LOCK
@@ -46,6 +50,96 @@ test("a library that reads the count that C_GetSlotList is given lists its slots
   t.is(await sign(provider), "signed");
 });
 
+/** How often C_OpenSession was called, whatever it returned. */
+function openings(module: HostileModule): number {
+  return module.calls().filter((call) => call === "open" || call === "open refused").length;
+}
+
+for (const word of ["no-read-only=0xe2", "no-read-only=0x5", "no-read-only=0x80000001"]) {
+  test(`a token with ${word} gets read-write sessions`, async (t) => {
+    const { module, provider } = await loaded(t, [word, "login", "slow-sign=50"]);
+    const signatures = await Promise.all([sign(provider), sign(provider), sign(provider)]);
+    t.deepEqual(signatures, ["signed", "signed", "signed"]);
+    // What worked is tried first for the other sessions, and after the card was away.
+    t.is(module.calls().filter((call) => call === "open refused").length, 1);
+    module.behave(word, "login", "epoch=2");
+    t.is(await sign(provider), "pin-required");
+    t.is(module.calls().filter((call) => call === "open refused").length, 1);
+    module.behave("no-read-write=0xe2", "epoch=3");
+    t.is(await sign(provider), "signed");
+  });
+}
+
+for (const [word, code] of [
+  ["sessions=0", "CKR_SESSION_COUNT"],
+  ["open-error=0x30", "CKR_DEVICE_ERROR"],
+] as const) {
+  test(`${code} is not taken for a refusal of read-only sessions`, async (t) => {
+    const { module, registry } = await prepare(t, [word]);
+    const failure = await refused(t, registry.add(module.path, pinOf("")));
+    t.regex(failure.message, new RegExp(`opens no session \\(${code}\\)`));
+    t.true(openings(module) < 2);
+  });
+}
+
+test("a token that refuses both kinds of sessions is refused with the first reason", async (t) => {
+  const { module, registry } = await prepare(t, ["no-read-only=0x5", "no-read-write=0xe2"]);
+  const failure = await refused(t, registry.add(module.path, pinOf("")));
+  t.regex(failure.message, /opens no session \(CKR_GENERAL_ERROR\)/);
+});
+
+test("a token with one session is loaded with the one of the preparation", async (t) => {
+  const { module, registry } = await prepare(t, ["sessions=1", "login", "removable"]);
+  const prepared = await registry.prepare(module.path);
+  t.true(await eventually(() => openings(module) === 1));
+  const add = { takePrepared: () => prepared.child };
+  const provider = await registry.add(module.path, pinOf(hostilePin), add);
+  t.is(openings(module), 1);
+  t.is(await sign(provider), "signed");
+  module.behave("sessions=1", "login", "removable", "lose-login");
+  t.is(await sign(provider, makeUser(hostilePin).interaction), "signed");
+});
+
+test("a card that was exchanged since the preparation gets its own session", async (t) => {
+  const { module, registry } = await prepare(t, ["sessions=1"]);
+  for (const words of [["epoch=2"], ["epoch=3", "serial=2"]]) {
+    const before = openings(module);
+    const prepared = await registry.prepare(module.path);
+    t.true(await eventually(() => openings(module) > before));
+    module.behave("sessions=1", ...words);
+    const add = { takePrepared: () => prepared.child };
+    t.is(await sign(await registry.add(module.path, pinOf(""), add)), "signed");
+  }
+});
+
+/** What was left out, one line each. */
+function notes(provider: Provider): string[] {
+  return provider.leftOut.map(({ object, reason }) => `${object}: ${reason}`);
+}
+
+for (const [word, note] of [
+  ["token-fails=1", 'token in "slot 7": unreadable (CKR_DEVICE_ERROR)'],
+  ["open-fails=1", 'token "hostile": opens no session (CKR_DEVICE_ERROR)'],
+  ["find-init-fails=1", 'The keys of the token "hostile" cannot be read (CKR_DEVICE_ERROR)'],
+] as const) {
+  test(`a first slot with ${word} does not hide the second`, async (t) => {
+    const { provider } = await loaded(t, ["tokens=2", word]);
+    t.deepEqual(
+      provider.tokens.map(({ label }) => label),
+      ["hostile 2"],
+    );
+    t.is(await sign(provider), "signed");
+    t.true(notes(provider).join().includes(note), notes(provider).join());
+  });
+}
+
+test("a slot without a description does not hide the others", async (t) => {
+  const { module, registry } = await prepare(t, ["tokens=2", "slot-info-fails=1"]);
+  const uri = `pkcs11:slot-id=8?module-path=${module.path}`;
+  t.is(await sign(await registry.add(uri, pinOf(""))), "signed");
+  t.is((await registry.add(module.path, pinOf(""))).tokens.length, 2);
+});
+
 for (const [word, note] of [
   ["unsearchable-1", "any certificate: cannot be searched (CKR_FUNCTION_FAILED)"],
   ["unsearchable-3", "any private key: cannot be searched (CKR_FUNCTION_FAILED)"],
@@ -54,8 +148,7 @@ for (const [word, note] of [
   test(`a token with ${word} has the keys that can be found`, async (t) => {
     const { module, provider } = await loaded(t, [word, "keys=2", "login"]);
     t.is(provider.keys.length, 2);
-    const notes = provider.leftOut.map(({ object, reason }) => `${object}: ${reason}`);
-    t.true(notes.includes(note), notes.join());
+    t.true(notes(provider).includes(note), notes(provider).join());
     module.behave("keys=2", "login");
     t.is(await sign(provider), "signed");
     t.is(await signOnce(provider, 1), "signed");

@@ -181,7 +181,7 @@ test("a token whose single session is lost opens another for the next signature"
 
 test("a library that fails to describe its slots is reported", async (t) => {
   const { module, registry } = await prepare(t, ["slot-info-error=0x30"]);
-  const uri = `pkcs11:slot-id=7?module-path=${module.path}`;
+  const uri = `pkcs11:slot-description=x?module-path=${module.path}`;
   const failure = await refused(t, registry.add(uri, pinOf("")));
   t.is(failure.code, "module-crashed");
   t.regex(failure.message, /does not say what its slots are.*CKR_DEVICE_ERROR/);

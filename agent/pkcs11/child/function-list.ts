@@ -1,4 +1,5 @@
 /** Calls the functions of a PKCS#11 library, through its CK_FUNCTION_LIST (PKCS#11 v3.0, section 5.1). */
+import { endianness } from "node:os";
 import type { KoffiFunc } from "koffi";
 import { loadKoffi } from "../../../openssh/add-ons.ts";
 import {
@@ -259,12 +260,13 @@ class Template {
     const sizes = types.map((_, at) => Math.ceil((lengths[at] ?? 0) / word) * word);
     let end = types.length * 3 * word;
     this.bytes = allocate(sizes.reduce((sum, size) => sum + size, end));
+    const address = koffi.address(this.bytes);
     this.#values = types.map((type, at) => {
       const length = lengths[at];
       writeUlong(this.bytes, 3 * at, type);
       if (length === undefined) return undefined;
       const value = this.bytes.subarray(end, end + length);
-      if (length > 0) writeUlong(this.bytes, 3 * at + 1, koffi.address(this.bytes) + BigInt(end));
+      if (length > 0) writeUlong(this.bytes, 3 * at + 1, address + BigInt(end));
       writeUlong(this.bytes, 3 * at + 2, length);
       end += sizes[at] ?? 0;
       return value;
@@ -273,13 +275,17 @@ class Template {
 
   /** The lengths that the library has written; undefined for CK_UNAVAILABLE_INFORMATION. */
   get lengths(): (number | undefined)[] {
-    const written = this.#values.map((_, at) => ulongAt(this.bytes, 3 * at + 2));
-    return written.map((length) => (length === unavailable ? undefined : Number(length)));
+    return this.#values.map((_, at) => this.#length(at));
+  }
+
+  #length(at: number): number | undefined {
+    const length = ulongAt(this.bytes, 3 * at + 2);
+    return length === unavailable ? undefined : Number(length);
   }
 
   /** The value of an attribute. @throws CKR_BUFFER_TOO_SMALL if the library has more of it */
   value(at: number): Buffer | undefined {
-    const [value, length] = [this.#values[at], this.lengths[at]];
+    const [value, length] = [this.#values[at], this.#length(at)];
     if (value === undefined || length === undefined) return undefined;
     if (length > value.length) throw returnValueError(pkcs11js.CKR_BUFFER_TOO_SMALL);
     return value.subarray(0, length);
@@ -325,7 +331,10 @@ function splitList(list: Buffer, count: Buffer): Handle[] {
 
 /** Reads the CK_ULONG at an index, in native byte order. */
 function ulongAt(bytes: Buffer, at = 0): bigint {
-  return BigInt(koffi.decode(bytes, at * word, ulong));
+  const view = viewOf(bytes);
+  return word === 8
+    ? view.getBigUint64(at * 8, isLittle)
+    : BigInt(view.getUint32(at * 4, isLittle));
 }
 
 /** Reads the CK_FLAGS at an index; all CKF_ flags have 32 bits. */
@@ -335,7 +344,15 @@ function readFlags(bytes: Buffer, at: number): number {
 
 /** Writes a CK_ULONG or a pointer at an index, in native byte order. */
 function writeUlong(bytes: Buffer, at: number, value: number | bigint): void {
-  koffi.encode(bytes, at * word, ulong, value);
+  const view = viewOf(bytes);
+  if (word === 8) view.setBigUint64(at * 8, BigInt(value), isLittle);
+  else view.setUint32(at * 4, Number(value), isLittle);
+}
+
+const isLittle = endianness() === "LE";
+
+function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, length);
 }
 
 /** Text of a fixed length. */

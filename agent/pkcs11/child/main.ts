@@ -19,7 +19,6 @@ import {
   maxMessageLength,
   secretOf,
 } from "../messages.ts";
-import type { Handle } from "./cryptoki.ts";
 import { differingVariables, withEnvironmentHint } from "./environment.ts";
 import { protectProcess } from "./hardening.ts";
 import { Library } from "./library.ts";
@@ -27,12 +26,13 @@ import { PinCache } from "./login.ts";
 import { Module } from "./module.ts";
 import { openEarly, openTokens, restoreTokens } from "./open-tokens.ts";
 import { getReadyForKeys } from "./public-keys.ts";
+import { FirstSessions } from "./sessions.ts";
 
 const agentDescriptor = 3;
 
 let module: Module | undefined;
 /** Sessions opened by the request "open". */
-let earlySessions: readonly Handle[] = [];
+let earlySessions: FirstSessions | undefined;
 /** The client's variables that differ here, of the request "open". */
 let differing: readonly string[] = [];
 let library: Library | undefined;
@@ -106,8 +106,9 @@ async function reply(request: RequestWithReply): Promise<ChildReply> {
       const { path, selection: uri, only, keepPin, pin } = request;
       const selection = { uri, only };
       const loaded = start(path);
-      const tokens = await openTokens(loaded, pinCaches(keepPin), selection, pin, earlySessions);
-      library = new Library(loaded, tokens);
+      const sessions = earlySessions ?? new FirstSessions(loaded);
+      const opened = await openTokens(loaded, pinCaches(keepPin), selection, pin, sessions);
+      library = new Library(loaded, opened);
       return { type: "loaded", id, inventory: library.inventory };
     }
     case "restore": {

@@ -7,6 +7,8 @@ import { loadLibrary } from "./function-list.ts";
 export class Module {
   readonly path: string;
   readonly cryptoki: Cryptoki;
+  /** The CKF_ flags with which C_OpenSession last succeeded, by the slot in hexadecimal. */
+  readonly sessionFlags = new Map<string, number>();
   /** Incremented by each restart; older session and object handles are invalid. */
   generation = 1;
   /** Whether the library is not initialized: it has no tokens until a restart succeeds. */

@@ -21,7 +21,7 @@ import { type PinCache, TokenLogin } from "./login.ts";
 import type { Module } from "./module.ts";
 import { countOthers, type FoundKeys, findKeys, type TokenKey } from "./objects.ts";
 import { type Selection, selectKeys, selectTokens } from "./selection.ts";
-import { closeSession, openFirst } from "./sessions.ts";
+import { closeSession, FirstSessions, openFirst } from "./sessions.ts";
 import {
   hasFlag,
   hasSeenWrongPin,
@@ -51,19 +51,17 @@ export interface OpenTokens {
   readonly leftOut: readonly LeftOut[];
 }
 
-/**
- * Opens a session with each token while the user types the PIN: some libraries read the whole card
- * at the first session, which takes seconds.
- * @returns the sessions, for `openTokens` to close
- */
-export function openEarly(module: Module): Handle[] {
-  return preferInitialized(presentTokens(module).tokens).flatMap((token) => {
+/** Opens a session with each token while the user types the PIN. */
+export function openEarly(module: Module): FirstSessions {
+  const sessions = new FirstSessions(module);
+  for (const token of preferInitialized(presentTokens(module).tokens)) {
     try {
-      return [openFirst(module, token)];
+      sessions.keep(token, openFirst(module, token));
     } catch {
-      return []; // openTokens reports the error
+      // openTokens reports the error
     }
-  });
+  }
+  return sessions;
 }
 
 /**
@@ -73,7 +71,7 @@ export function openEarly(module: Module): Handle[] {
  * try left is always skipped.
  * @param makeCache makes the PIN cache of a token
  * @param pin UTF-8, or empty
- * @param early sessions of `openEarly`, to be closed
+ * @param sessions those of `openEarly`, which end if they are not used
  * @throws {Failure} no-token, and as a login; pin-required, no-usable-key or
  *   key-not-found if no token shows a selected key
  */
@@ -82,10 +80,10 @@ export async function openTokens(
   makeCache: () => PinCache,
   selection: Selection,
   pin: Buffer,
-  early: readonly Handle[],
+  sessions: FirstSessions,
 ): Promise<OpenTokens> {
   const present = presentTokens(module);
-  const found = selectTokens(selection, module, present.tokens);
+  const found = selectTokens(selection, module, present.tokens, sessions);
   const isPinShared = found.length > 1 && pin.length > 0;
   const all = new Set<TokenConnection>();
   const opened = new Map<SlotToken, OpenToken>();
@@ -93,13 +91,14 @@ export async function openTokens(
   for (const token of isPinShared ? [...found].sort(byTries) : found) {
     try {
       if (isPinShared) checkPinTries(module, token, [...opened.keys()].some(takesPin));
-      const open = (as: PresentToken) => openAs(module, makeCache(), as, selection, pin, all);
+      const open = (as: PresentToken) =>
+        openAs(module, makeCache(), as, sessions, selection, pin, all);
       opened.set(token, await openToken(token, open));
     } catch (error) {
       failures.set(token, error);
     }
   }
-  for (const session of early) closeSession(module.cryptoki, session);
+  sessions.close();
   const tokens = found.flatMap((token) => opened.get(token) ?? []);
   if (tokens.length > 0) {
     const isSelected = selection.uri !== undefined || selection.only !== undefined;
@@ -192,6 +191,7 @@ async function openAs(
   module: Module,
   cache: PinCache,
   found: PresentToken,
+  sessions: FirstSessions,
   selection: Selection,
   pin: Buffer,
   all: Set<TokenConnection>,
@@ -199,7 +199,7 @@ async function openAs(
   const { description, identity, slot } = found;
   const known: KnownToken = { description, identity, login: loginKind(found), slot };
   const login = new TokenLogin(module, known, cache);
-  const session = openSession(module, found);
+  const session = takeSession(module, found, sessions);
   try {
     const result = await login.logInFirst(found, session, pin);
     const isHidden = known.login !== "none" && result === "none";
@@ -246,10 +246,10 @@ function noKeyFailure(
   return isEmpty && isBlank(token) ? noInitializedToken(path, none.message) : none;
 }
 
-/** @throws {Failure} as `openFirst`; no-token for a blank token */
-function openSession(module: Module, token: SlotToken): Handle {
+/** @throws {Failure} as `FirstSessions.take`; no-token for a blank token */
+function takeSession(module: Module, token: PresentToken, sessions: FirstSessions): Handle {
   try {
-    return openFirst(module, token);
+    return sessions.take(token);
   } catch (error) {
     const isRefused = error instanceof Failure && error.code === "module-crashed";
     throw isRefused && isBlank(token) ? noInitializedToken(module.path, error.message) : error;

@@ -7,7 +7,7 @@ import { fingerprint } from "../../../protocol/fingerprint.ts";
 import { type Handle, libraryFailed, readUlong } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
 import { findKeys, type TokenKey } from "./objects.ts";
-import { closeSession, openFirst } from "./sessions.ts";
+import type { FirstSessions } from "./sessions.ts";
 import { type PresentToken, preferInitialized, tokenName, trimPadding } from "./slots.ts";
 
 /** What a request selects. */
@@ -30,10 +30,11 @@ export function selectTokens(
   { uri, only }: Selection,
   module: Module,
   found: readonly PresentToken[],
+  sessions: FirstSessions,
 ): readonly PresentToken[] {
   const tokens = matchingTokens(uri, module, found);
   if (only === undefined || tokens.length < 2) return tokens;
-  const shown = new Map(tokens.map((token) => [token, shownKeys(module, token)]));
+  const shown = new Map(tokens.map((token) => [token, shownKeys(module, token, sessions)]));
   const all = [...shown.values()].flat();
   const isShown = (print: string) => all.some(({ keyBlob }) => isAmong([print], keyBlob));
   if (!only.every(isShown)) return tokens;
@@ -41,14 +42,15 @@ export function selectTokens(
 }
 
 /** The keys that a token shows without a login. */
-function shownKeys(module: Module, token: PresentToken): readonly TokenKey[] {
+function shownKeys(
+  { cryptoki }: Module,
+  token: PresentToken,
+  sessions: FirstSessions,
+): readonly TokenKey[] {
   try {
-    const session = openFirst(module, token);
-    try {
-      return findKeys(module.cryptoki, session, true).keys;
-    } finally {
-      closeSession(module.cryptoki, session);
-    }
+    const session = sessions.take(token);
+    sessions.keep(token, session);
+    return findKeys(cryptoki, session, true).keys;
   } catch {
     return []; // then all tokens are opened, which reports the error
   }
@@ -67,10 +69,15 @@ function matchingTokens(
   if (uri === undefined) return preferInitialized(found);
   const asksForPlace = placeAttributes.some((name) => uri[name] !== undefined);
   const library = asksForPlace ? describeLibrary(module) : undefined;
-  const wanted = found.filter(({ description, slot }) =>
-    matchesToken(uri, description, library && { library, slot: describeSlot(module, slot) }),
-  );
+  const errors: unknown[] = [];
+  const wanted = found.filter(({ description, slot }) => {
+    const place = library && { library, slot: describeSlot(module, slot, errors) };
+    return matchesToken(uri, description, place);
+  });
   if (wanted.length > 0) return preferInitialized(wanted);
+  if (errors.length > 0) {
+    throw libraryFailed(`The library ${module.path} does not say what its slots are`, errors[0]);
+  }
   const sentence = `The library ${module.path} sees no token that the PKCS#11 URI matches.`;
   const shown = preferInitialized(found);
   const names = shown.slice(0, maxNames).map(({ description }) => {
@@ -129,14 +136,17 @@ function describeLibrary({ cryptoki, path }: Module): TokenPlace["library"] {
   };
 }
 
-function describeSlot({ cryptoki, path }: Module, slot: Handle): TokenPlace["slot"] {
-  const sentence = `The library ${path} does not say what its slots are`;
-  const { manufacturerID, slotDescription } = attempt(sentence, () => cryptoki.C_GetSlotInfo(slot));
-  return {
-    id: readUlong(slot) ?? 0n,
-    manufacturer: trimPadding(manufacturerID),
-    description: trimPadding(slotDescription),
-  };
+/** @param errors gets the library's, if it does not tell the description, which is then empty */
+function describeSlot({ cryptoki }: Module, slot: Handle, errors: unknown[]): TokenPlace["slot"] {
+  const id = readUlong(slot) ?? 0n;
+  try {
+    const { manufacturerID, slotDescription } = cryptoki.C_GetSlotInfo(slot);
+    const description = trimPadding(slotDescription);
+    return { id, manufacturer: trimPadding(manufacturerID), description };
+  } catch (error) {
+    errors.push(error);
+    return { id, manufacturer: "", description: "" };
+  }
 }
 
 /** @throws {Failure} module-crashed, with this sentence */

@@ -2,7 +2,8 @@
 import { type Cryptoki, type Handle, libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
 import { tokenRemoved } from "./failures.ts";
 import type { Module } from "./module.ts";
-import { type SlotToken, tokenName } from "./slots.ts";
+import { isSessionLost } from "./recovery.ts";
+import { type PresentToken, type SlotToken, tokenName } from "./slots.ts";
 
 /** CKF_REMOVABLE_DEVICE, which `pkcs11js` does not declare. */
 const removableDevice = 2;
@@ -109,11 +110,7 @@ export class SessionPool {
 
   #tryOpen(): Handle | undefined {
     if (!this.isCurrent) return undefined;
-    try {
-      return openSession(this.#module.cryptoki, this.#slot);
-    } catch {
-      return undefined;
-    }
+    return attempt(() => openSession(this.#module, this.#slot));
   }
 }
 
@@ -126,18 +123,49 @@ function isRemovable(cryptoki: Cryptoki, slot: Handle): boolean {
   }
 }
 
-/** Opens a read-only session. @throws the library's errors */
-export function openSession(cryptoki: Cryptoki, slot: Handle): Handle {
-  return cryptoki.C_OpenSession(slot, pkcs11js.CKF_SERIAL_SESSION);
+const readOnly = pkcs11js.CKF_SERIAL_SESSION;
+const readWrite = pkcs11js.CKF_SERIAL_SESSION | pkcs11js.CKF_RW_SESSION;
+
+/** CKR_ values of C_OpenSession that are the same for both kinds of sessions. */
+const commonRefusals: ReadonlySet<string | undefined> = new Set([
+  "CKR_SESSION_COUNT",
+  "CKR_TOKEN_NOT_PRESENT",
+  "CKR_TOKEN_NOT_RECOGNIZED",
+  "CKR_DEVICE_REMOVED",
+  "CKR_DEVICE_ERROR",
+  "CKR_DEVICE_MEMORY",
+  "CKR_HOST_MEMORY",
+  "CKR_SLOT_ID_INVALID",
+  "CKR_CRYPTOKI_NOT_INITIALIZED",
+]);
+
+/**
+ * Opens a read-only session, or a read-write one with a token that refuses that: some know one kind
+ * only. The first try is what worked with the last token in the slot.
+ * @throws the library's error for the first try
+ */
+export function openSession({ cryptoki, sessionFlags }: Module, slot: Handle): Handle {
+  const place = slot.toString("hex");
+  const first = sessionFlags.get(place) ?? readOnly;
+  try {
+    return cryptoki.C_OpenSession(slot, first);
+  } catch (error) {
+    if (commonRefusals.has(returnValue(error))) throw error;
+    const second = first === readOnly ? readWrite : readOnly;
+    const session = attempt(() => cryptoki.C_OpenSession(slot, second));
+    if (session === undefined) throw error;
+    sessionFlags.set(place, second);
+    return session;
+  }
 }
 
 /**
  * Opens the first session with a token.
  * @throws {Failure} token-removed, module-crashed
  */
-export function openFirst({ cryptoki }: Module, token: SlotToken): Handle {
+export function openFirst(module: Module, token: SlotToken): Handle {
   try {
-    return openSession(cryptoki, token.slot);
+    return openSession(module, token.slot);
   } catch (error) {
     const value = returnValue(error);
     if (value === "CKR_TOKEN_NOT_PRESENT" || value === "CKR_DEVICE_REMOVED") {
@@ -153,5 +181,59 @@ export function closeSession(cryptoki: Cryptoki, session: Handle): void {
     cryptoki.C_CloseSession(session);
   } catch {
     // ignored
+  }
+}
+
+/**
+ * Sessions that are opened before they are needed, one with each token: some libraries read the
+ * whole card at the first session, and some tokens allow no second one.
+ */
+export class FirstSessions {
+  readonly #module: Module;
+  readonly #open = new Map<string, Handle>();
+
+  constructor(module: Module) {
+    this.#module = module;
+  }
+
+  /** Keeps an open session for `take`. */
+  keep(token: PresentToken, session: Handle): void {
+    this.#open.set(placeOf(token), session);
+  }
+
+  /** A session with a token: the one that was kept, if it is still open. @throws as `openFirst` */
+  take(token: PresentToken): Handle {
+    const kept = this.#open.get(placeOf(token));
+    this.#open.delete(placeOf(token));
+    if (kept !== undefined && isOpen(this.#module, kept)) return kept;
+    return openFirst(this.#module, token);
+  }
+
+  /** Closes those that nobody has taken. */
+  close(): void {
+    for (const session of this.#open.values()) closeSession(this.#module.cryptoki, session);
+    this.#open.clear();
+  }
+}
+
+function placeOf({ slot, identity }: PresentToken): string {
+  return `${slot.toString("hex")} ${identity}`;
+}
+
+/** Whether a session still exists, as far as the library tells. */
+function isOpen({ cryptoki }: Module, session: Handle): boolean {
+  try {
+    cryptoki.C_GetSessionInfo(session);
+    return true;
+  } catch (error) {
+    return !isSessionLost(error);
+  }
+}
+
+function attempt<Result>(call: () => Result): Result | undefined {
+  try {
+    return call();
+  } catch {
+    return undefined;
   }
 }

@@ -278,7 +278,7 @@ export class TokenConnection {
   /** On CKR_SESSION_COUNT, closes the stale sessions first. */
   #openSession(found: SlotToken): Handle {
     try {
-      return openSession(this.#module.cryptoki, found.slot);
+      return openSession(this.#module, found.slot);
     } catch (error) {
       if (returnValue(error) === "CKR_SESSION_COUNT") this.sessions?.close();
       return openFirst(this.#module, found);
