@@ -1,6 +1,8 @@
 /** Which private key belongs to which public key. */
 import test, { type ExecutionContext } from "ava";
+import { hostilePin } from "../../fixtures/hostile-module/index.ts";
 import { loaded, sign, signOnce } from "./test-hostile.ts";
+import { noUser, pinOf } from "./test-registry.ts";
 
 /** Loads the hostile module, and signs with each key, two times over. */
 async function signAll(t: ExecutionContext, ...words: string[]) {
@@ -187,6 +189,43 @@ test("a signature that no other key could have made is not tried with other keys
     .filter((call) => call === "sign");
   t.is(signatures.length, 1);
   module.behave("keys=3");
+  t.is(await sign(provider), "signed");
+});
+
+test("the user is asked for one PIN, however many private keys are tried", async (t) => {
+  const words = ["login", "always-authenticate", "keys=3", ...sameIds, ...sameLabels, "reversed"];
+  const { module, provider } = await loaded(t, words);
+  let asked = 0;
+  const askPin = async () => {
+    asked++;
+    return pinOf(hostilePin);
+  };
+  t.is(await sign(provider, { ...noUser, askPin }), "signed");
+  t.is(asked, 1);
+  t.is(module.calls().filter((call) => call === "sign").length, 3);
+});
+
+test("private keys that are other keys' by their IDs are tried once IDs are seen to be mixed up", async (t) => {
+  const words = ["keys=3", "private-id=\\x2b", "private-id-2=\\x2a", "no-label"];
+  const { provider, outcomes, signatures } = await signAll(t, ...words);
+  t.is(provider.keys.length, 3);
+  t.deepEqual(new Set(outcomes), new Set(["signed"]));
+  t.is(signatures, 7);
+});
+
+test("signatures with several keys at once find their private keys", async (t) => {
+  const words = ["keys=8", "no-id", "no-label", "reversed"];
+  const { provider } = await loaded(t, words);
+  const all = [...provider.keys.keys(), ...provider.keys.keys()];
+  const outcomes = await Promise.all(all.map((at) => signOnce(provider, at)));
+  t.deepEqual(new Set(outcomes), new Set(["signed"]));
+});
+
+test("a private key that cannot be read while it is searched is not taken to be gone", async (t) => {
+  const { module, provider } = await loaded(t, []);
+  module.behave("epoch=2", "attribute-error=0x30");
+  t.is(await sign(provider), "module-crashed");
+  module.behave("epoch=2");
   t.is(await sign(provider), "signed");
 });
 
