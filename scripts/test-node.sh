@@ -47,7 +47,7 @@ memory_tests='cli/memory.test.ts agent/memory.test.ts agent/pkcs11/forgotten-pin
 
 test_kind() {
   case $2 in
-  unit) run "$1-unit" node scripts/test-unit.mjs --tap ;;
+  unit) run "$1-unit" node scripts/test-bundled.mjs --unit --tap ;;
   transcripts)
     run "$1-transcripts" node node_modules/ava/entrypoints/cli.mjs --tap fixtures/transcripts.test.ts
     ;;

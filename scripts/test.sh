@@ -15,4 +15,4 @@ sh scripts/setup.sh gcc openssh-client openssh-server openssh-tests softhsm2 ope
   csh tcsh zsh fish pcscd vsmartcard-vpcd ykcs11 yubico-piv-tool p11-kit p11-kit-modules swtpm \
   libtpm2-pkcs11-1 libnss3-tools opencryptoki >&2
 
-exec npx --no-install ava "$@"
+exec node scripts/test-bundled.mjs "$@"

@@ -1,11 +1,13 @@
-// Runs the unit tests, which need no programs or libraries of the system, no root and no build.
+// Runs tests that are bundled first: otherwise, each process of ava would compile all its imports, which
+// takes most of the time of a short test.
 //
-//   npm run test:unit                       all of them
-//   npm run test:unit -- --match='*PIN*'    those whose titles match
+//   node scripts/test-bundled.mjs                       all tests
+//   node scripts/test-bundled.mjs --unit                the unit tests: they need no programs or libraries
+//                                                       of the system, no root and no build
+//   node scripts/test-bundled.mjs cli/options.test.ts   the tests of one file
 //
-// Unit tests are those that do not import fixtures/system-programs.ts, directly or indirectly. They are
-// bundled first: otherwise, each process of ava would compile all its imports, which takes most of the
-// time.
+// Other options are ava's, such as --tap and --match='*PIN*'. Unit tests are those that do not import
+// fixtures/system-programs.ts, directly or indirectly.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -40,22 +42,29 @@ const options = {
   plugins: [sourceUrls],
 };
 
-const folder = mkdtempSync(join(root, "dist-unit-"));
+const words = process.argv.slice(2);
+const isUnit = words.includes("--unit");
+const files = words.filter((word) => word.endsWith(".ts"));
+const avaOptions = words.filter((word) => word !== "--unit" && !files.includes(word));
+const folder = mkdtempSync(join(root, "dist-test-"));
 try {
-  await build({ ...options, entryPoints: await unitTests(), outbase: root, outdir: folder });
+  const asked = files.length > 0 ? files : ava.files;
+  const entryPoints = isUnit ? await unitTests(asked) : asked;
+  await build({ ...options, entryPoints, outbase: root, outdir: folder });
   const config = join(folder, "ava.config.mjs");
   const { timeout, workerThreads } = ava;
   const bundled = { files: [`${basename(folder)}/**/*.test.js`], timeout, workerThreads };
   writeFileSync(config, `export default ${JSON.stringify(bundled)};\n`);
   const program = join(root, "node_modules/ava/entrypoints/cli.mjs");
-  const args = [program, "--config", config, ...process.argv.slice(2)];
+  const args = [program, "--config", config, ...avaOptions];
   process.exitCode = spawnSync(process.execPath, args, { cwd: root, stdio: "inherit" }).status ?? 1;
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
 
-async function unitTests() {
-  const all = { ...options, entryPoints: ava.files, metafile: true, write: false, outdir: "all" };
+/** Those of some test files that need nothing of the system. */
+async function unitTests(entryPoints) {
+  const all = { ...options, entryPoints, metafile: true, write: false, outdir: "all" };
   const { inputs, outputs } = (await build(all)).metafile;
   const needsSystem = (file, seen = new Set()) => {
     if (file === "fixtures/system-programs.ts") return true;
