@@ -3,12 +3,10 @@
  * the likeliest private key is used, and the next one when a signature is not the key's.
  */
 import type { KeyObject } from "node:crypto";
-import type { TokenDescription } from "../../../protocol/extensions/list-providers.ts";
 import type { Failure } from "../../../protocol/failure.ts";
 import { toKeyObject } from "../../../protocol/key-object.ts";
 import { algorithmName } from "../../../protocol/public-key.ts";
 import type { Cryptoki, Handle } from "./cryptoki.ts";
-import { keyDoesNotSign } from "./failures.ts";
 import { findPrivateKeys, type TokenKey } from "./objects.ts";
 import { type PrivateKey, rank } from "./private-keys.ts";
 import type { SessionPool } from "./sessions.ts";
@@ -32,6 +30,8 @@ export class KeyState {
   way = 0;
   /** Whether the token checks a PIN at each signature, once it has shown that. */
   contextLogin: boolean | undefined;
+  /** CKA_SIGN, as far as it is known: some keys sign although it is false. */
+  maySign = true;
   /** From the private key, which may be hidden until the first login. */
   #alwaysAuthenticate: boolean;
   #keyObject: KeyObject | undefined;
@@ -77,14 +77,12 @@ export class KeyState {
    * The private key to use; undefined if the session cannot see it.
    * @param sessions the session's pool
    * @param thorough whether to look at all private keys, not only at those with the key's CKA_ID
-   * @throws {Failure} unsupported, if the key cannot sign; that of the last wrong signature, if
-   *   there is no other private key to try
+   * @throws {Failure} that of the last wrong signature, if there is no other private key to try
    */
   privateKeyIn(
     cryptoki: Cryptoki,
     sessions: SessionPool,
     session: Handle,
-    token: TokenDescription,
     thorough: boolean,
   ): PrivateKeyUse | undefined {
     this.#enter(sessions);
@@ -97,7 +95,7 @@ export class KeyState {
       if (failure !== undefined) throw failure;
       return undefined;
     }
-    if (!found.signs) throw keyDoesNotSign(token);
+    this.maySign = found.signs;
     this.#alwaysAuthenticate = found.alwaysAuthenticate;
     this.#use = { handle: found.handle, isProven: false };
     return this.#use;

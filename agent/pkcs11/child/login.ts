@@ -236,7 +236,7 @@ export class TokenLogin {
     if (noContextLogin.has(value)) return true;
     if (value === "CKR_USER_NOT_LOGGED_IN") throw userNotLoggedIn();
     if (value !== "CKR_OPERATION_NOT_INITIALIZED") return false;
-    if (isLoggedIn(this.#module, session)) return true;
+    if (isLoggedIn(this.#module, session) !== false) return true;
     throw userNotLoggedIn();
   }
 

@@ -24,6 +24,8 @@ export interface TokenKey extends PublicSide {
 export interface FoundKeys {
   readonly keys: readonly TokenKey[];
   readonly leftOut: readonly LeftOut[];
+  /** Keys that are left out because of CKA_SIGN; some tokens sign with them all the same. */
+  readonly doubtful: ReadonlyMap<TokenKey, LeftOut>;
 }
 
 /** A public key, and its objects. */
@@ -85,12 +87,18 @@ export function findKeys(cryptoki: Cryptoki, session: Handle, privateHidden: boo
   }
   objects.checkPresence();
   const keys: TokenKey[] = [];
+  const doubtful = new Map<TokenKey, LeftOut>();
   for (const one of new Set([...found, ...pairs.keys()])) {
     const own = pairs.get(one);
-    if (own === undefined ? mayBeHidden : own.signs) keys.push(tokenKey(one, own));
-    else leftOut.push({ object: one.name, reason: own ? "may not sign" : "no private key" });
+    if (own?.signs ?? mayBeHidden) {
+      keys.push(tokenKey(one, own));
+      continue;
+    }
+    const left = { object: one.name, reason: own ? "may not sign" : "no private key" };
+    leftOut.push(left);
+    if (own) doubtful.set(tokenKey(one, own), left);
   }
-  return { keys: keys.sort((one, other) => compareIds(one.id, other.id)), leftOut };
+  return { keys: keys.sort((one, other) => compareIds(one.id, other.id)), leftOut, doubtful };
 }
 
 /** The token's objects that can be no keys for SSH, such as "2 data objects". */
@@ -174,7 +182,10 @@ export async function findWithoutPrivateKey<Key extends PublicSide>(
   objects.checkPresence();
   if (unreadable.length > 0) return undefined;
   const { pairs } = pair(keys, privates, false);
-  return keys.filter((key) => pairs.get(key)?.signs !== true);
+  const signs = (key: Key) => pairs.get(key)?.signs === true;
+  return keys.some(signs)
+    ? keys.filter((key) => !signs(key))
+    : keys.filter((key) => !pairs.has(key)); // those that may not sign are tried when they are used
 }
 
 /** @returns all private keys if the library cannot search by CKA_ID */

@@ -17,11 +17,13 @@ import {
   noUsableKey,
   pinRequired,
 } from "./failures.ts";
+import { KeyState } from "./key-state.ts";
 import { type PinCache, TokenLogin } from "./login.ts";
 import type { Module } from "./module.ts";
 import { countOthers, type FoundKeys, findKeys, type TokenKey } from "./objects.ts";
 import { type Selection, selectKeys, selectTokens } from "./selection.ts";
 import { closeSession, FirstSessions, openFirst } from "./sessions.ts";
+import { signsAtOnce } from "./sign.ts";
 import {
   hasFlag,
   hasSeenWrongPin,
@@ -35,6 +37,8 @@ import {
   tokenUri,
 } from "./slots.ts";
 import { TokenConnection } from "./token.ts";
+
+const noPin = Buffer.alloc(0);
 
 /** A token, and its selected keys. */
 export interface OpenToken {
@@ -204,18 +208,53 @@ async function openAs(
     const result = await login.logInFirst(found, session, pin);
     const isHidden = known.login !== "none" && result === "none";
     const seen = searchKeys(module, found, session, isHidden);
+    const connect = ({ length }: readonly TokenKey[]) => {
+      const connection = new TokenConnection(module, known, login, length, all);
+      connection.open({ found, session }, result);
+      return connection;
+    };
     const keys = selectKeys(selection, seen.keys);
-    if (keys.length === 0) {
-      throw noKeyFailure(module, found, session, selection, seen, isHidden);
-    }
-    const connection = new TokenConnection(module, known, login, keys.length, all);
-    connection.open({ found, session }, result);
-    return { connection, keys, leftOut: seen.leftOut };
+    if (keys.length > 0) return { connection: connect(keys), keys, leftOut: seen.leftOut };
+    const failure = noKeyFailure(module, found, session, selection, seen, isHidden);
+    const doubtful = isHidden ? [] : selectKeys(selection, [...seen.doubtful.keys()]);
+    if (doubtful.length === 0) throw failure;
+    const connection = connect(doubtful);
+    const accepted = login.hasAcceptedPin ? pin : noPin;
+    const signing = await keysThatSign(module, connection, doubtful, accepted);
+    if (signing.length > 0)
+      return { connection, keys: signing, leftOut: withoutKeys(seen, signing) };
+    connection.abandon();
+    throw failure;
   } catch (error) {
     login.forgetPin();
     closeSession(module.cryptoki, session);
     throw error;
   }
+}
+
+/**
+ * The keys that sign, among those that may not, as CKA_SIGN says. Only tried when a token has no
+ * other key: it may cost a touch.
+ * @param pin one that the token has accepted, or empty
+ */
+async function keysThatSign(
+  module: Module,
+  connection: TokenConnection,
+  keys: readonly TokenKey[],
+  pin: Buffer,
+): Promise<TokenKey[]> {
+  const signing: TokenKey[] = [];
+  for (const key of keys) {
+    const state = new KeyState(key, connection.sessions, []);
+    if (await signsAtOnce(module, connection, state, pin)) signing.push(key);
+  }
+  return signing;
+}
+
+/** What is left out, without these keys. */
+function withoutKeys({ leftOut, doubtful }: FoundKeys, keys: readonly TokenKey[]): LeftOut[] {
+  const found = new Set(keys.map((key) => doubtful.get(key)));
+  return leftOut.filter((one) => !found.has(one));
 }
 
 /** Whether a token has a PIN without requiring a login: some hide their private keys all the same. */

@@ -1,10 +1,16 @@
 /** Signs with a key of a token: attempts, and between them the steps of the recovery table. */
 import { Failure } from "../../../protocol/failure.ts";
-import { encodeSignature, type SignatureAlgorithm } from "../../../protocol/signature.ts";
+import { signatureFlags } from "../../../protocol/numbers.ts";
+import {
+  encodeSignature,
+  type SignatureAlgorithm,
+  signatureAlgorithm,
+} from "../../../protocol/signature.ts";
 import { verifySignature } from "../../../protocol/verification.ts";
 import { type Handle, sessionLost, userNotLoggedIn } from "./cryptoki.ts";
 import {
   foreignSignature,
+  keyDoesNotSign,
   keyGone,
   notTouched,
   pinRequired,
@@ -85,9 +91,7 @@ export async function sign(
 ): Promise<Buffer> {
   const { publicKey } = key.key;
   const ways = signingWays(publicKey, algorithm, data);
-  const known = ways[key.way] ?? ways[0];
-  const otherWays = ways.filter((way) => way !== known);
-  const job = { module, token, key, algorithm, way: known, otherWays, pin };
+  const job = { module, token, key, algorithm, ...order(ways, key.way), pin };
   for (;;) {
     const { output, way, use } = await signWithRecovery(job);
     const signature = readSignature(key, algorithm, output, data);
@@ -104,6 +108,35 @@ export async function sign(
     const isOf = (other: KeyState) => readSignature(other, algorithm, output, data) !== undefined;
     if (!key.signedWrong(use, isOf, failure)) throw failure;
   }
+}
+
+/**
+ * Whether a key signs, in one attempt without recovery.
+ * @param pin one that the token has accepted, or empty
+ */
+export async function signsAtOnce(
+  module: Module,
+  token: TokenConnection,
+  key: KeyState,
+  pin: Buffer,
+): Promise<boolean> {
+  const { publicKey } = key.key;
+  const algorithm = signatureAlgorithm(publicKey, signatureFlags.rsaSha256);
+  const data = Buffer.from("Does this key sign?");
+  const ways = order(signingWays(publicKey, algorithm, data), key.way);
+  const attempt = await attemptIn(
+    token.sessions,
+    { module, token, key, algorithm, ...ways, pin },
+    true,
+  );
+  if (attempt?.type !== "signed") return false;
+  return readSignature(key, algorithm, attempt.output, data) !== undefined;
+}
+
+/** @param known the index of the way to begin with */
+function order(ways: ReturnType<typeof signingWays>, known: number) {
+  const way = ways[known] ?? ways[0];
+  return { way, otherWays: ways.filter((other) => other !== way) };
 }
 
 /** The signature that a token's output contains; undefined if it is not this key's. */
@@ -190,6 +223,7 @@ async function finalFailure(
   if (now === undefined) return tokenRemoved(description);
   if (error instanceof Failure) return pinRequired(description, now);
   if (waited && isRetryable(error)) return notTouched(description);
+  if (!key.maySign && refusesMechanism(error)) return keyDoesNotSign(description);
   return signFailure(now, key.alwaysAuthenticate, algorithm, error);
 }
 
@@ -271,10 +305,10 @@ function findUse(sessions: SessionPool, session: Handle, job: Job): PrivateKeyUs
   const { module, token, key, pin } = job;
   const { description, login } = token.known;
   const look = (thorough: boolean) =>
-    key.privateKeyIn(module.cryptoki, sessions, session, description, thorough);
+    key.privateKeyIn(module.cryptoki, sessions, session, thorough);
   const seen = look(false);
   if (seen !== undefined) return seen;
-  if (login !== "none" && !isLoggedIn(module, session)) {
+  if (login !== "none" && !(isLoggedIn(module, session) ?? token.isLoggedIn)) {
     if (token.login.canLogIn(pin)) throw userNotLoggedIn();
     const now = token.tryLook();
     if (now === undefined) throw sessionLost(); // lets recovery search for the token

@@ -148,6 +148,12 @@ export class TokenConnection {
     if (hadOne && this.#isCard && this.#mayRestart()) await this.#tryRestart();
   }
 
+  /** Closes the sessions of a token that is of no use. */
+  abandon(): void {
+    this.sessions?.close();
+    this.#all.delete(this);
+  }
+
   /** Records that the library was finalized, which ended sessions and login on purpose. */
   noteReleased(): void {
     this.#state = { type: "closed", login: "none" };
