@@ -83,6 +83,15 @@ test.serial(
   },
 );
 
+test.serial("opensc: nobody is told to make a key over one without a certificate", async (t) => {
+  const keys = [{ slot: "9a", type: "p256", certificate: false } as const];
+  const used = await insertedCard(t, "opensc", { card: { keys } });
+  const { code, message, hint } = await refused(t, used.registry.add(used.library, pinOf(cardPin)));
+  t.is(code, "no-usable-key");
+  t.regex(message, /shows no keys and no certificates, only \d+ data objects/);
+  t.regex(hint, /^Look with the vendor's tool .* OpenSC shows a PIV card's key only with its cert/);
+});
+
 test.serial("opensc: wrong PINs before the right one no longer count", async (t) => {
   const used = await insertedCard(t, "opensc", { card, keepPin: 3600 });
   for (let at = 0; at < 2; at++) await refused(t, used.registry.add(used.library, pinOf("000000")));
