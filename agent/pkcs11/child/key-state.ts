@@ -88,7 +88,9 @@ export class KeyState {
     this.#enter(sessions);
     if (this.#use !== undefined) return this.#use;
     const isById = !thorough && this.#place === 0 && this.#wrong.length === 0;
-    const found = this.#choose(findPrivateKeys(cryptoki, session, isById ? this.key.id : noId));
+    const privates = findPrivateKeys(cryptoki, session, isById ? this.key.id : noId);
+    if (!isById) for (const one of this.#all) one.#notePlace(privates, sessions);
+    const found = this.#choose(privates);
     if (found === undefined) {
       const failure = this.#wrong.at(-1)?.failure;
       this.#wrong = [];
@@ -147,10 +149,6 @@ export class KeyState {
 
   /** The likeliest private key that is not known to be another key's. */
   #choose(privates: readonly PrivateKey[]): PrivateKey | undefined {
-    for (const one of this.#all) {
-      if (one.#use?.isProven && one.#sessions === this.#sessions)
-        one.#notePlace(privates, one.#use);
-    }
     const likely = rank(this.key, privates);
     const inOrder = [...likely.slice(this.#place), ...likely.slice(0, this.#place)];
     const chosen = inOrder.find((one) => !this.#isExcluded(one));
@@ -158,8 +156,11 @@ export class KeyState {
     return chosen;
   }
 
-  #notePlace(privates: readonly PrivateKey[], { handle }: PrivateKeyUse): void {
-    const place = rank(this.key, privates).findIndex((one) => one.handle.equals(handle));
+  /** For new sessions, notes the place of the private key that made a valid signature. */
+  #notePlace(all: readonly PrivateKey[], sessions: SessionPool): void {
+    const use = this.#use;
+    if (!use?.isProven || this.#sessions !== sessions) return;
+    const place = rank(this.key, all).findIndex(({ handle }) => handle.equals(use.handle));
     if (place >= 0) this.#place = place;
   }
 

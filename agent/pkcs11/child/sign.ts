@@ -315,7 +315,7 @@ function findUse(sessions: SessionPool, session: Handle, job: Job): PrivateKeyUs
     throw (key.alwaysAuthenticate ? pinRequiredEachTime : pinRequired)(description, now);
   }
   // A login on another thread may have completed since the first look.
-  const shown = look(true);
+  const shown = look(false) ?? look(true);
   if (shown === undefined) throw keyGone(description);
   return shown;
 }
