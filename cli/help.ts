@@ -30,6 +30,7 @@ const descriptions: Readonly<Record<string, string>> = {
   t: "lifetime: seconds, or as in 1h30m",
   v: "print debugging messages",
   version: "print the version",
+  "write-public-keys": "write the agent's public keys and certificates to this folder",
   X: "unlock the agent",
   x: "lock the agent with a passphrase",
 };

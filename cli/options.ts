@@ -20,13 +20,14 @@ export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H 
        ssh-add -s pkcs11 --only key
        ssh-add [-s pkcs11] --cert-for-card certificate
        ssh-add --list-providers
+       ssh-add --write-public-keys folder
        ssh-add --json -L | -l | -Q | --list-providers
        ssh-add --help | --version`;
 
 /** OpenSSH's short options in getopt's notation. */
 const shortOptions = "CcDdE:e:H:h:KkLlNQqS:s:Tt:vXx";
 /** Long options that take an argument. */
-const longWithArgument = ["cert-for-card", "only"] as const;
+const longWithArgument = ["cert-for-card", "only", "write-public-keys"] as const;
 /** Long options without one. */
 const longFlags = ["list-providers", "json", "help", "version"] as const;
 
@@ -40,6 +41,7 @@ export type Action =
   | "list"
   | "list-keys"
   | "list-providers"
+  | "write-public-keys"
   | "query"
   | "test"
   | "remove-all"
@@ -62,6 +64,8 @@ export interface Options {
   readonly cardCertificates: readonly string[];
   /** Files and fingerprints of --only; empty for all keys. */
   readonly only: readonly string[];
+  /** The folder of --write-public-keys; empty otherwise. */
+  readonly folder: string;
   readonly confirm: boolean;
   readonly certificatesOnly: boolean;
   readonly keysOnly: boolean;
@@ -134,6 +138,7 @@ export async function parseOptions(words: readonly string[]): Promise<Options> {
     skProvider: short.last("S")?.argument,
     cardCertificates: long.all("cert-for-card"),
     only: long.all("only"),
+    folder: long.all("write-public-keys").at(-1) ?? "",
     confirm: short.has("c"),
     certificatesOnly: short.has("C"),
     keysOnly: short.has("k"),
@@ -223,6 +228,7 @@ function chooseAction(short: ShortOptions, long: LongOptions): Action {
   if (short.has("D")) exclusive.push("remove-all");
   if (short.has("Q")) exclusive.push("query");
   if (long.has("list-providers")) exclusive.push("list-providers");
+  if (long.all("write-public-keys").length > 0) exclusive.push("write-public-keys");
   if (exclusive.length > 1) throw fatal("Invalid combination of actions");
   if (exclusive[0] !== undefined) return exclusive[0];
   // OpenSSH accepts these together; the first one wins.
@@ -243,6 +249,9 @@ function checkLong(action: Action, long: LongOptions, operands: readonly string[
     throw exit("--cert-for-card goes with -s, or stands alone.", 1);
   }
   if (long.all("only").length > 0 && action !== "add-card") throw exit("--only goes with -s.", 1);
+  if (action === "write-public-keys" && operands.length > 0) {
+    throw exit("--write-public-keys takes no files but its folder.", 1);
+  }
   if (action === "attach-certificates" && operands.length > 0) {
     throw exit("--cert-for-card without -s takes no files; name it before each certificate.", 1);
   }

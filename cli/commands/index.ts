@@ -13,6 +13,7 @@ const loaders: Readonly<Record<AgentAction, () => Promise<Command>>> = {
   list: async () => (await import("./list.ts")).list,
   "list-keys": async () => (await import("./list.ts")).list,
   "list-providers": async () => (await import("./list-providers.ts")).listProviders,
+  "write-public-keys": async () => (await import("./write-public-keys.ts")).writePublicKeys,
   query: async () => (await import("./query.ts")).query,
   test: async () => (await import("./test-keys.ts")).testKeys,
   "remove-all": async () => (await import("./remove-all.ts")).removeAll,
