@@ -5,6 +5,7 @@ import { fingerprint } from "../../../protocol/fingerprint.ts";
 import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
 import { type LeftOut, PinRequired } from "../messages.ts";
 import { libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
+import { lacksPcscd, startPcscd } from "./load-errors.ts";
 import { refusesMechanism } from "./recovery.ts";
 import { hasFlag, type PinLengths, type SlotToken, tokenName } from "./slots.ts";
 
@@ -51,6 +52,10 @@ function asksForPin(
 
 /** The token is absent. */
 export function tokenRemoved(token: TokenDescription): Failure {
+  if (lacksPcscd()) {
+    const sentence = `The token ${tokenName(token)} cannot be reached: pcscd is not running.`;
+    return new Failure("token-removed", sentence, startPcscd);
+  }
   return new Failure(
     "token-removed",
     `The token ${tokenName(token)} is not in its reader, or another program keeps it for itself.`,

@@ -1,8 +1,8 @@
 /** The PKCS#11 library, loaded and initialized in this process. */
-import { Failure } from "../../../protocol/failure.ts";
 import { checkLibraryFileSync, exchangedLibrary } from "../library-file.ts";
-import { type Cryptoki, type Locking, libraryFailed, returnValue } from "./cryptoki.ts";
+import { type Cryptoki, type Locking, returnValue } from "./cryptoki.ts";
 import { loadLibrary } from "./function-list.ts";
+import { notAModule, notStarted } from "./load-errors.ts";
 
 export class Module {
   readonly path: string;
@@ -139,7 +139,7 @@ function initialize(cryptoki: Cryptoki, path: string): void {
       if (!argumentRefusals.has(value)) break;
     }
   }
-  throw libraryFailed(`The library ${path} could not start`, refusals[0]);
+  throw notStarted(path, refusals[0]);
 }
 
 const lockings: readonly Locking[] = ["os-locking", "no-locking", "no-arguments"];
@@ -151,16 +151,3 @@ const argumentRefusals: ReadonlySet<string | undefined> = new Set([
   "CKR_NEED_TO_CREATE_THREADS",
   "CKR_FUNCTION_NOT_SUPPORTED",
 ]);
-
-function notAModule(path: string, error: unknown): Failure {
-  const text = error instanceof Error ? error.message : "";
-  const code = "not-a-pkcs11-module";
-  if (returnValue(error) !== undefined) {
-    return new Failure(code, `The library ${path} gives no PKCS#11 functions (${text}).`);
-  }
-  if (/C_GetFunctionList/.test(text)) {
-    return new Failure(code, `The library ${path} has no C_GetFunctionList.`);
-  }
-  const reason = text.replace(`${path}: `, "").replace(/\.?$/, ".");
-  return new Failure(code, `${path} cannot be loaded as a library: ${reason}`);
-}

@@ -15,6 +15,7 @@ import {
   returnValue,
   valueText,
 } from "./cryptoki.ts";
+import { lacksPcscd, startPcscd } from "./load-errors.ts";
 
 /** A token in a slot, and its CKF_ flags when it was read. */
 export interface SlotToken {
@@ -158,9 +159,15 @@ export function presentTokens({ cryptoki, path }: Slots): PresentTokens {
   };
 }
 
+function noToken(path: string): Failure {
+  const sentence = `The library ${path} sees no token`;
+  if (!lacksPcscd()) return new Failure("no-token", `${sentence}.`);
+  return new Failure("no-token", `${sentence}, and pcscd is not running.`, startPcscd);
+}
+
 /** @param error why a token in some slot cannot be read; undefined without a token */
 function noReadableToken(path: string, error: unknown): Failure {
-  if (error === undefined) return new Failure("no-token", `The library ${path} sees no token.`);
+  if (error === undefined) return noToken(path);
   if (isUnknownToken(error)) {
     const hint = "Use the library for this card, or insert it the right way round.";
     return new Failure("no-token", `The library ${path} does not recognize the token.`, hint);
@@ -271,7 +278,7 @@ function slotsWithTokens(cryptoki: Cryptoki, path: string, tries = 10): Handle[]
     }
     const sentence = `The library ${path} does not list its slots`;
     const hint = "Check the reader and, for smart cards, whether pcscd runs.";
-    throw libraryFailed(sentence, error, hint);
+    throw libraryFailed(sentence, error, lacksPcscd() ? startPcscd : hint);
   }
 }
 
