@@ -101,13 +101,10 @@ test.serial("opensc: wrong PINs before the right one no longer count", async (t)
 
 test.serial("ykcs11: a PIN of an invalid length is reported, and costs no try", async (t) => {
   const used = await cardInUse(t, "ykcs11", { card });
-  for (const [pin, why] of [
-    ["123", /too short and was not tried; the token ".*" takes at least 6 characters/],
-    ["123456789", /does not accept a PIN of this form/],
-  ] as const) {
+  for (const pin of ["123", "123456789"]) {
     const failure = await refused(t, used.registry.add(used.library, pinOf(pin)));
     t.is(failure.code, "pin-incorrect");
-    t.regex(failure.message, why);
+    t.regex(failure.message, /does not accept a PIN of this form/);
   }
   t.is(used.card.pinTriesLeft, 3);
 });

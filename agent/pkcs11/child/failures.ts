@@ -263,13 +263,9 @@ function wrongPin(token: TokenDescription, now: SlotToken | undefined, why = "")
   return new Failure("pin-incorrect", `${sentence}.`);
 }
 
-/** The PIN cannot be right, so it was not tried. @param takes "at most 8" or "at least 4" */
-export function impossiblePin(
-  token: TokenDescription,
-  is: "too short" | "too long",
-  takes: string,
-): Failure {
-  const sentence = `The PIN is ${is} and was not tried; the token ${tokenName(token)} takes ${takes} characters.`;
+/** The token takes no PIN of this length, so it was not tried. @param max characters */
+export function pinTooLong(token: TokenDescription, max: number): Failure {
+  const sentence = `The PIN is too long and was not tried; the token ${tokenName(token)} takes at most ${max} characters.`;
   return new Failure("pin-incorrect", sentence);
 }
 

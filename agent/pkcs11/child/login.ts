@@ -4,11 +4,11 @@ import type { Clock } from "../../host/clock.ts";
 import type { KnownToken } from "../messages.ts";
 import { type Handle, pkcs11js, returnValue, sessionLost, userNotLoggedIn } from "./cryptoki.ts";
 import {
-  impossiblePin,
   loginFailure,
   pinLocked,
   pinRequired,
   pinRequiredEachTime,
+  pinTooLong,
 } from "./failures.ts";
 import type { Module } from "./module.ts";
 import { isDeviceError, PinMayBeSpent } from "./recovery.ts";
@@ -278,18 +278,15 @@ export class TokenLogin {
   }
 
   /**
-   * Refuses a PIN that cannot be right, which would cost a try. Tokens may count bytes or
-   * characters.
+   * Refuses a PIN that is too long, and would cost a try. One that is shorter than ulMinPinLen may
+   * be older than that rule. Tokens count bytes or characters.
    * @throws {Failure} pin-incorrect
    */
   #checkLength(pin: Buffer): void {
-    const lengths = this.#pinLengths;
-    if (lengths === undefined) return;
+    if (this.#pinLengths === undefined) return;
+    const { max } = this.#pinLengths;
     const characters = pin.reduce((sum, byte) => sum + Number((byte & 0xc0) !== 0x80), 0);
-    const { description } = this.#token;
-    const { min, max } = lengths;
-    if (characters > max) throw impossiblePin(description, "too long", `at most ${max}`);
-    if (pin.length < min) throw impossiblePin(description, "too short", `at least ${min}`);
+    if (characters > max) throw pinTooLong(this.#token.description, max);
   }
 
   #logOut(session: Handle): void {
