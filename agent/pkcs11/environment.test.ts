@@ -1,6 +1,8 @@
 /** The hint about variables that the client has and the library, in the agent's process, has not. */
 import test, { type ExecutionContext } from "ava";
+import { configureP11Kit } from "../../fixtures/p11-kit.ts";
 import { keysOf, makeToken } from "../../fixtures/softhsm.ts";
+import { p11KitClient, pkcs11Spy } from "../../fixtures/system-programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { extensionNames } from "../../protocol/extensions/names.ts";
 import type { Variable } from "../../protocol/extensions/prepare-provider.ts";
@@ -71,4 +73,22 @@ test("variables that are incomplete, too long or repeated do no harm", async (t)
   const name = "SOFTHSM2_CONF";
   const many = Array.from({ length: 5000 }, (_, at) => ({ name, value: `/${at}` }));
   t.regex(await refusal(many), /SOFTHSM2_CONF, not the same/);
+});
+
+test("the variable of a library behind another one, or of one in front, is named", async (t) => {
+  const workspace = makeWorkspace(t);
+  const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
+  const empty = await makeToken(workspace, {});
+  const kit = await configureP11Kit(workspace, [{ path: token.library }]);
+  for (const [library, env, variable] of [
+    [kit.library, { ...kit.env, ...empty.env }, { name: "SOFTHSM2_CONF", value: token.conf }],
+    [p11KitClient(), {}, { name: "P11_KIT_SERVER_ADDRESS", value: "unix:path=/there" }],
+    [pkcs11Spy(), token.env, { name: "PKCS11SPY", value: token.library }],
+  ] as const) {
+    const client = await (await startAgent(t, { cardEnvironment: env })).connect();
+    await client.prepareProvider(library, [variable, { name: "KMS_PKCS11_CONFIG", value: "/" }]);
+    await t.throwsAsync(client.addSmartcardKey(library, Buffer.from(empty.pin)));
+    const hint = (await client.failureReason())?.hint ?? "";
+    t.true(hint.startsWith(`The library reads ${variable.name}, `), hint);
+  }
 });

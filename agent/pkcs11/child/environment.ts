@@ -39,7 +39,7 @@ function readVariables(names: readonly string[]): readonly string[] {
     const maps = readFileSync("/proc/self/maps", "utf8");
     const libraries = new Set(maps.match(/\/.*\.so\b.*$/gm));
     const contents = [...libraries].map(tryRead);
-    return names.filter((name) => contents.some((content) => content.includes(`\0${name}\0`)));
+    return names.filter((name) => contents.some((content) => content.includes(name)));
   } catch {
     return names;
   }
