@@ -24,7 +24,7 @@ function steps(seen: Seen, known: Partial<Situation> = {}): RecoveryStep[] {
   const taken: RecoveryStep[] = [];
   let tried: RecoveryStep | undefined;
   for (;;) {
-    const login = { canLogIn: false, hasAcceptedPin: false, hasSeenWrongPin: () => false };
+    const login = { canLogIn: false, canLogInForOne: false, hasSeenWrongPin: () => false };
     const rest = { hadDeviceError: false, ...login };
     tried = nextRecoveryStep({ seen, tried, ...rest, ...known });
     taken.push(tried);
@@ -37,7 +37,7 @@ test("the steps always end, and a restart comes last", (t) => {
     for (const canLogIn of [false, true]) {
       for (const hadDeviceError of [false, true]) {
         for (const isWrong of [false, true]) {
-          const login = { canLogIn, hasAcceptedPin: canLogIn, hasSeenWrongPin: () => isWrong };
+          const login = { canLogIn, canLogInForOne: canLogIn, hasSeenWrongPin: () => isWrong };
           const known = { hadDeviceError, ...login };
           const taken = steps(seen, known);
           t.is(taken.at(-1), "give-up");
@@ -56,7 +56,7 @@ test("the steps go from the cheapest to a restart", (t) => {
   t.deepEqual(steps("pin-may-be-spent"), ["restart", "give-up"]);
   t.deepEqual(steps("login-required"), ["reopen", "give-up"]);
   t.deepEqual(steps("login-required", { canLogIn: true }), ["login", "give-up"]);
-  const accepted = steps("login-required", { canLogIn: true, hasAcceptedPin: true });
+  const accepted = steps("login-required", { canLogIn: true, canLogInForOne: true });
   t.deepEqual(accepted, ["login", "log-in-for-one", "give-up"]);
   for (const seen of ["final", "no-touch"] as const) t.deepEqual(steps(seen), ["give-up"]);
 });

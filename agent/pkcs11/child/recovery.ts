@@ -41,8 +41,11 @@ export interface Situation {
   readonly hadDeviceError: boolean;
   /** Whether a PIN is available, or the token has its own PIN pad. */
   readonly canLogIn: boolean;
-  /** Whether the token checked the PIN of the last login, and accepted it. */
-  readonly hasAcceptedPin: boolean;
+  /**
+   * Whether a login for the signature may help: the token accepted the PIN of the last login, and the
+   * key was used without a login of its own.
+   */
+  readonly canLogInForOne: boolean;
   /** Whether the token reports a wrong PIN. Calls the library. */
   readonly hasSeenWrongPin: () => boolean;
 }
@@ -76,7 +79,7 @@ const table: readonly Row[] = [
   {
     seen: ["login-required"],
     after: ["login"],
-    when: ({ canLogIn, hasAcceptedPin }) => canLogIn && hasAcceptedPin,
+    when: ({ canLogInForOne }) => canLogInForOne,
     step: "log-in-for-one",
   },
   // Without a PIN: new sessions may have the login that the old ones lost.

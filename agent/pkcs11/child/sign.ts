@@ -175,9 +175,9 @@ async function signWithRecovery(job: Job): Promise<Signed> {
       hadDeviceError ||= isEvidence && isDeviceError(error);
       hasLostLogin ||= isEvidence && wantsLogin(error) && token.isLoggedIn;
       const canLogIn = token.login.canLogIn(pin);
-      const { hasAcceptedPin } = token.login;
+      const canLogInForOne = canLogIn && token.login.hasAcceptedPin && !key.alwaysAuthenticate;
       const hasSeenWrongPin = () => isWrongPinSeen(token);
-      const login = { canLogIn, hasAcceptedPin, hasSeenWrongPin };
+      const login = { canLogIn, canLogInForOne, hasSeenWrongPin };
       const step = nextRecoveryStep({ seen, tried, hadDeviceError, ...login });
       if (step === "give-up") throw await finalFailure(job, error, waited, hasLostLogin);
       tried = step;
