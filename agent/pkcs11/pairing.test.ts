@@ -192,6 +192,17 @@ test("a signature that no other key could have made is not tried with other keys
   t.is(await sign(provider), "signed");
 });
 
+test("a token that keeps to the standard is read once, and signs without another search", async (t) => {
+  const { module, provider } = await loaded(t, ["keys=3", "certificate", "record-searches"]);
+  const count = (name: string) => module.calls().filter((call) => call === name).length;
+  const isRead = { searches: count("find-init"), attributes: count("attribute") };
+  // Of each key: the private key and the certificate in one step, the public key in two.
+  t.deepEqual(isRead, { searches: 3, attributes: 3 * 2 * (1 + 2 + 1) });
+  for (const at of provider.keys.keys()) t.is(await signOnce(provider, at), "signed");
+  t.is(count("find-init"), 3);
+  t.is(count("attribute"), isRead.attributes);
+});
+
 test("the user is asked for one PIN, however many private keys are tried", async (t) => {
   const words = ["login", "always-authenticate", "keys=3", ...sameIds, ...sameLabels, "reversed"];
   const { module, provider } = await loaded(t, words);

@@ -291,8 +291,8 @@ async function callSign(
   { input, inParts }: SigningWay,
   { module: { cryptoki }, key }: Job,
 ): Promise<Buffer> {
-  // The extra room is for longer forms of a signature.
-  const output = Buffer.allocUnsafe(signatureLength(key.key.publicKey) + 64);
+  // The extra room is for longer forms of a signature, and for that of a key on another curve.
+  const output = Buffer.allocUnsafe(signatureLength(key.key.publicKey) + 80);
   if (!inParts) return output.subarray(0, await cryptoki.C_Sign(session, input, output));
   for (let at = 0; at < input.length; at += maxPart) {
     cryptoki.C_SignUpdate(session, input.subarray(at, at + maxPart));
