@@ -8,6 +8,7 @@ import { extensionNames } from "../../protocol/extensions/names.ts";
 import type { Variable } from "../../protocol/extensions/prepare-provider.ts";
 import { Writer } from "../../protocol/wire.ts";
 import { startAgent } from "../test-agent.ts";
+import { startHint } from "./child/environment.ts";
 
 /** A token, an agent that may find it, and a client that tries to load it. */
 async function withToken(t: ExecutionContext, cardEnvironment: Readonly<Record<string, string>>) {
@@ -29,7 +30,7 @@ test("a variable with another value for the agent is named, without its value", 
   const hint = await refusal([{ name: "SOFTHSM2_CONF", value: token.conf }]);
   t.regex(
     hint,
-    /^The library reads SOFTHSM2_CONF, not the same for the agent: start the agent with it, .*systemctl --user edit.* Otherwise: Look/,
+    /^The library reads SOFTHSM2_CONF, not the same for the agent\. Start ssh-agent with .* Otherwise: Look/,
   );
   t.false([hint, ...agent.log].some((text) => text.includes(token.conf)));
 });
@@ -40,7 +41,7 @@ test("a variable that the agent lacks is named", async (t) => {
   await client.prepareProvider(token.library, [{ name: "SOFTHSM2_CONF", value: token.conf }]);
   await t.throwsAsync(client.addSmartcardKey(token.library, Buffer.from(token.pin)));
   const hint = (await client.failureReason())?.hint ?? "";
-  t.regex(hint, /reads SOFTHSM2_CONF, which ssh-add has and the agent lacks: start the agent/);
+  t.regex(hint, /reads SOFTHSM2_CONF, which ssh-add has and the agent lacks\. Start ssh-agent/);
 });
 
 test("a variable that is the same, or that the library does not read, is not named", async (t) => {
@@ -91,4 +92,11 @@ test("the variable of a library behind another one, or of one in front, is named
     const hint = (await client.failureReason())?.hint ?? "";
     t.true(hint.startsWith(`The library reads ${variable.name}, `), hint);
   }
+});
+
+test("for a systemd service, the hint has the lines of its unit", (t) => {
+  t.is(
+    startHint(["OPENSC_CONF", "PKCS11SPY"], "my.service"),
+    'Restart my.service after "systemctl --user edit my.service" with the lines [Service] and Environment=OPENSC_CONF=VALUE and Environment=PKCS11SPY=VALUE.',
+  );
 });

@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import type { Variable } from "../../../protocol/extensions/prepare-provider.ts";
 import { Failure, type FailureCode } from "../../../protocol/failure.ts";
+import { systemdUnit } from "../../host/systemd.ts";
 
 /** The names of the client's variables that have another value here, or none. */
 export function differingVariables(client: readonly Variable[]): string[] {
@@ -29,8 +30,16 @@ export function withEnvironmentHint(failure: Failure, differing: readonly string
   if (read.length === 0) return failure;
   const isMissing = read.every((name) => process.env[name] === undefined);
   const how = isMissing ? "which ssh-add has and the agent lacks" : "not the same for the agent";
-  const hint = `The library reads ${read.join(", ")}, ${how}: start the agent with it, or set it with: systemctl --user edit ssh-agent.service. Otherwise: ${failure.hint}`;
-  return new Failure(failure.code, failure.message, hint);
+  const what = `The library reads ${read.join(", ")}, ${how}.`;
+  const start = startHint(read, systemdUnit(process.env, process.ppid));
+  return new Failure(failure.code, failure.message, `${what} ${start} Otherwise: ${failure.hint}`);
+}
+
+/** How to give variables to the agent. @param unit the systemd service that it is, if it is one */
+export function startHint(names: readonly string[], unit: string | undefined): string {
+  if (unit === undefined) return "Start ssh-agent with the value that ssh-add has.";
+  const lines = names.map((name) => `Environment=${name}=VALUE`);
+  return `Restart ${unit} after "systemctl --user edit ${unit}" with the lines [Service] and ${lines.join(" and ")}.`;
 }
 
 /** Those of some variables whose name is in a library of this process; all if that is unknown. */
