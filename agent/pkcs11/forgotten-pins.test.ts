@@ -2,6 +2,7 @@
 import { copyFileSync } from "node:fs";
 import test from "ava";
 import { hostilePin } from "../../fixtures/hostile-module/index.ts";
+import { configureP11Kit } from "../../fixtures/p11-kit.ts";
 import { secretsInMemory, testAsRoot } from "../../fixtures/process-memory.ts";
 import { makeToken } from "../../fixtures/softhsm.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
@@ -89,6 +90,19 @@ testAsRoot("no PIN stays in memory when a token was loaded and has signed", asyn
   const library = workspace.path("softhsm.so"); // no other process has this one
   copyFileSync(token.library, library);
   const provider = await makeRegistry(t, { env: token.env }).add(library, pinOf(longPin));
+  t.is(await sign(provider), "signed");
+  t.deepEqual(pinsInMemory(provider), []);
+});
+
+testAsRoot("no PIN stays in memory behind p11-kit's proxy", async (t) => {
+  const workspace = makeWorkspace(t);
+  const keys = [{ type: "p256", label: "key", id: "01" }] as const;
+  const token = await makeToken(workspace, { pin: longPin, keys: [...keys] });
+  const { library, env } = await configureP11Kit(workspace, [{ path: token.library }]);
+  const proxy = workspace.path("proxy.so");
+  copyFileSync(library, proxy);
+  const registry = makeRegistry(t, { env: { ...env, ...token.env } });
+  const provider = await registry.add(proxy, pinOf(longPin));
   t.is(await sign(provider), "signed");
   t.deepEqual(pinsInMemory(provider), []);
 });
