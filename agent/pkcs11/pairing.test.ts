@@ -203,6 +203,22 @@ test("a token that keeps to the standard is read once, and signs without another
   t.is(count("attribute"), isRead.attributes);
 });
 
+test("a private key that does not sign leads to the next one", async (t) => {
+  const words = ["keys=2", "id=a", "id-2=a", "no-public=2", "reversed", "no-label", "refuses=2"];
+  const { outcomes, signatures, leftOut } = await signAll(t, ...words);
+  t.deepEqual(outcomes, ["signed", "signed"]);
+  t.is(signatures, 2);
+  t.deepEqual(leftOut, []);
+});
+
+test("a key whose private key refuses to sign is reported as such, each time", async (t) => {
+  const { module, provider } = await loaded(t, ["refuses"]);
+  t.is(await sign(provider), "unsupported");
+  t.is(await sign(provider), "unsupported");
+  module.behave();
+  t.is(await sign(provider), "signed");
+});
+
 test("the user is asked for one PIN, however many private keys are tried", async (t) => {
   const words = ["login", "always-authenticate", "keys=3", ...sameIds, ...sameLabels, "reversed"];
   const { module, provider } = await loaded(t, words);

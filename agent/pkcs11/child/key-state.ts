@@ -18,7 +18,7 @@ export interface PrivateKeyUse {
   readonly isProven: boolean;
 }
 
-/** A private key that made a signature that is not the key's. */
+/** A private key that made a signature that is not the key's, or may not sign. */
 interface Wrong {
   readonly handle: Handle;
   readonly failure: Failure;
@@ -77,7 +77,7 @@ export class KeyState {
    * The private key to use; undefined if the session cannot see it.
    * @param sessions the session's pool
    * @param thorough whether to look at all private keys, not only at those with the key's CKA_ID
-   * @throws {Failure} that of the last wrong signature, if there is no other private key to try
+   * @throws {Failure} that of the last private key, if there is no other one to try
    */
   privateKeyIn(
     cryptoki: Cryptoki,
@@ -126,6 +126,18 @@ export class KeyState {
     for (const one of this.#all) one.#isMixedUp = true;
     owner.#enter(this.#sessions);
     owner.#prove(use.handle);
+    return true;
+  }
+
+  /**
+   * Records that the token refuses to sign with the private key.
+   * @param failure for `privateKeyIn`, if there is no other private key to try
+   * @returns whether another private key may be the right one
+   */
+  refused(failure: Failure): boolean {
+    if (this.#use === undefined || this.#use.isProven) return false;
+    this.#wrong = [...this.#wrong, { handle: this.#use.handle, failure }];
+    this.#use = undefined;
     return true;
   }
 

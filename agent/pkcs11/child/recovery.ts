@@ -161,6 +161,18 @@ export function refusesMechanism(error: unknown): boolean {
   return mechanismRefusals.has(returnValue(error));
 }
 
+/** CKR_ values that refuse the private key: another one may be the right one. */
+const keyRefusals: ReadonlySet<string | undefined> = new Set([
+  "CKR_KEY_TYPE_INCONSISTENT",
+  "CKR_KEY_FUNCTION_NOT_PERMITTED",
+  "CKR_KEY_SIZE_RANGE",
+]);
+
+/** Whether the token refuses to sign with this private key. */
+export function refusesKey(error: unknown): boolean {
+  return keyRefusals.has(returnValue(error));
+}
+
 /** Whether the token may take the same input in parts. */
 export function refusesLength(error: unknown): boolean {
   return returnValue(error) === "CKR_DATA_LEN_RANGE";

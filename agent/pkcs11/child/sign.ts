@@ -29,6 +29,7 @@ import {
   isRetryable,
   nextRecoveryStep,
   type RecoveryStep,
+  refusesKey,
   refusesLength,
   refusesMechanism,
   wantsLogin,
@@ -179,7 +180,11 @@ async function signWithRecovery(job: Job): Promise<Signed> {
       const hasSeenWrongPin = () => isWrongPinSeen(token);
       const login = { canLogIn, canLogInForOne, hasSeenWrongPin };
       const step = nextRecoveryStep({ seen, tried, hadDeviceError, ...login });
-      if (step === "give-up") throw await finalFailure(job, error, waited, hasLostLogin);
+      if (step === "give-up") {
+        const failure = await finalFailure(job, error, waited, hasLostLogin);
+        if (refusesKey(error) && key.refused(failure)) continue;
+        throw failure;
+      }
       tried = step;
       if (step === "log-in-for-one") {
         key.contextLogin = true;
