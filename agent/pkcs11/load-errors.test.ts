@@ -85,14 +85,21 @@ test("a library with an undefined symbol is refused with its name", async (t) =>
   t.regex(hint, /ldd -r LIB$/);
 });
 
-test("NSS's library, which needs parameters, is referred to p11-kit", async (t) => {
-  const { workspace, module, registry } = await prepare(t, ["no-arguments=0x7"]);
-  const path = workspace.path("libsoftokn3.so");
-  copyFileSync(module.path, path);
-  writeFileSync(`${path}.faults`, "initialize-error=0x7\n");
-  const failure = await refused(t, registry.add(path, pinOf("")));
-  t.regex(failure.message, /could not start \(CKR_ARGUMENTS_BAD\)/);
-  t.regex(failure.hint, /p11-kit.*x-init-reserved/);
+test("where a library does not start, the hint says what that one needs", async (t) => {
+  const { workspace, module, registry } = await prepare(t, []);
+  for (const [name, needed] of [
+    ["libsoftokn3.so", /p11-kit.*x-init-reserved/],
+    ["libopencryptoki.so.0.0.0", /systemctl enable --now pkcsslotd.*usermod -aG pkcs11/],
+    ["libtpm2_pkcs11.so.1.9.0", /group tss.*\/dev\/tpmrm0/],
+    ["libsofthsm2.so", /SOFTHSM2_CONF/],
+  ] as const) {
+    const path = workspace.path(name);
+    copyFileSync(module.path, path);
+    writeFileSync(`${path}.faults`, "initialize-error=0x6\n");
+    const failure = await refused(t, registry.add(path, pinOf("")));
+    t.regex(failure.message, /could not start \(CKR_FUNCTION_FAILED\)/);
+    t.regex(failure.hint, needed);
+  }
 });
 
 test("a library that uses pcscd, which does not run, is refused with that reason", async (t) => {

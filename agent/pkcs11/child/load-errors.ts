@@ -88,12 +88,30 @@ function buildOf(path: string): string | undefined {
   return machines[`${machine} ${bits}`] ?? `another processor (ELF machine ${machine})`;
 }
 
+/** What libraries need to start, by their file names. */
+const startHints: readonly (readonly [RegExp, string])[] = [
+  [
+    /^lib(softokn3|nsspem)\b/,
+    "This library of NSS needs parameters, which p11-kit gives it: name it in a module file with x-init-reserved: configdir='sql:FOLDER', and load p11-kit-proxy.so.",
+  ],
+  [
+    /^(libopencryptoki|PKCS11_API)\b/,
+    'Start its daemon, and be in its group: sudo systemctl enable --now pkcsslotd; sudo usermod -aG pkcs11 "$USER"',
+  ],
+  [
+    /^libtpm2_pkcs11\b/,
+    "Check that you are in the group tss, and that the TPM is there: /dev/tpmrm0",
+  ],
+  [
+    /^libsofthsm2\b/,
+    "Check that you may read its configuration, SOFTHSM2_CONF or ~/.config/softhsm2/softhsm2.conf, and the folder of its tokens.",
+  ],
+];
+
 /** The failure of C_Initialize. @param error the library's */
 export function notStarted(path: string, error: unknown): Failure {
   const sentence = `The library ${path} could not start`;
-  if (!/^lib(softokn3|nsspem)\b/.test(basename(path))) return libraryFailed(sentence, error);
-  const hint =
-    "This library of NSS needs parameters, which p11-kit gives it: name it in a module file with x-init-reserved: configdir='sql:FOLDER', and load p11-kit-proxy.so.";
+  const [, hint] = startHints.find(([name]) => name.test(basename(path))) ?? [];
   return libraryFailed(sentence, error, hint);
 }
 
