@@ -14,8 +14,8 @@ type Rsa = keyof typeof hashes & SignatureAlgorithm;
 
 const { rsaSha256, rsaSha512 } = signatureFlags;
 
-/** Tests an RSA key with an agent that answers by flags. @returns the result, and the flags asked for */
-async function testWith(t: ExecutionContext, answers: Readonly<Record<number, Rsa>>) {
+/** Tests an RSA key with an agent that answers by flags; "malformed" is no signature. @returns the result, and the flags asked for */
+async function testWith(t: ExecutionContext, answers: Readonly<Record<number, Rsa | "malformed">>) {
   const workspace = makeWorkspace(t);
   const file = await makeKey(workspace, "rsa", { type: "rsa", more: ["-m", "PEM"] });
   const key = createPrivateKey(readFileSync(file));
@@ -26,6 +26,7 @@ async function testWith(t: ExecutionContext, answers: Readonly<Record<number, Rs
     asked.push(request.flags);
     const algorithm = answers[request.flags];
     if (algorithm === undefined) return { type: "failure" };
+    if (algorithm === "malformed") return { type: "signature", signature: Buffer.alloc(2) };
     const raw = sign(hashes[algorithm], request.data, key);
     return { type: "signature", signature: encodeSignature(algorithm, raw) };
   });
@@ -55,6 +56,8 @@ test("an agent that signs with SHA-1 only fails, as with ssh", async (t) => {
   const both = await testWith(t, { [rsaSha512]: "ssh-rsa", [rsaSha256]: "ssh-rsa" });
   t.is(both.status, 1);
   t.regex(both.said, /^Signature verification failed for .*: incorrect signature\r\n$/);
+  const malformed = await testWith(t, { [rsaSha512]: "malformed", [rsaSha256]: "malformed" });
+  t.regex(malformed.said, /: incorrect signature\r\n$/);
   const neither = await testWith(t, {});
   t.is(neither.status, 1);
   t.regex(neither.said, /^Agent signature failed for .*: agent refused operation\r\n$/);

@@ -88,8 +88,8 @@ async function runTest(
     const signature = await client.sign(blob, data, flags);
     const isValid =
       key !== undefined &&
-      blobAlgorithm(signature) === algorithm &&
-      verifySignature(key, signature, data);
+      verifySignature(key, signature, data) &&
+      blobAlgorithm(signature) === algorithm;
     return { type: isValid ? "valid" : "invalid" };
   } catch (error) {
     return { type: "refused", error };
