@@ -159,3 +159,13 @@ test("another provider of the library keeps its login", async (t) => {
   t.is(count(module, "finalize"), 0);
   t.is(await sign(other), "signed");
 });
+
+test("a library that cannot be initialized twice comes back in another process", async (t) => {
+  const faults = ["login", "initialize-once"];
+  const { clock, module, provider } = await prepare(t, faults, { keepPin: 3600 });
+  clock.pass(minute);
+  t.true(await eventually(() => count(module, "finalize") === 1));
+  const user = makeUser(hostilePin);
+  t.is(await sign(provider, user.interaction), "signed");
+  t.is(user.asked.length, 1); // the PIN ended with the process
+});

@@ -116,8 +116,18 @@ export class Supervisor {
     try {
       const child = this.#running ?? (await this.#restored());
       check();
-      if (this.#state.type === "dormant") this.#state = { type: "loaded", child };
-      return expected(await child.ask(question, this.#options.limits.sign, "kill", token), type);
+      const wasDormant = this.#state.type === "dormant";
+      if (wasDormant) this.#state = { type: "loaded", child };
+      const ask = (one: Child) => one.ask(question, this.#options.limits.sign, "kill", token);
+      const reply = await ask(child).catch(async (error: unknown) => {
+        // A library that cannot be initialized twice has ended its process. A PIN is sent once.
+        const hasPin = "pin" in question && question.pin.length > 0;
+        if (!wasDormant || child.running || hasPin) throw error;
+        const next = await this.#restored();
+        check();
+        return ask(next);
+      });
+      return expected(reply, type);
     } finally {
       this.#uses--;
       if (this.#uses === 0) this.#scheduleRelease();

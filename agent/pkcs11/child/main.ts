@@ -139,7 +139,9 @@ async function reply(request: RequestWithReply): Promise<ChildReply> {
 
 /** Loads the library once. @throws {Failure} as `Module` */
 function start(path: string): Module {
-  module ??= new Module(path);
+  if (module !== undefined) return module;
+  module = new Module(path);
+  module.onStuck = onStuck;
   return module;
 }
 
@@ -160,6 +162,12 @@ function tooManyKeys(): Failure {
     "The library shows more keys than the agent can list.",
     `Choose one token or some keys, with a URI: ssh-add -s '${uri}'`,
   );
+}
+
+/** Some libraries can be initialized once in a process: the agent starts another. */
+function onStuck(): void {
+  library?.forgetPins();
+  process.exit(1);
 }
 
 /** The agent has closed the connection: exit at once, since a library call may hang. */

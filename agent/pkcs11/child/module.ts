@@ -15,6 +15,8 @@ export class Module {
   isDown = false;
   /** Whether it was finalized by `release`, and not used since. */
   isReleased = false;
+  /** Called if the library cannot be initialized again after `release`. */
+  onStuck: () => void = () => {};
   #uses = 0;
   #onIdle: (() => void) | undefined;
   #restart: Promise<void> | undefined;
@@ -61,9 +63,13 @@ export class Module {
       this.generation++;
       if (!this.isReleased) this.finalize();
       this.isDown = true;
-      this.isReleased = false;
-      initialize(this.cryptoki, this.path);
-      this.isDown = false;
+      try {
+        initialize(this.cryptoki, this.path);
+        this.isDown = false;
+      } finally {
+        if (this.isDown && this.isReleased) this.onStuck();
+        this.isReleased = false;
+      }
     });
     return this.#restart;
   }
