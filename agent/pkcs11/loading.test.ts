@@ -2,6 +2,7 @@
 import test from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
 import { type HostileModule, hostilePin } from "../../fixtures/hostile-module/index.ts";
+import { Failure } from "../../protocol/failure.ts";
 import type { Provider } from "./provider.ts";
 import { loaded, logins, prepare, refused, sign, signOnce } from "./test-hostile.ts";
 import { pinOf, stateOf } from "./test-registry.ts";
@@ -44,11 +45,35 @@ for (const name of ["info", "slot-info", "session-info", "close", "logout", "fin
   });
 }
 
+for (const name of ["initialize", "slots", "token", "open", "find-init"]) {
+  test(`a library without the function for ${name} is refused with that reason`, async (t) => {
+    const { module, registry } = await prepare(t, [`missing-${name}`]);
+    const failure = await refused(t, registry.add(module.path, pinOf("")));
+    t.is(failure.code, "module-crashed");
+    t.regex(failure.message, /\(CKR_FUNCTION_NOT_SUPPORTED\)\.$/);
+    t.is(failure.hint, "Look for a newer version of the library.");
+  });
+}
+
+for (const name of ["login", "sign-init", "sign", "attribute"]) {
+  test(`a library without the function for ${name} does not crash`, async (t) => {
+    const { module, registry } = await prepare(t, [`missing-${name}`, "login"]);
+    const outcome = await registry.add(module.path, pinOf(hostilePin)).then(sign, codeOf);
+    t.true(["module-crashed", "unsupported", "no-usable-key"].includes(outcome), outcome);
+    t.is(module.calls().filter((call) => call === "initialize").length, 1);
+  });
+}
+
 test("a library that reads the count that C_GetSlotList is given lists its slots", async (t) => {
   const { provider } = await loaded(t, ["count-read", "tokens=2"]);
   t.is(provider.tokens.length, 2);
   t.is(await sign(provider), "signed");
 });
+
+/** The code of a failure. */
+function codeOf(error: unknown): string {
+  return error instanceof Failure ? error.code : String(error);
+}
 
 /** How often C_OpenSession was called, whatever it returned. */
 function openings(module: HostileModule): number {

@@ -158,7 +158,9 @@ export function libraryFailed(
   hint = "Try again; if it happens again, load the token again with: ssh-add -s LIB",
 ): Failure {
   if (error instanceof Failure) return error;
-  return new Failure("module-crashed", `${what} (${valueText(error)}).`, hint);
+  const isMissing = returnValue(error) === "CKR_FUNCTION_NOT_SUPPORTED";
+  const advice = isMissing ? "Look for a newer version of the library." : hint;
+  return new Failure("module-crashed", `${what} (${valueText(error)}).`, advice);
 }
 
 /** The name of an error's CKR_ value, or the number of a vendor-defined one. */
