@@ -50,7 +50,7 @@ const hints: Record<FailureCode, string> = {
     "Give the path of a PKCS#11 library, such as libykcs11.so or opensc-pkcs11.so.",
   "module-crashed": "Load it again with: ssh-add -s LIB",
   "module-timeout": "Check the card and its reader, then load it again with: ssh-add -s LIB",
-  "no-token": "Insert the card, then try again.",
+  "no-token": "Insert the card, or see whether the library needs a service or configuration.",
   "no-usable-key":
     "Look with the vendor's tool whether it holds one: OpenSC shows a PIV card's key only with its certificate. If it holds none, create one.",
   "pin-required": "Load the token again with its PIN: ssh-add -s LIB",
