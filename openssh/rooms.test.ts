@@ -61,3 +61,12 @@ test("there is no import cycle", (t) => {
   for (const file of imports.keys()) visit(file, []);
   t.true(seen.size >= imports.size);
 });
+
+test("agent/pkcs11 has at most eight levels of imports", (t) => {
+  const isCounted = (file: string) => file.startsWith("agent/pkcs11/") && !isForTests(file);
+  const level = (file: string): number =>
+    1 + Math.max(0, ...(imports.get(file) ?? []).filter(isCounted).map(level));
+  const counted = [...imports.keys()].filter(isCounted);
+  t.true(counted.length > 20);
+  for (const file of counted) t.true(level(file) <= 8, file);
+});

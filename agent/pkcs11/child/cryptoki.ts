@@ -1,6 +1,6 @@
 /** The PKCS#11 functions and constants, and CKR_ values by name. */
 import type * as pkcs11jsPackage from "pkcs11js";
-import { loadKoffi, tryAddOn } from "../../../openssh/add-ons.ts";
+import { tryAddOn } from "../../../openssh/add-ons.ts";
 import { Failure } from "../../../protocol/failure.ts";
 
 type Constants = Omit<typeof pkcs11jsPackage, "PKCS11">;
@@ -103,12 +103,6 @@ export const pkcs11js: Constants = loadConstants();
 /** CKM_EDDSA and CKK_EC_EDWARDS of PKCS#11 v3.0, which `pkcs11js` lacks. */
 export const eddsaMechanism = 0x1057;
 export const edwardsKeyType = 0x40;
-
-/** The length of a CK_ULONG and of a pointer, in bytes. */
-export const wordLength = loadKoffi().sizeof("void *");
-
-/** CK_EDDSA_PARAMS (PKCS#11 v3.0, section 2.3.15): no prehash and no context. */
-export const emptyEddsaParameters = Buffer.alloc(3 * wordLength);
 
 /** The native add-on of `pkcs11js`, without the package's JavaScript. @throws without the package */
 function loadConstants(): Constants {

@@ -5,7 +5,7 @@ import { fingerprint } from "../../../protocol/fingerprint.ts";
 import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
 import { type LeftOut, PinRequired } from "../messages.ts";
 import { libraryFailed, pkcs11js, returnValue } from "./cryptoki.ts";
-import { lacksPcscd, startPcscd } from "./load-errors.ts";
+import { lacksPcscd, startPcscd } from "./pcscd.ts";
 import { refusesMechanism } from "./recovery.ts";
 import { hasFlag, type PinLengths, type SlotToken, tokenName } from "./slots.ts";
 

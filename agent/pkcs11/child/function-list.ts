@@ -10,10 +10,8 @@ import {
   type Mechanism,
   pkcs11js,
   returnValueError,
-  wordLength as word,
 } from "./cryptoki.ts";
 import {
-  allocate,
   filledTemplate,
   readFlags,
   readText,
@@ -21,6 +19,7 @@ import {
   Template,
   toBytes,
   ulongAt,
+  wordLength as word,
   writeUlong,
 } from "./structures.ts";
 
@@ -117,7 +116,7 @@ class FunctionList implements Cryptoki {
   C_GetSlotList(tokenPresent: boolean): Handle[] {
     const count = Buffer.alloc(word);
     this.#call("C_GetSlotList", Number(tokenPresent), null, count);
-    const list = allocate(Number(ulongAt(count)) * word);
+    const list = Buffer.alloc(bounded(Number(ulongAt(count)) * word));
     if (list.length === 0) return [];
     this.#call("C_GetSlotList", Number(tokenPresent), list, count);
     return splitList(list, count);
@@ -179,9 +178,15 @@ class FunctionList implements Cryptoki {
       this.#call("C_GetAttributeValue", owner, handle, bytes, types.length);
     const asked = new Template(types);
     call(asked);
-    const given = new Template(types, asked.lengths);
+    const { lengths } = asked;
+    bounded(lengths.reduce<number>((sum, length = 0) => sum + length, 0));
+    const given = new Template(types, lengths);
     call(given);
-    return types.map((type, at) => ({ type, value: given.value(at) }));
+    return types.map((type, at) => {
+      const value = given.value(at);
+      if (value === "too-long") throw returnValueError(pkcs11js.CKR_BUFFER_TOO_SMALL);
+      return { type, value };
+    });
   }
 
   C_FindObjectsInit(session: Handle, template: readonly Attribute[]): void {
@@ -254,6 +259,15 @@ class FunctionList implements Cryptoki {
     this.#functions.set(name, made);
     return made;
   }
+}
+
+/** The maximum length of a list or of all values, in bytes. */
+const maxLength = 64 * 1024 * 1024;
+
+/** @throws CKR_HOST_MEMORY for an absurd length, in bytes */
+function bounded(length: number): number {
+  if (length <= maxLength) return length;
+  throw returnValueError(pkcs11js.CKR_HOST_MEMORY);
 }
 
 /** @param value a CK_RV @throws an error for any but CKR_OK */

@@ -7,8 +7,7 @@ import type { Failure } from "../../../protocol/failure.ts";
 import { toKeyObject } from "../../../protocol/key-object.ts";
 import { algorithmName } from "../../../protocol/public-key.ts";
 import type { Cryptoki, Handle } from "./cryptoki.ts";
-import { findPrivateKeys, type TokenKey } from "./objects.ts";
-import { type PrivateKey, rank } from "./private-keys.ts";
+import { findPrivateKeys, type PrivateKey, rank, type TokenKey } from "./private-keys.ts";
 import type { SessionPool } from "./sessions.ts";
 
 /** The use of a private key in the current sessions. */

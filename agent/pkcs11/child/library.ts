@@ -6,10 +6,9 @@ import type { SignatureAlgorithm } from "../../../protocol/signature.ts";
 import type { Inventory, KnownKey, LeftOut } from "../messages.ts";
 import { KeyState } from "./key-state.ts";
 import type { Module } from "./module.ts";
-import { findWithoutPrivateKey } from "./objects.ts";
-import type { OpenTokens } from "./open-tokens.ts";
+import { findWithoutPrivateKey } from "./pairing.ts";
 import { sign } from "./sign.ts";
-import type { TokenConnection } from "./token.ts";
+import type { OpenTokens, TokenConnection } from "./token.ts";
 
 /** A key and its token. */
 interface LoadedKey {

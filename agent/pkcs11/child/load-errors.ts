@@ -1,5 +1,5 @@
 /** Why a library cannot be loaded or initialized, in words for its user. */
-import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { basename } from "node:path";
 import { Failure } from "../../../protocol/failure.ts";
 import { libraryFailed, returnValue } from "./cryptoki.ts";
@@ -113,18 +113,4 @@ export function notStarted(path: string, error: unknown): Failure {
   const sentence = `The library ${path} could not start`;
   const [, hint] = startHints.find(([name]) => name.test(basename(path))) ?? [];
   return libraryFailed(sentence, error, hint);
-}
-
-/** Starts pcscd, as a hint. */
-export const startPcscd =
-  "Start pcscd, by which the library reaches cards: sudo systemctl enable --now pcscd.socket";
-
-/** Whether the library needs pcscd, for cards in readers, and no pcscd runs. */
-export function lacksPcscd(): boolean {
-  if (existsSync(process.env.PCSCLITE_CSOCK_NAME ?? "/run/pcscd/pcscd.comm")) return false;
-  try {
-    return readFileSync("/proc/self/maps", "utf8").includes("/libpcsclite.so");
-  } catch {
-    return false;
-  }
 }

@@ -3,8 +3,8 @@ import test from "ava";
 import { publicKeyBlob } from "../../../fixtures/public-key-blob.ts";
 import { Failure } from "../../../protocol/failure.ts";
 import { decodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
-import { wordLength } from "./cryptoki.ts";
 import { signingWays } from "./mechanisms.ts";
+import { wordLength } from "./structures.ts";
 
 const data = Buffer.from("what is signed");
 const digest = (name: string) => createHash(name).update(data).digest("hex");

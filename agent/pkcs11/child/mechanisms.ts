@@ -3,7 +3,8 @@ import { hash } from "node:crypto";
 import { Failure } from "../../../protocol/failure.ts";
 import { curves, type PublicKey } from "../../../protocol/public-key.ts";
 import { type SignatureAlgorithm, signatureHashes } from "../../../protocol/signature.ts";
-import { eddsaMechanism, emptyEddsaParameters, type Mechanism, pkcs11js } from "./cryptoki.ts";
+import { eddsaMechanism, type Mechanism, pkcs11js } from "./cryptoki.ts";
+import { wordLength } from "./structures.ts";
 
 /** A way to make one signature: C_SignInit's mechanism, and the input of C_Sign. */
 export interface SigningWay {
@@ -31,6 +32,9 @@ const ecdsaMechanisms = {
   sha384: pkcs11js.CKM_ECDSA_SHA384,
   sha512: pkcs11js.CKM_ECDSA_SHA512,
 } as const;
+
+/** CK_EDDSA_PARAMS (PKCS#11 v3.0, section 2.3.15): no prehash and no context. */
+const emptyEddsaParameters = Buffer.alloc(3 * wordLength);
 
 /**
  * The ways to sign with a key, each of them for the same signature. The first is for a mechanism

@@ -1,24 +1,17 @@
 /** Finds the keys of a token among its objects (PKCS#11 v3.0, section 4). */
-import { setImmediate } from "node:timers/promises";
 import { blobId, encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
 import { type LeftOut, objectName } from "../messages.ts";
 import { type Cryptoki, edwardsKeyType, type Handle, pkcs11js } from "./cryptoki.ts";
 import { pair } from "./pairing.ts";
-import { PrivateKey, type PublicSide } from "./private-keys.ts";
-import { ecPublicKey, readCertificate, rsaPublicKey } from "./public-keys.ts";
-import { type TokenObject, TokenObjects, Unusable } from "./token-objects.ts";
-
-/** A key whose private key is on the token, or may be, before the login. */
-export interface TokenKey extends PublicSide {
-  readonly keyBlob: Buffer;
-  readonly label: string;
-  /** CKA_ID: the one that the key's objects share, or the public one's. */
-  readonly id: Buffer;
-  /** The private key; undefined while the session cannot see it. */
-  readonly handle: Handle | undefined;
-  /** CKA_ALWAYS_AUTHENTICATE: the token requires its PIN for each signature. */
-  readonly alwaysAuthenticate: boolean;
-}
+import { type PrivateKey, type PublicSide, privateKeys, type TokenKey } from "./private-keys.ts";
+import { ecPublicKey, readCertificate, rsaPublicKey, Unusable } from "./public-keys.ts";
+import {
+  type ObjectClass,
+  readEach,
+  reasonFor,
+  type TokenObject,
+  TokenObjects,
+} from "./token-objects.ts";
 
 /** What a token has: its keys, and the objects that are no keys for SSH. */
 export interface FoundKeys {
@@ -148,75 +141,6 @@ function tokenKey(found: PublicObjects, own: PrivateKey | undefined): TokenKey {
 
 const noId = Buffer.alloc(0);
 
-/**
- * The private keys that the session sees.
- * @param id a CKA_ID, for those that a search by it finds, as it does with nearly every library;
- *   empty for all
- * @throws the library's error if a search fails, or if no private key can be read
- */
-export function findPrivateKeys(cryptoki: Cryptoki, session: Handle, id: Buffer): PrivateKey[] {
-  const objects = new TokenObjects(cryptoki, session);
-  const seen = id.length > 0 ? findById(objects, id) : searchAll(objects);
-  const privates = readAll(seen, privateKeys, []);
-  objects.checkPresence();
-  return id.length > 0 ? privates.filter(({ object }) => object.id.equals(id)) : privates;
-}
-
-/**
- * The keys to which none of the private keys belongs. Other work may run meanwhile.
- * @returns undefined if some private key cannot be read
- * @throws the library's error if a search fails
- */
-export async function findWithoutPrivateKey<Key extends PublicSide>(
-  cryptoki: Cryptoki,
-  session: Handle,
-  keys: readonly Key[],
-): Promise<Key[] | undefined> {
-  const objects = new TokenObjects(cryptoki, session);
-  const privates: PrivateKey[] = [];
-  const unreadable: LeftOut[] = [];
-  for (const object of searchAll(objects)) {
-    privates.push(...readAll([object], privateKeys, unreadable));
-    await setImmediate();
-  }
-  objects.checkPresence();
-  if (unreadable.length > 0) return undefined;
-  const { pairs } = pair(keys, privates, false);
-  const signs = (key: Key) => pairs.get(key)?.signs === true;
-  return keys.some(signs)
-    ? keys.filter((key) => !signs(key))
-    : keys.filter((key) => !pairs.has(key)); // those that may not sign are tried when they are used
-}
-
-/** @returns all private keys if the library cannot search by CKA_ID */
-function findById(objects: TokenObjects, id: Buffer): TokenObject[] {
-  try {
-    return objects.find(privateKeys.objectClass, id);
-  } catch {
-    return searchAll(objects);
-  }
-}
-
-/** All private keys; `checkPresence` throws the error if the search failed. */
-function searchAll(objects: TokenObjects): TokenObject[] {
-  return objects.search(privateKeys.objectClass, privateKeys.name, []);
-}
-
-/** A class of objects, and how one is read. */
-interface ObjectClass<Read> {
-  readonly objectClass: number;
-  /** For `LeftOut`. */
-  readonly name: string;
-  /** @throws {Unusable} */
-  readonly read: (object: TokenObject) => Read;
-}
-
-const privateKeys: ObjectClass<PrivateKey> = {
-  objectClass: pkcs11js.CKO_PRIVATE_KEY,
-  name: "private key",
-  read: (object) => new PrivateKey(object),
-};
-
 const publicKeys: ObjectClass<PublicObject> = {
   objectClass: pkcs11js.CKO_PUBLIC_KEY,
   name: "public key",
@@ -261,36 +185,6 @@ const certificates: ObjectClass<PublicObject> = {
     return { object, publicKey, source: isAuthority ? "authority" : "certificate" };
   },
 };
-
-/** @param leftOut gets the objects that cannot be used */
-function readEach<Read>(
-  objects: TokenObjects,
-  kind: ObjectClass<Read>,
-  leftOut: LeftOut[],
-): Read[] {
-  return readAll(objects.search(kind.objectClass, kind.name, leftOut), kind, leftOut);
-}
-
-function readAll<Read>(
-  objects: readonly TokenObject[],
-  { name, read }: ObjectClass<Read>,
-  leftOut: LeftOut[],
-): Read[] {
-  return objects.flatMap((object) => {
-    try {
-      return [read(object)];
-    } catch (error) {
-      leftOut.push(reasonFor(name, object, error));
-      return [];
-    }
-  });
-}
-
-/** @throws the error, if it is not a reason */
-function reasonFor(name: string, object: TokenObject, error: unknown): LeftOut {
-  if (!(error instanceof Unusable)) throw error;
-  return { object: objectName(name, object.label, object.id), reason: error.message };
-}
 
 /** The objects of each key. */
 function byPublicKey(all: readonly PublicObject[]): PublicObjects[] {

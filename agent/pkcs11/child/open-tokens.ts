@@ -20,7 +20,8 @@ import {
 import { KeyState } from "./key-state.ts";
 import { type PinCache, TokenLogin } from "./login.ts";
 import type { Module } from "./module.ts";
-import { countOthers, type FoundKeys, findKeys, type TokenKey } from "./objects.ts";
+import { countOthers, type FoundKeys, findKeys } from "./objects.ts";
+import type { TokenKey } from "./private-keys.ts";
 import { type Selection, selectKeys, selectTokens } from "./selection.ts";
 import { closeSession, FirstSessions, openFirst } from "./sessions.ts";
 import { signsAtOnce } from "./sign.ts";
@@ -36,24 +37,9 @@ import {
   tokenName,
   tokenUri,
 } from "./slots.ts";
-import { TokenConnection } from "./token.ts";
+import { type OpenToken, type OpenTokens, TokenConnection } from "./token.ts";
 
 const noPin = Buffer.alloc(0);
-
-/** A token, and its selected keys. */
-export interface OpenToken {
-  readonly connection: TokenConnection;
-  /** Their handles are of the connection's sessions. */
-  readonly keys: readonly TokenKey[];
-  /** What the token has besides. */
-  readonly leftOut: readonly LeftOut[];
-}
-
-/** The tokens that were opened, and what else the library shows. */
-export interface OpenTokens {
-  readonly tokens: readonly OpenToken[];
-  readonly leftOut: readonly LeftOut[];
-}
 
 /** Opens a session with each token while the user types the PIN. */
 export function openEarly(module: Module): FirstSessions {

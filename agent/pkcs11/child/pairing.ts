@@ -1,10 +1,16 @@
 /** Which private key belongs to which public key, when the keys of a token are listed. */
+import { setImmediate } from "node:timers/promises";
+import type { LeftOut } from "../messages.ts";
+import type { Cryptoki, Handle } from "./cryptoki.ts";
 import {
   compareDistances,
   type PrivateKey,
   type PublicSide,
+  privateKeys,
+  searchAll,
   tryReadPublicKey,
 } from "./private-keys.ts";
+import { readAll, TokenObjects } from "./token-objects.ts";
 
 /** The result of `pair`. */
 interface Pairs<Key> {
@@ -102,4 +108,30 @@ function isSecondOf<Key extends PublicSide>(
     const match = one.match(key);
     return match === "same" || (match === "possible" && one.sharesId(key));
   });
+}
+
+/**
+ * The keys to which none of the private keys belongs. Other work may run meanwhile.
+ * @returns undefined if some private key cannot be read
+ * @throws the library's error if a search fails
+ */
+export async function findWithoutPrivateKey<Key extends PublicSide>(
+  cryptoki: Cryptoki,
+  session: Handle,
+  keys: readonly Key[],
+): Promise<Key[] | undefined> {
+  const objects = new TokenObjects(cryptoki, session);
+  const privates: PrivateKey[] = [];
+  const unreadable: LeftOut[] = [];
+  for (const object of searchAll(objects)) {
+    privates.push(...readAll([object], privateKeys, unreadable));
+    await setImmediate();
+  }
+  objects.checkPresence();
+  if (unreadable.length > 0) return undefined;
+  const { pairs } = pair(keys, privates, false);
+  const signs = (key: Key) => pairs.get(key)?.signs === true;
+  return keys.some(signs)
+    ? keys.filter((key) => !signs(key))
+    : keys.filter((key) => !pairs.has(key)); // those that may not sign are tried when they are used
 }

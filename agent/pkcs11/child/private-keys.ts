@@ -7,9 +7,15 @@
  */
 import { encodePublicKey, type PublicKey } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
-import { edwardsKeyType, type Handle, pkcs11js } from "./cryptoki.ts";
-import { curveOf, ecPublicKey, infoPublicKey, rsaPublicKey } from "./public-keys.ts";
-import { publicKeyInfo, type TokenObject, Unusable } from "./token-objects.ts";
+import { type Cryptoki, edwardsKeyType, type Handle, pkcs11js } from "./cryptoki.ts";
+import { curveOf, ecPublicKey, infoPublicKey, rsaPublicKey, Unusable } from "./public-keys.ts";
+import {
+  type ObjectClass,
+  publicKeyInfo,
+  readAll,
+  type TokenObject,
+  TokenObjects,
+} from "./token-objects.ts";
 
 /** What is known of a key from its public objects. */
 export interface PublicSide {
@@ -20,6 +26,18 @@ export interface PublicSide {
   readonly labels: readonly string[];
   /** Its first object: a public key or private key, or the certificate of an end entity or a CA. */
   readonly source: "key" | "certificate" | "authority";
+}
+
+/** A key whose private key is on the token, or may be, before the login. */
+export interface TokenKey extends PublicSide {
+  readonly keyBlob: Buffer;
+  readonly label: string;
+  /** CKA_ID: the one that the key's objects share, or the public one's. */
+  readonly id: Buffer;
+  /** The private key; undefined while the session cannot see it. */
+  readonly handle: Handle | undefined;
+  /** CKA_ALWAYS_AUTHENTICATE: the token requires its PIN for each signature. */
+  readonly alwaysAuthenticate: boolean;
 }
 
 /** Whether a private key is that of a public key, as far as the token shows. */
@@ -217,4 +235,39 @@ function keyTypes(key: PublicKey): readonly number[] {
 function curveNameOf(key: PublicKey): string | undefined {
   if (key.type === "ecdsa") return key.curve;
   return key.type === "ed25519" ? "ed25519" : undefined;
+}
+
+/** How private keys are searched and read. */
+export const privateKeys: ObjectClass<PrivateKey> = {
+  objectClass: pkcs11js.CKO_PRIVATE_KEY,
+  name: "private key",
+  read: (object) => new PrivateKey(object),
+};
+
+/**
+ * The private keys that the session sees.
+ * @param id a CKA_ID, for those that a search by it finds, as it does with nearly every library;
+ *   empty for all
+ * @throws the library's error if a search fails, or if no private key can be read
+ */
+export function findPrivateKeys(cryptoki: Cryptoki, session: Handle, id: Buffer): PrivateKey[] {
+  const objects = new TokenObjects(cryptoki, session);
+  const seen = id.length > 0 ? findById(objects, id) : searchAll(objects);
+  const privates = readAll(seen, privateKeys, []);
+  objects.checkPresence();
+  return id.length > 0 ? privates.filter(({ object }) => object.id.equals(id)) : privates;
+}
+
+/** @returns all private keys if the library cannot search by CKA_ID */
+function findById(objects: TokenObjects, id: Buffer): TokenObject[] {
+  try {
+    return objects.find(privateKeys.objectClass, id);
+  } catch {
+    return searchAll(objects);
+  }
+}
+
+/** All private keys; `checkPresence` throws the error if the search failed. */
+export function searchAll(objects: TokenObjects): TokenObject[] {
+  return objects.search(privateKeys.objectClass, privateKeys.name, []);
 }

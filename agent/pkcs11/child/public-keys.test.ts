@@ -3,8 +3,13 @@ import test from "ava";
 import fc from "fast-check";
 import { toKeyObject } from "../../../protocol/key-object.ts";
 import { type CurveName, curves } from "../../../protocol/public-key.ts";
-import { ecPublicKey, infoPublicKey, readCertificate, rsaPublicKey } from "./public-keys.ts";
-import { Unusable } from "./token-objects.ts";
+import {
+  ecPublicKey,
+  infoPublicKey,
+  readCertificate,
+  rsaPublicKey,
+  Unusable,
+} from "./public-keys.ts";
 
 const curveNames = Object.keys(curves) as CurveName[];
 

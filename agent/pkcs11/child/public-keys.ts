@@ -23,7 +23,9 @@ import {
   type PublicKey,
 } from "../../../protocol/public-key.ts";
 import { trimZeros } from "../../../protocol/wire.ts";
-import { Unusable } from "./token-objects.ts";
+
+/** Why an object cannot be used: a phrase such as "no private key". */
+export class Unusable extends Error {}
 
 /** Loads OpenSSL's key decoders, so that the first key need not wait for them. */
 export function getReadyForKeys(): void {

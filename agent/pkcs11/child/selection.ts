@@ -6,7 +6,8 @@ import { Failure } from "../../../protocol/failure.ts";
 import { fingerprint } from "../../../protocol/fingerprint.ts";
 import { type Handle, libraryFailed, readUlong } from "./cryptoki.ts";
 import type { Module } from "./module.ts";
-import { findKeys, type TokenKey } from "./objects.ts";
+import { findKeys } from "./objects.ts";
+import type { TokenKey } from "./private-keys.ts";
 import type { FirstSessions } from "./sessions.ts";
 import { type PresentToken, preferInitialized, tokenName, trimPadding } from "./slots.ts";
 

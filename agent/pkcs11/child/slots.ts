@@ -15,7 +15,7 @@ import {
   returnValue,
   valueText,
 } from "./cryptoki.ts";
-import { lacksPcscd, startPcscd } from "./load-errors.ts";
+import { lacksPcscd, startPcscd } from "./pcscd.ts";
 
 /** A token in a slot, and its CKF_ flags when it was read. */
 export interface SlotToken {

@@ -1,12 +1,12 @@
 /** The structures of PKCS#11 in memory: CK_ULONG, lists of handles, templates (PKCS#11 v3.0, section 3). */
 import { endianness } from "node:os";
 import { loadKoffi } from "../../../openssh/add-ons.ts";
-import { type Handle, pkcs11js, returnValueError, wordLength as word } from "./cryptoki.ts";
 
 const koffi = loadKoffi();
 
-/** The maximum length of a list or a value, in bytes. */
-const maxLength = 64 * 1024 * 1024;
+/** The length of a CK_ULONG and of a pointer, in bytes. */
+export const wordLength = koffi.sizeof("void *");
+const word = wordLength;
 
 /** CK_UNAVAILABLE_INFORMATION. */
 const unavailable = 2n ** BigInt(8 * word) - 1n;
@@ -21,7 +21,7 @@ export class Template {
   constructor(types: readonly number[], lengths: readonly (number | undefined)[] = []) {
     const sizes = types.map((_, at) => Math.ceil((lengths[at] ?? 0) / word) * word);
     let end = types.length * 3 * word;
-    this.bytes = allocate(sizes.reduce((sum, size) => sum + size, end));
+    this.bytes = Buffer.alloc(sizes.reduce((sum, size) => sum + size, end));
     const address = koffi.address(this.bytes);
     this.#values = types.map((type, at) => {
       const length = lengths[at];
@@ -45,11 +45,16 @@ export class Template {
     return length === unavailable ? undefined : Number(length);
   }
 
-  /** The value of an attribute. @throws CKR_BUFFER_TOO_SMALL if the library has more of it */
-  value(at: number): Buffer | undefined {
+  /** Sets a value of the length that it had at first. */
+  set(at: number, value: Buffer): void {
+    this.#values[at]?.set(value);
+  }
+
+  /** The value of an attribute; "too-long" if it does not fit. */
+  value(at: number): Buffer | "too-long" | undefined {
     const [value, length] = [this.#values[at], this.#length(at)];
     if (value === undefined || length === undefined) return undefined;
-    if (length > value.length) throw returnValueError(pkcs11js.CKR_BUFFER_TOO_SMALL);
+    if (length > value.length) return "too-long";
     return value.subarray(0, length);
   }
 }
@@ -59,11 +64,9 @@ export function filledTemplate(
   attributes: readonly [type: number, value: Buffer | undefined][],
 ): Template {
   const types = attributes.map(([type]) => type);
-  const template = new Template(
-    types,
-    attributes.map(([, value]) => value?.length),
-  );
-  for (const [at, [, value]] of attributes.entries()) if (value) template.value(at)?.set(value);
+  const lengths = attributes.map(([, value]) => value?.length);
+  const template = new Template(types, lengths);
+  for (const [at, [, value]] of attributes.entries()) if (value) template.set(at, value);
   return template;
 }
 
@@ -76,14 +79,8 @@ export function toBytes(value: number | boolean | Buffer): Buffer {
   return bytes;
 }
 
-/** Memory for a library's values. @throws CKR_HOST_MEMORY for an absurd length, in bytes */
-export function allocate(length: number): Buffer {
-  if (length > maxLength) throw returnValueError(pkcs11js.CKR_HOST_MEMORY);
-  return Buffer.alloc(length);
-}
-
 /** The handles in a list. @param count as the library has written it */
-export function splitList(list: Buffer, count: Buffer): Handle[] {
+export function splitList(list: Buffer, count: Buffer): Buffer[] {
   const [room, written] = [list.length / word, ulongAt(count)];
   const length = written < room ? Number(written) : room;
   return Array.from({ length }, (_, at) => list.subarray(at * word, (at + 1) * word));

@@ -1,7 +1,7 @@
 /** Searches a token's objects and reads their attributes (PKCS#11 v3.0, sections 5.7.5 to 5.7.9). */
 import { sanitizeName } from "../../../openssh/text-for-display.ts";
 import { Failure } from "../../../protocol/failure.ts";
-import type { LeftOut } from "../messages.ts";
+import { type LeftOut, objectName } from "../messages.ts";
 import {
   type Attribute,
   type Cryptoki,
@@ -11,6 +11,7 @@ import {
   returnValue,
   valueText,
 } from "./cryptoki.ts";
+import { Unusable } from "./public-keys.ts";
 
 /** The number of objects per C_FindObjects. */
 const batch = 32;
@@ -25,9 +26,6 @@ const absentValues: ReadonlySet<string | undefined> = new Set([
 
 /** CKA_PUBLIC_KEY_INFO of PKCS#11 v2.40, which `pkcs11js` lacks. */
 export const publicKeyInfo = 0x129;
-
-/** Why an object cannot be used: a phrase such as "no private key". */
-export class Unusable extends Error {}
 
 /** An object with an attribute that exists and cannot be read. */
 class Unreadable extends Unusable {
@@ -242,4 +240,43 @@ export class TokenObject {
     const end = label.findLastIndex((byte) => byte !== 0) + 1; // some libraries pad it with zeros
     return sanitizeName(label.toString("utf8", 0, end));
   }
+}
+
+/** A class of objects, and how one is read. */
+export interface ObjectClass<Read> {
+  readonly objectClass: number;
+  /** For `LeftOut`. */
+  readonly name: string;
+  /** @throws {Unusable} */
+  readonly read: (object: TokenObject) => Read;
+}
+
+/** @param leftOut gets the objects that cannot be used */
+export function readEach<Read>(
+  objects: TokenObjects,
+  kind: ObjectClass<Read>,
+  leftOut: LeftOut[],
+): Read[] {
+  return readAll(objects.search(kind.objectClass, kind.name, leftOut), kind, leftOut);
+}
+
+export function readAll<Read>(
+  objects: readonly TokenObject[],
+  { name, read }: ObjectClass<Read>,
+  leftOut: LeftOut[],
+): Read[] {
+  return objects.flatMap((object) => {
+    try {
+      return [read(object)];
+    } catch (error) {
+      leftOut.push(reasonFor(name, object, error));
+      return [];
+    }
+  });
+}
+
+/** @throws the error, if it is not a reason */
+export function reasonFor(name: string, object: TokenObject, error: unknown): LeftOut {
+  if (!(error instanceof Unusable)) throw error;
+  return { object: objectName(name, object.label, object.id), reason: error.message };
 }

@@ -4,11 +4,12 @@ import type {
   TokenDescription,
 } from "../../../protocol/extensions/list-providers.ts";
 import { asFailure, Failure } from "../../../protocol/failure.ts";
-import type { KnownToken } from "../messages.ts";
+import type { KnownToken, LeftOut } from "../messages.ts";
 import { type Handle, returnValue } from "./cryptoki.ts";
 import { tokenRemoved } from "./failures.ts";
 import { isLoggedIn, type LoginResult, type TokenLogin } from "./login.ts";
 import type { Module } from "./module.ts";
+import type { TokenKey } from "./private-keys.ts";
 import type { RecoveryStep } from "./recovery.ts";
 import { closeSession, openFirst, openSession, SessionPool } from "./sessions.ts";
 import { hasSeenWrongPin, locateToken, type SlotToken } from "./slots.ts";
@@ -369,4 +370,19 @@ export class TokenConnection {
   get #isBusyCard(): boolean {
     return this.#isCard && this.sessions?.busy === true;
   }
+}
+
+/** A token, and its selected keys. */
+export interface OpenToken {
+  readonly connection: TokenConnection;
+  /** Their handles are of the connection's sessions. */
+  readonly keys: readonly TokenKey[];
+  /** What the token has besides. */
+  readonly leftOut: readonly LeftOut[];
+}
+
+/** The tokens that were opened, and what else the library shows. */
+export interface OpenTokens {
+  readonly tokens: readonly OpenToken[];
+  readonly leftOut: readonly LeftOut[];
 }
