@@ -3,10 +3,10 @@ import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import test from "ava";
 import { makeWorkspace } from "../fixtures/workspace.ts";
+import { parsePublicKeyLine } from "../openssh/public-key-line.ts";
 import { requestNumbers } from "../protocol/numbers.ts";
 import type { Reply } from "../protocol/replies.ts";
 import { decodeRequest } from "../protocol/requests.ts";
-import { parsePublicKeyLine } from "./files/public-key-file.ts";
 import { foreignAgent } from "./foreign-agents.ts";
 import { makeKey, runOurs, startRecorder } from "./test-agent.ts";
 

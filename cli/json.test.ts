@@ -4,8 +4,8 @@ import test from "ava";
 import { sshAgent } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
+import { parsePublicKeyLine } from "../openssh/public-key-line.ts";
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
-import { parsePublicKeyLine } from "./files/public-key-file.ts";
 import { providersAsJson } from "./json.ts";
 import { certify, makeKey, runOurs, startRecorder, startSystemAgent } from "./test-agent.ts";
 

@@ -6,11 +6,11 @@ import { sshAdd } from "../fixtures/programs.ts";
 import { script } from "../fixtures/system-programs.ts";
 import { startTerminal } from "../fixtures/terminal.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
+import { parsePublicKeyLine } from "../openssh/public-key-line.ts";
 import { encodeListProvidersReply } from "../protocol/extensions/list-providers.ts";
 import { extensionNames } from "../protocol/extensions/names.ts";
 import type { Reply } from "../protocol/replies.ts";
 import { decodeRequest } from "../protocol/requests.ts";
-import { parsePublicKeyLine } from "./files/public-key-file.ts";
 import { usage } from "./options.ts";
 import { makeKey, runOurs, startRecorder } from "./test-agent.ts";
 

@@ -4,10 +4,10 @@ import { sshAdd } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { sshKeygen, systemSshAdd } from "../fixtures/system-programs.ts";
 import type { Owner, RunResult, Workspace } from "../fixtures/workspace.ts";
+import { parsePublicKeyLine } from "../openssh/public-key-line.ts";
 import { decodeCertificate } from "../protocol/certificate.ts";
 import { FrameReader, frame } from "../protocol/framing.ts";
 import { encodeReply, type Reply } from "../protocol/replies.ts";
-import { parsePublicKeyLine } from "./files/public-key-file.ts";
 
 /** Starts the system's ssh-agent and sets SSH_AUTH_SOCK in the workspace's environment. */
 export async function startSystemAgent(

@@ -1,19 +1,14 @@
 /** `ssh-add -d`: removes identities, named by files or by public keys on standard input. */
 import { existsSync } from "node:fs";
 import { fatal } from "../../openssh/exit.ts";
+import { type PublicKeyLine, parsePublicKeyLine } from "../../openssh/public-key-line.ts";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import type { Identity } from "../../protocol/replies.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { explainRefusal, identitiesOrNone, refusalText, warnStillListed } from "../agent.ts";
 import type { Context } from "../context.ts";
 import { defaultFiles } from "../files/default-files.ts";
-import {
-  loadPublicKey,
-  PublicKeyFileError,
-  type PublicKeyLine,
-  parsePublicKeyLine,
-  readPublicKeyFile,
-} from "../files/public-key-file.ts";
+import { loadPublicKey, PublicKeyFileError, readPublicKeyFile } from "../files/public-key-file.ts";
 import { describe } from "../identities.ts";
 import { readInput } from "../prompts/standard-input.ts";
 

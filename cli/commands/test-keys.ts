@@ -1,6 +1,7 @@
 /** `ssh-add -T`: tests whether the agent can sign with keys. */
 import { randomBytes } from "node:crypto";
 import { fatal } from "../../openssh/exit.ts";
+import type { PublicKeyLine } from "../../openssh/public-key-line.ts";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { AgentRefusal } from "../../protocol/client.ts";
 import { signatureFlags } from "../../protocol/numbers.ts";
@@ -8,7 +9,7 @@ import { algorithmName, blobAlgorithm, type PublicKey } from "../../protocol/pub
 import { verifySignature } from "../../protocol/verification.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
-import { loadPublicKey, type PublicKeyLine } from "../files/public-key-file.ts";
+import { loadPublicKey } from "../files/public-key-file.ts";
 import { Spinner } from "../spinner.ts";
 
 /** Asks the agent to sign with each key, and verifies the signatures. */

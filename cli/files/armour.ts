@@ -61,12 +61,6 @@ function endsBlock(bytes: Buffer, at: number, label: string): boolean {
 const equals = 0x3d;
 const backslash = 0x5c;
 
-/** Decodes strict base64 with padding, as in a public key line. Node.js ignores invalid characters. */
-export function decodeExactBase64(text: string): Buffer | undefined {
-  const bytes = Buffer.from(text, "base64");
-  return bytes.toString("base64") === text ? bytes : undefined;
-}
-
 /**
  * Decodes base64 without a string that would hold the secret. Ignores reformatting.
  * @returns undefined for other characters, or when it ends within a byte

@@ -1,9 +1,9 @@
 /** Host keys from known_hosts files (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"). */
 import { createHmac } from "node:crypto";
 import { lowerCase, matchesHostList } from "../../openssh/patterns.ts";
+import { decodeExactBase64 } from "../../openssh/public-key-line.ts";
 import type { HostKey } from "../../protocol/constraints.ts";
 import { blobAlgorithm, blobId, decodePublicKey } from "../../protocol/public-key.ts";
-import { decodeExactBase64 } from "./armour.ts";
 
 /** A line with a key of the host. */
 interface KnownHost {

@@ -1,19 +1,13 @@
 /** Public key and certificate files: `id_ed25519.pub`, `id_ed25519-cert.pub`. */
 import { readFileSync } from "node:fs";
+import { type PublicKeyLine, parsePublicKeyLine } from "../../openssh/public-key-line.ts";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
-import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { decodeText } from "../../protocol/text.ts";
 import { errorText } from "../console.ts";
-import { decodeExactBase64, withoutByteOrderMark } from "./armour.ts";
+import { withoutByteOrderMark } from "./armour.ts";
 import { publicKeyOfContainer } from "./openssh-container.ts";
 import { publicKeyOfPutty } from "./putty-file.ts";
 import { readRfc4716 } from "./rfc4716.ts";
-
-/** A public key or certificate with its comment. */
-export interface PublicKeyLine {
-  readonly blob: Buffer;
-  readonly comment: string;
-}
 
 /** Why a public key file cannot be read, in OpenSSH's words. */
 export class PublicKeyFileError extends Error {
@@ -59,25 +53,6 @@ export function readPublicKeyFile(path: string): PublicKeyLine {
   const line = keyWithin(bytes);
   if (line === undefined) throw new PublicKeyFileError("invalid format", false);
   return line;
-}
-
-/**
- * Parses a line of the form `ALGORITHM BASE64 COMMENT`.
- * @returns undefined for an invalid line
- */
-export function parsePublicKeyLine(line: string): PublicKeyLine | undefined {
-  const fields = /^[ \t]*(\S+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:[ \t]+(.*))?$/s.exec(line);
-  if (fields === null) return undefined;
-  const [, algorithm, base64 = "", comment = ""] = fields;
-  const blob = decodeExactBase64(base64);
-  if (blob === undefined) return undefined;
-  try {
-    if (blobAlgorithm(blob) !== algorithm) return undefined;
-    parseKeyOrCertificate(blob);
-  } catch {
-    return undefined;
-  }
-  return { blob, comment };
 }
 
 /** The first valid key of a file; undefined for a private key and an unreadable file. */
