@@ -15,6 +15,7 @@ import type { PreparedProvider, ProviderRegistry } from "./pkcs11/registry.ts";
 import type { Prompter } from "./policy/prompter.ts";
 import { PromptQueue } from "./policy/prompts.ts";
 import type { SessionBindings } from "./policy/session.ts";
+import type { ClientUpstreams, Upstreams } from "./upstream/upstreams.ts";
 
 /** Settings by options of `ssh-agent`. */
 export interface AgentSettings {
@@ -40,6 +41,7 @@ export interface AgentSettings {
 interface AgentParts {
   readonly settings: AgentSettings;
   readonly providers: ProviderRegistry;
+  readonly upstreams: Upstreams;
   readonly authenticators: AuthenticatorParts;
   readonly prompter: Prompter;
   readonly clock: Clock;
@@ -61,6 +63,7 @@ export class Agent {
   readonly settings: AgentSettings;
   readonly keyring: Keyring;
   readonly providers: ProviderRegistry;
+  readonly upstreams: Upstreams;
   readonly lock: AgentLock;
   readonly connectionMemory: ConnectionMemory;
   readonly idleCollection: IdleCollection;
@@ -76,6 +79,7 @@ export class Agent {
   constructor(parts: AgentParts) {
     this.settings = parts.settings;
     this.providers = parts.providers;
+    this.upstreams = parts.upstreams;
     this.authenticators = parts.authenticators;
     this.prompter = parts.prompter;
     this.clock = parts.clock;
@@ -116,6 +120,7 @@ export interface ConnectionState {
   /** The client's process and user; undefined if the system does not tell. */
   readonly peer: PeerCredentials | undefined;
   readonly bindings: SessionBindings;
+  readonly upstreams: ClientUpstreams;
   /** Why the last failed request failed. */
   lastFailure: FailureReason | undefined;
   /** The tokens whose PIN prompt the user has not answered. */

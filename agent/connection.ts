@@ -62,6 +62,7 @@ class Connection implements MemoryHolder {
     this.#state = {
       peer,
       bindings: new SessionBindings(),
+      upstreams: agent.upstreams.forClient(),
       lastFailure: undefined,
       pinBackoff: new PinPromptBackoff(agent.clock),
       prepared: undefined,
@@ -100,6 +101,7 @@ class Connection implements MemoryHolder {
     clearInterval(this.#probe);
     this.#gone?.abort(clientGone);
     this.#agent.providers.abandon(this.#state.prepared);
+    this.#state.upstreams.close();
   }
 
   /** Continues when the client has read its replies, or when the connection gets a memory slot. */

@@ -18,8 +18,10 @@ export interface KeyringIdentity extends VerifiedKey {
   readonly keyExpires: number | undefined;
   /** When an expired certificate is dropped, in seconds since 1970; undefined for never. */
   readonly dropped: bigint | undefined;
-  /** The canonical path of the provider that serves it; undefined for a key in memory. */
+  /** The canonical path of the provider that serves it; undefined for a key elsewhere. */
   readonly provider: string | undefined;
+  /** The socket of the upstream agent that holds its key; undefined for a key that is held here. */
+  readonly upstream: string | undefined;
 }
 
 /** Limits on the use of an identity. */
@@ -33,7 +35,9 @@ export interface Limits {
 }
 
 /** The parts of an identity that do not follow from its blob. */
-type Details = Pick<KeyringIdentity, "comment" | "signer" | "limits" | "provider"> & {
+type Details = Pick<KeyringIdentity, "comment" | "signer" | "limits"> & {
+  readonly provider?: string | undefined;
+  readonly upstream?: string | undefined;
   /** When the private key is removed, if it is not `limits.expires`. */
   readonly keyExpires?: number | undefined;
   /** Whether a certificate stays after it expires. */
@@ -52,7 +56,9 @@ export function makeIdentity(
   grace: number | undefined,
 ): KeyringIdentity {
   const dropped = keepEnded ? undefined : dropTime(verified.certificate, grace);
-  return { keyExpires: details.limits.expires, ...verified, ...details, blob, dropped };
+  const { provider, upstream } = details;
+  const keyExpires = details.limits.expires;
+  return { keyExpires, ...verified, ...details, provider, upstream, blob, dropped };
 }
 
 /** An identity's description in the log. */

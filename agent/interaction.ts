@@ -8,6 +8,7 @@ import type { PinPromptBackoff } from "./pkcs11/pin-prompt.ts";
 import { confirmQuestion, describeProcess } from "./policy/prompter.ts";
 import type { PromptOptions } from "./policy/prompts.ts";
 import type { UserInteraction } from "./signer.ts";
+import type { ClientUpstreams } from "./upstream/upstreams.ts";
 
 /** The interaction for a signature with an identity. One is made for each signature, so it is lazy. */
 export class SignInteraction implements UserInteraction {
@@ -37,6 +38,10 @@ export class SignInteraction implements UserInteraction {
     return `${sanitizeName(this.#identity.comment)} (${printOf(this.#agent, this.#identity)})`;
   }
 
+  get upstreams(): ClientUpstreams {
+    return this.#connection.upstreams;
+  }
+
   get pinBackoff(): PinPromptBackoff {
     return this.#connection.pinBackoff;
   }
@@ -61,27 +66,32 @@ export class SignInteraction implements UserInteraction {
   };
 }
 
+/** The name of an identity in a prompt. */
+type Named = Pick<KeyringIdentity, "keyBlob" | "comment">;
+
 /**
  * Asks the user to confirm the use of an identity.
  * @param purpose what the signature is for, as a line for the user
- * @throws {Failure} user-refused; locked or key-not-found, if that has happened meanwhile
+ * @param check throws if it has become impossible meanwhile
+ * @throws {Failure} user-refused; those of `check`
  */
 export async function confirmUse(
   agent: Agent,
   { peer, gone }: ConnectionState,
-  identity: KeyringIdentity,
+  identity: Named,
   purpose: string | undefined,
+  check: () => void,
 ): Promise<void> {
   // Started now, because the process may have exited when the prompt is shown.
   const requester = peer && describeProcess(peer.pid);
   const [name, print] = [sanitizeName(identity.comment), printOf(agent, identity)];
-  const isConfirmed = await agent.prompts.ask(promptFor(agent, identity, gone), async (cancel) =>
+  const isConfirmed = await agent.prompts.ask({ signal: gone, check }, async (cancel) =>
     agent.prompter.confirm(confirmQuestion(name, print, purpose, await requester), cancel),
   );
   if (!isConfirmed) {
     throw new Failure("user-refused", "The user did not confirm the use of this key.");
   }
-  throwIfRemoved(agent, identity);
+  check();
 }
 
 /**
@@ -100,6 +110,6 @@ function promptFor(agent: Agent, identity: KeyringIdentity, signal: AbortSignal)
   return { signal, check: () => throwIfRemoved(agent, identity) };
 }
 
-function printOf({ settings }: Agent, { keyBlob }: KeyringIdentity): string {
+function printOf({ settings }: Agent, { keyBlob }: Named): string {
   return fingerprint(keyBlob, settings.fingerprintHash);
 }

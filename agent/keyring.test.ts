@@ -14,8 +14,17 @@ const ca = makeCa();
 /** An identity of a provider, or of a key in memory. */
 function identityOf(blob: Buffer, provider?: string, dropped?: bigint): KeyringIdentity {
   const limits = { expires: undefined, confirm: false, destinations: [] };
-  const rest = { blob, comment: "", signer, limits, keyExpires: undefined, dropped, provider };
-  return { ...verifyKeyOrCertificate(blob), ...rest };
+  const none = { keyExpires: undefined, upstream: undefined };
+  return {
+    ...verifyKeyOrCertificate(blob),
+    ...none,
+    blob,
+    comment: "",
+    signer,
+    limits,
+    dropped,
+    provider,
+  };
 }
 
 function certificate(fields: Partial<Certificate>): Buffer {

@@ -103,13 +103,13 @@ export class Keyring {
   }
 
   /**
-   * Lists a certificate before another identity, or in the place of those that it replaces,
-   * including those of other providers with the same blobs. Clients offer identities in this order,
+   * Lists a certificate before another identity, or else at the end, or in the place of those that it
+   * replaces, including those of other providers with the same blobs. Clients offer identities in this order,
    * and a server more likely accepts a certificate.
    */
   addCertificate(
     certificate: KeyringIdentity,
-    before: KeyringIdentity,
+    before: KeyringIdentity | undefined,
     replaced: ReadonlySet<KeyringIdentity>,
   ): void {
     const same = this.find(certificate.blob);
@@ -292,8 +292,8 @@ function keyEndOf({ keyExpires }: KeyringIdentity): End {
   return { expires: keyExpires };
 }
 
-function isCardCertificate({ certificate, provider }: KeyringIdentity): boolean {
-  return certificate !== undefined && provider !== undefined;
+function isCardCertificate({ certificate, provider, upstream }: KeyringIdentity): boolean {
+  return certificate !== undefined && (provider ?? upstream) !== undefined;
 }
 
 function isSameKey(one: KeyringIdentity, other: KeyringIdentity): boolean {

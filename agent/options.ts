@@ -1,4 +1,5 @@
 /** The command line of `ssh-agent`: OpenSSH's options, and our own for `-O`. */
+import { resolve } from "node:path";
 import { parseDuration } from "../openssh/duration.ts";
 import { badUsage, fatal } from "../openssh/exit.ts";
 import { isOptionWord, parseFingerprintHash, readOptions } from "../openssh/getopt.ts";
@@ -10,6 +11,7 @@ import {
   parsePinCache,
 } from "./card-options.ts";
 import { defaultAllowedProviders } from "./policy/allowed-providers.ts";
+import type { UpstreamOption } from "./upstream/upstream.ts";
 
 /** A parsed command line. */
 export interface AgentOptions {
@@ -48,6 +50,8 @@ export interface AgentOptions {
   readonly idleRelease: number | undefined;
   /** `-O websafe-allow`; undefined after `-O no-restrict-websafe`. */
   readonly websafeAllow: string | undefined;
+  /** `-O upstream`, in order. */
+  readonly upstreams: readonly UpstreamOption[];
   /** For mode "serve"; see daemonize.ts. */
   readonly serving: ServingOptions | undefined;
   /** A command to run with the agent, and its arguments. */
@@ -88,6 +92,7 @@ const pinCachePrefix = "pin-cache=";
 const cardTimeoutPrefix = "card-timeout=";
 const idleReleasePrefix = "idle-release=";
 const prefixes = [websafePrefix, pinCachePrefix, cardTimeoutPrefix, idleReleasePrefix, gracePrefix];
+const upstreamPrefix = "upstream=";
 /** Starts the first argument of mode "serve". */
 const servingPrefix = "--serve=";
 
@@ -158,6 +163,9 @@ function optionsOf(given: OptionValues): Omit<AgentOptions, "otherWords" | "serv
     cardTimeout: parseCardTimeout(featureValue(features, cardTimeoutPrefix)),
     idleRelease: parseIdleRelease(featureValue(features, idleReleasePrefix)),
     websafeAllow: websafeOf(features),
+    upstreams: features
+      .filter((feature) => feature.startsWith(upstreamPrefix))
+      .map((feature) => parseUpstream(feature.slice(upstreamPrefix.length))),
   };
 }
 
@@ -177,6 +185,10 @@ function parseLifetime(text: string | undefined): number | undefined {
 }
 
 function checkFeature(feature: string, before: readonly string[]): void {
+  if (feature.startsWith(upstreamPrefix)) {
+    parseUpstream(feature.slice(upstreamPrefix.length));
+    return;
+  }
   if (["allow-remote-pkcs11", noWebsafe, keepEnded].includes(feature)) return;
   const prefix = prefixes.find((known) => feature.startsWith(known));
   if (prefix === undefined) throw fatal("Unknown -O option");
@@ -187,6 +199,17 @@ function checkFeature(feature: string, before: readonly string[]): void {
   if (prefix === cardTimeoutPrefix) parseCardTimeout(feature.slice(prefix.length));
   if (prefix === idleReleasePrefix) parseIdleRelease(feature.slice(prefix.length));
   if (prefix === gracePrefix) parseGrace(feature.slice(prefix.length));
+}
+
+/** Parses `-O upstream`: `SOCKET`, or `env` for SSH_AUTH_SOCK, and `,confirm`. @throws {Exit} */
+function parseUpstream(text: string): UpstreamOption {
+  const suffix = ",confirm";
+  const confirm = text.endsWith(suffix);
+  const socket = confirm ? text.slice(0, -suffix.length) : text;
+  const path = socket === "env" ? (process.env.SSH_AUTH_SOCK ?? "") : socket;
+  if (path === "" && socket === "env") throw fatal("upstream=env needs SSH_AUTH_SOCK");
+  if (path === "") throw fatal(`Invalid upstream "${text}": use a socket, or env`);
+  return { path: resolve(path), confirm };
 }
 
 /** The seconds of `-O certificate-grace`. @throws {Exit} */
@@ -233,6 +256,9 @@ export function servingArguments(
     args.push("-O", `${cardTimeoutPrefix}${cardTimeout.sign},${cardTimeout.load}`);
   }
   if (idleRelease !== undefined) args.push("-O", `${idleReleasePrefix}${idleRelease}`);
+  for (const { path, confirm } of options.upstreams) {
+    args.push("-O", `${upstreamPrefix}${path}${confirm ? ",confirm" : ""}`);
+  }
   args.push("-O", websafeAllow === undefined ? noWebsafe : websafePrefix + websafeAllow);
   return [...args, "-P", options.allowedProviders, "-E", options.fingerprintHash];
 }

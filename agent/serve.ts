@@ -13,20 +13,25 @@ import { systemdUnit } from "./host/systemd.ts";
 import { OpenKeys } from "./keys/open-keys.ts";
 import { Shield } from "./keys/shield.ts";
 import { type AgentOptions, cleansAtStart } from "./options.ts";
-import type { ProviderLimits } from "./pkcs11/child-process.ts";
+import { defaultLimits, type ProviderLimits } from "./pkcs11/child-process.ts";
 import { ProviderRegistry } from "./pkcs11/registry.ts";
 import { defaultSpareTimes } from "./pkcs11/spare-child.ts";
 import type { IdleRelease } from "./pkcs11/supervisor.ts";
 import { parseAllowedProviders, type ServiceCommand } from "./policy/allowed-providers.ts";
-import { makePrompter } from "./policy/prompter.ts";
+import { makePrompter, processName } from "./policy/prompter.ts";
 import { AgentServer } from "./server.ts";
 import { report } from "./start-report.ts";
+import { Upstreams } from "./upstream/upstreams.ts";
 
 /** The exit status after a signal, as in OpenSSH. */
 const endedBySignal = 2;
 
 /** The timeout of a FIDO authenticator's signature, in milliseconds: the user has to touch it. */
 const touchTimeout = 120_000;
+
+/** Milliseconds that an upstream agent has for its list, and for anything else but a signature. */
+const listWait = 500;
+const otherWait = 5000;
 
 /** Milliseconds between checks whether the parent is still there. */
 const parentCheckInterval = 1000;
@@ -135,6 +140,14 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
       showModuleMessages: isDebugging,
       spareTimes: defaultSpareTimes,
     }),
+    upstreams: new Upstreams({
+      options: options.upstreams,
+      limits: { list: listWait, sign: signLimit(options), other: otherWait },
+      clock: systemClock,
+      peerOf: (descriptor) => libc.peerCredentials(descriptor),
+      processName,
+      log,
+    }),
     authenticators: {
       askHelper: skHelper({
         environment: process.env,
@@ -166,6 +179,11 @@ function serviceCommand({ otherWords }: AgentOptions): ServiceCommand | undefine
   const unit = systemdUnit(process.env, process.pid);
   if (unit === undefined) return undefined;
   return { unit, words: [process.execPath, programPath(), ...otherWords] };
+}
+
+/** Milliseconds that an upstream agent has for a signature: as long as a card. */
+function signLimit({ cardTimeout }: AgentOptions): number {
+  return cardTimeout === undefined ? defaultLimits.sign : cardTimeout.sign * 1000;
 }
 
 /** `-O card-timeout`, in milliseconds. */

@@ -1,5 +1,6 @@
-/** Signers: private keys in memory, on a token or on a FIDO authenticator. */
+/** Signers: private keys in memory, on a token, on a FIDO authenticator or in another agent. */
 import type { PinPromptBackoff } from "./pkcs11/pin-prompt.ts";
+import type { ClientUpstreams } from "./upstream/upstreams.ts";
 
 /** A signature that a client asks for (RFC 9987, section 3.6). */
 export interface SignRequest {
@@ -24,7 +25,7 @@ export interface Signer {
   forget?(): void;
 }
 
-/** Interaction with the user for one signature. */
+/** The client and the user that one signature is for. */
 export interface UserInteraction {
   /** Aborted, with a `Failure`, when the client has gone; prompts are then cancelled. */
   readonly gone: AbortSignal;
@@ -32,6 +33,8 @@ export interface UserInteraction {
   readonly keyName: string;
   /** What the signature is for, as a line for the user; undefined if the agent cannot tell. */
   readonly purpose: string | undefined;
+  /** The client's connections to upstream agents. */
+  readonly upstreams: ClientUpstreams;
   /** The tokens whose PIN prompt the user of this connection has not answered. */
   readonly pinBackoff: PinPromptBackoff;
   /**

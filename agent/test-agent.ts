@@ -26,6 +26,9 @@ import type { SoftwareKeyParts } from "./keys/software-key.ts";
 import { makeRegistry } from "./pkcs11/test-registry.ts";
 import type { Prompter } from "./policy/prompter.ts";
 import { AgentServer } from "./server.ts";
+import { makeUpstreams } from "./upstream/test-upstreams.ts";
+import type { UpstreamOption } from "./upstream/upstream.ts";
+import type { UpstreamLimits } from "./upstream/upstream-connection.ts";
 
 /** A clock that advances only by `pass`. */
 export class TestClock implements Clock {
@@ -79,6 +82,10 @@ export interface TestAgentOptions {
   readonly cardEnvironment?: Readonly<Record<string, string>>;
   /** `-O pin-cache`, in seconds. */
   readonly keepPin?: number;
+  readonly upstreams?: readonly UpstreamOption[];
+  readonly upstreamLimits?: UpstreamLimits;
+  /** The user of the upstream agents. */
+  readonly upstreamUid?: number;
   /** The user of every client. */
   readonly peerUid?: number;
 }
@@ -131,6 +138,12 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
       keepPin: options.keepPin ?? 0,
       log: (line) => log.push(line),
     }),
+    upstreams: makeUpstreams(
+      options.upstreams,
+      options.upstreamLimits,
+      (line) => log.push(line),
+      options.upstreamUid,
+    ),
     authenticators: {
       askHelper: skHelper({ environment: process.env, limit: 60_000, showMessages: false }),
       fingerprintHash: "sha256",

@@ -4,6 +4,7 @@ import type { Constraint } from "./constraints.ts";
 import { type AddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
 import { decodeFailureReason, type FailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, type ProviderDescription } from "./extensions/list-providers.ts";
+import { decodeListUpstreamsReply, type UpstreamDescription } from "./extensions/list-upstreams.ts";
 import { extensionNames } from "./extensions/names.ts";
 import { encodePrepareProvider, type Variable } from "./extensions/prepare-provider.ts";
 import { decodeQueryReply } from "./extensions/query.ts";
@@ -63,7 +64,7 @@ export class AgentClient {
     this.#socket = socket;
     socket.on("data", (chunk) => this.#receive(chunk));
     socket.on("error", (error) => this.#rejectAll(error));
-    socket.on("close", () => this.#rejectAll(malformed("The agent closed the connection.")));
+    socket.on("close", () => this.#rejectAll(new Error("The agent closed the connection.")));
   }
 
   /**
@@ -169,6 +170,11 @@ export class AgentClient {
   /** The PKCS#11 providers that are loaded (`list-providers@cardagent.alt`). */
   async listProviders(): Promise<ProviderDescription[]> {
     return decodeListProvidersReply(await this.extension(extensionNames.listProviders));
+  }
+
+  /** The agents behind this one (`list-upstreams@cardagent.alt`). */
+  async listUpstreams(): Promise<UpstreamDescription[]> {
+    return decodeListUpstreamsReply(await this.extension(extensionNames.listUpstreams));
   }
 
   /**

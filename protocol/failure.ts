@@ -32,6 +32,7 @@ export const failureCodes = {
   "destination-not-permitted": 22,
   "too-large": 23,
   internal: 24,
+  "upstream-failed": 25,
 } as const;
 
 /** The name of a reason, such as `pin-incorrect`; docs/PROTOCOL.md lists them. */
@@ -66,6 +67,7 @@ const hints: Record<FailureCode, string> = {
   "user-refused": "Answer yes when you are asked, or add the key without -c.",
   "destination-not-permitted": "The key was added for other destinations; see -h in ssh-add(1).",
   "too-large": "The agent protocol carries at most 256 KiB in a message.",
+  "upstream-failed": "See the state of each upstream agent with: ssh-add --list-providers",
   internal: "This is a fault of the agent; run it with -d to see more.",
 };
 

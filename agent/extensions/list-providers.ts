@@ -10,7 +10,7 @@ import type { Agent, ConnectionState } from "../agent.ts";
 import type { Provider } from "../pkcs11/provider.ts";
 import { refuseRemote } from "../requests/smartcard.ts";
 
-/** Lists the providers. A slow provider delays only this reply, up to its timeout for status. */
+/** Lists the providers, also those of upstream agents that tell them. A slow provider delays only this reply, up to its timeout for status. */
 export async function listProviders(
   agent: Agent,
   connection: ConnectionState,
@@ -20,12 +20,12 @@ export async function listProviders(
   refuseRemote(agent, connection);
   agent.providers.noteUse();
   const described = agent.providers.list().map((provider) => describe(agent, provider));
+  const upstream = connection.upstreams.gather((one) =>
+    one.request((client) => client.listProviders()),
+  );
   const name = extensionNames.listProviders;
-  return {
-    type: "extension-response",
-    name,
-    body: encodeListProvidersReply(await Promise.all(described)),
-  };
+  const providers = [...(await Promise.all(described)), ...(await upstream).flat()];
+  return { type: "extension-response", name, body: encodeListProvidersReply(providers) };
 }
 
 async function describe(agent: Agent, provider: Provider): Promise<ProviderDescription> {

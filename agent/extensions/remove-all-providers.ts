@@ -18,5 +18,8 @@ export async function removeAllProviders(
   agent.prompts.recheck();
   await agent.providers.removeAll();
   agent.log("removed all providers");
+  await connection.upstreams.gather((upstream) =>
+    upstream.request((client) => client.removeAllProviders()),
+  );
   return { type: "success" };
 }

@@ -5,8 +5,10 @@ import { encodeQueryReply } from "../../protocol/extensions/query.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { addCertificate } from "./add-certificate.ts";
+import { agentPath } from "./agent-path.ts";
 import { failureReason } from "./failure-reason.ts";
 import { listProviders } from "./list-providers.ts";
+import { listUpstreams } from "./list-upstreams.ts";
 import { prepareProvider } from "./prepare-provider.ts";
 import { removeAllProviders } from "./remove-all-providers.ts";
 import { sessionBind } from "./session-bind.ts";
@@ -30,6 +32,8 @@ export const extensionHandlers: ReadonlyMap<string, ExtensionHandler> = new Map<
   [extensionNames.removeAllProviders, removeAllProviders],
   [extensionNames.addCertificate, addCertificate],
   [extensionNames.failureReason, failureReason],
+  [extensionNames.listUpstreams, listUpstreams],
+  [extensionNames.agentPath, agentPath],
 ]);
 
 /** Extensions that a locked agent answers too: none of them reveals what the agent holds. */
@@ -37,6 +41,7 @@ export const extensionsWhileLocked: ReadonlySet<string> = new Set([
   extensionNames.query,
   extensionNames.sessionBind,
   extensionNames.failureReason,
+  extensionNames.agentPath,
 ]);
 
 /**

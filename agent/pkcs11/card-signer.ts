@@ -49,8 +49,8 @@ export class CardSigner implements Signer {
     if (others.length === 0) return this.#signBy(first, algorithm, data, interaction);
     let refusal: Failure | undefined;
     let needsPin: Provider | undefined;
-    const { gone, keyName, purpose, pinBackoff, notify } = interaction;
-    const withoutPin = { gone, keyName, purpose, pinBackoff, notify, askPin: undefined };
+    const { gone, keyName, purpose, upstreams, pinBackoff, notify } = interaction;
+    const withoutPin = { gone, keyName, purpose, upstreams, pinBackoff, notify, askPin: undefined };
     for (const provider of [first, ...others]) {
       try {
         return await this.#signBy(provider, algorithm, data, withoutPin);

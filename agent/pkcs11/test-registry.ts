@@ -15,6 +15,7 @@ import { verifySignature } from "../../protocol/verification.ts";
 import type { Clock } from "../host/clock.ts";
 import { parseAllowedProviders } from "../policy/allowed-providers.ts";
 import type { UserInteraction } from "../signer.ts";
+import { makeUpstreams } from "../upstream/test-upstreams.ts";
 import type { ChildCommand, ProviderLimits } from "./child-process.ts";
 import { PinPromptBackoff } from "./pin-prompt.ts";
 import type { Provider } from "./provider.ts";
@@ -87,6 +88,7 @@ export const noUser: UserInteraction = {
   gone: neverGone(),
   keyName: "key",
   purpose: undefined,
+  upstreams: makeUpstreams().forClient(),
   pinBackoff: new PinPromptBackoff(leapingClock()),
   askPin: undefined,
   notify: () => () => {},

@@ -92,12 +92,17 @@ export function confirmQuestion(
   return lines.join("\n");
 }
 
-/** The name and number of a process. The process chooses its own name. */
+/** The name and number of a process. */
 export async function describeProcess(pid: number): Promise<string> {
+  const name = await processName(pid);
+  return name === "" ? `pid ${pid}` : `${name} (pid ${pid})`;
+}
+
+/** The name of a process, which chooses it itself; empty if the system does not tell. */
+export async function processName(pid: number): Promise<string> {
   try {
-    const name = decodeText(await readFile(`/proc/${pid}/comm`)).replace(/\n$/, "");
-    return `${sanitizeName(name)} (pid ${pid})`;
+    return sanitizeName(decodeText(await readFile(`/proc/${pid}/comm`)).replace(/\n$/, ""));
   } catch {
-    return `pid ${pid}`;
+    return "";
   }
 }

@@ -15,13 +15,48 @@ const maxIdentities = 2048;
 /** Bytes before the first identity of a list. */
 const listHead = 5;
 
-/** Lists the identities. */
-export function requestIdentities(agent: Agent, connection: ConnectionState): Reply {
+/** Lists the identities: the agent's own, then those of its upstream agents. */
+export function requestIdentities(
+  agent: Agent,
+  connection: ConnectionState,
+): Reply | Promise<Reply> {
+  if (!connection.upstreams.isEmpty) return listWithUpstreams(agent, connection);
   const identities: Identity[] = [];
   for (const { blob, comment } of visibleIdentities(agent, connection)) {
     identities.push({ keyBlob: blob, comment });
   }
   return { type: "identities", identities };
+}
+
+/**
+ * A key that this agent has too is listed and limited as its own. A certificate that is attached to
+ * an upstream's key is listed while the upstream lists the key.
+ */
+async function listWithUpstreams(agent: Agent, connection: ConnectionState): Promise<Reply> {
+  const listed = await connection.upstreams.list();
+  if (agent.lock.isLocked) return { type: "identities", identities: [] };
+  const keys = new Set(listed.map(({ keyBlob }) => blobId(keyBlob)));
+  const identities: Identity[] = [];
+  for (const { blob, comment, upstream, keyBlob } of visibleIdentities(agent, connection)) {
+    const isUsable = upstream === undefined || keys.has(blobId(keyBlob));
+    if (isUsable) identities.push({ keyBlob: blob, comment });
+  }
+  let total = identities.reduce((sum, one) => sum + entryLength(one), listHead);
+  for (const one of listed) {
+    if (agent.keyring.find(one.keyBlob) !== undefined) continue;
+    total += entryLength(one);
+    if (identities.length >= maxIdentities || total > maxFrameLength) {
+      agent.log("left out identities of upstream agents: the list would be too long");
+      break;
+    }
+    identities.push(one);
+  }
+  return { type: "identities", identities };
+}
+
+/** The length of an identity in a list, in bytes. */
+function entryLength({ keyBlob, comment }: Identity): number {
+  return 8 + keyBlob.length + encodeText(comment).length;
 }
 
 /** The identities that a connection may see. */
@@ -48,7 +83,7 @@ export function refuseTooMany(
   const sizes = new Map<string, number>();
   const kept = [...keyring.all()].filter((one) => !isGone(one));
   for (const { blob, comment } of [...kept, ...added]) {
-    const size = 8 + blob.length + encodeText(comment).length;
+    const size = entryLength({ keyBlob: blob, comment });
     const id = blobId(blob);
     sizes.set(id, Math.max(size, sizes.get(id) ?? 0));
   }

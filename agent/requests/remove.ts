@@ -6,24 +6,36 @@ import type { Agent, ConnectionState } from "../agent.ts";
 import type { KeyringIdentity } from "../identity.ts";
 import { isVisible } from "../policy/destinations.ts";
 
-/** Removes one identity. One that this connection may not see is reported as missing. */
+/**
+ * Removes one identity, here and from each upstream agent. One that this connection may not see is
+ * reported as missing.
+ */
 export function removeIdentity(
   agent: Agent,
   connection: ConnectionState,
   request: RequestOf<"remove-identity">,
-): Reply {
-  const known = agent.keyring.findAll(request.keyBlob);
+): Reply | Promise<Reply> {
+  const blob = Buffer.from(request.keyBlob);
+  const known = agent.keyring.findAll(blob);
   const isSeen = (one: KeyringIdentity) => isVisible(one, connection.bindings, agent.wallClock);
-  if (known.length === 0 || !known.every(isSeen)) {
-    throw new Failure("key-not-found", "The agent does not hold this key.");
-  }
-  agent.keyring.remove(request.keyBlob);
-  return { type: "success" };
+  if (!known.every(isSeen)) throw notHeld();
+  const { upstreams } = connection;
+  if (known.length === 0 && upstreams.isEmpty) throw notHeld();
+  agent.keyring.remove(blob);
+  if (upstreams.isEmpty) return { type: "success" };
+  return upstreams.remove(blob).then((wasUpstream) => {
+    if (known.length === 0 && !wasUpstream) throw notHeld();
+    return { type: "success" };
+  });
+}
+
+function notHeld(): Failure {
+  return new Failure("key-not-found", "The agent does not hold this key.");
 }
 
 /**
- * Removes all identities and unloads all providers. If this connection may not see some of the
- * identities, only the visible ones are removed.
+ * Removes all identities, here and from each upstream agent, and unloads all providers. If this
+ * connection may not see some of the identities, only the visible ones are removed.
  */
 export async function removeAllIdentities(
   agent: Agent,
@@ -39,5 +51,6 @@ export async function removeAllIdentities(
     for (const { blob } of visible) agent.keyring.remove(blob);
     agent.log(`removed ${visible.length} of ${identities.length} identities`);
   }
+  await connection.upstreams.removeAll();
   return { type: "success" };
 }

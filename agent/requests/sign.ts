@@ -19,6 +19,7 @@ export function sign(
   request: SignRequest,
 ): Reply | Promise<Reply> {
   const identity = findSigner(agent, request.keyBlob);
+  if (identity === undefined) return signUpstream(agent, connection, request);
   const { destinations, confirm } = identity.limits;
   let purpose: string | undefined;
   if (destinations.length > 0) {
@@ -29,7 +30,8 @@ export function sign(
     purpose = `Login as user ${user} at a listed host.`;
   }
   if (!confirm) return signWith(agent, connection, identity, request, purpose);
-  return confirmUse(agent, connection, identity, purpose).then(() =>
+  const check = () => throwIfRemoved(agent, identity);
+  return confirmUse(agent, connection, identity, purpose, check).then(() =>
     signWith(agent, connection, identity, request, purpose),
   );
 }
@@ -38,17 +40,55 @@ export function sign(
  * The identity that signs for a blob. For a certificate that the agent does not hold it is the
  * plain key, within the key's limits: a client whose certificate file has expired still asks for
  * the certificate, although ssh-add has added the key alone.
- * @throws {Failure} key-not-found; certificate-expired; malformed or unsupported, for an invalid
- *   blob
+ * @returns undefined if the agent does not hold the key
  */
-function findSigner({ keyring, wallClock }: Agent, blob: Buffer): KeyringIdentity {
+function findSigner({ keyring }: Agent, blob: Buffer): KeyringIdentity | undefined {
   const known = keyring.find(blob);
   if (known !== undefined) return known;
-  const { certificate, keyBlob } = verifyKeyOrCertificate(blob);
-  const key = certificate && keyring.find(keyBlob);
-  if (key !== undefined) return key;
-  if (certificate && certificate.validBefore <= wallClock()) throw certificateExpired(certificate);
-  throw new Failure("key-not-found", "The agent does not hold this key.");
+  const certified = certifiedKey(blob);
+  return certified && keyring.find(certified);
+}
+
+/** The blob of the plain key in a certificate; undefined for anything else. */
+function certifiedKey(blob: Buffer): Buffer | undefined {
+  try {
+    const { certificate, keyBlob } = verifyKeyOrCertificate(blob);
+    return certificate && keyBlob;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Has the upstream agent sign that lists the key or, for a certificate that none lists, its plain
+ * key.
+ * @throws {Failure} as `notHeld`, if none has it; upstream-failed
+ */
+async function signUpstream(
+  agent: Agent,
+  connection: ConnectionState,
+  request: SignRequest,
+): Promise<Reply> {
+  const { upstreams } = connection;
+  const certified = certifiedKey(request.keyBlob);
+  const blobs = certified === undefined ? [request.keyBlob] : [request.keyBlob, certified];
+  const found = upstreams.isEmpty ? undefined : await upstreams.find(...blobs);
+  if (found === undefined) throw notHeld(agent, request.keyBlob);
+  const { keyBlob, comment, connection: upstream } = found;
+  const { path, confirm } = upstream.upstream;
+  const check = () => agent.lock.throwIfLocked();
+  if (confirm) await confirmUse(agent, connection, found, undefined, check);
+  agent.log(`sign with ${JSON.stringify(comment)} of the agent at ${path}`);
+  const signature = await upstream.sign(keyBlob, request.data, request.flags);
+  check();
+  return { type: "signature", signature };
+}
+
+/** The failure for a blob that nobody holds: also malformed or unsupported, if it is invalid. */
+function notHeld({ wallClock }: Agent, blob: Buffer): Failure {
+  const { certificate } = verifyKeyOrCertificate(blob);
+  if (certificate && certificate.validBefore <= wallClock()) return certificateExpired(certificate);
+  return new Failure("key-not-found", "The agent does not hold this key.");
 }
 
 function signWith(

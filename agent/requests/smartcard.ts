@@ -66,7 +66,11 @@ export async function removeSmartcardKey(
   connection: ConnectionState,
   request: RequestOf<"remove-smartcard-key">,
 ): Promise<Reply> {
-  const matches = await agent.providers.match(request.provider);
+  const matches = await agent.providers.match(request.provider).catch((error: unknown) => {
+    if (connection.upstreams.isEmpty || asFailure(error).code !== "not-loaded") throw error;
+    return undefined;
+  });
+  if (matches === undefined) return removeUpstream(connection, request.provider);
   for (const { provider } of matches) {
     const held = agent.keyring.heldOf(provider.path);
     refuseHidden(held, connection.bindings, agent.wallClock);
@@ -86,6 +90,15 @@ export async function removeSmartcardKey(
   }
   await Promise.all(unloaded);
   return { type: "success" };
+}
+
+/** Unloads a provider of upstream agents. @throws {Failure} not-loaded, if none has it */
+async function removeUpstream(connection: ConnectionState, provider: string): Promise<Reply> {
+  const removed = await connection.upstreams.gather((upstream) =>
+    upstream.request((client) => client.removeSmartcardKey(provider)),
+  );
+  if (removed.length > 0) return { type: "success" };
+  throw new Failure("not-loaded", `The provider ${provider} is not loaded.`);
 }
 
 /** Refuses a forwarded connection (see `SessionBindings.isRemote`), unless it is allowed. */

@@ -12,4 +12,6 @@ export const extensionNames = {
   removeAllProviders: "remove-all-providers@cardagent.alt",
   addCertificate: "add-certificate@cardagent.alt",
   failureReason: "failure-reason@cardagent.alt",
+  listUpstreams: "list-upstreams@cardagent.alt",
+  agentPath: "agent-path@cardagent.alt",
 } as const;

@@ -1,0 +1,215 @@
+/** A client's own connection to an upstream agent. */
+import { AgentClient, AgentRefusal } from "../../protocol/client.ts";
+import { encodeAgentPath } from "../../protocol/extensions/agent-path.ts";
+import { extensionNames } from "../../protocol/extensions/names.ts";
+import { Failure } from "../../protocol/failure.ts";
+import { blobId } from "../../protocol/public-key.ts";
+import type { Identity } from "../../protocol/replies.ts";
+import type { Clock } from "../host/clock.ts";
+import { type Upstream, UpstreamFailed } from "./upstream.ts";
+
+/** Time limits, in milliseconds. */
+export interface UpstreamLimits {
+  readonly list: number;
+  /** As long as a card may take. */
+  readonly sign: number;
+  readonly other: number;
+}
+
+/** What an upstream agent has to be told about the client before its first request. */
+export interface ClientHistory {
+  /** The agents that the client's connection has passed, this one last. */
+  readonly path: readonly Buffer[];
+  /** The bodies of its `session-bind@openssh.com` requests, in order. */
+  readonly binds: readonly Buffer[];
+}
+
+interface OpenConnection {
+  readonly client: AgentClient;
+  /** Rejects if this agent is the upstream's own upstream. */
+  readonly accepted: Promise<void>;
+}
+
+/**
+ * A connection that is opened for the first request and again after it has broken, with the client's
+ * session bindings, so that the upstream's own destination constraints hold.
+ */
+export class UpstreamConnection {
+  readonly upstream: Upstream;
+  readonly #clock: Clock;
+  readonly #limits: UpstreamLimits;
+  readonly #history: () => ClientHistory;
+  #open: Promise<OpenConnection> | undefined;
+  #isClosed = false;
+  /** The last list, by blob ID. */
+  #identities: ReadonlyMap<string, Identity> = new Map();
+
+  constructor(
+    upstream: Upstream,
+    clock: Clock,
+    limits: UpstreamLimits,
+    history: () => ClientHistory,
+  ) {
+    this.upstream = upstream;
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#history = history;
+  }
+
+  /** Its identities that clients can read. @throws {UpstreamFailed} */
+  async list(): Promise<readonly Identity[]> {
+    this.#identities = new Map();
+    const listed = await this.request((client) => client.identities(), this.#limits.list);
+    const identities = this.upstream.readable(listed);
+    this.#identities = new Map(identities.map((one) => [blobId(one.keyBlob), one]));
+    return identities;
+  }
+
+  /** The identity with a blob in the last list. */
+  find(blob: Buffer): Identity | undefined {
+    return this.#identities.get(blobId(blob));
+  }
+
+  /** Signs, with the flags as they came. @throws {UpstreamFailed} @returns the signature blob */
+  sign(keyBlob: Buffer, data: Buffer, flags: number): Promise<Buffer> {
+    return this.request((client) => client.sign(keyBlob, data, flags), this.#limits.sign);
+  }
+
+  /** Removes one identity. @throws {UpstreamFailed} */
+  async remove(blob: Buffer): Promise<void> {
+    await this.request((client) => client.removeIdentity(blob));
+    this.#identities = new Map();
+  }
+
+  /** Removes all identities. @throws {UpstreamFailed} */
+  async removeAll(): Promise<void> {
+    await this.request((client) => client.removeAllIdentities());
+    this.#identities = new Map();
+  }
+
+  /** Passes on a session binding, if the connection is open; otherwise it is sent when it opens. */
+  bind(body: Buffer): void {
+    void this.#open?.then(({ client }) => sendBind(client, body)).catch(() => {});
+  }
+
+  /**
+   * Sends a request. A connection that broke since the last request is opened again, once.
+   * @param limit in milliseconds
+   * @throws {UpstreamFailed} also with the upstream's own reason for a refusal, if it tells
+   */
+  async request<Result>(
+    ask: (client: AgentClient) => Promise<Result>,
+    limit: number = this.#limits.other,
+  ): Promise<Result> {
+    const wasOpen = this.#open !== undefined;
+    try {
+      return await this.#ask(ask, limit);
+    } catch (error) {
+      if (!wasOpen || !(error instanceof UpstreamFailed) || error.state !== "gone") throw error;
+      return this.#ask(ask, limit);
+    }
+  }
+
+  async #ask<Result>(
+    ask: (client: AgentClient) => Promise<Result>,
+    limit: number,
+  ): Promise<Result> {
+    this.#open ??= this.#connect();
+    const open = this.#open;
+    const answer = open.then(async ({ client, accepted }) => {
+      const [reply] = await Promise.all([explained(client, this.upstream, ask), accepted]);
+      return reply;
+    });
+    try {
+      const reply = await this.#inTime(answer, limit);
+      this.upstream.note("ready");
+      return reply;
+    } catch (error) {
+      const failure = this.#asFailure(error);
+      if (failure.state === "ready") throw failure; // refused: the connection can be used further
+      this.upstream.note(failure);
+      this.#drop(open);
+      throw failure;
+    }
+  }
+
+  /** Closes the connection, which lets the upstream withdraw its questions to the user. */
+  close(): void {
+    this.#isClosed = true;
+    if (this.#open !== undefined) this.#drop(this.#open);
+  }
+
+  #drop(open: Promise<OpenConnection>): void {
+    if (this.#open === open) this.#open = undefined;
+    open.then(({ client }) => client.close()).catch(() => {});
+  }
+
+  async #connect(): Promise<OpenConnection> {
+    const { upstream } = this;
+    const client = new AgentClient(await upstream.connect(), upstream.path);
+    if (this.#isClosed) client.close();
+    const { path, binds } = this.#history();
+    // Replies come in the order of the requests, so the first request need not wait for these.
+    const accepted = client
+      .request({ type: "extension", name: extensionNames.agentPath, body: encodeAgentPath(path) })
+      .then(
+        () => undefined,
+        (error: unknown) => {
+          if (!(error instanceof AgentRefusal)) throw error;
+          // Other agents refuse what they do not know by a plain failure.
+          if (error.isExtensionFailure) throw isOwnUpstream(upstream);
+        },
+      );
+    accepted.catch(() => {});
+    for (const body of binds) sendBind(client, body);
+    return { client, accepted };
+  }
+
+  #inTime<Result>(answer: Promise<Result>, limit: number): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.#clock.after(limit, () =>
+        reject(this.upstream.failed("slow", `did not answer within ${limit / 1000} s`)),
+      );
+      answer.then(resolve, reject).finally(cancel);
+    });
+  }
+
+  #asFailure(error: unknown): UpstreamFailed {
+    const { upstream } = this;
+    if (error instanceof UpstreamFailed) return error;
+    if (error instanceof Failure) return upstream.failed("invalid", "gave an invalid reply");
+    return upstream.failed("gone", "closed the connection");
+  }
+}
+
+function isOwnUpstream(upstream: Upstream): UpstreamFailed {
+  return upstream.failed("refused", "is not used: this agent is one of its own upstreams");
+}
+
+/** An upstream that does not know session bindings refuses them, which is no error. */
+function sendBind(client: AgentClient, body: Buffer): void {
+  const request = { type: "extension", name: extensionNames.sessionBind, body } as const;
+  client.request(request).catch(() => {});
+}
+
+/** Asks, and explains a refusal by the upstream's own reason, if it tells one. */
+async function explained<Result>(
+  client: AgentClient,
+  upstream: Upstream,
+  ask: (client: AgentClient) => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await ask(client);
+  } catch (error) {
+    if (!(error instanceof AgentRefusal)) throw error;
+    const reason = await client.failureReason();
+    if (reason?.request === error.request) {
+      throw new UpstreamFailed(
+        upstream.path,
+        "ready",
+        `refused: ${reason.sentence.replace(/\.$/, "")}`,
+      );
+    }
+    throw upstream.failed("ready", "refused the operation");
+  }
+}

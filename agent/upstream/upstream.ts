@@ -1,0 +1,127 @@
+/**
+ * An upstream agent: an agent behind this one, `ssh-agent -O upstream=SOCKET`. This agent lists its
+ * identities beside its own and passes on what concerns them.
+ */
+import { connect, type Socket } from "node:net";
+import type { UpstreamState } from "../../protocol/extensions/list-upstreams.ts";
+import { asFailure, Failure } from "../../protocol/failure.ts";
+import { blobId } from "../../protocol/public-key.ts";
+import type { Identity } from "../../protocol/replies.ts";
+import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
+import { descriptorOf } from "../host/descriptor.ts";
+import type { PeerCredentials } from "../host/kernel.ts";
+
+/** An option `-O upstream=SOCKET[,confirm]`. */
+export interface UpstreamOption {
+  /** The absolute path of its socket. */
+  readonly path: string;
+  /** Whether this agent asks the user to confirm each use of its keys. */
+  readonly confirm: boolean;
+}
+
+/** An upstream agent did not do what it was asked for. */
+export class UpstreamFailed extends Failure {
+  /** Its state; "ready" if it has refused. */
+  readonly state: UpstreamState;
+
+  constructor(path: string, state: UpstreamState, what: string) {
+    super("upstream-failed", `The agent at ${path} ${what}.`, hints[state]);
+    this.state = state;
+  }
+}
+
+const hints: Readonly<Record<UpstreamState, string>> = {
+  ready: "See what it holds with: ssh-add --list-providers",
+  gone: "Start it again; this agent connects when its keys are needed.",
+  slow: "See whether it waits for the user, or start it again.",
+  invalid: "Check that this is the socket of an SSH agent.",
+  refused: "Start ssh-agent with another socket in -O upstream.",
+};
+
+/** An upstream agent, for all clients. */
+export class Upstream {
+  readonly path: string;
+  readonly confirm: boolean;
+  readonly #peerOf: (descriptor: number) => PeerCredentials;
+  readonly #log: (line: string) => void;
+  #state: UpstreamState = "ready";
+  /** The process that listens; undefined before the first connection. */
+  #pid: number | undefined;
+  /** By blob ID, whether OpenSSH's clients can read an entry of the last list. */
+  #readable = new Map<string, boolean>();
+
+  constructor(
+    { path, confirm }: UpstreamOption,
+    peerOf: (descriptor: number) => PeerCredentials,
+    log: (line: string) => void,
+  ) {
+    this.path = path;
+    this.confirm = confirm;
+    this.#peerOf = peerOf;
+    this.#log = log;
+  }
+
+  /** The process that listens at the socket; undefined if unknown. */
+  get pid(): number | undefined {
+    return this.#pid;
+  }
+
+  /** Connects. @throws {UpstreamFailed} if nobody listens, or another user */
+  async connect(): Promise<Socket> {
+    const socket = await new Promise<Socket>((resolve, reject) => {
+      const opening = connect({ path: this.path });
+      opening.once("error", () => reject(this.failed("gone", "does not answer at its socket")));
+      opening.once("connect", () => resolve(opening));
+    });
+    const { pid, uid } = this.#peerOf(descriptorOf(socket));
+    if (uid !== process.getuid?.() && uid !== 0) {
+      socket.destroy();
+      throw this.failed("refused", `is not used: it belongs to user ${uid}`);
+    }
+    this.#pid = pid;
+    return socket;
+  }
+
+  failed(state: UpstreamState, what: string): UpstreamFailed {
+    return new UpstreamFailed(this.path, state, what);
+  }
+
+  /** Notes the outcome of a request; changes are logged. */
+  note(outcome: UpstreamFailed | "ready"): void {
+    const state = outcome === "ready" ? outcome : outcome.state;
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#log(outcome === "ready" ? `the agent at ${this.path} is back` : outcome.message);
+  }
+
+  /**
+   * The entries of a list that OpenSSH's clients can read: they would fail on the whole list for one
+   * that they cannot. They skip unknown key types.
+   */
+  readable(identities: readonly Identity[]): Identity[] {
+    const known = new Map<string, boolean>();
+    const readable = identities.filter(({ keyBlob }) => {
+      const id = blobId(keyBlob);
+      const isReadable = this.#readable.get(id) ?? this.#check(keyBlob);
+      known.set(id, isReadable);
+      return isReadable;
+    });
+    this.#readable = known;
+    return readable.map(({ keyBlob, comment }) => ({
+      keyBlob,
+      comment: comment.replaceAll("\0", ""),
+    }));
+  }
+
+  #check(blob: Buffer): boolean {
+    try {
+      verifyKeyOrCertificate(blob);
+      return true;
+    } catch (error) {
+      const { code, message } = asFailure(error);
+      if (code === "unsupported") return true;
+      this.#log(`left out an identity of the agent at ${this.path}: ${message}`);
+      return false;
+    }
+  }
+}

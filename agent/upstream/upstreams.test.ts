@@ -1,0 +1,378 @@
+import { connect, createServer, type Socket } from "node:net";
+import test, { type ExecutionContext } from "ava";
+import { makeWorkspace } from "../../fixtures/workspace.ts";
+import type { AgentClient } from "../../protocol/client.ts";
+import { encodeAgentPath } from "../../protocol/extensions/agent-path.ts";
+import { extensionNames } from "../../protocol/extensions/names.ts";
+import { frame } from "../../protocol/framing.ts";
+import { encodePublicKey } from "../../protocol/public-key.ts";
+import { encodeReply } from "../../protocol/replies.ts";
+import { verifySignature } from "../../protocol/verification.ts";
+import { bind, makeHost, origin } from "../policy/test-hosts.ts";
+import {
+  comments,
+  generateKey,
+  makeCa,
+  reasonOf,
+  refused,
+  startAgent,
+  type TestAgentOptions,
+} from "../test-agent.ts";
+
+const data = Buffer.from("data");
+const ca = makeCa();
+
+/** An agent behind another one, each with a client. */
+async function withUpstream(t: ExecutionContext, options: TestAgentOptions = {}, confirm = false) {
+  const behind = await startAgent(t);
+  const front = await startAgent(t, { upstreams: [{ path: behind.path, confirm }], ...options });
+  return {
+    behind,
+    front,
+    /** A client of the upstream agent. */
+    inner: await behind.connect(),
+    client: await front.connect(),
+  };
+}
+
+/** Adds a key to an agent. */
+async function addKey(client: AgentClient, comment: string, type: "ed25519" | "rsa" = "ed25519") {
+  const key = generateKey(type);
+  await client.addIdentity(key, comment);
+  return { key, blob: encodePublicKey(key.publicKey) };
+}
+
+const attached = (certificate: Buffer, comment = "") => ({
+  certificate,
+  comment,
+  replace: true,
+  constraints: [],
+});
+
+test("identities of upstream agents are listed after the agent's own, each once", async (t) => {
+  const [first, second] = [await startAgent(t), await startAgent(t)];
+  const upstreams = [first, second].map(({ path }) => ({ path, confirm: false }));
+  const client = await (await startAgent(t, { upstreams })).connect();
+  await addKey(await second.connect(), "second's");
+  const { key } = await addKey(await first.connect(), "first's");
+  await (await second.connect()).addIdentity(key, "second's copy");
+  await addKey(client, "own");
+  t.deepEqual(await comments(client), ["own", "first's", "second's"]);
+});
+
+test("an upstream agent signs with its keys, with the flags as they came", async (t) => {
+  const { inner, client } = await withUpstream(t);
+  const { key, blob } = await addKey(inner, "key", "rsa");
+  for (const [flags, algorithm] of [
+    [0, "ssh-rsa"],
+    [2, "rsa-sha2-256"],
+    [4, "rsa-sha2-512"],
+  ] as const) {
+    const signature = await client.sign(blob, data, flags);
+    t.is(signature.subarray(4, 4 + algorithm.length).toString(), algorithm);
+    t.true(verifySignature(key.publicKey, signature, data));
+  }
+  // A client that has the certificate in a file asks for it, whoever has the key.
+  const certificate = ca.certify(key.publicKey);
+  t.true(verifySignature(key.publicKey, await client.sign(certificate, data, 4), data));
+});
+
+test("keys go to this agent and are removed from whoever has them", async (t) => {
+  const { inner, client } = await withUpstream(t);
+  const { blob } = await addKey(inner, "upstream's");
+  await addKey(client, "own");
+  t.deepEqual(await comments(inner), ["upstream's"]);
+  await client.removeIdentity(blob);
+  t.deepEqual(await comments(inner), []);
+  t.deepEqual(await comments(client), ["own"]);
+  await t.throwsAsync(client.removeIdentity(blob), refused);
+  t.is(await reasonOf(client), "key-not-found");
+  await t.throwsAsync(client.sign(blob, data), refused);
+  t.is(await reasonOf(client), "key-not-found");
+  await addKey(inner, "another");
+  await client.removeAllIdentities();
+  t.deepEqual(await comments(client), []);
+  t.deepEqual(await comments(inner), []);
+});
+
+test("a certificate over an upstream's key is signed by that key", async (t) => {
+  const { behind, inner, client } = await withUpstream(t);
+  const { key, blob } = await addKey(inner, "key");
+  const certificate = ca.certify(key.publicKey, { serial: 1n });
+  await client.addCertificate(attached(certificate));
+  t.deepEqual(await comments(client), ["key", "key"]);
+  t.deepEqual((await client.identities())[0]?.keyBlob, certificate);
+  t.true(verifySignature(key.publicKey, await client.sign(certificate, data), data));
+  t.deepEqual((await inner.identities()).length, 1);
+  const renewed = ca.certify(key.publicKey, { serial: 2n, validBefore: 2_000_000_001n });
+  await client.addCertificate(attached(renewed));
+  const blobs = (await client.identities()).map(({ keyBlob }) => keyBlob);
+  t.deepEqual(blobs, [renewed, blob]);
+  // It is listed while the upstream lists the key.
+  await inner.lock(Buffer.from("secret"));
+  t.deepEqual(await comments(client), []);
+  await t.throwsAsync(client.sign(renewed, data), refused);
+  t.is(await reasonOf(client), "upstream-failed");
+  t.regex((await client.failureReason())?.sentence ?? "", /refused: The agent is locked\.$/);
+  await inner.unlock(Buffer.from("secret"));
+  t.is((await client.identities()).length, 2);
+  t.false(behind.log.some((line) => line.includes("fault")));
+});
+
+test("a certificate is narrowed by its own limits", async (t) => {
+  const asked: string[] = [];
+  const confirm = (question: string) => {
+    asked.push(question);
+    return Promise.resolve(asked.length > 1);
+  };
+  const { inner, client } = await withUpstream(t, { prompter: { confirm } });
+  const { key, blob } = await addKey(inner, "key");
+  const certificate = ca.certify(key.publicKey);
+  await client.addCertificate({ ...attached(certificate), constraints: [{ type: "confirm" }] });
+  await t.throwsAsync(client.sign(certificate, data), refused);
+  t.is(await reasonOf(client), "user-refused");
+  t.true(verifySignature(key.publicKey, await client.sign(certificate, data), data));
+  t.true(verifySignature(key.publicKey, await client.sign(blob, data), data));
+  t.is(asked.length, 2);
+});
+
+test("with confirm, each use of an upstream's key is confirmed here", async (t) => {
+  const asked: string[] = [];
+  const confirm = (question: string) => {
+    asked.push(question);
+    return Promise.resolve(false);
+  };
+  const { inner, client } = await withUpstream(t, { prompter: { confirm } }, true);
+  const { key, blob } = await addKey(inner, "key");
+  await client.addCertificate(attached(ca.certify(key.publicKey)));
+  for (const wanted of [blob, ca.certify(key.publicKey)]) {
+    await t.throwsAsync(client.sign(wanted, data), refused);
+    t.is(await reasonOf(client), "user-refused");
+  }
+  t.is(asked.length, 2);
+  t.regex(asked[0] ?? "", /^Allow use of key key\?/);
+});
+
+test("a certificate of nobody's key is refused", async (t) => {
+  const { client } = await withUpstream(t);
+  const certificate = ca.certify(generateKey("ed25519").publicKey);
+  await t.throwsAsync(client.addCertificate(attached(certificate)), refused);
+  t.is(await reasonOf(client), "no-matching-key");
+});
+
+test("a locked agent shows nothing of its upstreams, which are not locked", async (t) => {
+  const { inner, client } = await withUpstream(t);
+  const { blob } = await addKey(inner, "key");
+  await client.lock(Buffer.from("secret"));
+  t.deepEqual(await comments(client), []);
+  await t.throwsAsync(client.sign(blob, data), refused);
+  t.is(await reasonOf(client), "locked");
+  t.deepEqual(await comments(inner), ["key"]);
+});
+
+test("session bindings reach upstreams, before and after they are connected to", async (t) => {
+  const { inner, front } = await withUpstream(t);
+  const [bastion, target] = [makeHost("bastion"), makeHost("target")];
+  const key = generateKey("ed25519");
+  const destinations = [
+    { from: origin, to: bastion.hop },
+    { from: bastion.hop, to: target.hop },
+  ];
+  await inner.addIdentity(key, "limited", [{ type: "restrict-destination", destinations }]);
+  const early = await front.connect();
+  await bind(early, bastion, "s1", true);
+  t.deepEqual(await comments(early), ["limited"]);
+  await bind(early, makeHost("elsewhere"), "s2", true);
+  t.deepEqual(await comments(early), []);
+  const late = await front.connect();
+  t.deepEqual(await comments(late), ["limited"]);
+  await bind(late, makeHost("elsewhere"), "s1", true);
+  t.deepEqual(await comments(late), []);
+  // A binding that fails counts there too.
+  const failed = await front.connect();
+  await t.throwsAsync(failed.extension(extensionNames.sessionBind, Buffer.of(1)), refused);
+  t.deepEqual(await comments(failed), []);
+});
+
+test("an upstream that is gone costs its own keys only, and is used when it is back", async (t) => {
+  const folder = makeWorkspace(t);
+  const path = folder.path("upstream");
+  const front = await startAgent(t, { upstreams: [{ path, confirm: false }] });
+  const client = await front.connect();
+  await addKey(client, "own");
+  t.deepEqual(await comments(client), ["own"]);
+  const gone = [`The agent at ${path} does not answer at its socket.`];
+  t.deepEqual(
+    front.log.filter((line) => line.includes(path)),
+    gone,
+  );
+  const key = generateKey("ed25519");
+  const blob = encodePublicKey(key.publicKey);
+  const behind = await startAgent(t);
+  await (await behind.connect()).addIdentity(key, "theirs");
+  const stop = await relay(path, behind.path);
+  t.deepEqual(await comments(client), ["own", "theirs"]);
+  await stop();
+  await t.throwsAsync(client.sign(blob, data), refused);
+  t.is(await reasonOf(client), "upstream-failed");
+  t.deepEqual(await comments(client), ["own"]);
+  const stopAgain = await relay(path, behind.path);
+  t.true(verifySignature(key.publicKey, await client.sign(blob, data), data));
+  await stopAgain();
+});
+
+test("an upstream that hangs is left out of a list, and refuses a signature in time", async (t) => {
+  const path = makeWorkspace(t).path("upstream");
+  const keyBlob = encodePublicKey(generateKey("ed25519").publicKey);
+  const list = encodeReply({ type: "identities", identities: [{ keyBlob, comment: "theirs" }] });
+  let hangs = true;
+  const stop = await serve(path, (socket, message) => {
+    if (message[0] === 13 || hangs) return;
+    socket.write(frame(message[0] === 11 ? list : Buffer.of(5)));
+  });
+  const upstreamLimits = { list: 500, sign: 100, other: 100 };
+  const front = await startAgent(t, { upstreams: [{ path, confirm: false }], upstreamLimits });
+  const client = await front.connect();
+  await addKey(client, "own");
+  t.deepEqual(await comments(client), ["own"]);
+  t.deepEqual((await client.listUpstreams())[0]?.state, "slow");
+  hangs = false;
+  t.deepEqual(await comments(client), ["own", "theirs"]);
+  await t.throwsAsync(client.sign(keyBlob, data), refused);
+  t.regex((await client.failureReason())?.sentence ?? "", /did not answer within 0\.1 s\.$/);
+  await stop();
+});
+
+test("an upstream that talks nonsense costs its own keys only", async (t) => {
+  const key = generateKey("ed25519");
+  const identity = { keyBlob: encodePublicKey(key.publicKey), comment: "a\0b" };
+  const broken = { keyBlob: identity.keyBlob.subarray(0, 20), comment: "cut" };
+  const unknown = { keyBlob: Buffer.from("\0\0\0\x03newkey"), comment: "a new type" };
+  const list = encodeReply({ type: "identities", identities: [broken, identity, unknown] });
+  const answers: Record<string, (socket: Socket) => void> = {
+    "a reply without meaning": (socket) => socket.write(frame(Buffer.of(99))),
+    "a long frame": (socket) => socket.write(Buffer.alloc(4, 0xff)),
+    "the end": (socket) => socket.destroy(),
+    "the wrong reply": (socket) => socket.write(frame(Buffer.of(6))),
+  };
+  const path = makeWorkspace(t).path("upstream");
+  const client = await (await startAgent(t, { upstreams: [{ path, confirm: false }] })).connect();
+  await addKey(client, "own");
+  for (const [name, answer] of Object.entries(answers)) {
+    const stop = await serve(path, answer);
+    t.deepEqual(await comments(client), ["own"], name);
+    t.true(["invalid", "gone"].includes((await client.listUpstreams())[0]?.state ?? ""), name);
+    await stop();
+  }
+  const stop = await serve(path, (socket, message) => {
+    socket.write(frame(message[0] === 11 ? list : Buffer.of(5)));
+  });
+  t.deepEqual(await comments(client), ["own", "ab", "a new type"]);
+  await stop();
+});
+
+test("an upstream of another user is refused", async (t) => {
+  const behind = await startAgent(t);
+  await addKey(await behind.connect(), "key");
+  const options = { upstreams: [{ path: behind.path, confirm: false }], upstreamUid: 12345 };
+  const client = await (await startAgent(t, options)).connect();
+  t.deepEqual(await comments(client), []);
+  t.is((await client.listUpstreams())[0]?.state, "refused");
+});
+
+test("an agent that is its own upstream, also over a detour, is noticed", async (t) => {
+  const folder = makeWorkspace(t);
+  const paths = [folder.path("one"), folder.path("two")];
+  const agents = await Promise.all(
+    paths.map((_, index) =>
+      startAgent(t, { upstreams: [{ path: paths[1 - index] ?? "", confirm: false }] }),
+    ),
+  );
+  const stops = await Promise.all(
+    paths.map((path, index) => relay(path, agents[index]?.path ?? "")),
+  );
+  const [one, two] = await Promise.all(agents.map((agent) => agent.connect()));
+  if (one === undefined || two === undefined) throw new Error("no agents");
+  await addKey(one, "one's");
+  await addKey(two, "two's");
+  t.deepEqual(await comments(one), ["one's", "two's"]);
+  t.deepEqual(await comments(two), ["two's", "one's"]);
+  t.is((await one.listUpstreams())[0]?.state, "ready");
+  const id = agents[0]?.agent.upstreams.id ?? Buffer.alloc(0);
+  await t.throwsAsync(one.extension(extensionNames.agentPath, encodeAgentPath([id])), refused);
+  for (const stop of stops) await stop();
+});
+
+test("list-upstreams tells what each is, and is refused behind a session", async (t) => {
+  const { behind, inner, front, client } = await withUpstream(t);
+  const { blob } = await addKey(inner, "key");
+  t.deepEqual(await client.listUpstreams(), [
+    { path: behind.path, state: "ready", name: "test", identities: [blob] },
+  ]);
+  const remote = await front.connect();
+  await bind(remote, makeHost("bastion"), "s1", true);
+  await t.throwsAsync(remote.listUpstreams(), refused);
+  t.is(await reasonOf(remote), "remote-refused");
+});
+
+test("a chain of three lists, signs and removes", async (t) => {
+  const last = await startAgent(t);
+  const middle = await startAgent(t, { upstreams: [{ path: last.path, confirm: false }] });
+  const first = await startAgent(t, { upstreams: [{ path: middle.path, confirm: false }] });
+  const { key, blob } = await addKey(await last.connect(), "last's");
+  await addKey(await middle.connect(), "middle's");
+  const client = await first.connect();
+  t.deepEqual(await comments(client), ["middle's", "last's"]);
+  await client.addCertificate(attached(ca.certify(key.publicKey)));
+  t.deepEqual(await comments(client), ["last's", "middle's", "last's"]);
+  t.true(verifySignature(key.publicKey, await client.sign(ca.certify(key.publicKey), data), data));
+  await client.removeIdentity(blob);
+  t.deepEqual(await comments(await last.connect()), []);
+});
+
+/** Serves a socket; each message gets an answer. @returns a function that ends it */
+async function serve(
+  path: string,
+  answer: (socket: Socket, message: Buffer) => void,
+): Promise<() => Promise<void>> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    let pending = Buffer.alloc(0);
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => {
+      pending = Buffer.concat([pending, chunk]);
+      while (pending.length >= 4 && pending.length >= 4 + pending.readUInt32BE(0)) {
+        const end = 4 + pending.readUInt32BE(0);
+        answer(socket, pending.subarray(4, end));
+        pending = pending.subarray(end);
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return () =>
+    new Promise((resolve) => {
+      for (const socket of sockets) socket.destroy();
+      server.close(() => resolve());
+    });
+}
+
+/** Passes connections on to another socket. @returns a function that ends it */
+async function relay(path: string, to: string): Promise<() => Promise<void>> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    const other = connect(to);
+    for (const one of [socket, other]) {
+      sockets.add(one);
+      one.on("error", () => {});
+      one.on("close", () => (one === socket ? other : socket).destroy());
+    }
+    socket.pipe(other).pipe(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return () =>
+    new Promise((resolve) => {
+      for (const socket of sockets) socket.destroy();
+      server.close(() => resolve());
+    });
+}

@@ -1,0 +1,191 @@
+/** The upstream agents of this agent, and a client's connections to them. */
+import { randomBytes } from "node:crypto";
+import { agentIdLength } from "../../protocol/extensions/agent-path.ts";
+import type { UpstreamDescription } from "../../protocol/extensions/list-upstreams.ts";
+import { Failure } from "../../protocol/failure.ts";
+import type { Identity } from "../../protocol/replies.ts";
+import type { Clock } from "../host/clock.ts";
+import type { PeerCredentials } from "../host/kernel.ts";
+import { Upstream, UpstreamFailed, type UpstreamOption } from "./upstream.ts";
+import {
+  type ClientHistory,
+  UpstreamConnection,
+  type UpstreamLimits,
+} from "./upstream-connection.ts";
+
+/** What the upstream agents of an agent are made of. */
+export interface UpstreamParts {
+  readonly options: readonly UpstreamOption[];
+  readonly limits: UpstreamLimits;
+  readonly clock: Clock;
+  /** The process and user at the other end of a socket. @throws if the system does not tell */
+  readonly peerOf: (descriptor: number) => PeerCredentials;
+  readonly processName: (pid: number) => Promise<string>;
+  readonly log: (line: string) => void;
+}
+
+/** An identity that an upstream agent lists on a client's connection. */
+export interface UpstreamIdentity extends Identity {
+  readonly connection: UpstreamConnection;
+}
+
+/** The most bindings that are passed on: OpenSSH's agent accepts as many. */
+const maxBinds = 16;
+
+/** The upstream agents, in the order of the options. */
+export class Upstreams {
+  /** Tells this agent from others in `agent-path@cardagent.alt`. */
+  readonly id = randomBytes(agentIdLength);
+  readonly #parts: UpstreamParts;
+  readonly #upstreams: readonly Upstream[];
+  readonly #none: ClientUpstreams;
+
+  constructor(parts: UpstreamParts) {
+    this.#parts = parts;
+    const { options, peerOf, log } = parts;
+    this.#upstreams = options.map((option) => new Upstream(option, peerOf, log));
+    this.#none = new ClientUpstreams(parts, [], this.id);
+  }
+
+  /** The connections of one client, opened when they are needed. */
+  forClient(): ClientUpstreams {
+    if (this.#upstreams.length === 0) return this.#none;
+    return new ClientUpstreams(this.#parts, this.#upstreams, this.id);
+  }
+}
+
+/** One client's connections to all upstream agents. */
+export class ClientUpstreams {
+  readonly #parts: UpstreamParts;
+  readonly #connections: readonly UpstreamConnection[];
+  #path: readonly Buffer[];
+  readonly #binds: Buffer[] = [];
+
+  /** @param id this agent's own */
+  constructor(parts: UpstreamParts, upstreams: readonly Upstream[], id: Buffer) {
+    this.#parts = parts;
+    this.#path = [id];
+    const history = (): ClientHistory => ({ path: this.#path, binds: this.#binds });
+    this.#connections = upstreams.map(
+      (upstream) => new UpstreamConnection(upstream, parts.clock, parts.limits, history),
+    );
+  }
+
+  get isEmpty(): boolean {
+    return this.#connections.length === 0;
+  }
+
+  /** Notes the agents that the client's connection has passed before this one. */
+  follow(path: readonly Buffer[]): void {
+    if (!this.isEmpty) this.#path = [...path.map((id) => Buffer.from(id)), ...this.#path.slice(-1)];
+  }
+
+  /**
+   * Passes a `session-bind@openssh.com` request on, whether or not this agent accepts it: the upstream
+   * agents decide for themselves.
+   */
+  bind(body: Buffer): void {
+    if (this.isEmpty) return;
+    if (this.#binds.length >= maxBinds) {
+      throw new Failure("unsupported", "Too many sessions are bound.");
+    }
+    const copy = Buffer.from(body);
+    for (const connection of this.#connections) connection.bind(copy);
+    this.#binds.push(copy);
+  }
+
+  /** All identities, in the order of the upstreams, each blob once. Those that fail are left out. */
+  async list(): Promise<UpstreamIdentity[]> {
+    const lists = await Promise.all(
+      this.#connections.map((connection) => connection.list().catch(() => [])),
+    );
+    const seen = new Map<string, UpstreamIdentity>();
+    this.#connections.forEach((connection, index) => {
+      for (const identity of lists[index] ?? []) {
+        const id = identity.keyBlob.toString("latin1");
+        if (!seen.has(id)) seen.set(id, { ...identity, connection });
+      }
+    });
+    return [...seen.values()];
+  }
+
+  /**
+   * Finds the first upstream identity with one of some blobs, in the last lists or else in new ones.
+   * @param blobs in the order of preference
+   */
+  async find(...blobs: readonly Buffer[]): Promise<UpstreamIdentity | undefined> {
+    return this.#findListed(blobs) ?? ((await this.list()) && this.#findListed(blobs));
+  }
+
+  #findListed(blobs: readonly Buffer[]): UpstreamIdentity | undefined {
+    for (const blob of blobs) {
+      for (const connection of this.#connections) {
+        const identity = connection.find(blob);
+        if (identity !== undefined) return { ...identity, connection };
+      }
+    }
+    return undefined;
+  }
+
+  /** The client's connection to an upstream agent. @throws {Failure} if that is no more */
+  to(path: string): UpstreamConnection {
+    const found = this.#connections.find(({ upstream }) => upstream.path === path);
+    if (found !== undefined) return found;
+    throw new Failure("key-not-found", `This agent has no upstream at ${path}.`);
+  }
+
+  /**
+   * Removes an identity from all that list it.
+   * @returns whether there were any
+   * @throws {UpstreamFailed} the first refusal, after all were asked
+   */
+  async remove(blob: Buffer): Promise<boolean> {
+    await this.list();
+    const holders = this.#connections.filter((connection) => connection.find(blob));
+    await this.#all(holders, (connection) => connection.remove(blob));
+    return holders.length > 0;
+  }
+
+  /** Removes all identities of all. @throws {UpstreamFailed} the first refusal, after all were asked */
+  removeAll(): Promise<void> {
+    return this.#all(this.#connections, (connection) => connection.removeAll());
+  }
+
+  /** Asks all at once for something that they may not support. @returns the answers of those that do */
+  async gather<Result>(
+    ask: (connection: UpstreamConnection) => Promise<Result>,
+  ): Promise<Result[]> {
+    const answers = await Promise.allSettled(this.#connections.map(ask));
+    return answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
+  }
+
+  /** Describes the upstream agents, each asked for its list. */
+  describe(): Promise<UpstreamDescription[]> {
+    return Promise.all(
+      this.#connections.map(async (connection) => {
+        const { upstream } = connection;
+        const listed = await connection.list().catch((error: unknown) => error);
+        const { path, pid } = upstream;
+        const name = pid === undefined ? "" : await this.#parts.processName(pid);
+        if (!Array.isArray(listed)) {
+          const state = listed instanceof UpstreamFailed ? listed.state : "invalid";
+          return { path, state, name, identities: [] };
+        }
+        const identities = (listed as readonly Identity[]).map(({ keyBlob }) => keyBlob);
+        return { path, state: "ready", name, identities };
+      }),
+    );
+  }
+
+  close(): void {
+    for (const connection of this.#connections) connection.close();
+  }
+
+  async #all(
+    connections: readonly UpstreamConnection[],
+    act: (connection: UpstreamConnection) => Promise<void>,
+  ): Promise<void> {
+    const results = await Promise.allSettled(connections.map(act));
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+}
