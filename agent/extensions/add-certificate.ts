@@ -1,122 +1,17 @@
 /** `add-certificate@cardagent.alt`: a certificate for a private key that the agent can use. */
-import {
-  type AddCertificate,
-  decodeAddCertificate,
-} from "../../protocol/extensions/add-certificate.ts";
-import { Failure, invalidCertificate } from "../../protocol/failure.ts";
+import { decodeAddCertificate } from "../../protocol/extensions/add-certificate.ts";
 import type { Reply } from "../../protocol/replies.ts";
-import { type VerifiedKey, verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
-import { describeIdentity, type KeyringIdentity, makeIdentity } from "../identity.ts";
-import { isVisible, refuseHidden } from "../policy/destinations.ts";
-import { supersededBy } from "../policy/renewal.ts";
-import { certificateExpired } from "../policy/validity.ts";
-import { refuseTooMany, visibleIdentities } from "../requests/identities.ts";
-import { type Constraints, intersectLimits, limitsOf, sooner } from "../requests/limits.ts";
-import { UpstreamSigner } from "../upstream/upstream-signer.ts";
-import type { UpstreamIdentity } from "../upstream/upstreams.ts";
+import { attachCertificate } from "../requests/attach-certificate.ts";
 
-/** A certificate that a client sent, valid now. */
-interface Attachment {
-  readonly request: AddCertificate;
-  readonly constraints: Constraints;
-  readonly verified: VerifiedKey;
-  /** The certificate's blob, not shared with the request. */
-  readonly blob: Buffer;
-  /** Seconds until it expires. */
-  readonly secondsLeft: bigint;
-}
-
-/** What a certificate takes over from its key. */
-type Inherited = Pick<
-  KeyringIdentity,
-  "comment" | "signer" | "limits" | "keyExpires" | "provider" | "upstream"
->;
-
-/**
- * Attaches the certificate to its key, whose signer and constraints it shares. If the key is removed,
- * the certificate stays, and the next certificate inherits its constraints, except for a lifetime that
- * is the certificate's own validity. The key may be an upstream agent's.
- */
+/** Attaches the certificate that a client sent. */
 export function addCertificate(
   agent: Agent,
   connection: ConnectionState,
   body: Buffer,
 ): Reply | Promise<Reply> {
-  const attachment = readAttachment(agent, body);
-  const { keyBlob } = attachment.verified;
-  const isListed = (one: KeyringIdentity) => isVisible(one, connection.bindings, agent.wallClock);
-  const own = agent.keyring.withPrivateKey(keyBlob).find(isListed);
-  if (own !== undefined && own.upstream === undefined) {
-    return attach(agent, connection, attachment, own, own);
-  }
-  if (connection.upstreams.isEmpty) throw noMatchingKey();
-  return connection.upstreams.find(keyBlob).then((found) => {
-    agent.lock.throwIfLocked();
-    if (found === undefined) throw noMatchingKey();
-    return attach(agent, connection, attachment, inheritedFrom(found), own);
-  });
+  const attaching = attachCertificate(agent, connection, decodeAddCertificate(body));
+  return attaching === undefined ? success : attaching.then(() => success);
 }
 
-function readAttachment(agent: Agent, body: Buffer): Attachment {
-  const request = decodeAddCertificate(body);
-  const constraints = limitsOf(agent, request.constraints, "certificate");
-  const blob = Buffer.from(request.certificate);
-  const verified = verifyKeyOrCertificate(blob);
-  const { certificate } = verified;
-  if (certificate === undefined) {
-    throw invalidCertificate("Invalid certificate: this is a plain key.");
-  }
-  const secondsLeft = certificate.validBefore - agent.wallClock();
-  if (secondsLeft <= 0n) throw certificateExpired(certificate);
-  return { request, constraints, verified, blob, secondsLeft };
-}
-
-function noMatchingKey(): Failure {
-  return new Failure("no-matching-key", "The agent does not hold the key of this certificate.");
-}
-
-function inheritedFrom({ keyBlob, comment, connection }: UpstreamIdentity): Inherited {
-  const { path, confirm } = connection.upstream;
-  return {
-    comment,
-    signer: new UpstreamSigner(path, keyBlob),
-    limits: { expires: undefined, confirm, destinations: [] },
-    keyExpires: undefined,
-    provider: undefined,
-    upstream: path,
-  };
-}
-
-/** @param before the identity that the certificate is listed before; undefined for the end */
-function attach(
-  agent: Agent,
-  connection: ConnectionState,
-  { request, constraints, verified, blob, secondsLeft }: Attachment,
-  key: Inherited,
-  before: KeyringIdentity | undefined,
-): Reply {
-  const { limits, keepEnded } = constraints;
-  refuseHidden(agent.keyring.findAll(blob), connection.bindings, agent.wallClock);
-  const isCertificateLifetime =
-    limits.expires !== undefined &&
-    limits.expires - agent.clock.now() >= Number(secondsLeft) * 1000;
-  const { signer, provider, upstream } = key;
-  const details = {
-    comment: request.comment || key.comment,
-    signer,
-    limits: intersectLimits({ ...key.limits, expires: key.keyExpires }, limits),
-    keyExpires: isCertificateLifetime ? key.keyExpires : sooner(key.keyExpires, limits.expires),
-    keepEnded,
-    provider,
-    upstream,
-  };
-  const identity = makeIdentity(verified, blob, details, agent.settings.certificateGrace);
-  const others = request.replace ? visibleIdentities(agent, connection) : [];
-  const replaced = supersededBy(identity, others, agent.wallClock());
-  const isSame = (one: KeyringIdentity) => one.provider === provider && one.blob.equals(blob);
-  refuseTooMany(agent, [identity], (one) => replaced.has(one) || isSame(one));
-  agent.keyring.addCertificate(identity, before, replaced);
-  agent.log(`attached ${describeIdentity(identity)}, in the place of ${replaced.size}`);
-  return { type: "success" };
-}
+const success: Reply = { type: "success" };

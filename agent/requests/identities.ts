@@ -62,7 +62,7 @@ function entryLength({ keyBlob, comment }: Identity): number {
 /** The identities that a connection may see. */
 export function* visibleIdentities(
   agent: Agent,
-  connection: ConnectionState,
+  connection: Pick<ConnectionState, "bindings">,
 ): Generator<KeyringIdentity> {
   for (const identity of agent.keyring.identities()) {
     if (isVisible(identity, connection.bindings, agent.wallClock)) yield identity;
