@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
 import test from "ava";
 import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
+import { decodeAgentPath, encodeAgentPath } from "./extensions/agent-path.ts";
 import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
+import { decodeListUpstreamsReply, encodeListUpstreamsReply } from "./extensions/list-upstreams.ts";
 import { extensionNames } from "./extensions/names.ts";
 import { decodePrepareProvider, encodePrepareProvider } from "./extensions/prepare-provider.ts";
 import { failureCodes } from "./failure.ts";
@@ -54,12 +56,15 @@ function replyBody(name: string, extension: string): Buffer {
 test("each example is tested here", (t) => {
   t.deepEqual([...examples.keys()].sort(), [
     "add-certificate request",
+    "agent-path request",
     "extension-failure",
     "failure-reason request",
     "failure-reason response",
     "keep-ended-certificate in add-certificate",
     "list-providers request",
     "list-providers response",
+    "list-upstreams request",
+    "list-upstreams response",
     "only-keys in add-smartcard-key-constrained",
     "prepare-provider request",
     "prepare-provider request with a variable",
@@ -72,6 +77,7 @@ test("requests without a body", (t) => {
   for (const [name, extension] of [
     ["list-providers request", extensionNames.listProviders],
     ["remove-all-providers request", extensionNames.removeAllProviders],
+    ["list-upstreams request", extensionNames.listUpstreams],
     ["failure-reason request", extensionNames.failureReason],
   ] as const) {
     t.is(requestBody(name, extension).length, 0, name);
@@ -115,6 +121,35 @@ test("the response to list-providers", (t) => {
     ["ed25519"],
   );
   t.deepEqual(encodeListProvidersReply([provider]), body);
+});
+
+test("the response to list-upstreams", (t) => {
+  const body = replyBody("list-upstreams response", extensionNames.listUpstreams);
+  const [ready, gone, ...others] = decodeListUpstreamsReply(body);
+  if (ready === undefined || gone === undefined) throw new Error("There are not two upstreams.");
+  const { identities, ...described } = ready;
+  t.deepEqual(others, []);
+  t.deepEqual(described, {
+    path: "/run/user/1000/gnupg/S.gpg-agent.ssh",
+    state: "ready",
+    name: "gpg-agent",
+  });
+  t.deepEqual(
+    identities.map((blob) => decodePublicKey(blob)?.type),
+    ["ed25519"],
+  );
+  t.deepEqual(gone, { path: "/run/user/1000/gcr/ssh", state: "gone", name: "", identities: [] });
+  t.deepEqual(encodeListUpstreamsReply([ready, gone]), body);
+});
+
+test("the request agent-path", (t) => {
+  const body = requestBody("agent-path request", extensionNames.agentPath);
+  const path = decodeAgentPath(body);
+  t.deepEqual(
+    path.map((id) => id.toString("hex")),
+    ["3f0a9c55e1b24d0788c4d2716bfe9033", "b1c05e7ad94f4a62a3770e19f8265cd4"],
+  );
+  t.deepEqual(encodeAgentPath(path), body);
 });
 
 test("the request add-certificate", (t) => {
