@@ -1,10 +1,12 @@
 /** Connecting to the agent, and explaining its refusals. */
+import { realpathSync } from "node:fs";
 import { exit } from "../openssh/exit.ts";
+import { foreignAgent } from "../openssh/foreign-agents.ts";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
+import type { UpstreamDescription } from "../protocol/extensions/list-upstreams.ts";
 import type { Identity } from "../protocol/replies.ts";
 import { type Console, errorText } from "./console.ts";
-import { foreignAgent } from "./foreign-agents.ts";
 
 /** Connects to the agent at SSH_AUTH_SOCK. @throws {Exit} with status 2 when that fails */
 export async function connectToAgent(env: NodeJS.ProcessEnv): Promise<AgentClient> {
@@ -16,6 +18,19 @@ export async function connectToAgent(env: NodeJS.ProcessEnv): Promise<AgentClien
     return await AgentClient.connect(path);
   } catch (error) {
     throw exit(`Error connecting to agent: ${errorText(error)}`, 2);
+  }
+}
+
+/**
+ * What is known about an agent of another project.
+ * @param path of its socket; users often link a fixed path to the current agent
+ */
+export function knownAgent(path: string | undefined, processName = "") {
+  if (path === undefined) return undefined;
+  try {
+    return foreignAgent(realpathSync(path), processName);
+  } catch {
+    return foreignAgent(path, processName);
   }
 }
 
@@ -40,7 +55,7 @@ export async function explainRefusal(
     explain(console, reason.sentence, reason.hint);
     return true;
   }
-  const known = foreignAgent(client.path)?.refusals[error.request];
+  const known = knownAgent(client.path)?.refusals[error.request];
   if (known === undefined) return false;
   explain(console, known.reason, known.hint);
   return true;
@@ -51,22 +66,43 @@ export async function identitiesOrNone(client: AgentClient): Promise<readonly Id
   return client.identities().catch(() => []);
 }
 
+/** The agents behind this one; empty if it does not list them. */
+export async function upstreamsOrNone(
+  client: AgentClient,
+): Promise<readonly UpstreamDescription[]> {
+  return client.listUpstreams().catch(() => []);
+}
+
 /**
  * Warns about identities that the agent still lists after it reported that it removed them or is
- * locked. Some agents do this.
+ * locked. Some agents do this, also behind another agent.
  * @param left the identities that should not be listed
  * @param why which explanation to use for a known agent
  */
-export function warnStillListed(
+export async function warnStillListed(
   client: AgentClient,
   console: Console,
   why: "notRemoved" | "notLocked",
   left: readonly Identity[],
-): void {
+): Promise<void> {
   if (left.length === 0) return;
-  const known = foreignAgent(client.path)?.[why];
-  const listed = left.length === 1 ? "an identity" : `${left.length} identities`;
-  explain(console, known?.reason ?? `The agent still lists ${listed}.`, known?.hint ?? "");
+  let rest = left;
+  for (const { path, name, identities } of await upstreamsOrNone(client)) {
+    const isTheirs = ({ keyBlob }: Identity) => identities.some((blob) => blob.equals(keyBlob));
+    const theirs = rest.filter(isTheirs);
+    if (theirs.length === 0) continue;
+    rest = rest.filter((one) => !isTheirs(one));
+    const known = knownAgent(path, name)?.[why];
+    const sentence = `The agent at ${path} still lists ${count(theirs)}.`;
+    explain(console, [sentence, known?.reason ?? []].flat().join(" "), known?.hint ?? "");
+  }
+  if (rest.length === 0) return;
+  const known = knownAgent(client.path)?.[why];
+  explain(console, known?.reason ?? `The agent still lists ${count(rest)}.`, known?.hint ?? "");
+}
+
+function count({ length }: readonly Identity[]): string {
+  return length === 1 ? "an identity" : `${length} identities`;
 }
 
 /** Prints the two lines that follow a refusal; an empty one is left out. */

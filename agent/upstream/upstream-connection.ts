@@ -192,7 +192,7 @@ function sendBind(client: AgentClient, body: Buffer): void {
   client.request(request).catch(() => {});
 }
 
-/** Asks, and explains a refusal by the upstream's own reason, if it tells one. */
+/** Asks, and explains a refusal by the upstream's own reason, or else by what is known about it. */
 async function explained<Result>(
   client: AgentClient,
   upstream: Upstream,
@@ -202,14 +202,18 @@ async function explained<Result>(
     return await ask(client);
   } catch (error) {
     if (!(error instanceof AgentRefusal)) throw error;
-    const reason = await client.failureReason();
-    if (reason?.request === error.request) {
-      throw new UpstreamFailed(
-        upstream.path,
-        "ready",
-        `refused: ${reason.sentence.replace(/\.$/, "")}`,
-      );
+    const own = await client.failureReason();
+    if (own?.request === error.request) {
+      // Its hints name commands that have to reach it, not this agent.
+      const hint = own.hint === "" ? undefined : `With SSH_AUTH_SOCK=${upstream.path}: ${own.hint}`;
+      throw upstream.failed("ready", `refused: ${withoutStop(own.sentence)}`, hint);
     }
-    throw upstream.failed("ready", "refused the operation");
+    const known = (await upstream.identify()).known?.refusals[error.request];
+    if (known === undefined) throw upstream.failed("ready", "refused the operation");
+    throw upstream.failed("ready", `refused: ${withoutStop(known.reason)}`, known.hint);
   }
+}
+
+function withoutStop(sentence: string): string {
+  return sentence.replace(/\.$/, "");
 }

@@ -2,7 +2,9 @@
  * An upstream agent: an agent behind this one, `ssh-agent -O upstream=SOCKET`. This agent lists its
  * identities beside its own and passes on what concerns them.
  */
+import { realpath } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
+import { type ForeignAgent, foreignAgent } from "../../openssh/foreign-agents.ts";
 import type { UpstreamState } from "../../protocol/extensions/list-upstreams.ts";
 import { asFailure, Failure } from "../../protocol/failure.ts";
 import { blobId } from "../../protocol/public-key.ts";
@@ -24,11 +26,23 @@ export class UpstreamFailed extends Failure {
   /** Its state; "ready" if it has refused. */
   readonly state: UpstreamState;
 
-  constructor(path: string, state: UpstreamState, what: string) {
-    super("upstream-failed", `The agent at ${path} ${what}.`, hints[state]);
+  /** @param hint by default, that of the state */
+  constructor(path: string, state: UpstreamState, what: string, hint: string = hints[state]) {
+    super("upstream-failed", `The agent at ${path} ${what}.`, hint);
     this.state = state;
   }
 }
+
+/** What an upstream agent needs of the system. */
+export interface UpstreamSystem {
+  /** The process and user at the other end of a socket. @throws if the system does not tell */
+  readonly peerOf: (descriptor: number) => PeerCredentials;
+  readonly processName: (pid: number) => Promise<string>;
+  readonly log: (line: string) => void;
+}
+
+/** Listens for the programs whose sockets it starts. */
+const socketActivator = "systemd";
 
 const hints: Readonly<Record<UpstreamState, string>> = {
   ready: "See what it holds with: ssh-add --list-providers",
@@ -42,28 +56,25 @@ const hints: Readonly<Record<UpstreamState, string>> = {
 export class Upstream {
   readonly path: string;
   readonly confirm: boolean;
-  readonly #peerOf: (descriptor: number) => PeerCredentials;
-  readonly #log: (line: string) => void;
+  readonly #system: UpstreamSystem;
   #state: UpstreamState = "ready";
   /** The process that listens; undefined before the first connection. */
   #pid: number | undefined;
   /** By blob ID, whether OpenSSH's clients can read an entry of the last list. */
   #readable = new Map<string, boolean>();
 
-  constructor(
-    { path, confirm }: UpstreamOption,
-    peerOf: (descriptor: number) => PeerCredentials,
-    log: (line: string) => void,
-  ) {
+  constructor({ path, confirm }: UpstreamOption, system: UpstreamSystem) {
     this.path = path;
     this.confirm = confirm;
-    this.#peerOf = peerOf;
-    this.#log = log;
+    this.#system = system;
   }
 
-  /** The process that listens at the socket; undefined if unknown. */
-  get pid(): number | undefined {
-    return this.#pid;
+  /** The agent's name, empty if unknown, and what is known about it as one of another project. */
+  async identify(): Promise<{ name: string; known: ForeignAgent | undefined }> {
+    const path = await realpath(this.path).catch(() => this.path);
+    const listener = this.#pid === undefined ? "" : await this.#system.processName(this.#pid);
+    const known = foreignAgent(path, listener);
+    return { known, name: known?.name ?? (listener === socketActivator ? "" : listener) };
   }
 
   /** Connects. @throws {UpstreamFailed} if nobody listens, or another user */
@@ -73,17 +84,23 @@ export class Upstream {
       opening.once("error", () => reject(this.failed("gone", "does not answer at its socket")));
       opening.once("connect", () => resolve(opening));
     });
-    const { pid, uid } = this.#peerOf(descriptorOf(socket));
-    if (uid !== process.getuid?.() && uid !== 0) {
+    try {
+      const { pid, uid } = this.#system.peerOf(descriptorOf(socket));
+      if (uid !== process.getuid?.() && uid !== 0) {
+        throw this.failed("refused", `is not used: it belongs to user ${uid}`);
+      }
+      this.#pid = pid;
+      return socket;
+    } catch (error) {
       socket.destroy();
-      throw this.failed("refused", `is not used: it belongs to user ${uid}`);
+      if (error instanceof UpstreamFailed) throw error;
+      throw this.failed("refused", "is not used: the system does not tell whose it is");
     }
-    this.#pid = pid;
-    return socket;
   }
 
-  failed(state: UpstreamState, what: string): UpstreamFailed {
-    return new UpstreamFailed(this.path, state, what);
+  /** @param hint by default, that of the state */
+  failed(state: UpstreamState, what: string, hint?: string): UpstreamFailed {
+    return new UpstreamFailed(this.path, state, what, hint);
   }
 
   /** Notes the outcome of a request; changes are logged. */
@@ -91,7 +108,7 @@ export class Upstream {
     const state = outcome === "ready" ? outcome : outcome.state;
     if (state === this.#state) return;
     this.#state = state;
-    this.#log(outcome === "ready" ? `the agent at ${this.path} is back` : outcome.message);
+    this.#system.log(outcome === "ready" ? `the agent at ${this.path} is back` : outcome.message);
   }
 
   /**
@@ -120,7 +137,7 @@ export class Upstream {
     } catch (error) {
       const { code, message } = asFailure(error);
       if (code === "unsupported") return true;
-      this.#log(`left out an identity of the agent at ${this.path}: ${message}`);
+      this.#system.log(`left out an identity of the agent at ${this.path}: ${message}`);
       return false;
     }
   }

@@ -1,3 +1,4 @@
+import { symlinkSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import test, { type ExecutionContext } from "ava";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
@@ -18,8 +19,10 @@ import {
   startAgent,
   type TestAgentOptions,
 } from "../test-agent.ts";
+import { Upstream } from "./upstream.ts";
 
 const data = Buffer.from("data");
+const ownUid = process.getuid?.() ?? 0;
 const ca = makeCa();
 
 /** An agent behind another one, each with a client. */
@@ -113,7 +116,9 @@ test("a certificate over an upstream's key is signed by that key", async (t) => 
   t.deepEqual(await comments(client), []);
   await t.throwsAsync(client.sign(renewed, data), refused);
   t.is(await reasonOf(client), "upstream-failed");
-  t.regex((await client.failureReason())?.sentence ?? "", /refused: The agent is locked\.$/);
+  const reason = await client.failureReason();
+  t.regex(reason?.sentence ?? "", /refused: The agent is locked\.$/);
+  t.is(reason?.hint, `With SSH_AUTH_SOCK=${behind.path}: Unlock the agent with: ssh-add -X`);
   await inner.unlock(Buffer.from("secret"));
   t.is((await client.identities()).length, 2);
   t.false(behind.log.some((line) => line.includes("fault")));
@@ -268,6 +273,76 @@ test("an upstream that talks nonsense costs its own keys only", async (t) => {
     socket.write(frame(message[0] === 11 ? list : Buffer.of(5)));
   });
   t.deepEqual(await comments(client), ["own", "ab", "a new type"]);
+  await stop();
+});
+
+test("refusals of agents of other projects are explained", async (t) => {
+  const folder = makeWorkspace(t);
+  const keyBlob = encodePublicKey(generateKey("ed25519").publicKey);
+  const list = encodeReply({ type: "identities", identities: [{ keyBlob, comment: "theirs" }] });
+  const path = folder.path("S.gpg-agent.ssh");
+  const stop = await serve(path, (socket, message) => {
+    socket.write(frame(message[0] === 11 ? list : Buffer.of(5)));
+  });
+  const link = folder.path("link");
+  symlinkSync(path, link);
+  const front = await startAgent(t, { upstreams: [{ path: link, confirm: false }] });
+  const client = await front.connect();
+  await t.throwsAsync(client.sign(keyBlob, data), refused);
+  const reason = await client.failureReason();
+  t.is(
+    reason?.sentence,
+    `The agent at ${link} refused: gpg-agent has no such key, or did not get the passphrase of it.`,
+  );
+  t.regex(reason?.hint ?? "", /GPG_TTY/);
+  t.is((await client.listUpstreams())[0]?.name, "gpg-agent");
+  await stop();
+});
+
+test("an upstream is known by its socket or its process, but not as the one that started it", async (t) => {
+  const folder = makeWorkspace(t);
+  const nameOf = async (socket: string, process: string) => {
+    const path = folder.path(socket);
+    const stop = await serve(path, () => {});
+    const processName = () => Promise.resolve(process);
+    const peerOf = () => ({ pid: 1, uid: ownUid });
+    const upstream = new Upstream({ path, confirm: false }, { peerOf, processName, log: () => {} });
+    (await upstream.connect()).destroy();
+    await stop();
+    return (await upstream.identify()).name;
+  };
+  t.is(await nameOf("S.gpg-agent.ssh", "systemd"), "gpg-agent");
+  t.is(await nameOf("relay", "gnome-keyring-d"), "GNOME keyring");
+  t.is(await nameOf("other", "pageant"), "pageant");
+  t.is(await nameOf("other", "systemd"), "");
+});
+
+test("an upstream whose user the system does not tell is refused", async (t) => {
+  const path = makeWorkspace(t).path("upstream");
+  const stop = await serve(path, () => {});
+  const system = {
+    peerOf: () => {
+      throw new Error("no credentials");
+    },
+    processName: () => Promise.resolve(""),
+    log: () => {},
+  };
+  const failed = new Upstream({ path, confirm: false }, system).connect();
+  await t.throwsAsync(failed, { message: /does not tell whose it is/ });
+  await stop();
+});
+
+test("an upstream that is gone keeps nothing when all identities are removed", async (t) => {
+  const path = makeWorkspace(t).path("upstream");
+  const behind = await startAgent(t);
+  const options = [path, behind.path].map((one) => ({ path: one, confirm: false }));
+  const client = await (await startAgent(t, { upstreams: options })).connect();
+  await addKey(await behind.connect(), "theirs");
+  await client.removeAllIdentities();
+  t.deepEqual(await comments(await behind.connect()), []);
+  const stop = await serve(path, (socket) => socket.write(frame(Buffer.of(5))));
+  await t.throwsAsync(client.removeAllIdentities(), refused);
+  t.is(await reasonOf(client), "upstream-failed");
   await stop();
 });
 

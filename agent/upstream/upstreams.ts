@@ -5,8 +5,7 @@ import type { UpstreamDescription } from "../../protocol/extensions/list-upstrea
 import { Failure } from "../../protocol/failure.ts";
 import type { Identity } from "../../protocol/replies.ts";
 import type { Clock } from "../host/clock.ts";
-import type { PeerCredentials } from "../host/kernel.ts";
-import { Upstream, UpstreamFailed, type UpstreamOption } from "./upstream.ts";
+import { Upstream, UpstreamFailed, type UpstreamOption, type UpstreamSystem } from "./upstream.ts";
 import {
   type ClientHistory,
   UpstreamConnection,
@@ -14,14 +13,10 @@ import {
 } from "./upstream-connection.ts";
 
 /** What the upstream agents of an agent are made of. */
-export interface UpstreamParts {
+export interface UpstreamParts extends UpstreamSystem {
   readonly options: readonly UpstreamOption[];
   readonly limits: UpstreamLimits;
   readonly clock: Clock;
-  /** The process and user at the other end of a socket. @throws if the system does not tell */
-  readonly peerOf: (descriptor: number) => PeerCredentials;
-  readonly processName: (pid: number) => Promise<string>;
-  readonly log: (line: string) => void;
 }
 
 /** An identity that an upstream agent lists on a client's connection. */
@@ -42,8 +37,7 @@ export class Upstreams {
 
   constructor(parts: UpstreamParts) {
     this.#parts = parts;
-    const { options, peerOf, log } = parts;
-    this.#upstreams = options.map((option) => new Upstream(option, peerOf, log));
+    this.#upstreams = parts.options.map((option) => new Upstream(option, parts));
     this.#none = new ClientUpstreams(parts, [], this.id);
   }
 
@@ -56,14 +50,12 @@ export class Upstreams {
 
 /** One client's connections to all upstream agents. */
 export class ClientUpstreams {
-  readonly #parts: UpstreamParts;
   readonly #connections: readonly UpstreamConnection[];
   #path: readonly Buffer[];
   readonly #binds: Buffer[] = [];
 
   /** @param id this agent's own */
   constructor(parts: UpstreamParts, upstreams: readonly Upstream[], id: Buffer) {
-    this.#parts = parts;
     this.#path = [id];
     const history = (): ClientHistory => ({ path: this.#path, binds: this.#binds });
     this.#connections = upstreams.map(
@@ -146,9 +138,17 @@ export class ClientUpstreams {
     return holders.length > 0;
   }
 
-  /** Removes all identities of all. @throws {UpstreamFailed} the first refusal, after all were asked */
+  /**
+   * Removes all identities of all; one that is gone or not used shows none here.
+   * @throws {UpstreamFailed} the first refusal, after all were asked
+   */
   removeAll(): Promise<void> {
-    return this.#all(this.#connections, (connection) => connection.removeAll());
+    return this.#all(this.#connections, (connection) =>
+      connection.removeAll().catch((error: unknown) => {
+        const state = error instanceof UpstreamFailed ? error.state : "invalid";
+        if (state !== "gone" && state !== "refused") throw error;
+      }),
+    );
   }
 
   /** Asks all at once for something that they may not support. @returns the answers of those that do */
@@ -165,8 +165,8 @@ export class ClientUpstreams {
       this.#connections.map(async (connection) => {
         const { upstream } = connection;
         const listed = await connection.list().catch((error: unknown) => error);
-        const { path, pid } = upstream;
-        const name = pid === undefined ? "" : await this.#parts.processName(pid);
+        const { path } = upstream;
+        const { name } = await upstream.identify();
         if (!Array.isArray(listed)) {
           const state = listed instanceof UpstreamFailed ? listed.state : "invalid";
           return { path, state, name, identities: [] };

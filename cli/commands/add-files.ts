@@ -3,7 +3,7 @@ import { closeSync, existsSync, fstatSync, openSync } from "node:fs";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
-import { explain, explainRefusal, refusalText } from "../agent.ts";
+import { explain, explainRefusal, knownAgent, refusalText } from "../agent.ts";
 import { type Console, errorText } from "../console.ts";
 import { constraintsFor, describeLimits, keepEndedConstraint, skProvider } from "../constraints.ts";
 import type { Context } from "../context.ts";
@@ -17,7 +17,6 @@ import { defaultFiles } from "../files/default-files.ts";
 import { isPublicFile } from "../files/foreign-file.ts";
 import { KeyFileError, type LoadedKey } from "../files/loaded-key.ts";
 import { PublicKeyFileError } from "../files/public-key-file.ts";
-import { foreignAgent } from "../foreign-agents.ts";
 import { readInput } from "../prompts/standard-input.ts";
 import { KeyUnlocker } from "../unlock-key.ts";
 
@@ -41,7 +40,7 @@ export async function addFiles(context: Context): Promise<number> {
 /** Some agents accept destination constraints and ignore them. */
 function warnIfUnconstrained({ client, console, options }: Context): void {
   if (options.destinations.length === 0) return;
-  const known = foreignAgent(client.path)?.destinations;
+  const known = knownAgent(client.path)?.destinations;
   if (known !== undefined) explain(console, known.reason, known.hint);
 }
 
@@ -162,7 +161,7 @@ async function addCertificate(
     console.log(`Certificate ${path} has already expired; ignored`);
     return false;
   }
-  const known = foreignAgent(context.client.path)?.certificates;
+  const known = knownAgent(context.client.path)?.certificates;
   if (known !== undefined) {
     console.log(`Certificate ${path} (${certificate.keyId}) was not added`);
     explain(console, known.reason, known.hint);

@@ -1,6 +1,6 @@
 /** `ssh-add --cert-for-card CERT`: attaches a certificate to a key that the agent holds. */
 import { AgentRefusal } from "../../protocol/client.ts";
-import { explain, explainRefusal, refusalText } from "../agent.ts";
+import { explain, explainRefusal, knownAgent, refusalText } from "../agent.ts";
 import { cardCertificates } from "../card-certificates.ts";
 import { constraintsFor, describeLimits, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
@@ -9,7 +9,6 @@ import {
   certificateLifetime,
   shorterLifetime,
 } from "../files/certificate-file.ts";
-import { foreignAgent } from "../foreign-agents.ts";
 
 /** Attaches the named certificates. This needs no PIN and sends no private key. */
 export async function attachCertificates(context: Context): Promise<number> {
@@ -48,7 +47,7 @@ async function attach(context: Context, file: CertificateFile): Promise<boolean>
 /** An unknown extension is answered with SSH_AGENT_FAILURE (5), a failed one with 28. */
 function explainAgent({ client, console }: Context, error: unknown): void {
   if (!(error instanceof AgentRefusal) || error.isExtensionFailure) return;
-  const { reason, hint } = foreignAgent(client.path)?.certificates ?? tooOld;
+  const { reason, hint } = knownAgent(client.path)?.certificates ?? tooOld;
   explain(console, reason, hint);
 }
 

@@ -14,7 +14,7 @@ export async function lock(context: Context): Promise<number> {
     }
     await client.lock(passphrase);
     console.note("Agent locked.");
-    warnStillListed(client, console, "notLocked", await identitiesOrNone(client));
+    await warnStillListed(client, console, "notLocked", await identitiesOrNone(client));
     return 0;
   } catch (error) {
     console.note(`Failed to lock agent: ${refusalText(error)}`);

@@ -21,7 +21,7 @@ export async function removeAll(context: Context): Promise<number> {
   // Old agents keep the keys of SSH protocol 1 separately; others refuse this.
   await client.removeAllRsaIdentities().catch(() => undefined);
   if (refusal === undefined) {
-    warnStillListed(client, console, "notRemoved", await identitiesOrNone(client));
+    await warnStillListed(client, console, "notRemoved", await identitiesOrNone(client));
   }
   return unloaded && refusal === undefined ? 0 : 1;
 }

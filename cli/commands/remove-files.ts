@@ -58,7 +58,8 @@ async function finishRemoval(
     const done = `Certificate removed: ${name}`;
     if (await removeBlob(context, identity.keyBlob, failed, done)) outcome.removed = true;
   }
-  warnStillListed(context.client, context.console, "notRemoved", listed.filter(wasRemoved));
+  const left = listed.filter(wasRemoved);
+  await warnStillListed(context.client, context.console, "notRemoved", left);
 }
 
 /** Removes the public keys on standard input, one per line. */

@@ -1,10 +1,9 @@
 /**
  * Agents of other projects that report success for what they do not do, or give no reasons.
  *
- * The agent protocol does not identify an agent, so these are recognized by their fixed socket names:
- * `S.gpg-agent.ssh`, GNOME's `keyring/ssh` and `gcr/ssh`.
+ * The agent protocol does not identify an agent, so these are recognized by their fixed socket names
+ * (`S.gpg-agent.ssh`, GNOME's `keyring/ssh` and `gcr/ssh`), or by the name of the process that listens.
  */
-import { realpathSync } from "node:fs";
 import { requestNumbers } from "../protocol/numbers.ts";
 
 /** What to print about something that an agent does not support. */
@@ -14,7 +13,12 @@ interface Explanation {
 }
 
 /** An agent of another project, and its known limitations. */
-interface ForeignAgent {
+export interface ForeignAgent {
+  readonly name: string;
+  /** What its socket's path looks like. */
+  readonly socket: RegExp;
+  /** The names of its processes, as in `ps -o comm`. */
+  readonly processes: readonly string[];
   /** Why it refuses requests, by message number. */
   readonly refusals: Readonly<Record<number, Explanation>>;
   /** Why it still lists identities after it reported that it removed them. */
@@ -42,6 +46,9 @@ const gpgRefusesKey: Explanation = {
 };
 
 const gpgAgent: ForeignAgent = {
+  name: "gpg-agent",
+  socket: /\/S\.gpg-agent\.ssh$/,
+  processes: ["gpg-agent"],
   refusals: {
     ...noLibraries("gpg-agent", "It uses OpenPGP cards by itself; see: gpg --card-status"),
     [requestNumbers["add-identity"]]: gpgRefusesKey,
@@ -76,6 +83,9 @@ const gpgAgent: ForeignAgent = {
 };
 
 const gnomeKeyring: ForeignAgent = {
+  name: "GNOME keyring",
+  socket: /\/(keyring(-[^/]+)?|gcr)\/ssh$/,
+  processes: ["gnome-keyring-d", "gcr-ssh-agent"],
   refusals: {
     ...noLibraries("The GNOME keyring's agent", "Start an agent that does: ssh-agent."),
     [requestNumbers["remove-identity"]]: {
@@ -94,22 +104,14 @@ const gnomeKeyring: ForeignAgent = {
 };
 
 /**
- * Recognizes an agent of another project by its socket.
- * @param path the socket's path, as in SSH_AUTH_SOCK
+ * Recognizes an agent of another project.
+ * @param path of its socket, without symbolic links
+ * @param processName of the process that listens there, if known
  */
-export function foreignAgent(path: string | undefined): ForeignAgent | undefined {
-  if (path === undefined) return undefined;
-  const name = resolved(path);
-  if (/\/S\.gpg-agent\.ssh$/.test(name)) return gpgAgent;
-  if (/\/(keyring(-[^/]+)?|gcr)\/ssh$/.test(name)) return gnomeKeyring;
-  return undefined;
-}
-
-/** Resolves symbolic links: users often link a fixed path to the current agent. */
-function resolved(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return path;
-  }
+export function foreignAgent(path: string, processName = ""): ForeignAgent | undefined {
+  const agents = [gpgAgent, gnomeKeyring];
+  return (
+    agents.find(({ socket }) => socket.test(path)) ??
+    agents.find(({ processes }) => processes.includes(processName))
+  );
 }
