@@ -6,6 +6,7 @@ import type { AddCertificate } from "./extensions/add-certificate.ts";
 import type { FailureReason } from "./extensions/failure-reason.ts";
 import type { ProviderDescription, ProviderState } from "./extensions/list-providers.ts";
 import { providerStates } from "./extensions/list-providers.ts";
+import type { RenewalDescription } from "./extensions/list-renewals.ts";
 import { type PrepareProvider, variablesOfLibraries } from "./extensions/prepare-provider.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
 import { type FailureCode, failureCodes } from "./failure.ts";
@@ -300,5 +301,19 @@ export const providers: fc.Arbitrary<ProviderDescription[]> = fc.array(
       }));
       return { ...first, tokenStates, isReleased, leftOut: known };
     }),
+  { maxLength: 3 },
+);
+
+const time = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
+
+export const renewals: fc.Arbitrary<RenewalDescription[]> = fc.array(
+  fc.record({
+    keyBlob: bytes(),
+    certificate: bytes(),
+    state: fc.constantFrom("scheduled", "running"),
+    lastTry: time,
+    nextTry: time,
+    lastError: text,
+  }),
   { maxLength: 3 },
 );

@@ -4,6 +4,7 @@ import type { Constraint } from "./constraints.ts";
 import { type AddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
 import { decodeFailureReason, type FailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, type ProviderDescription } from "./extensions/list-providers.ts";
+import { decodeListRenewalsReply, type RenewalDescription } from "./extensions/list-renewals.ts";
 import { decodeListUpstreamsReply, type UpstreamDescription } from "./extensions/list-upstreams.ts";
 import { extensionNames } from "./extensions/names.ts";
 import { encodePrepareProvider, type Variable } from "./extensions/prepare-provider.ts";
@@ -175,6 +176,11 @@ export class AgentClient {
   /** The agents behind this one (`list-upstreams@cardagent.alt`). */
   async listUpstreams(): Promise<UpstreamDescription[]> {
     return decodeListUpstreamsReply(await this.extension(extensionNames.listUpstreams));
+  }
+
+  /** The certificates that the agent renews by itself (`list-renewals@cardagent.alt`). */
+  async listRenewals(): Promise<RenewalDescription[]> {
+    return decodeListRenewalsReply(await this.extension(extensionNames.listRenewals));
   }
 
   /**

@@ -4,6 +4,7 @@ import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-cer
 import { decodeAgentPath, encodeAgentPath } from "./extensions/agent-path.ts";
 import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
+import { decodeListRenewalsReply, encodeListRenewalsReply } from "./extensions/list-renewals.ts";
 import { decodeListUpstreamsReply, encodeListUpstreamsReply } from "./extensions/list-upstreams.ts";
 import { extensionNames } from "./extensions/names.ts";
 import { decodePrepareProvider, encodePrepareProvider } from "./extensions/prepare-provider.ts";
@@ -63,6 +64,8 @@ test("each example is tested here", (t) => {
     "keep-ended-certificate in add-certificate",
     "list-providers request",
     "list-providers response",
+    "list-renewals request",
+    "list-renewals response",
     "list-upstreams request",
     "list-upstreams response",
     "only-keys in add-smartcard-key-constrained",
@@ -78,6 +81,7 @@ test("requests without a body", (t) => {
     ["list-providers request", extensionNames.listProviders],
     ["remove-all-providers request", extensionNames.removeAllProviders],
     ["list-upstreams request", extensionNames.listUpstreams],
+    ["list-renewals request", extensionNames.listRenewals],
     ["failure-reason request", extensionNames.failureReason],
   ] as const) {
     t.is(requestBody(name, extension).length, 0, name);
@@ -150,6 +154,23 @@ test("the request agent-path", (t) => {
     ["3f0a9c55e1b24d0788c4d2716bfe9033", "b1c05e7ad94f4a62a3770e19f8265cd4"],
   );
   t.deepEqual(encodeAgentPath(path), body);
+});
+
+test("the response to list-renewals", (t) => {
+  const body = replyBody("list-renewals response", extensionNames.listRenewals);
+  const [renewal, ...others] = decodeListRenewalsReply(body);
+  if (renewal === undefined) throw new Error("There is no renewal.");
+  const { keyBlob, ...described } = renewal;
+  t.deepEqual(others, []);
+  t.is(decodePublicKey(keyBlob)?.type, "ed25519");
+  t.deepEqual(described, {
+    certificate: Buffer.alloc(0),
+    state: "scheduled",
+    lastTry: 1_800_000_000n,
+    nextTry: 1_800_000_040n,
+    lastError: "The program exited with status 2.",
+  });
+  t.deepEqual(encodeListRenewalsReply([renewal]), body);
 });
 
 test("the request add-certificate", (t) => {

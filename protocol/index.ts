@@ -8,6 +8,7 @@ export type { Constraint, DestinationConstraint } from "./constraints.ts";
 export type { AddCertificate } from "./extensions/add-certificate.ts";
 export type { FailureReason } from "./extensions/failure-reason.ts";
 export type { ProviderDescription } from "./extensions/list-providers.ts";
+export type { RenewalDescription } from "./extensions/list-renewals.ts";
 export type { UpstreamDescription } from "./extensions/list-upstreams.ts";
 export { extensionNames } from "./extensions/names.ts";
 export type { SessionBind } from "./extensions/session-bind.ts";

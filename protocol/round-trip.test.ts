@@ -5,6 +5,7 @@ import { decodeCertificate, parseKeyOrCertificate } from "./certificate.ts";
 import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
 import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
+import { decodeListRenewalsReply, encodeListRenewalsReply } from "./extensions/list-renewals.ts";
 import { decodePrepareProvider, encodePrepareProvider } from "./extensions/prepare-provider.ts";
 import { decodeQueryReply, encodeQueryReply } from "./extensions/query.ts";
 import { decodeSessionBind, encodeSessionBind } from "./extensions/session-bind.ts";
@@ -52,6 +53,7 @@ test("decoding an encoded extension message gives the same message", (t) => {
   roundTrips(t, random.addCertificate, encodeAddCertificate, decodeAddCertificate);
   roundTrips(t, random.failureReason, encodeFailureReason, decodeFailureReason);
   roundTrips(t, random.providers, encodeListProvidersReply, decodeListProvidersReply);
+  roundTrips(t, random.renewals, encodeListRenewalsReply, decodeListRenewalsReply);
   roundTrips(t, random.prepareProvider, encodePrepareProvider, decodePrepareProvider);
   roundTrips(t, fc.array(random.name), encodeQueryReply, decodeQueryReply);
 });
@@ -69,6 +71,7 @@ const decoders: Readonly<Record<string, (bytes: Buffer) => unknown>> = {
   decodeFailureReason,
   decodeListProvidersReply,
   decodePrepareProvider,
+  decodeListRenewalsReply,
   decodeQueryReply,
   verifySessionBind: (bytes) => verifySessionBind(decodeSessionBind(bytes)),
 };
@@ -85,6 +88,7 @@ const damaged: fc.Arbitrary<Buffer> = fc
       random.addCertificate.map(encodeAddCertificate),
       random.providers.map(encodeListProvidersReply),
       random.prepareProvider.map(encodePrepareProvider),
+      random.renewals.map(encodeListRenewalsReply),
     ),
     fc.nat(),
     fc.nat({ max: 255 }),

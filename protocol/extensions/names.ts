@@ -13,5 +13,6 @@ export const extensionNames = {
   addCertificate: "add-certificate@cardagent.alt",
   failureReason: "failure-reason@cardagent.alt",
   listUpstreams: "list-upstreams@cardagent.alt",
+  listRenewals: "list-renewals@cardagent.alt",
   agentPath: "agent-path@cardagent.alt",
 } as const;
