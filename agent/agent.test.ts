@@ -254,6 +254,8 @@ test("query names the extensions; an unknown one is a plain failure", async (t) 
     "remove-all-providers@cardagent.alt",
     "add-certificate@cardagent.alt",
     "failure-reason@cardagent.alt",
+    "list-upstreams@cardagent.alt",
+    "agent-path@cardagent.alt",
     "keep-ended-certificate@cardagent.alt",
     "only-keys@cardagent.alt",
   ]);

@@ -1,6 +1,7 @@
 /** The agent and a connection's state, which every handler gets. */
 import type { FailureReason } from "../protocol/extensions/failure-reason.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
+import type { CertificateFolder } from "./certificates/certificate-folder.ts";
 import { ConnectionMemory } from "./connection-memory.ts";
 import type { AuthenticatorParts } from "./fido/authenticator.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
@@ -75,6 +76,8 @@ export class Agent {
   readonly clock: Clock;
   readonly wallClock: WallClock;
   readonly log: (line: string) => void;
+  /** `-O certificates`; undefined without it. */
+  certificateFolder: CertificateFolder | undefined;
 
   constructor(parts: AgentParts) {
     this.settings = parts.settings;

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import test from "ava";
 import { Exit } from "../openssh/exit.ts";
 import { cleansAtStart, parseOptions, servingArguments } from "./options.ts";
@@ -22,6 +23,8 @@ test("without arguments an agent starts in the background, with OpenSSH's defaul
     idleRelease: undefined,
     keepPin: 0,
     websafeAllow: "ssh:*",
+    certificates: undefined,
+    upstreams: [],
     serving: undefined,
     command: [],
   });
@@ -34,6 +37,22 @@ test("options combine, and take their argument in the same word or the next", (t
   t.is(parse("-P /opt/*,!/opt/bad*").allowedProviders, "/opt/*,!/opt/bad*");
   t.true(parse("-O allow-remote-pkcs11").allowRemotePkcs11);
   t.true(parse("-T").inTemporaryFolder);
+});
+
+test("upstream agents and a folder of certificates are absolute paths", (t) => {
+  const { upstreams, certificates } = parse(
+    "-O upstream=/a,confirm -O upstream=b -O certificates=c",
+  );
+  t.deepEqual(upstreams, [
+    { path: "/a", confirm: true },
+    { path: resolve("b"), confirm: false },
+  ]);
+  t.is(certificates, resolve("c"));
+  t.is(parse("-O certificates=~/x").certificates, resolve(process.env.HOME ?? "", "x"));
+  for (const wrong of ["upstream=", "upstream=,confirm", "certificates="]) {
+    t.throws(() => parse(`-O ${wrong}`), { instanceOf: Exit }, wrong);
+  }
+  t.throws(() => parse("-O certificates=a -O certificates=b"), { instanceOf: Exit });
 });
 
 test("the options without -P are kept as words", (t) => {
@@ -104,12 +123,15 @@ test("the agent in the background parses the options that it is passed", (t) => 
     "-a /tmp/x",
     "-T -t 60 -E md5 -P /x*",
     "-O websafe-allow=a,b -Oallow-remote-pkcs11",
+    "-O upstream=/a,confirm -O upstream=/b -O certificates=/c",
   ]) {
     for (const more of [[], ["-O", "no-restrict-websafe"]]) {
       const asked = parseOptions([...line.split(" ").filter(Boolean), ...more]);
       const handed = parseOptions(servingArguments(serving, asked));
       const { bindAddress, lifetime, fingerprintHash } = asked;
       const { allowedProviders, allowRemotePkcs11, websafeAllow } = asked;
+      t.deepEqual(handed.upstreams, asked.upstreams);
+      t.is(handed.certificates, asked.certificates);
       t.like(handed, { mode: "serve", serving, bindAddress, lifetime, fingerprintHash });
       t.like(handed, { allowedProviders, allowRemotePkcs11, websafeAllow });
       t.is(cleansAtStart(handed), cleansAtStart(asked), line);

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { parseDuration } from "../openssh/duration.ts";
 import { badUsage, fatal } from "../openssh/exit.ts";
 import { isOptionWord, parseFingerprintHash, readOptions } from "../openssh/getopt.ts";
+import { homeDirectory } from "../openssh/home-directory.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import {
   type CardTimeout,
@@ -50,6 +51,8 @@ export interface AgentOptions {
   readonly idleRelease: number | undefined;
   /** `-O websafe-allow`; undefined after `-O no-restrict-websafe`. */
   readonly websafeAllow: string | undefined;
+  /** `-O certificates`: the absolute path of a folder. */
+  readonly certificates: string | undefined;
   /** `-O upstream`, in order. */
   readonly upstreams: readonly UpstreamOption[];
   /** For mode "serve"; see daemonize.ts. */
@@ -91,8 +94,17 @@ const websafePrefix = "websafe-allow=";
 const pinCachePrefix = "pin-cache=";
 const cardTimeoutPrefix = "card-timeout=";
 const idleReleasePrefix = "idle-release=";
-const prefixes = [websafePrefix, pinCachePrefix, cardTimeoutPrefix, idleReleasePrefix, gracePrefix];
 const upstreamPrefix = "upstream=";
+const certificatesPrefix = "certificates=";
+/** The prefixes of features that may be given once. */
+const prefixes = [
+  websafePrefix,
+  pinCachePrefix,
+  cardTimeoutPrefix,
+  idleReleasePrefix,
+  gracePrefix,
+  certificatesPrefix,
+];
 /** Starts the first argument of mode "serve". */
 const servingPrefix = "--serve=";
 
@@ -163,6 +175,7 @@ function optionsOf(given: OptionValues): Omit<AgentOptions, "otherWords" | "serv
     cardTimeout: parseCardTimeout(featureValue(features, cardTimeoutPrefix)),
     idleRelease: parseIdleRelease(featureValue(features, idleReleasePrefix)),
     websafeAllow: websafeOf(features),
+    certificates: parseFolder(featureValue(features, certificatesPrefix)),
     upstreams: features
       .filter((feature) => feature.startsWith(upstreamPrefix))
       .map((feature) => parseUpstream(feature.slice(upstreamPrefix.length))),
@@ -199,6 +212,13 @@ function checkFeature(feature: string, before: readonly string[]): void {
   if (prefix === cardTimeoutPrefix) parseCardTimeout(feature.slice(prefix.length));
   if (prefix === idleReleasePrefix) parseIdleRelease(feature.slice(prefix.length));
   if (prefix === gracePrefix) parseGrace(feature.slice(prefix.length));
+  if (prefix === certificatesPrefix) parseFolder(feature.slice(prefix.length));
+}
+
+/** The folder of `-O certificates`, where `~/` is the home folder. @throws {Exit} */
+function parseFolder(text: string | undefined): string | undefined {
+  if (text === "") throw fatal("certificates needs a folder");
+  return text && resolve(text.replace(/^~(?=\/|$)/, homeDirectory(process.env) ?? "~"));
 }
 
 /** Parses `-O upstream`: `SOCKET`, or `env` for SSH_AUTH_SOCK, and `,confirm`. @throws {Exit} */
@@ -256,6 +276,8 @@ export function servingArguments(
     args.push("-O", `${cardTimeoutPrefix}${cardTimeout.sign},${cardTimeout.load}`);
   }
   if (idleRelease !== undefined) args.push("-O", `${idleReleasePrefix}${idleRelease}`);
+  const { certificates } = options;
+  if (certificates !== undefined) args.push("-O", certificatesPrefix + certificates);
   for (const { path, confirm } of options.upstreams) {
     args.push("-O", `${upstreamPrefix}${path}${confirm ? ",confirm" : ""}`);
   }

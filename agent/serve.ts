@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { garbageCollector } from "../openssh/garbage-collector.ts";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { Agent } from "./agent.ts";
+import { followCertificates } from "./certificates/serve-folder.ts";
 import { skHelper } from "./fido/helper.ts";
 import { systemClock, systemWallClock } from "./host/clock.ts";
 import { type Libc, loadLibc } from "./host/libc.ts";
@@ -111,6 +112,9 @@ function prepare(options: AgentOptions): Prepared {
     for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
     // Ctrl-C ends only an agent in the foreground.
     process.on("SIGINT", options.mode === "serve" ? () => {} : stop);
+    if (options.certificates !== undefined) {
+      void followCertificates(agent, options.certificates).read();
+    }
     // A bug in one request must not cost all keys.
     process.removeAllListeners("uncaughtException");
     process.on("uncaughtException", ({ name, message }) => logFault(`fault: ${name}: ${message}`));

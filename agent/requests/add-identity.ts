@@ -1,6 +1,8 @@
 /** Requests 17 and 25: add a private key, alone or with its certificate (RFC 9987, section 3.2). */
+
 import { Failure } from "../../protocol/failure.ts";
 import { identityBlob, type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
+import { blobId } from "../../protocol/public-key.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { RequestOf } from "../../protocol/requests.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
@@ -49,6 +51,7 @@ export async function addIdentity(
     agent.keyring.add(identity, renewed);
     const place = renewed.size === 0 ? "" : `, in the place of ${renewed.size}`;
     agent.log(`added ${describeIdentity(identity)}${place}`);
+    await agent.certificateFolder?.keysAdded(new Set([blobId(identity.keyBlob)]));
     return { type: "success" };
   } catch (error) {
     signer?.forget?.();

@@ -34,8 +34,9 @@ export function requestIdentities(
  */
 async function listWithUpstreams(agent: Agent, connection: ConnectionState): Promise<Reply> {
   const listed = await connection.upstreams.list();
-  if (agent.lock.isLocked) return { type: "identities", identities: [] };
   const keys = new Set(listed.map(({ keyBlob }) => blobId(keyBlob)));
+  await agent.certificateFolder?.keysAdded(keys);
+  if (agent.lock.isLocked) return { type: "identities", identities: [] };
   const identities: Identity[] = [];
   for (const { blob, comment, upstream, keyBlob } of visibleIdentities(agent, connection)) {
     const isUsable = upstream === undefined || keys.has(blobId(keyBlob));

@@ -25,5 +25,6 @@ export async function unlock(
 ): Promise<Reply> {
   await agent.lock.unlock(request.passphrase, connection);
   agent.log("unlocked");
+  void agent.certificateFolder?.read();
   return { type: "success" };
 }

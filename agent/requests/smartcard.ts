@@ -31,6 +31,7 @@ export async function addSmartcardKey(
     connection.prepared = undefined;
     return prepared.child;
   };
+  const keys = new Set<string>();
   const adopt = (provider: Provider) => {
     agent.lock.throwIfLocked();
     const added = identitiesOf(agent, provider, constraints, certificates);
@@ -43,10 +44,12 @@ export async function addSmartcardKey(
     refuseTooMany(agent, identities, (one) => one.provider === provider.path);
     agent.keyring.exchangeProvider(provider.path, identities);
     provider.onMissing = (keys) => removeMissing(agent, provider, keys);
+    for (const { keyBlob } of added) keys.add(blobId(keyBlob));
     agent.log(`added ${added.length} identities of ${provider.path}`);
   };
   const { only } = constraints;
   await agent.providers.add(request.provider, request.pin, { only, takePrepared, adopt });
+  await agent.certificateFolder?.keysAdded(keys);
   return { type: "success" };
 }
 
