@@ -114,6 +114,24 @@ test("providers, with the comments of their keys", (t) => {
   t.like(providers[0].identities[1], { type: "", algorithm: "", bits: 0, comment: "" });
 });
 
+test("upstream agents are a list beside the providers, if there are any", (t) => {
+  const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIx+6Lml5mGgxS914qFQOdFKIntQOs0E5Lv37tep2kq";
+  const keyBlob = parsePublicKeyLine(line)?.blob as Buffer;
+  const upstream = {
+    path: "/a",
+    state: "ready",
+    name: "gpg-agent",
+    identities: [keyBlob],
+  } as const;
+  const text = providersAsJson([], [{ keyBlob, comment: "mine" }], "sha256", [upstream]);
+  const { providers, upstreams } = JSON.parse(text);
+  t.deepEqual(providers, []);
+  t.like(upstreams[0], { path: "/a", state: "ready", name: "gpg-agent" });
+  t.like(upstreams[0].identities[0], { type: "ED25519", comment: "mine" });
+  t.deepEqual(typesOf(upstreams[0]), documentedFields()[3]);
+  t.is(providersAsJson([], [], "sha256", []), '{"format":1,"providers":[]}');
+});
+
 test("the fields and their types are those of docs/JSON.md", async (t) => {
   const workspace = makeWorkspace(t);
   await startSystemAgent(workspace);

@@ -2,6 +2,7 @@
 import { stringifyForDisplay } from "../openssh/text-for-display.ts";
 import type { Certificate } from "../protocol/certificate.ts";
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
+import type { UpstreamDescription } from "../protocol/extensions/list-upstreams.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
@@ -26,12 +27,18 @@ export function extensionsAsJson(extensions: readonly string[]): string {
 /**
  * `ssh-add --list-providers --json`.
  * @param identities all of the agent's identities, which have the comments of the provider's keys
+ * @param upstreams left out if empty, as most agents have none
  */
 export function providersAsJson(
   providers: readonly ProviderDescription[],
   identities: readonly Identity[],
   hash: FingerprintHash,
+  upstreams: readonly UpstreamDescription[] = [],
 ): string {
+  const fieldsOf = (keyBlob: Buffer) => {
+    const comment = identities.find((known) => known.keyBlob.equals(keyBlob))?.comment ?? "";
+    return identityFields({ keyBlob, comment }, hash);
+  };
   return stringifyForDisplay({
     format,
     providers: providers.map(
@@ -56,13 +63,18 @@ export function providersAsJson(
           serial,
           state: tokenStates?.[at] ?? state,
         })),
-        identities: blobs.map((keyBlob) => {
-          const comment = identities.find((known) => known.keyBlob.equals(keyBlob))?.comment ?? "";
-          return identityFields({ keyBlob, comment }, hash);
-        }),
+        identities: blobs.map(fieldsOf),
         leftOut: leftOut.map(({ object, reason, token = null }) => ({ token, object, reason })),
       }),
     ),
+    ...(upstreams.length > 0 && {
+      upstreams: upstreams.map(({ path, state, name, identities: blobs }) => ({
+        path,
+        state,
+        name,
+        identities: blobs.map(fieldsOf),
+      })),
+    }),
   });
 }
 

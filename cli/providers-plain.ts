@@ -1,14 +1,19 @@
-/** Providers as lines for scripts: each line has the provider's path as its second field. */
+/**
+ * Providers and upstream agents as lines for scripts: each line has the path of the library or of the
+ * upstream's socket as its second field.
+ */
 import type { LeftOutObject, ProviderDescription } from "../protocol/extensions/list-providers.ts";
+import type { UpstreamDescription } from "../protocol/extensions/list-upstreams.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
 import { describe, summary } from "./identities.ts";
 import { validity } from "./validity.ts";
 
-/** The providers to print, and how. */
+/** The providers and upstream agents to print, and how. */
 export interface ProvidersView {
   readonly providers: readonly ProviderDescription[];
+  readonly upstreams: readonly UpstreamDescription[];
   /** All of the agent's identities, which have the comments. */
   readonly identities: readonly Identity[];
   readonly hash: FingerprintHash;
@@ -17,11 +22,20 @@ export interface ProvidersView {
 }
 
 /**
- * Five kinds of lines: `provider PATH STATE` (`released` for tokens that are given back),
+ * Six kinds of lines: `provider PATH STATE` (`released` for tokens that are given back),
  * `token PATH LABEL (MANUFACTURER, MODEL, SERIAL)`, `key PATH` and a line as of -l,
- * `certificate PATH` and a line as of -l, key ID and validity, and `left-out PATH OBJECT: REASON`.
+ * `certificate PATH` and a line as of -l, key ID and validity, `left-out PATH OBJECT: REASON`, and
+ * `upstream PATH STATE NUMBER NAME`.
  */
 export function plainLines(view: ProvidersView): string[] {
+  const upstreams = view.upstreams.flatMap(({ path, state, name, identities }) => [
+    `upstream ${path} ${state} ${identities.length} ${name}`.trimEnd(),
+    ...identities.flatMap((blob) => identityLine(view, path, blob)),
+  ]);
+  return [...providerLines(view), ...upstreams];
+}
+
+function providerLines(view: ProvidersView): string[] {
   return view.providers.flatMap((provider) => {
     const { path, state, isReleased, tokens, identities, leftOut = [] } = provider;
     const lines = [`provider ${path} ${isReleased === true ? "released" : state}`];

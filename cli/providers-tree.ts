@@ -1,7 +1,11 @@
-/** Providers as a tree: provider, tokens, keys, and below each key its certificates. */
+/**
+ * Providers and upstream agents as a tree: provider or upstream, tokens, keys, and below each key its
+ * certificates.
+ */
 import { Chalk, type ChalkInstance } from "chalk";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import type { ProviderDescription, ProviderState } from "../protocol/extensions/list-providers.ts";
+import type { UpstreamDescription, UpstreamState } from "../protocol/extensions/list-upstreams.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import { type Description, describe } from "./identities.ts";
 import { commentOf, leftOutText, type ProvidersView } from "./providers-plain.ts";
@@ -19,13 +23,22 @@ const states: Readonly<Record<ProviderState, string>> = {
   "module-failed": "library failed",
 };
 
+const upstreamStates: Readonly<Record<UpstreamState, string>> = {
+  ready: "ready",
+  gone: "gone",
+  slow: "does not answer",
+  invalid: "not an agent",
+  refused: "not used",
+};
+
 /** The lines of the tree, in colour unless `isPlain`. */
 export function treeLines(view: ProvidersView, isPlain: boolean): string[] {
   const colours = isPlain ? new Chalk({ level: 0 }) : new Chalk();
-  return view.providers.flatMap((provider) => {
-    const { text, children } = providerNode(view, provider, colours);
-    return [text, ...branchLines(children, "", colours)];
-  });
+  const nodes = [
+    ...view.providers.map((provider) => providerNode(view, provider, colours)),
+    ...view.upstreams.map((upstream) => upstreamNode(view, upstream, colours)),
+  ];
+  return nodes.flatMap(({ text, children }) => [text, ...branchLines(children, "", colours)]);
 }
 
 function branchLines(nodes: readonly Node[], indent: string, colours: ChalkInstance): string[] {
@@ -57,6 +70,21 @@ function providerNode(view: ProvidersView, provider: ProviderDescription, colour
   });
   children.push(...keyNodes(view, identities, colours), ...without(undefined));
   return { text: `${colours.bold(sanitizeForDisplay(path))} ${paint(shown)}`, children };
+}
+
+function upstreamNode(
+  view: ProvidersView,
+  { path, state, name, identities }: UpstreamDescription,
+  colours: ChalkInstance,
+): Node {
+  const paint = state === "ready" ? colours.green : colours.red;
+  const count = identities.length === 1 ? "1 identity" : `${identities.length} identities`;
+  const what = `${sanitizeForDisplay(name)} upstream agent`.trimStart();
+  const text = `${colours.bold(sanitizeForDisplay(path))} ${colours.dim(what)} ${paint(upstreamStates[state])}`;
+  return {
+    text: state === "ready" ? `${text}, ${count}` : text,
+    children: keyNodes(view, identities, colours),
+  };
 }
 
 /** Each key with its certificates, then the certificates without a plain key. */

@@ -8,6 +8,10 @@ import { startTerminal } from "../fixtures/terminal.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { parsePublicKeyLine } from "../openssh/public-key-line.ts";
 import { encodeListProvidersReply } from "../protocol/extensions/list-providers.ts";
+import {
+  encodeListUpstreamsReply,
+  type UpstreamDescription,
+} from "../protocol/extensions/list-upstreams.ts";
 import { extensionNames } from "../protocol/extensions/names.ts";
 import type { Reply } from "../protocol/replies.ts";
 import { decodeRequest } from "../protocol/requests.ts";
@@ -32,7 +36,11 @@ async function onTerminal(
 }
 
 /** Starts a fake agent with one provider, which delays loading cards and signing. */
-async function prepare(t: ExecutionContext, delay = 0): Promise<Workspace> {
+async function prepare(
+  t: ExecutionContext,
+  delay = 0,
+  upstreams: readonly UpstreamDescription[] = [],
+): Promise<Workspace> {
   const workspace = makeWorkspace(t);
   await startRecorder(t, workspace, async (bytes): Promise<Reply> => {
     const request = decodeRequest(bytes);
@@ -52,6 +60,10 @@ async function prepare(t: ExecutionContext, delay = 0): Promise<Workspace> {
         },
         { path: "/lib/b.so", requested: "b", state: "card-absent", tokens: [], identities: [] },
       ]);
+      return { type: "extension-response", name: request.name, body };
+    }
+    if (request.type === "extension" && request.name === extensionNames.listUpstreams) {
+      const body = encodeListUpstreamsReply(upstreams);
       return { type: "extension-response", name: request.name, body };
     }
     await sleep(delay);
@@ -105,6 +117,30 @@ test("providers are shown as a tree, in colour unless NO_COLOR is set", async (t
   const coloured = await onTerminal(workspace, "--list-providers");
   t.true(coloured.includes("\u001b[32mready\u001b[39m"), coloured);
   t.true(coloured.includes("\u001b[31mcard absent\u001b[39m"));
+});
+
+test("upstream agents are shown with the providers: as a tree, as lines, and in JSON", async (t) => {
+  const workspace = await prepare(t, 0, [
+    { path: "/run/a\u0007", state: "ready", name: "gpg-\u001bagent", identities: [keyBlob] },
+    { path: "/run/b", state: "ready", name: "", identities: [] },
+    { path: "/run/c", state: "slow", name: "ssh-agent", identities: [] },
+  ]);
+  const plain = await onTerminal(workspace, "--list-providers", { NO_COLOR: "1" });
+  const [first, key, ...others] = plain.trimEnd().split("\r\n").slice(4);
+  t.is(first, "/run/a\\007 gpg-\\033agent upstream agent ready, 1 identity");
+  t.regex(key ?? "", /^└─ ED25519 256 SHA256:\S+ red \\033\[31m\\342\\200\\256$/);
+  t.deepEqual(others, [
+    "/run/b upstream agent ready, 0 identities",
+    "/run/c ssh-agent upstream agent does not answer",
+  ]);
+  const coloured = await onTerminal(workspace, "--list-providers");
+  t.true(coloured.includes("\u001b[31mdoes not answer\u001b[39m"), coloured);
+  const lines = (await runOurs(workspace, ["--list-providers"])).stdout.trimEnd().split("\n");
+  t.is(lines[4], "upstream /run/a\u0007 ready 1 gpg-\u001bagent");
+  t.true(lines[5]?.startsWith("key /run/a\u0007 256 SHA256:"), lines[5]);
+  t.deepEqual(lines.slice(6), ["upstream /run/b ready 0", "upstream /run/c slow 0 ssh-agent"]);
+  const json = JSON.parse((await runOurs(workspace, ["--list-providers", "--json"])).stdout);
+  t.is(json.upstreams.length, 3);
 });
 
 test("on a narrow terminal the spinner's text is truncated", async (t) => {

@@ -235,12 +235,13 @@ test("an upstream that hangs is left out of a list, and refuses a signature in t
     if (message[0] === 13 || hangs) return;
     socket.write(frame(message[0] === 11 ? list : Buffer.of(5)));
   });
-  const upstreamLimits = { list: 500, sign: 100, other: 100 };
+  const upstreamLimits = { list: 500, sign: 100, other: 600_000 };
   const front = await startAgent(t, { upstreams: [{ path, confirm: false }], upstreamLimits });
   const client = await front.connect();
   await addKey(client, "own");
   t.deepEqual(await comments(client), ["own"]);
   t.deepEqual((await client.listUpstreams())[0]?.state, "slow");
+  t.deepEqual(await client.listProviders(), []);
   hangs = false;
   t.deepEqual(await comments(client), ["own", "theirs"]);
   await t.throwsAsync(client.sign(keyBlob, data), refused);

@@ -1,31 +1,36 @@
-/** `ssh-add --list-providers`: the agent's PKCS#11 providers and their keys. */
+/** `ssh-add --list-providers`: the agent's PKCS#11 providers, its upstream agents, and their keys. */
 import { AgentRefusal } from "../../protocol/client.ts";
 import type { ProviderDescription } from "../../protocol/extensions/list-providers.ts";
+import type { UpstreamDescription } from "../../protocol/extensions/list-upstreams.ts";
 import type { Identity } from "../../protocol/replies.ts";
-import { explain, explainRefusal, refusalText } from "../agent.ts";
+import { explain, explainRefusal, refusalText, upstreamsOrNone } from "../agent.ts";
 import type { Context } from "../context.ts";
 import { type ProvidersView, plainLines } from "../providers-plain.ts";
 
-/** Lists the providers: as a tree on a terminal, else as lines. Exit status 1 if there are none. */
+/** Lists them: as a tree on a terminal, else as lines. Exit status 1 if there are none. */
 export async function listProviders(context: Context): Promise<number> {
   const { client, console, options } = context;
   let providers: readonly ProviderDescription[];
+  let upstreams: readonly UpstreamDescription[];
   let identities: readonly Identity[];
   try {
+    // Alone, so that the reason of its refusal is not that of another request.
     providers = await client.listProviders();
-    identities = await client.identities();
+    [upstreams, identities] = await Promise.all([upstreamsOrNone(client), client.identities()]);
   } catch (error) {
     await refuse(context, error);
     return 1;
   }
-  const status = providers.length === 0 ? 1 : 0;
+  const isEmpty = providers.length === 0 && upstreams.length === 0;
+  const status = isEmpty ? 1 : 0;
   if (options.json) {
     const { providersAsJson } = await import("../json.ts");
-    console.print(providersAsJson(providers, identities, options.hash));
+    console.print(providersAsJson(providers, identities, options.hash, upstreams));
     return status;
   }
-  if (providers.length === 0) console.print("The agent has no providers.");
-  await show(context, { providers, identities, hash: options.hash, now: context.now() });
+  if (isEmpty) console.print("The agent has no providers.");
+  const view = { providers, upstreams, identities, hash: options.hash, now: context.now() };
+  await show(context, view);
   return status;
 }
 
