@@ -27,6 +27,7 @@ programs_of() {
     softhsm2) echo softhsm2-util ;;
     opensc) echo pkcs11-tool ;;
     bsdutils) echo script ;;
+    putty) echo pageant ;;
     putty-tools) echo plink psftp puttygen ;;
     dropbear-bin) echo dbclient ;;
     gnome-keyring) echo gnome-keyring-daemon ;;

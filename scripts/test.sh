@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 # The output of setup must not mix with that of --tap.
 sh scripts/setup.sh gcc openssh-client openssh-server openssh-tests softhsm2 opensc openssl bsdutils git \
-  putty-tools dropbear-bin python3-paramiko python3-asyncssh gpg-agent gnome-keyring dbus-daemon \
+  putty putty-tools dropbear-bin python3-paramiko python3-asyncssh gpg-agent gnome-keyring dbus-daemon \
   csh tcsh zsh fish pcscd vsmartcard-vpcd ykcs11 yubico-piv-tool p11-kit p11-kit-modules swtpm \
   libtpm2-pkcs11-1 libnss3-tools opencryptoki >&2
 
