@@ -4,6 +4,7 @@ import { exit } from "../openssh/exit.ts";
 import { foreignAgent } from "../openssh/foreign-agents.ts";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
+import type { RenewalDescription } from "../protocol/extensions/list-renewals.ts";
 import type { UpstreamDescription } from "../protocol/extensions/list-upstreams.ts";
 import type { Identity } from "../protocol/replies.ts";
 import { type Console, errorText } from "./console.ts";
@@ -71,6 +72,11 @@ export async function upstreamsOrNone(
   client: AgentClient,
 ): Promise<readonly UpstreamDescription[]> {
   return client.listUpstreams().catch(() => []);
+}
+
+/** What the agent renews by itself; empty if it does not list that. */
+export async function renewalsOrNone(client: AgentClient): Promise<readonly RenewalDescription[]> {
+  return client.listRenewals().catch(() => []);
 }
 
 /**

@@ -1,6 +1,8 @@
 /** Key blobs as they are displayed. */
 import { type Certificate, parseKeyOrCertificate } from "../protocol/certificate.ts";
+import type { RenewalDescription } from "../protocol/extensions/list-renewals.ts";
 import { blobAlgorithm, keyBits, keyTypeName } from "../protocol/public-key.ts";
+import type { Identity } from "../protocol/replies.ts";
 
 /** The displayed properties of a key blob. */
 export interface Description {
@@ -31,7 +33,29 @@ export function describe(blob: Buffer): Description | undefined {
   }
 }
 
+/** The type of the plain key, as in `ED25519` for `ED25519-CERT`. */
+export function plainType({ type }: Description): string {
+  return type.replace(/-CERT$/, "");
+}
+
 /** A line of `ssh-add -l`. @param print the fingerprint */
 export function summary({ bits, type }: Description, print: string, comment: string): string {
   return `${bits} ${print} ${comment} (${type})`;
+}
+
+/**
+ * The renewal to show for an identity: that of a certificate, or of a key whose certificate the agent
+ * does not list.
+ */
+export function renewalOf(
+  blob: Buffer,
+  renewals: readonly RenewalDescription[],
+  identities: readonly Identity[],
+): RenewalDescription | undefined {
+  const isListed = (certificate: Buffer) =>
+    identities.some(({ keyBlob }) => keyBlob.equals(certificate));
+  return (
+    renewals.find(({ certificate }) => certificate.equals(blob)) ??
+    renewals.find(({ keyBlob, certificate }) => keyBlob.equals(blob) && !isListed(certificate))
+  );
 }

@@ -6,8 +6,15 @@ import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { parsePublicKeyLine } from "../openssh/public-key-line.ts";
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
-import { providersAsJson } from "./json.ts";
+import type { UpstreamDescription } from "../protocol/extensions/list-upstreams.ts";
+import type { Identity } from "../protocol/replies.ts";
+import { identitiesAsJson, providersAsJson } from "./json.ts";
 import { certify, makeKey, runOurs, startRecorder, startSystemAgent } from "./test-agent.ts";
+
+/** What `providersAsJson` needs beside providers. */
+function listed(identities: readonly Identity[] = [], upstreams: UpstreamDescription[] = []) {
+  return { identities, upstreams, renewals: [], hash: "sha256" } as const;
+}
 
 test("identities and their certificates", async (t) => {
   const workspace = makeWorkspace(t);
@@ -39,6 +46,7 @@ test("identities and their certificates", async (t) => {
     comment: "é \u001b",
     blob: blob(`${key}.pub`),
     certificate: null,
+    renewal: null,
   });
   const { certificate, ...rest } = answer.identities[1];
   t.like(rest, {
@@ -57,6 +65,7 @@ test("identities and their certificates", async (t) => {
   t.deepEqual(certificate.principals, ["alice"]);
   t.deepEqual(certificate.criticalOptions, []);
   t.true(certificate.extensions.includes("permit-pty"));
+  t.is(certificate.caType, "ECDSA");
   t.regex(certificate.caFingerprint, /^MD5:/);
 });
 
@@ -98,7 +107,7 @@ test("providers, with the comments of their keys", (t) => {
     tokens: [token],
     identities: [keyBlob, Buffer.from("no key")],
   };
-  const text = providersAsJson([provider], [{ keyBlob, comment: "mine" }], "sha256");
+  const text = providersAsJson([provider], listed([{ keyBlob, comment: "mine" }]));
   const { format, providers } = JSON.parse(text);
   t.is(format, 1);
   t.like(providers[0], {
@@ -108,7 +117,7 @@ test("providers, with the comments of their keys", (t) => {
   });
   t.deepEqual(providers[0].tokens, [{ ...token, state: "pin-needed" }]);
   const told = { ...provider, tokenStates: ["card-absent" as const] };
-  const [{ tokens }] = JSON.parse(providersAsJson([told], [], "sha256")).providers;
+  const [{ tokens }] = JSON.parse(providersAsJson([told], listed())).providers;
   t.is(tokens[0].state, "card-absent");
   t.like(providers[0].identities[0], { type: "ED25519", comment: "mine", certificate: null });
   t.like(providers[0].identities[1], { type: "", algorithm: "", bits: 0, comment: "" });
@@ -123,13 +132,13 @@ test("upstream agents are a list beside the providers, if there are any", (t) =>
     name: "gpg-agent",
     identities: [keyBlob],
   } as const;
-  const text = providersAsJson([], [{ keyBlob, comment: "mine" }], "sha256", [upstream]);
+  const text = providersAsJson([], listed([{ keyBlob, comment: "mine" }], [upstream]));
   const { providers, upstreams } = JSON.parse(text);
   t.deepEqual(providers, []);
   t.like(upstreams[0], { path: "/a", state: "ready", name: "gpg-agent" });
   t.like(upstreams[0].identities[0], { type: "ED25519", comment: "mine" });
-  t.deepEqual(typesOf(upstreams[0]), documentedFields()[3]);
-  t.is(providersAsJson([], [], "sha256", []), '{"format":1,"providers":[]}');
+  t.deepEqual(typesOf(upstreams[0]), documentedFields()[4]);
+  t.is(providersAsJson([], listed()), '{"format":1,"providers":[]}');
 });
 
 test("the fields and their types are those of docs/JSON.md", async (t) => {
@@ -140,14 +149,31 @@ test("the fields and their types are those of docs/JSON.md", async (t) => {
   await runOurs(workspace, ["key"]);
   const { identities } = JSON.parse((await runOurs(workspace, ["-l", "--json"])).stdout);
   const tables = documentedFields();
-  t.deepEqual(typesOf(identities[1]), tables[0]);
+  t.deepEqual(typesOf({ ...identities[1], renewal: {} }), tables[0]);
   t.deepEqual(typesOf(identities[1].certificate), tables[1]);
   const text = providersAsJson(
     [{ path: "", requested: "", state: "ready", tokens: [], identities: [] }],
-    [],
-    "sha256",
+    listed(),
   );
-  t.deepEqual(typesOf(JSON.parse(text).providers[0]), tables[2]);
+  t.deepEqual(typesOf(JSON.parse(text).providers[0]), tables[3]);
+});
+
+test("when a certificate is renewed", (t) => {
+  const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIx+6Lml5mGgxS914qFQOdFKIntQOs0E5Lv37tep2kq";
+  const keyBlob = parsePublicKeyLine(line)?.blob as Buffer;
+  const renewal = {
+    keyBlob,
+    certificate: Buffer.alloc(0),
+    state: "scheduled",
+    lastTry: 0n,
+    nextTry: 1_800_000_040n,
+    lastError: "",
+  } as const;
+  const text = identitiesAsJson([{ keyBlob, comment: "" }], "sha256", [renewal]);
+  const fields = JSON.parse(text).identities[0].renewal;
+  const nextTry = "2027-01-15T08:00:40Z";
+  t.deepEqual(fields, { state: "scheduled", lastTry: null, nextTry, lastError: "" });
+  t.deepEqual(typesOf(fields), documentedFields()[2]);
 });
 
 test("the exit status distinguishes no agent, a refusal and an empty list", async (t) => {

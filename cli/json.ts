@@ -2,21 +2,24 @@
 import { stringifyForDisplay } from "../openssh/text-for-display.ts";
 import type { Certificate } from "../protocol/certificate.ts";
 import type { ProviderDescription } from "../protocol/extensions/list-providers.ts";
+import type { RenewalDescription } from "../protocol/extensions/list-renewals.ts";
 import type { UpstreamDescription } from "../protocol/extensions/list-upstreams.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
-import { describe } from "./identities.ts";
+import { describe, renewalOf } from "./identities.ts";
 
 /** Increased when a field is removed or changes its meaning, not for new fields. */
 const format = 1;
 
 /** `ssh-add -l --json` and `ssh-add -L --json`. */
-export function identitiesAsJson(identities: readonly Identity[], hash: FingerprintHash): string {
-  return stringifyForDisplay({
-    format,
-    identities: identities.map((identity) => identityFields(identity, hash)),
-  });
+export function identitiesAsJson(
+  identities: readonly Identity[],
+  hash: FingerprintHash,
+  renewals: readonly RenewalDescription[] = [],
+): string {
+  const fieldsOf = identityFields({ identities, renewals, hash });
+  return stringifyForDisplay({ format, identities: identities.map(fieldsOf) });
 }
 
 /** `ssh-add -Q --json`. */
@@ -24,21 +27,22 @@ export function extensionsAsJson(extensions: readonly string[]): string {
   return stringifyForDisplay({ format, extensions });
 }
 
-/**
- * `ssh-add --list-providers --json`.
- * @param identities all of the agent's identities, which have the comments of the provider's keys
- * @param upstreams left out if empty, as most agents have none
- */
-export function providersAsJson(
-  providers: readonly ProviderDescription[],
-  identities: readonly Identity[],
-  hash: FingerprintHash,
-  upstreams: readonly UpstreamDescription[] = [],
-): string {
-  const fieldsOf = (keyBlob: Buffer) => {
-    const comment = identities.find((known) => known.keyBlob.equals(keyBlob))?.comment ?? "";
-    return identityFields({ keyBlob, comment }, hash);
-  };
+/** What the agent lists beside its providers. */
+interface Listed {
+  /** All of the agent's identities, which have the comments. */
+  readonly identities: readonly Identity[];
+  readonly renewals: readonly RenewalDescription[];
+  /** Left out if empty, as most agents have none. */
+  readonly upstreams: readonly UpstreamDescription[];
+  readonly hash: FingerprintHash;
+}
+
+/** `ssh-add --list-providers --json`. */
+export function providersAsJson(providers: readonly ProviderDescription[], listed: Listed): string {
+  const { identities, upstreams } = listed;
+  const fieldsOf = identityFields(listed);
+  const fieldsOfBlob = (keyBlob: Buffer) =>
+    fieldsOf(identities.find((known) => known.keyBlob.equals(keyBlob)) ?? { keyBlob, comment: "" });
   return stringifyForDisplay({
     format,
     providers: providers.map(
@@ -63,7 +67,7 @@ export function providersAsJson(
           serial,
           state: tokenStates?.[at] ?? state,
         })),
-        identities: blobs.map(fieldsOf),
+        identities: blobs.map(fieldsOfBlob),
         leftOut: leftOut.map(({ object, reason, token = null }) => ({ token, object, reason })),
       }),
     ),
@@ -72,23 +76,31 @@ export function providersAsJson(
         path,
         state,
         name,
-        identities: blobs.map(fieldsOf),
+        identities: blobs.map(fieldsOfBlob),
       })),
     }),
   });
 }
 
-function identityFields({ keyBlob, comment }: Identity, hash: FingerprintHash) {
-  const described = describe(keyBlob);
-  return {
-    type: described?.type ?? "",
-    algorithm: described?.algorithm ?? "",
-    bits: described?.bits ?? 0,
-    fingerprint: fingerprint(described?.keyBlob ?? keyBlob, hash),
-    comment,
-    blob: keyBlob.toString("base64"),
-    certificate: described?.certificate ? certificateFields(described.certificate, hash) : null,
+function identityFields({ identities, renewals, hash }: Omit<Listed, "upstreams">) {
+  return ({ keyBlob, comment }: Identity) => {
+    const described = describe(keyBlob);
+    const renewal = renewalOf(keyBlob, renewals, identities);
+    return {
+      type: described?.type ?? "",
+      algorithm: described?.algorithm ?? "",
+      bits: described?.bits ?? 0,
+      fingerprint: fingerprint(described?.keyBlob ?? keyBlob, hash),
+      comment,
+      blob: keyBlob.toString("base64"),
+      certificate: described?.certificate ? certificateFields(described.certificate, hash) : null,
+      renewal: renewal ? renewalFields(renewal) : null,
+    };
   };
+}
+
+function renewalFields({ state, lastTry, nextTry, lastError }: RenewalDescription) {
+  return { state, lastTry: isoTime(lastTry), nextTry: isoTime(nextTry), lastError };
 }
 
 function certificateFields(certificate: Certificate, hash: FingerprintHash) {
@@ -101,6 +113,7 @@ function certificateFields(certificate: Certificate, hash: FingerprintHash) {
     validBefore: isoTime(certificate.validBefore),
     criticalOptions: certificate.criticalOptions.map(({ name }) => name),
     extensions: certificate.extensions.map(({ name }) => name),
+    caType: describe(certificate.caKey)?.type ?? "",
     caFingerprint: fingerprint(certificate.caKey, hash),
   };
 }

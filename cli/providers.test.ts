@@ -19,7 +19,7 @@ const leftOut = [
 const told = { ...provider, tokenStates: ["ready"], leftOut } as const;
 
 function view(one: ProvidersView["providers"][number]): ProvidersView {
-  return { providers: [one], identities: [], hash: "sha256", now: 0 };
+  return { providers: [one], upstreams: [], identities: [], hash: "sha256", now: 0 };
 }
 
 test("what was left out has lines of its own, below its token or the provider", (t) => {
@@ -40,8 +40,9 @@ test("what was left out has lines of its own, below its token or the provider", 
 });
 
 test("JSON has what was left out, with the position of its token", (t) => {
+  const listed = { identities: [], renewals: [], upstreams: [], hash: "sha256" } as const;
   const parsed = (one: ProvidersView["providers"][number]) =>
-    JSON.parse(providersAsJson([one], [], "sha256")).providers[0].leftOut;
+    JSON.parse(providersAsJson([one], listed)).providers[0].leftOut;
   t.deepEqual(parsed(told), [
     { token: 0, object: 'certificate "\u001b"', reason: "no private key" },
     { token: null, object: 'token "other"', reason: "refused the PIN" },

@@ -23,7 +23,7 @@ export function needsAttention({ validAfter, validBefore }: Certificate, now: nu
 }
 
 /** Seconds in their two largest units. */
-function formatSpan(seconds: bigint): string {
+export function formatSpan(seconds: bigint): string {
   if (seconds >= day) return `${seconds / day}d${(seconds % day) / hour}h`;
   if (seconds >= hour) return `${seconds / hour}h${(seconds % hour) / minute}m`;
   if (seconds >= minute) return `${seconds / minute}m${seconds % minute}s`;

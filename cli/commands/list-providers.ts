@@ -3,7 +3,7 @@ import { AgentRefusal } from "../../protocol/client.ts";
 import type { ProviderDescription } from "../../protocol/extensions/list-providers.ts";
 import type { UpstreamDescription } from "../../protocol/extensions/list-upstreams.ts";
 import type { Identity } from "../../protocol/replies.ts";
-import { explain, explainRefusal, refusalText, upstreamsOrNone } from "../agent.ts";
+import { explain, explainRefusal, refusalText, renewalsOrNone, upstreamsOrNone } from "../agent.ts";
 import type { Context } from "../context.ts";
 import { type ProvidersView, plainLines } from "../providers-plain.ts";
 
@@ -25,7 +25,9 @@ export async function listProviders(context: Context): Promise<number> {
   const status = isEmpty ? 1 : 0;
   if (options.json) {
     const { providersAsJson } = await import("../json.ts");
-    console.print(providersAsJson(providers, identities, options.hash, upstreams));
+    const renewals = await renewalsOrNone(client);
+    const { hash } = options;
+    console.print(providersAsJson(providers, { identities, renewals, upstreams, hash }));
     return status;
   }
   if (isEmpty) console.print("The agent has no providers.");

@@ -1,8 +1,8 @@
 /** `ssh-add -l` and `ssh-add -L`: lists identities by fingerprint or as public keys. */
 import type { Identity } from "../../protocol/replies.ts";
-import { refusalText } from "../agent.ts";
+import { refusalText, renewalsOrNone, upstreamsOrNone } from "../agent.ts";
 import type { Context } from "../context.ts";
-import { type Description, describe, summary } from "../identities.ts";
+import { type Description, describe, renewalOf, summary } from "../identities.ts";
 import type { Options } from "../options.ts";
 
 /** Lists the identities. Exit status 1 if there are none. */
@@ -19,15 +19,41 @@ export async function list(context: Context): Promise<number> {
   const status = identities.length === 0 ? 1 : 0;
   if (options.json) {
     const { identitiesAsJson } = await import("../json.ts");
-    console.print(identitiesAsJson(identities, options.hash));
+    console.print(identitiesAsJson(identities, options.hash, await renewalsOrNone(client)));
     return status;
   }
+  const details = options.action === "list" && options.verbosity > 0;
+  const detail = details ? await loadDetails(context, identities) : () => [];
   if (identities.length === 0) console.print("The agent has no identities.");
   for (const identity of identities) {
     const described = describe(identity.keyBlob);
-    if (described !== undefined) console.print(format(described, identity));
+    if (described === undefined) continue;
+    console.print(format(described, identity));
+    for (const line of detail(described, identity)) console.paint(line);
   }
   return status;
+}
+
+/** The lines below that for an identity, with -v. */
+type Details = (described: Description, identity: Identity) => readonly string[];
+
+/** Asks what the agent renews, and names its upstream agents whose keys are missing in the list. */
+async function loadDetails(
+  { client, console, options, env, now, debug }: Context,
+  identities: readonly Identity[],
+): Promise<Details> {
+  const [renewals, upstreams, { detailLines }] = await Promise.all([
+    renewalsOrNone(client),
+    upstreamsOrNone(client),
+    import("../certificate-details.ts"),
+  ]);
+  for (const { path, state } of upstreams) {
+    if (state !== "ready") debug(1, `upstream agent ${path}: ${state}`);
+  }
+  const isPlain = !console.outputIsTerminal || Boolean(env.NO_COLOR);
+  const view = { hash: options.hash, now: now(), isPlain };
+  return (described, { keyBlob }) =>
+    detailLines(described, renewalOf(keyBlob, renewals, identities), view);
 }
 
 /** The line for an identity. */
