@@ -16,6 +16,7 @@ import type { PreparedProvider, ProviderRegistry } from "./pkcs11/registry.ts";
 import type { Prompter } from "./policy/prompter.ts";
 import { PromptQueue } from "./policy/prompts.ts";
 import type { SessionBindings } from "./policy/session.ts";
+import { type RenewalParts, Renewals } from "./renewal/renewals.ts";
 import type { ClientUpstreams, Upstreams } from "./upstream/upstreams.ts";
 
 /** Settings by options of `ssh-agent`. */
@@ -49,6 +50,8 @@ interface AgentParts {
   readonly wallClock: WallClock;
   readonly memoryCalls: MemoryCalls;
   readonly softwareKeys: SoftwareKeyParts;
+  /** `-O renew`; undefined without it. */
+  readonly renewal: RenewalParts | undefined;
   /** Writes a line to the log. Lines never contain a secret. */
   readonly log: (line: string) => void;
 }
@@ -69,6 +72,7 @@ export class Agent {
   readonly connectionMemory: ConnectionMemory;
   readonly idleCollection: IdleCollection;
   readonly softwareKeys: SoftwareKeyParts;
+  readonly renewals: Renewals;
   readonly authenticators: AuthenticatorParts;
   readonly prompter: Prompter;
   /** Shows the prompts of `prompter` one at a time. */
@@ -96,14 +100,19 @@ export class Agent {
       parts.memoryCalls,
       () => this.connectionMemory.total,
     );
-    this.keyring = new Keyring(parts.clock, parts.wallClock, (identity, removal) =>
-      this.#onRemoved(identity, removal),
+    this.keyring = new Keyring(
+      parts.clock,
+      parts.wallClock,
+      (identity, removal) => this.#onRemoved(identity, removal),
+      () => this.renewals.update(),
     );
+    this.renewals = new Renewals(parts.renewal, this);
   }
 
   /** Removes every identity and unloads every provider. */
   async removeEverything(): Promise<void> {
     this.keyring.clear();
+    this.renewals.clear();
     this.prompts.recheck();
     await this.providers.removeAll();
   }

@@ -13,27 +13,12 @@ import {
   refused,
   startAgent,
   type TestAgentOptions,
-  TestClock,
+  TestTime,
 } from "./test-agent.ts";
 
 const data = Buffer.from("data");
-const start = 1_800_000_000n;
 /** When the certificates of these tests expire. */
-const end = start + 1000n;
-
-/** A clock with a wall clock that can be set. */
-class TestTime extends TestClock {
-  /** Seconds by which the wall clock was set forward. */
-  offset = 0n;
-  readonly #began = this.now();
-
-  readonly wall = (): bigint => start + this.offset + BigInt(this.now() - this.#began) / 1000n;
-
-  /** Advances both clocks. */
-  seconds(count: number): void {
-    this.pass(count * 1000);
-  }
-}
+const end = TestTime.start + 1000n;
 
 async function prepare(t: ExecutionContext, options: TestAgentOptions = {}) {
   const time = new TestTime();
@@ -144,9 +129,9 @@ test("a certificate that would be dropped at once is refused", async (t) => {
   const { client } = await prepare(t);
   const key = generateKey("ed25519");
   const { certify } = makeCa();
-  const late = certify(key.publicKey, { validBefore: start - 299n });
+  const late = certify(key.publicKey, { validBefore: TestTime.start - 299n });
   await client.addIdentity({ ...key, certificate: late }, "just ended");
-  const tooLate = certify(key.publicKey, { validBefore: start - 300n });
+  const tooLate = certify(key.publicKey, { validBefore: TestTime.start - 300n });
   await t.throwsAsync(client.addIdentity({ ...key, certificate: tooLate }, "ended"), refused);
   t.is((await client.failureReason())?.code, "certificate-expired");
   t.deepEqual(await blobs(client), [late]);

@@ -22,6 +22,8 @@ export interface KeyringIdentity extends VerifiedKey {
   readonly provider: string | undefined;
   /** The socket of the upstream agent that holds its key; undefined for a key that is held here. */
   readonly upstream: string | undefined;
+  /** Whether it came over a forwarded connection; the agent then asks nobody for a new certificate. */
+  readonly isRemote: boolean;
 }
 
 /** Limits on the use of an identity. */
@@ -35,7 +37,7 @@ export interface Limits {
 }
 
 /** The parts of an identity that do not follow from its blob. */
-type Details = Pick<KeyringIdentity, "comment" | "signer" | "limits"> & {
+type Details = Pick<KeyringIdentity, "comment" | "signer" | "limits" | "isRemote"> & {
   readonly provider?: string | undefined;
   readonly upstream?: string | undefined;
   /** When the private key is removed, if it is not `limits.expires`. */

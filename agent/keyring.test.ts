@@ -14,7 +14,7 @@ const ca = makeCa();
 /** An identity of a provider, or of a key in memory. */
 function identityOf(blob: Buffer, provider?: string, dropped?: bigint): KeyringIdentity {
   const limits = { expires: undefined, confirm: false, destinations: [] };
-  const none = { keyExpires: undefined, upstream: undefined };
+  const none = { keyExpires: undefined, upstream: undefined, isRemote: false };
   return {
     ...verifyKeyOrCertificate(blob),
     ...none,

@@ -3,7 +3,7 @@
  * order in which they were added. Lookup by blob takes constant time.
  */
 import { blobId } from "../protocol/public-key.ts";
-import { type End, ExpiryTimer } from "./expiry.ts";
+import { EarliestTimer, type Moment } from "./earliest-timer.ts";
 import type { Clock, WallClock } from "./host/clock.ts";
 import type { KeyringIdentity } from "./identity.ts";
 import type { Signer } from "./signer.ts";
@@ -15,7 +15,8 @@ export type Removal = "request" | "lifetime" | "ended";
 export class Keyring {
   readonly #wallClock: WallClock;
   readonly #onRemoved: (identity: KeyringIdentity, removal: Removal) => void;
-  readonly #timer: ExpiryTimer;
+  readonly #onChanged: () => void;
+  readonly #timer: EarliestTimer;
   /**
    * By blob ID: the identity that is listed, then those of other providers, which take its place
    * when it is removed.
@@ -32,15 +33,18 @@ export class Keyring {
    * @param clock measures lifetimes
    * @param wallClock tells when certificates expire
    * @param onRemoved called for each identity that `remove` or its expiry removes
+   * @param onChanged called after every change
    */
   constructor(
     clock: Clock,
     wallClock: WallClock,
     onRemoved: (identity: KeyringIdentity, removal: Removal) => void,
+    onChanged: () => void = () => {},
   ) {
     this.#wallClock = wallClock;
     this.#onRemoved = onRemoved;
-    this.#timer = new ExpiryTimer(clock, wallClock, () => this.#expire());
+    this.#onChanged = onChanged;
+    this.#timer = new EarliestTimer(clock, wallClock, () => this.#expire());
   }
 
   /** How many identities are listed. */
@@ -99,7 +103,7 @@ export class Keyring {
     const [known, ...others] = this.#at(name);
     this.#put(name, [identity, ...others, ...(known?.provider === undefined ? [] : [known])]);
     if (renewed.size > 0) this.#place(identity, renewed, isListed ? identity : undefined);
-    this.#schedule();
+    this.#changed();
   }
 
   /**
@@ -117,7 +121,7 @@ export class Keyring {
     this.#place(certificate, gone, gone.size === 0 ? before : undefined);
     for (const one of this.#uncertified)
       if (isSameKey(one, certificate)) this.#uncertified.delete(one);
-    this.#schedule();
+    this.#changed();
   }
 
   /** Lists an identity before another one, else in the place of removed ones, else at the end. */
@@ -149,6 +153,7 @@ export class Keyring {
     const gone = this.#at(name);
     this.#put(name, []);
     for (const one of gone) this.#onRemoved(one, "request");
+    this.#changed();
     return gone.length > 0;
   }
 
@@ -160,7 +165,9 @@ export class Keyring {
     const isGone = ({ provider, keyBlob }: KeyringIdentity) =>
       provider === path && (keys === undefined || keys.has(blobId(keyBlob)));
     for (const one of this.#uncertified) if (isGone(one)) this.#uncertified.delete(one);
-    return this.#removeWhere(isGone);
+    const removed = this.#removeWhere(isGone);
+    this.#changed();
+    return removed;
   }
 
   /** The identities of a provider, in order, including those behind another one's. */
@@ -198,7 +205,7 @@ export class Keyring {
       if (all[0] === identity) this.#identities.delete(name);
       this.#put(name, all);
     }
-    this.#schedule();
+    this.#changed();
   }
 
   /** Removes all identities, without calling `onRemoved`. */
@@ -207,7 +214,7 @@ export class Keyring {
     this.#identities.clear();
     this.#uncertified.clear();
     this.#forget(all);
-    this.#schedule();
+    this.#changed();
   }
 
   /** Removes matching identities; those of other providers take their places. */
@@ -255,9 +262,10 @@ export class Keyring {
     }
   }
 
-  /** Sets the timer for the next expiry. */
-  #schedule(): void {
+  /** Sets the timer for the next expiry, and tells of a change. */
+  #changed(): void {
     this.#timer.set([...Array.from(this.all(), endOf), ...Array.from(this.#uncertified, keyEndOf)]);
+    this.#onChanged();
   }
 
   #expire(): void {
@@ -272,7 +280,7 @@ export class Keyring {
     for (const one of expired) this.#uncertified.delete(one);
     for (const one of removed) this.#onRemoved(one, hasEnded(one) ? "ended" : "lifetime");
     for (const one of expired) this.#onRemoved(one, "lifetime");
-    this.#schedule();
+    this.#changed();
   }
 
   /** All identities that may hold a private key, the listed ones first. */
@@ -283,13 +291,13 @@ export class Keyring {
 }
 
 /** When an identity expires. */
-function endOf({ limits, dropped }: KeyringIdentity): End {
-  return { expires: limits.expires, dropped };
+function endOf({ limits, dropped }: KeyringIdentity): Moment {
+  return { clock: limits.expires, wall: dropped };
 }
 
 /** When its private key expires. */
-function keyEndOf({ keyExpires }: KeyringIdentity): End {
-  return { expires: keyExpires };
+function keyEndOf({ keyExpires }: KeyringIdentity): Moment {
+  return { clock: keyExpires };
 }
 
 function isCardCertificate({ certificate, provider, upstream }: KeyringIdentity): boolean {

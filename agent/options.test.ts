@@ -16,6 +16,7 @@ test("without arguments an agent starts in the background, with OpenSSH's defaul
     lifetime: undefined,
     allowedProviders: "/usr/lib*/*,/usr/local/lib*/*",
     otherWords: [],
+    renewal: undefined,
     fingerprintHash: "sha256",
     allowRemotePkcs11: false,
     certificateGrace: 300,
@@ -219,4 +220,33 @@ test("an agent in the background gets the options for cards", (t) => {
   t.is(idleRelease, 300);
   t.is(keepPin, 900);
   t.deepEqual(cardTimeout, { sign: 90, load: 20 });
+});
+
+test("renew takes an absolute path, or the name of a program in PATH", (t) => {
+  t.is(parse("").renewal, undefined);
+  t.deepEqual(parse("-O renew=/opt/ca/renew").renewal, { program: "/opt/ca/renew", all: false });
+  t.regex(parse("-O renew=~/renew").renewal?.program ?? "", /^\/.*\/renew$/);
+  const both = parse("-O renew-all -O renew=sh");
+  t.is(both.renewal?.all, true);
+  t.regex(both.renewal?.program ?? "", /^\/.*\/sh$/);
+  for (const [line, message] of [
+    ["-O renew=", 'Invalid renew "": use an absolute path, or a name in PATH'],
+    ["-O renew=./sh", 'Invalid renew "./sh": use an absolute path, or a name in PATH'],
+    ["-O renew=no-such", 'Invalid renew "no-such": there is no such program in PATH'],
+    ["-O renew=/a -O renew=/b", "renew already set"],
+    ["-O renew-all", "renew-all needs renew=PROGRAM"],
+  ] as const) {
+    t.like(
+      t.throws(() => parse(line), { instanceOf: Exit }),
+      { message, status: 255 },
+    );
+  }
+});
+
+test("an agent in the background gets renew and renew-all", (t) => {
+  for (const line of ["", "-O renew=sh", "-O renew=/opt/renew -O renew-all"]) {
+    const given = parse(line);
+    const { renewal } = parseOptions(servingArguments({ parent: 0, starter: 1 }, given));
+    t.deepEqual(renewal, given.renewal, line);
+  }
 });

@@ -1,5 +1,6 @@
 /** The command line of `ssh-agent`: OpenSSH's options, and our own for `-O`. */
-import { resolve } from "node:path";
+import { accessSync, constants, statSync } from "node:fs";
+import { isAbsolute, resolve } from "node:path";
 import { parseDuration } from "../openssh/duration.ts";
 import { badUsage, fatal } from "../openssh/exit.ts";
 import { isOptionWord, parseFingerprintHash, readOptions } from "../openssh/getopt.ts";
@@ -55,10 +56,20 @@ export interface AgentOptions {
   readonly certificates: string | undefined;
   /** `-O upstream`, in order. */
   readonly upstreams: readonly UpstreamOption[];
+  /** `-O renew` and `-O renew-all`; undefined without the former. */
+  readonly renewal: RenewalOption | undefined;
   /** For mode "serve"; see daemonize.ts. */
   readonly serving: ServingOptions | undefined;
   /** A command to run with the agent, and its arguments. */
   readonly command: readonly string[];
+}
+
+/** The program that renews certificates. */
+export interface RenewalOption {
+  /** Its absolute path. */
+  readonly program: string;
+  /** Whether keys that never had a certificate get one. */
+  readonly all: boolean;
 }
 
 /** What the starting program passes to an agent in the background. */
@@ -96,6 +107,8 @@ const cardTimeoutPrefix = "card-timeout=";
 const idleReleasePrefix = "idle-release=";
 const upstreamPrefix = "upstream=";
 const certificatesPrefix = "certificates=";
+const renewPrefix = "renew=";
+const renewAll = "renew-all";
 /** The prefixes of features that may be given once. */
 const prefixes = [
   websafePrefix,
@@ -104,6 +117,7 @@ const prefixes = [
   idleReleasePrefix,
   gracePrefix,
   certificatesPrefix,
+  renewPrefix,
 ];
 /** Starts the first argument of mode "serve". */
 const servingPrefix = "--serve=";
@@ -179,6 +193,7 @@ function optionsOf(given: OptionValues): Omit<AgentOptions, "otherWords" | "serv
     upstreams: features
       .filter((feature) => feature.startsWith(upstreamPrefix))
       .map((feature) => parseUpstream(feature.slice(upstreamPrefix.length))),
+    renewal: renewalOf(features),
   };
 }
 
@@ -202,7 +217,7 @@ function checkFeature(feature: string, before: readonly string[]): void {
     parseUpstream(feature.slice(upstreamPrefix.length));
     return;
   }
-  if (["allow-remote-pkcs11", noWebsafe, keepEnded].includes(feature)) return;
+  if (["allow-remote-pkcs11", noWebsafe, keepEnded, renewAll].includes(feature)) return;
   const prefix = prefixes.find((known) => feature.startsWith(known));
   if (prefix === undefined) throw fatal("Unknown -O option");
   if (before.some((other) => other.startsWith(prefix))) {
@@ -212,13 +227,19 @@ function checkFeature(feature: string, before: readonly string[]): void {
   if (prefix === cardTimeoutPrefix) parseCardTimeout(feature.slice(prefix.length));
   if (prefix === idleReleasePrefix) parseIdleRelease(feature.slice(prefix.length));
   if (prefix === gracePrefix) parseGrace(feature.slice(prefix.length));
+  if (prefix === renewPrefix) parseProgram(feature.slice(prefix.length));
   if (prefix === certificatesPrefix) parseFolder(feature.slice(prefix.length));
 }
 
 /** The folder of `-O certificates`, where `~/` is the home folder. @throws {Exit} */
 function parseFolder(text: string | undefined): string | undefined {
   if (text === "") throw fatal("certificates needs a folder");
-  return text && resolve(text.replace(/^~(?=\/|$)/, homeDirectory(process.env) ?? "~"));
+  return text && resolve(expandHome(text));
+}
+
+/** Expands `~/`, which shells and service managers leave as it is within an option. */
+function expandHome(text: string): string {
+  return text.replace(/^~(?=\/|$)/, homeDirectory(process.env) ?? "~");
 }
 
 /** Parses `-O upstream`: `SOCKET`, or `env` for SSH_AUTH_SOCK, and `,confirm`. @throws {Exit} */
@@ -230,6 +251,40 @@ function parseUpstream(text: string): UpstreamOption {
   if (path === "" && socket === "env") throw fatal("upstream=env needs SSH_AUTH_SOCK");
   if (path === "") throw fatal(`Invalid upstream "${text}": use a socket, or env`);
   return { path: resolve(path), confirm };
+}
+
+/** `-O renew` and `-O renew-all`. @throws {Exit} */
+function renewalOf(features: readonly string[]): RenewalOption | undefined {
+  const program = featureValue(features, renewPrefix);
+  const all = features.includes(renewAll);
+  if (program === undefined && all) throw fatal("renew-all needs renew=PROGRAM");
+  return program === undefined ? undefined : { program: parseProgram(program), all };
+}
+
+/** The program of `-O renew`: an absolute path, or a name that is in PATH now. @throws {Exit} */
+function parseProgram(text: string): string {
+  const path = expandHome(text);
+  if (isAbsolute(path)) return path;
+  const isName = text !== "" && !text.includes("/");
+  if (!isName) throw fatal(`Invalid renew "${text}": use an absolute path, or a name in PATH`);
+  const found = findInPath(text, process.env.PATH);
+  if (found !== undefined) return found;
+  throw fatal(`Invalid renew "${text}": there is no such program in PATH`);
+}
+
+/** Finds a program as execvp(3) does, which takes an empty folder for the current one. */
+function findInPath(name: string, path = "/bin:/usr/bin"): string | undefined {
+  return path
+    .split(":")
+    .map((folder) => resolve(folder, name))
+    .find((file) => {
+      try {
+        accessSync(file, constants.X_OK);
+        return statSync(file).isFile();
+      } catch {
+        return false;
+      }
+    });
 }
 
 /** The seconds of `-O certificate-grace`. @throws {Exit} */
@@ -281,6 +336,9 @@ export function servingArguments(
   for (const { path, confirm } of options.upstreams) {
     args.push("-O", `${upstreamPrefix}${path}${confirm ? ",confirm" : ""}`);
   }
+  const { renewal } = options;
+  if (renewal !== undefined) args.push("-O", renewPrefix + renewal.program);
+  if (renewal?.all === true) args.push("-O", renewAll);
   args.push("-O", websafeAllow === undefined ? noWebsafe : websafePrefix + websafeAllow);
   return [...args, "-P", options.allowedProviders, "-E", options.fingerprintHash];
 }

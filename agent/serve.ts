@@ -20,6 +20,7 @@ import { defaultSpareTimes } from "./pkcs11/spare-child.ts";
 import type { IdleRelease } from "./pkcs11/supervisor.ts";
 import { parseAllowedProviders, type ServiceCommand } from "./policy/allowed-providers.ts";
 import { makePrompter, processName } from "./policy/prompter.ts";
+import { renew } from "./renewal/renew.ts";
 import { AgentServer } from "./server.ts";
 import { report } from "./start-report.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
@@ -124,9 +125,10 @@ function prepare(options: AgentOptions): Prepared {
 }
 
 function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Libc): Agent {
+  const { renewal } = options;
   const isDebugging = options.mode === "debug";
   const collect = garbageCollector();
-  return new Agent({
+  const agent: Agent = new Agent({
     settings: {
       defaultLifetime: options.lifetime,
       certificateGrace: options.certificateGrace,
@@ -174,8 +176,13 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
       shield: new Shield(),
       openKeys: new OpenKeys(systemClock, collect),
     },
+    renewal: renewal && {
+      all: renewal.all,
+      renew: (key, signal) => renew(agent, renewal.program, key, signal),
+    },
     log,
   });
+  return agent;
 }
 
 /** The command line of the systemd service that this agent is, for hints. */

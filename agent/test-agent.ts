@@ -25,6 +25,7 @@ import { Shield } from "./keys/shield.ts";
 import type { SoftwareKeyParts } from "./keys/software-key.ts";
 import { makeRegistry } from "./pkcs11/test-registry.ts";
 import type { Prompter } from "./policy/prompter.ts";
+import { renew } from "./renewal/renew.ts";
 import { AgentServer } from "./server.ts";
 import { makeUpstreams } from "./upstream/test-upstreams.ts";
 import type { UpstreamOption } from "./upstream/upstream.ts";
@@ -66,6 +67,23 @@ export class TestClock implements Clock {
   }
 }
 
+/** A clock with a wall clock that can be set. */
+export class TestTime extends TestClock {
+  /** The time at which the wall clock starts, in seconds since 1970. */
+  static readonly start = 1_800_000_000n;
+  /** Seconds by which the wall clock was set forward. */
+  offset = 0n;
+  readonly #began = this.now();
+
+  readonly wall = (): bigint =>
+    TestTime.start + this.offset + BigInt(this.now() - this.#began) / 1000n;
+
+  /** Advances both clocks. */
+  seconds(count: number): void {
+    this.pass(count * 1000);
+  }
+}
+
 /** The parts of an agent that a test may set. */
 export interface TestAgentOptions {
   readonly settings?: Partial<AgentSettings>;
@@ -82,6 +100,8 @@ export interface TestAgentOptions {
   readonly cardEnvironment?: Readonly<Record<string, string>>;
   /** `-O pin-cache`, in seconds. */
   readonly keepPin?: number;
+  /** `-O renew`: the program, and whether `-O renew-all`. */
+  readonly renewal?: { readonly program: string; readonly all?: boolean };
   readonly upstreams?: readonly UpstreamOption[];
   readonly upstreamLimits?: UpstreamLimits;
   /** The user of the upstream agents. */
@@ -124,7 +144,8 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
   const folder = mkdtempSync(join(tmpdir(), "ca-"));
   const path = join(folder, "agent");
   const log: string[] = [];
-  const agent = new Agent({
+  const { renewal } = options;
+  const agent: Agent = new Agent({
     settings: {
       defaultLifetime: undefined,
       certificateGrace: 300,
@@ -155,6 +176,10 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
     wallClock: options.wallClock ?? (() => options.now ?? 1_800_000_000n),
     memoryCalls: { resident: () => 0, collect: () => {}, release: () => {} },
     softwareKeys: { ...makeKeyParts(), ...options.softwareKeys },
+    renewal: renewal && {
+      all: renewal.all ?? false,
+      renew: (key, signal) => renew(agent, renewal.program, key, signal),
+    },
     log: (line) => log.push(line),
   });
   const libc: Libc = {

@@ -8,6 +8,7 @@ import { addCertificate } from "./add-certificate.ts";
 import { agentPath } from "./agent-path.ts";
 import { failureReason } from "./failure-reason.ts";
 import { listProviders } from "./list-providers.ts";
+import { listRenewals } from "./list-renewals.ts";
 import { listUpstreams } from "./list-upstreams.ts";
 import { prepareProvider } from "./prepare-provider.ts";
 import { removeAllProviders } from "./remove-all-providers.ts";
@@ -33,6 +34,7 @@ export const extensionHandlers: ReadonlyMap<string, ExtensionHandler> = new Map<
   [extensionNames.addCertificate, addCertificate],
   [extensionNames.failureReason, failureReason],
   [extensionNames.listUpstreams, listUpstreams],
+  [extensionNames.listRenewals, listRenewals],
   [extensionNames.agentPath, agentPath],
 ]);
 

@@ -38,7 +38,8 @@ export async function addIdentity(
     const certified = { ...key, publicKey: verified.key };
     signer = await signerOf(agent, connection, certified, skProvider);
     agent.lock.throwIfLocked();
-    const details = { comment, signer, limits, keepEnded };
+    const { isRemote } = connection.bindings;
+    const details = { comment, signer, limits, isRemote, keepEnded };
     const identity = makeIdentity(verified, blob, details, agent.settings.certificateGrace);
     refuseDropped(identity, agent.wallClock());
     // A client that has the key could otherwise add it again without its limits.

@@ -29,13 +29,14 @@ interface Attachment {
 /** What a certificate takes over from its key. */
 type Inherited = Pick<
   KeyringIdentity,
-  "comment" | "signer" | "limits" | "keyExpires" | "provider" | "upstream"
+  "comment" | "signer" | "limits" | "keyExpires" | "provider" | "upstream" | "isRemote"
 >;
 
 /**
  * Attaches the certificate to its key, whose signer and constraints it shares. If the key is removed,
  * the certificate stays, and the next certificate inherits its constraints, except for a lifetime that
  * is the certificate's own validity. The key may be an upstream agent's.
+ * @param older a certificate of the same key whose constraints it inherits too
  * @returns a promise only if upstream agents have to be asked
  * @throws {Failure} no-matching-key, certificate-expired, too-large, destination-not-permitted,
  *   malformed, unsupported
@@ -44,19 +45,20 @@ export function attachCertificate(
   agent: Agent,
   attacher: Attacher,
   request: AddCertificate,
+  older?: KeyringIdentity,
 ): void | Promise<void> {
   const attachment = readAttachment(agent, request);
   const { keyBlob } = attachment.verified;
   const isListed = (one: KeyringIdentity) => isVisible(one, attacher.bindings, agent.wallClock);
   const own = agent.keyring.withPrivateKey(keyBlob).find(isListed);
   if (own !== undefined && own.upstream === undefined) {
-    return attach(agent, attacher, attachment, own, own);
+    return attach(agent, attacher, attachment, narrowed(own, older), own);
   }
   if (attacher.upstreams.isEmpty) throw noMatchingKey();
   return attacher.upstreams.find(keyBlob).then((found) => {
     agent.lock.throwIfLocked();
     if (found === undefined) throw noMatchingKey();
-    return attach(agent, attacher, attachment, inheritedFrom(found), own);
+    return attach(agent, attacher, attachment, narrowed(inheritedFrom(found), older), own);
   });
 }
 
@@ -86,7 +88,15 @@ function inheritedFrom({ keyBlob, comment, connection }: UpstreamIdentity): Inhe
     keyExpires: undefined,
     provider: undefined,
     upstream: path,
+    isRemote: false,
   };
+}
+
+/** What a certificate takes over from its key and from an older certificate. */
+function narrowed(key: Inherited, older: KeyringIdentity | undefined): Inherited {
+  if (older === undefined) return key;
+  const keyExpires = sooner(key.keyExpires, older.keyExpires);
+  return { ...key, limits: intersectLimits(key.limits, older.limits), keyExpires };
 }
 
 /** @param before the identity that the certificate is listed before; undefined for the end */
@@ -111,6 +121,7 @@ function attach(
     keepEnded,
     provider,
     upstream,
+    isRemote: attacher.bindings.isRemote || key.isRemote,
   };
   const identity = makeIdentity(verified, blob, details, agent.settings.certificateGrace);
   const others = request.replace ? visibleIdentities(agent, attacher) : [];

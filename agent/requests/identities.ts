@@ -20,6 +20,7 @@ export function requestIdentities(
   agent: Agent,
   connection: ConnectionState,
 ): Reply | Promise<Reply> {
+  agent.renewals.runDue();
   if (!connection.upstreams.isEmpty) return listWithUpstreams(agent, connection);
   const identities: Identity[] = [];
   for (const { blob, comment } of visibleIdentities(agent, connection)) {
@@ -34,6 +35,11 @@ export function requestIdentities(
  */
 async function listWithUpstreams(agent: Agent, connection: ConnectionState): Promise<Reply> {
   const listed = await connection.upstreams.list();
+  if (!connection.bindings.isRemote) {
+    agent.renewals.noteUpstream(
+      listed.map((one) => ({ ...one, upstream: one.connection.upstream.path })),
+    );
+  }
   const keys = new Set(listed.map(({ keyBlob }) => blobId(keyBlob)));
   await agent.certificateFolder?.keysAdded(keys);
   if (agent.lock.isLocked) return { type: "identities", identities: [] };

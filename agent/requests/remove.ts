@@ -22,6 +22,7 @@ export function removeIdentity(
   const { upstreams } = connection;
   if (known.length === 0 && upstreams.isEmpty) throw notHeld();
   agent.keyring.remove(blob);
+  agent.renewals.forget(blob);
   if (upstreams.isEmpty) return { type: "success" };
   return upstreams.remove(blob).then((wasUpstream) => {
     if (known.length === 0 && !wasUpstream) throw notHeld();

@@ -3,17 +3,34 @@ import { sanitizeName } from "../../openssh/text-for-display.ts";
 import { Failure } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
-import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
+import { type VerifiedKey, verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import { describeIdentity, type KeyringIdentity } from "../identity.ts";
 import { confirmUse, SignInteraction, throwIfRemoved } from "../interaction.ts";
 import { checkSignature } from "../policy/destinations.ts";
+import { supersedes } from "../policy/renewal.ts";
 import { certificateExpired } from "../policy/validity.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
 import type { SignRequest } from "../signer.ts";
 
-/** Signs, after the checks that the identity's constraints require. */
+/**
+ * Signs, after the checks that the identity's constraints require. A signature by an expired certificate
+ * waits a moment for its renewal.
+ */
 export function sign(
+  agent: Agent,
+  connection: ConnectionState,
+  request: SignRequest,
+): Reply | Promise<Reply> {
+  const renewal = agent.renewals.runFor(request.keyBlob);
+  if (renewal === undefined) return signNow(agent, connection, request);
+  return renewal.then(() => {
+    agent.lock.throwIfLocked();
+    return signNow(agent, connection, request);
+  });
+}
+
+function signNow(
   agent: Agent,
   connection: ConnectionState,
   request: SignRequest,
@@ -39,21 +56,27 @@ export function sign(
 /**
  * The identity that signs for a blob. For a certificate that the agent does not hold it is the
  * plain key, within the key's limits: a client whose certificate file has expired still asks for
- * the certificate, although ssh-add has added the key alone.
+ * the certificate, although ssh-add has added the key alone. Without the plain key, it is a
+ * certificate that supersedes the named one, which the client may have listed just before.
  * @returns undefined if the agent does not hold the key
  */
-function findSigner({ keyring }: Agent, blob: Buffer): KeyringIdentity | undefined {
+function findSigner({ keyring, wallClock }: Agent, blob: Buffer): KeyringIdentity | undefined {
   const known = keyring.find(blob);
   if (known !== undefined) return known;
-  const certified = certifiedKey(blob);
-  return certified && keyring.find(certified);
+  const named = readCertificate(blob);
+  if (named === undefined) return undefined;
+  const now = wallClock();
+  return (
+    keyring.find(named.keyBlob) ??
+    [...keyring.identities()].find((one) => supersedes(one, named, now))
+  );
 }
 
-/** The blob of the plain key in a certificate; undefined for anything else. */
-function certifiedKey(blob: Buffer): Buffer | undefined {
+/** A certificate; undefined for anything else. */
+function readCertificate(blob: Buffer): VerifiedKey | undefined {
   try {
-    const { certificate, keyBlob } = verifyKeyOrCertificate(blob);
-    return certificate && keyBlob;
+    const verified = verifyKeyOrCertificate(blob);
+    return verified.certificate && verified;
   } catch {
     return undefined;
   }
@@ -70,7 +93,7 @@ async function signUpstream(
   request: SignRequest,
 ): Promise<Reply> {
   const { upstreams } = connection;
-  const certified = certifiedKey(request.keyBlob);
+  const certified = readCertificate(request.keyBlob)?.keyBlob;
   const blobs = certified === undefined ? [request.keyBlob] : [request.keyBlob, certified];
   const found = upstreams.isEmpty ? undefined : await upstreams.find(...blobs);
   if (found === undefined) throw notHeld(agent, request.keyBlob);

@@ -34,7 +34,8 @@ export async function addSmartcardKey(
   const keys = new Set<string>();
   const adopt = (provider: Provider) => {
     agent.lock.throwIfLocked();
-    const added = identitiesOf(agent, provider, constraints, certificates);
+    const { isRemote } = connection.bindings;
+    const added = identitiesOf(agent, provider, constraints, certificates, isRemote);
     if (added.length === 0) throw noneCertified();
     const earlier = agent.keyring.ofProvider(provider.path);
     const held = agent.keyring.heldOf(provider.path);
@@ -132,6 +133,7 @@ function identitiesOf(
   provider: Provider,
   { limits, associatedCerts, keepEnded }: Constraints,
   certificates: readonly CertificateFor[],
+  isRemote: boolean,
 ): KeyringIdentity[] {
   const now = agent.wallClock();
   const { path } = provider;
@@ -139,7 +141,7 @@ function identitiesOf(
     const plain = readCardKey(agent, keyBlob);
     if (plain === undefined) return [];
     const signer = new CardSigner(agent.providers, plain.key, keyBlob, path);
-    const details = { comment, signer, limits, keepEnded, provider: path };
+    const details = { comment, signer, limits, isRemote, keepEnded, provider: path };
     const isCurrent = ({ certificate }: VerifiedKey) => (certificate?.validBefore ?? 0n) > now;
     const certified = certificates.filter((one) => isCurrent(one) && one.keyBlob.equals(keyBlob));
     const chosen = associatedCerts?.certsOnly === true ? [] : [{ ...plain, blob: keyBlob }];
