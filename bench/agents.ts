@@ -37,10 +37,17 @@ export function pidOf({ process: { pid }, side }: RunningAgent): number {
 
 let started = 0;
 
-/** Starts an agent that allows all providers, and connects to it. */
-export async function startAgent(workspace: Workspace, side: Side): Promise<RunningAgent> {
+/**
+ * Starts an agent that allows all providers, and connects to it.
+ * @param more further options
+ */
+export async function startAgent(
+  workspace: Workspace,
+  side: Side,
+  more: readonly string[] = [],
+): Promise<RunningAgent> {
   const socket = join(workspace.folder, `${side}-${++started}`);
-  const child = workspace.start(programs[side].agent, ["-D", "-P", "*", "-a", socket]);
+  const child = workspace.start(programs[side].agent, ["-D", "-P", "*", "-a", socket, ...more]);
   const client = await connect(socket, () => {
     if (child.exitCode !== null) throw new Error(`${programs[side].agent} did not start.`);
   });

@@ -14,6 +14,7 @@ import {
   measureFirstAnswer,
   measureList,
   measureStart,
+  measureUpstreamList,
   type ProcessResult,
 } from "./processes.ts";
 import { describeResults, type Results, writeResults } from "./report.ts";
@@ -67,6 +68,7 @@ async function measureAll(workspace: Workspace, options: BenchOptions): Promise<
     results.processes.push(await measureStart(workspace, options.runs));
     results.processes.push(await measureFirstAnswer(workspace, options.runs));
   }
+  if (wants("upstream")) await measureUpstream(workspace, options, results);
   if (wants("memory")) {
     note("memory");
     results.memory.push(...(await measureMemory(workspace, options.manyKeys)));
@@ -148,6 +150,28 @@ function measureListing(workspace: Workspace, options: BenchOptions): Promise<Pr
     for (const { make } of fileKeys) await addToBoth(agents, make());
     return measureList(workspace, agents, options.runs);
   });
+}
+
+/** Compares the system's agent behind this project's with the same agent by itself. */
+async function measureUpstream(
+  workspace: Workspace,
+  options: BenchOptions,
+  results: Results,
+): Promise<void> {
+  note("an upstream agent");
+  const system = await startAgent(workspace, "system");
+  const cardagent = await startAgent(workspace, "cardagent", ["-O", `upstream=${system.socket}`]);
+  const agents = { cardagent, system };
+  const load = await makeLoadProgram(workspace);
+  for (const { name, make } of fileKeys) {
+    const key = make();
+    await system.client.addIdentity(key, "benchmark");
+    const blob = encodePublicKey(key.publicKey);
+    const named = `${name} through an upstream`;
+    results.signing.push(...(await measureSigning(named, agents, blob, load, options)));
+  }
+  results.processes.push(await measureUpstreamList(workspace, agents, options.runs));
+  await forEachSide((side) => endAgent(agents[side]));
 }
 
 /** Calls `action` with an agent of each side, and stops them. */

@@ -13,6 +13,7 @@ export const subjects = [
   "list",
   "start",
   "memory",
+  "upstream",
 ] as const;
 export type Subject = (typeof subjects)[number];
 

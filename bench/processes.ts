@@ -39,6 +39,19 @@ export function measureList(
   return measure("ssh-add -l", workspace, runs, list);
 }
 
+/** Measures the system's `ssh-add -l` with an agent through this project's, and by itself. */
+export function measureUpstreamList(
+  workspace: Workspace,
+  agents: Pair<RunningAgent>,
+  runs: number,
+): Promise<ProcessResult> {
+  const name = "the system's ssh-add -l through an upstream";
+  return measure(name, workspace, runs, async (side) => {
+    const env = { ...workspace.env, SSH_AUTH_SOCK: agents[side].socket };
+    return run(programs.system.add, ["-l"], env).elapsed;
+  });
+}
+
 /** Circumstances of an `ssh-add -s`. */
 export interface LoadScenario {
   readonly name: string;
