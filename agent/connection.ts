@@ -62,7 +62,7 @@ class Connection implements MemoryHolder {
     this.#state = {
       peer,
       bindings: new SessionBindings(),
-      upstreams: agent.upstreams.forClient(),
+      upstreams: agent.upstreams.forClient(peer?.pid),
       lastFailure: undefined,
       pinBackoff: new PinPromptBackoff(agent.clock),
       prepared: undefined,

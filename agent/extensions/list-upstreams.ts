@@ -15,6 +15,7 @@ export async function listUpstreams(
   new Reader(body).end();
   refuseRemote(agent, connection);
   const upstreams = await connection.upstreams.describe();
+  agent.lock.throwIfLocked();
   return {
     type: "extension-response",
     name: extensionNames.listUpstreams,

@@ -8,7 +8,7 @@ import { isVisible, refuseHidden } from "../policy/destinations.ts";
 import { supersededBy } from "../policy/renewal.ts";
 import { certificateExpired } from "../policy/validity.ts";
 import { UpstreamSigner } from "../upstream/upstream-signer.ts";
-import type { UpstreamIdentity } from "../upstream/upstreams.ts";
+import type { ClientUpstreams, UpstreamIdentity } from "../upstream/upstreams.ts";
 import { refuseTooMany, visibleIdentities } from "./identities.ts";
 import { type Constraints, intersectLimits, limitsOf, sooner } from "./limits.ts";
 
@@ -54,10 +54,10 @@ export function attachCertificate(
   if (own !== undefined && own.upstream === undefined) {
     return attach(agent, attacher, attachment, narrowed(own, older), own);
   }
-  if (attacher.upstreams.isEmpty) throw noMatchingKey();
+  if (attacher.upstreams.isEmpty) throw noMatchingKey(attacher.upstreams);
   return attacher.upstreams.find(keyBlob).then((found) => {
     agent.lock.throwIfLocked();
-    if (found === undefined) throw noMatchingKey();
+    if (found === undefined) throw noMatchingKey(attacher.upstreams);
     return attach(agent, attacher, attachment, narrowed(inheritedFrom(found), older), own);
   });
 }
@@ -75,8 +75,9 @@ function readAttachment(agent: Agent, request: AddCertificate): Attachment {
   return { request, constraints, verified, blob, secondsLeft };
 }
 
-function noMatchingKey(): Failure {
-  return new Failure("no-matching-key", "The agent does not hold the key of this certificate.");
+function noMatchingKey({ missingHint }: ClientUpstreams): Failure {
+  const sentence = "The agent does not hold the key of this certificate.";
+  return new Failure("no-matching-key", sentence, missingHint);
 }
 
 function inheritedFrom({ keyBlob, comment, connection }: UpstreamIdentity): Inherited {

@@ -8,6 +8,7 @@ import { encodeText } from "../../protocol/text.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import type { KeyringIdentity } from "../identity.ts";
 import { isVisible } from "../policy/destinations.ts";
+import type { ClientUpstreams } from "../upstream/upstreams.ts";
 
 /** The number of identities that OpenSSH's clients accept in a list. */
 const maxIdentities = 2048;
@@ -107,4 +108,9 @@ export function refuseTooMany(
         "With this identity the agent's list would be too long for a reply.",
         "Remove some identities first; see what there is with: ssh-add -l",
       );
+}
+
+/** The failure for a key that nobody has, as far as the upstream agents have listed theirs. */
+export function keyNotFound({ missingHint }: ClientUpstreams): Failure {
+  return new Failure("key-not-found", "The agent does not hold this key.", missingHint);
 }

@@ -1,10 +1,10 @@
 /** Requests 18 and 19: remove identities (RFC 9987, section 3.4). */
-import { Failure } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import type { RequestOf } from "../../protocol/requests.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 import type { KeyringIdentity } from "../identity.ts";
 import { isVisible } from "../policy/destinations.ts";
+import { keyNotFound } from "./identities.ts";
 
 /**
  * Removes one identity, here and from each upstream agent. One that this connection may not see is
@@ -18,20 +18,34 @@ export function removeIdentity(
   const blob = Buffer.from(request.keyBlob);
   const known = agent.keyring.findAll(blob);
   const isSeen = (one: KeyringIdentity) => isVisible(one, connection.bindings, agent.wallClock);
-  if (!known.every(isSeen)) throw notHeld();
   const { upstreams } = connection;
-  if (known.length === 0 && upstreams.isEmpty) throw notHeld();
+  if (!known.every(isSeen)) throw keyNotFound(upstreams);
+  if (known.length === 0 && upstreams.isEmpty) throw keyNotFound(upstreams);
   agent.keyring.remove(blob);
   agent.renewals.forget(blob);
   if (upstreams.isEmpty) return { type: "success" };
-  return upstreams.remove(blob).then((wasUpstream) => {
-    if (known.length === 0 && !wasUpstream) throw notHeld();
+  return removeUpstream(agent, connection, blob).then((wasUpstream) => {
+    if (known.length === 0 && !wasUpstream) throw keyNotFound(upstreams);
     return { type: "success" };
   });
 }
 
-function notHeld(): Failure {
-  return new Failure("key-not-found", "The agent does not hold this key.");
+/**
+ * Removes an identity from the upstream agents, and the certificates that were attached to it here if
+ * none has it any more.
+ * @returns whether one had it
+ */
+async function removeUpstream(
+  { keyring }: Agent,
+  { upstreams }: ConnectionState,
+  blob: Buffer,
+): Promise<boolean> {
+  const wasUpstream = await upstreams.remove(blob);
+  if (!wasUpstream || (await upstreams.find(blob)) !== undefined) return wasUpstream;
+  for (const one of keyring.withPrivateKey(blob)) {
+    if (one.upstream !== undefined) keyring.remove(one.blob);
+  }
+  return wasUpstream;
 }
 
 /**

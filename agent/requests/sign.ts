@@ -1,6 +1,6 @@
 /** Request 13: a signature (RFC 9987, section 3.6). */
 import { sanitizeName } from "../../openssh/text-for-display.ts";
-import { Failure } from "../../protocol/failure.ts";
+import type { Failure } from "../../protocol/failure.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { type VerifiedKey, verifyKeyOrCertificate } from "../../protocol/verification.ts";
@@ -12,6 +12,7 @@ import { supersedes } from "../policy/renewal.ts";
 import { certificateExpired } from "../policy/validity.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
 import type { SignRequest } from "../signer.ts";
+import { keyNotFound } from "./identities.ts";
 
 /**
  * Signs, after the checks that the identity's constraints require. A signature by an expired certificate
@@ -96,7 +97,7 @@ async function signUpstream(
   const certified = readCertificate(request.keyBlob)?.keyBlob;
   const blobs = certified === undefined ? [request.keyBlob] : [request.keyBlob, certified];
   const found = upstreams.isEmpty ? undefined : await upstreams.find(...blobs);
-  if (found === undefined) throw notHeld(agent, request.keyBlob);
+  if (found === undefined) throw notHeld(agent, connection, request.keyBlob);
   const { keyBlob, comment, connection: upstream } = found;
   const { path, confirm } = upstream.upstream;
   const check = () => agent.lock.throwIfLocked();
@@ -108,10 +109,10 @@ async function signUpstream(
 }
 
 /** The failure for a blob that nobody holds: also malformed or unsupported, if it is invalid. */
-function notHeld({ wallClock }: Agent, blob: Buffer): Failure {
+function notHeld({ wallClock }: Agent, { upstreams }: ConnectionState, blob: Buffer): Failure {
   const { certificate } = verifyKeyOrCertificate(blob);
   if (certificate && certificate.validBefore <= wallClock()) return certificateExpired(certificate);
-  return new Failure("key-not-found", "The agent does not hold this key.");
+  return keyNotFound(upstreams);
 }
 
 function signWith(

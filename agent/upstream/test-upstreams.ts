@@ -4,6 +4,9 @@ import type { UpstreamOption } from "./upstream.ts";
 import type { UpstreamLimits } from "./upstream-connection.ts";
 import { Upstreams } from "./upstreams.ts";
 
+/** The process of each upstream agent: none of the clients'. */
+export const testPid = 1;
+
 const ownUid = process.getuid?.() ?? 0;
 
 /**
@@ -16,7 +19,7 @@ export function makeUpstreams(
   log: (line: string) => void = () => {},
   uid = ownUid,
 ): Upstreams {
-  const peerOf = () => ({ pid: process.pid, uid });
+  const peerOf = () => ({ pid: testPid, uid });
   const processNameOf = () => Promise.resolve("test");
   return new Upstreams({
     options,

@@ -22,6 +22,8 @@ export interface ClientHistory {
   readonly path: readonly Buffer[];
   /** The bodies of its `session-bind@openssh.com` requests, in order. */
   readonly binds: readonly Buffer[];
+  /** The client's process; undefined if it is this agent itself. */
+  readonly clientPid: number | undefined;
 }
 
 interface OpenConnection {
@@ -148,7 +150,12 @@ export class UpstreamConnection {
     const { upstream } = this;
     const client = new AgentClient(await upstream.connect(), upstream.path);
     if (this.#isClosed) client.close();
-    const { path, binds } = this.#history();
+    const { path, binds, clientPid } = this.#history();
+    // A detour over an agent that passes on no path.
+    if (clientPid !== undefined && clientPid === upstream.pid) {
+      client.close();
+      throw isOwnUpstream(upstream);
+    }
     // Replies come in the order of the requests, so the first request need not wait for these.
     const accepted = client
       .request({ type: "extension", name: extensionNames.agentPath, body: encodeAgentPath(path) })

@@ -69,6 +69,11 @@ export class Upstream {
     this.#system = system;
   }
 
+  /** The process that listened when it was last connected to. */
+  get pid(): number | undefined {
+    return this.#pid;
+  }
+
   /** The agent's name, empty if unknown, and what is known about it as one of another project. */
   async identify(): Promise<{ name: string; known: ForeignAgent | undefined }> {
     const path = await realpath(this.path).catch(() => this.path);

@@ -9,7 +9,7 @@ import { frame } from "../../protocol/framing.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { encodeReply } from "../../protocol/replies.ts";
 import { verifySignature } from "../../protocol/verification.ts";
-import { bind, makeHost, origin } from "../policy/test-hosts.ts";
+import { bind, login, makeHost, origin } from "../policy/test-hosts.ts";
 import {
   comments,
   generateKey,
@@ -19,6 +19,7 @@ import {
   startAgent,
   type TestAgentOptions,
 } from "../test-agent.ts";
+import { makeUpstreams, testPid } from "./test-upstreams.ts";
 import { Upstream } from "./upstream.ts";
 
 const data = Buffer.from("data");
@@ -344,6 +345,74 @@ test("an upstream that is gone keeps nothing when all identities are removed", a
   const stop = await serve(path, (socket) => socket.write(frame(Buffer.of(5))));
   await t.throwsAsync(client.removeAllIdentities(), refused);
   t.is(await reasonOf(client), "upstream-failed");
+  await stop();
+});
+
+test("a key that nobody lists may be in an upstream that does not answer", async (t) => {
+  const path = makeWorkspace(t).path("upstream");
+  const client = await (await startAgent(t, { upstreams: [{ path, confirm: false }] })).connect();
+  const { publicKey } = generateKey("ed25519");
+  const blob = encodePublicKey(publicKey);
+  const hint =
+    `An agent behind this one may have it. The agent at ${path} does not answer at its socket. ` +
+    "Start it again; this agent connects when its keys are needed.";
+  for (const asking of [
+    () => client.sign(blob, data),
+    () => client.removeIdentity(blob),
+    () => client.addCertificate(attached(ca.certify(publicKey))),
+  ]) {
+    await t.throwsAsync(asking(), refused);
+    t.is((await client.failureReason())?.hint, hint);
+  }
+});
+
+test("a key that is removed from its upstream takes its certificates here with it", async (t) => {
+  const { inner, client } = await withUpstream(t);
+  const { key, blob } = await addKey(inner, "key");
+  await client.addCertificate(attached(ca.certify(key.publicKey)));
+  await client.removeIdentity(blob);
+  await inner.addIdentity(key, "again");
+  t.deepEqual(await comments(client), ["again"]);
+});
+
+test("a destination constraint in an upstream permits logins with the plain key only", async (t) => {
+  const { inner, front } = await withUpstream(t);
+  const host = makeHost("host");
+  const key = generateKey("ed25519");
+  const blob = encodePublicKey(key.publicKey);
+  const destinations = [{ from: origin, to: host.hop }];
+  await inner.addIdentity(key, "limited", [{ type: "restrict-destination", destinations }]);
+  const client = await front.connect();
+  await bind(client, host, "s1", false);
+  const certificate = ca.certify(key.publicKey);
+  await client.addCertificate(attached(certificate));
+  t.true(
+    verifySignature(
+      key.publicKey,
+      await client.sign(blob, login("s1", "me", blob)),
+      login("s1", "me", blob),
+    ),
+  );
+  const asked = login("s1", "me", certificate, undefined, "ssh-ed25519-cert-v01@openssh.com");
+  await t.throwsAsync(client.sign(certificate, asked), refused);
+  t.is(await reasonOf(client), "upstream-failed");
+});
+
+test("a client that is the upstream itself is not shown that upstream", async (t) => {
+  const path = makeWorkspace(t).path("upstream");
+  const keyBlob = encodePublicKey(generateKey("ed25519").publicKey);
+  const list = encodeReply({ type: "identities", identities: [{ keyBlob, comment: "theirs" }] });
+  const stop = await serve(path, (socket, message) => {
+    socket.write(frame(message[0] === 11 ? list : Buffer.of(5)));
+  });
+  const upstreams = makeUpstreams([{ path, confirm: false }]);
+  const other = upstreams.forClient(process.pid);
+  t.is((await other.list()).length, 1);
+  other.close();
+  const itself = upstreams.forClient(testPid);
+  t.deepEqual(await itself.list(), []);
+  t.regex(itself.missingHint ?? "", /this agent is one of its own upstreams/);
+  itself.close();
   await stop();
 });
 

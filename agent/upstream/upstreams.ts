@@ -41,10 +41,13 @@ export class Upstreams {
     this.#none = new ClientUpstreams(parts, [], this.id);
   }
 
-  /** The connections of one client, opened when they are needed. */
-  forClient(): ClientUpstreams {
+  /**
+   * The connections of one client, opened when they are needed.
+   * @param clientPid its process, which is not asked as an upstream
+   */
+  forClient(clientPid?: number): ClientUpstreams {
     if (this.#upstreams.length === 0) return this.#none;
-    return new ClientUpstreams(this.#parts, this.#upstreams, this.id);
+    return new ClientUpstreams(this.#parts, this.#upstreams, this.id, clientPid);
   }
 }
 
@@ -53,11 +56,18 @@ export class ClientUpstreams {
   readonly #connections: readonly UpstreamConnection[];
   #path: readonly Buffer[];
   readonly #binds: Buffer[] = [];
+  /** Why upstreams are missing in the last list. */
+  #missing: readonly UpstreamFailed[] = [];
 
   /** @param id this agent's own */
-  constructor(parts: UpstreamParts, upstreams: readonly Upstream[], id: Buffer) {
+  constructor(
+    parts: UpstreamParts,
+    upstreams: readonly Upstream[],
+    id: Buffer,
+    clientPid?: number,
+  ) {
     this.#path = [id];
-    const history = (): ClientHistory => ({ path: this.#path, binds: this.#binds });
+    const history = (): ClientHistory => ({ path: this.#path, binds: this.#binds, clientPid });
     this.#connections = upstreams.map(
       (upstream) => new UpstreamConnection(upstream, parts.clock, parts.limits, history),
     );
@@ -88,9 +98,16 @@ export class ClientUpstreams {
 
   /** All identities, in the order of the upstreams, each blob once. Those that fail are left out. */
   async list(): Promise<UpstreamIdentity[]> {
+    const missing: UpstreamFailed[] = [];
     const lists = await Promise.all(
-      this.#connections.map((connection) => connection.list().catch(() => [])),
+      this.#connections.map((connection) =>
+        connection.list().catch((error: unknown) => {
+          if (error instanceof UpstreamFailed) missing.push(error);
+          return [];
+        }),
+      ),
     );
+    this.#missing = missing;
     const seen = new Map<string, UpstreamIdentity>();
     this.#connections.forEach((connection, index) => {
       for (const identity of lists[index] ?? []) {
@@ -99,6 +116,12 @@ export class ClientUpstreams {
       }
     });
     return [...seen.values()];
+  }
+
+  /** A hint about a key that nobody lists: an upstream agent that did not list any may have it. */
+  get missingHint(): string | undefined {
+    const [failed] = this.#missing;
+    return failed && `An agent behind this one may have it. ${failed.message} ${failed.hint}`;
   }
 
   /**
