@@ -172,3 +172,18 @@ test("expired certificates and plain keys are of no use", async (t) => {
   t.deepEqual(await comments(client), ["key"]);
   t.true(log.some((entry) => entry.startsWith("did not attach key-cert.pub: ")));
 });
+
+test("a certificate that the agent has a newer one for is not attached again", async (t) => {
+  const behind = await startAgent(t);
+  const inner = await behind.connect();
+  const upstreams = [{ path: behind.path, confirm: false }];
+  const { client, key, file, certify } = await withFolder(t, { upstreams });
+  await inner.addIdentity(key, "key");
+  const plain = encodePublicKey(key.publicKey);
+  const [first, second] = [certify(1n), certify(2n)];
+  writeFileSync(file, line(first));
+  t.true(await lists(client, [first, plain]));
+  await client.addCertificate({ certificate: second, comment: "", replace: true, constraints: [] });
+  t.true(await lists(client, [second, plain]));
+  t.true(await lists(client, [second, plain]));
+});

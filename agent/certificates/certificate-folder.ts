@@ -17,7 +17,7 @@ export interface CertificateHolder {
   attach(certificate: Buffer): void | Promise<void>;
   /** Removes a certificate that was attached. */
   detach(certificate: Buffer): void;
-  /** Whether the agent has the certificate. */
+  /** Whether the agent has the certificate, or one that supersedes it. */
   has(certificate: Buffer): boolean;
   log(line: string): void;
 }

@@ -1,5 +1,7 @@
 /** Has an agent follow a folder of certificates. */
+import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent } from "../agent.ts";
+import { supersedes } from "../policy/renewal.ts";
 import { SessionBindings } from "../policy/session.ts";
 import { attachCertificate } from "../requests/attach-certificate.ts";
 import { CertificateFolder } from "./certificate-folder.ts";
@@ -22,11 +24,18 @@ export function followCertificates(agent: Agent, path: string): CertificateFolde
         return attachCertificate(agent, attacher, request)?.finally(() => upstreams.close());
       },
       detach: (certificate) => void agent.keyring.remove(certificate),
-      has: (certificate) => agent.keyring.find(certificate) !== undefined,
+      has: (certificate) =>
+        agent.keyring.find(certificate) !== undefined || hasNewer(agent, certificate),
       log: agent.log,
     },
     agent.clock,
   );
   agent.certificateFolder = folder;
   return folder;
+}
+
+/** Whether the agent has a certificate that supersedes another one, as after a renewal. */
+function hasNewer({ keyring, wallClock }: Agent, certificate: Buffer): boolean {
+  const [older, now] = [verifyKeyOrCertificate(certificate), wallClock()];
+  return [...keyring.identities()].some((one) => supersedes(one, older, now));
 }

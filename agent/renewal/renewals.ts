@@ -20,6 +20,9 @@ import type { AgentLock } from "../lock.ts";
 const firstWait = 10_000;
 const longestWait = 600_000;
 
+/** The least milliseconds from a success to the next run. */
+const leastWait = 1000;
+
 /** Milliseconds until a key without a certificate is tried: `ssh-add` adds the certificate after the key. */
 const certificateWait = 1000;
 
@@ -292,7 +295,7 @@ export class Renewals {
     // One that was dated back so far that it would be due at once has two thirds of what is left.
     const left = Number((renewed.key.older?.certificate.validBefore ?? 0n) - wallClock());
     if (renewed.due <= wallClock()) {
-      renewed.notBefore = clock.now() + Math.max(firstWait, Math.ceil((left * 2000) / 3));
+      renewed.notBefore = clock.now() + Math.max(leastWait, Math.ceil((left * 2000) / 3));
     }
   }
 
