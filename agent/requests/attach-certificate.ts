@@ -50,15 +50,17 @@ export function attachCertificate(
   const attachment = readAttachment(agent, request);
   const { keyBlob } = attachment.verified;
   const isListed = (one: KeyringIdentity) => isVisible(one, attacher.bindings, agent.wallClock);
-  const own = agent.keyring.withPrivateKey(keyBlob).find(isListed);
-  if (own !== undefined && own.upstream === undefined) {
-    return attach(agent, attacher, attachment, narrowed(own, older), own);
-  }
-  if (attacher.upstreams.isEmpty) throw noMatchingKey(attacher.upstreams);
+  const known = agent.keyring.withPrivateKey(keyBlob);
+  const held = known.filter(({ upstream }) => upstream === undefined);
+  const own = held.find(isListed);
+  if (own !== undefined) return attach(agent, attacher, attachment, narrowed(own, older), own);
+  // A key that is constrained here is not lent its upstream's rights.
+  if (attacher.upstreams.isEmpty || held.length > 0) throw noMatchingKey(attacher.upstreams);
   return attacher.upstreams.find(keyBlob).then((found) => {
     agent.lock.throwIfLocked();
     if (found === undefined) throw noMatchingKey(attacher.upstreams);
-    return attach(agent, attacher, attachment, narrowed(inheritedFrom(found), older), own);
+    const before = known.find(isListed);
+    return attach(agent, attacher, attachment, narrowed(inheritedFrom(found), older), before);
   });
 }
 

@@ -398,6 +398,23 @@ test("a destination constraint in an upstream permits logins with the plain key 
   t.is(await reasonOf(client), "upstream-failed");
 });
 
+test("a key that is constrained here is not used through an upstream where it is hidden", async (t) => {
+  const { inner, front, client } = await withUpstream(t);
+  const host = makeHost("host");
+  const { key, blob } = await addKey(inner, "theirs");
+  const destinations = [{ from: origin, to: host.hop }];
+  await client.addIdentity(key, "limited", [{ type: "restrict-destination", destinations }]);
+  const elsewhere = await front.connect();
+  await bind(elsewhere, makeHost("elsewhere"), "s1", true);
+  t.deepEqual(await comments(elsewhere), []);
+  await t.throwsAsync(elsewhere.sign(blob, data), refused);
+  t.is(await reasonOf(elsewhere), "destination-not-permitted");
+  await t.throwsAsync(elsewhere.removeIdentity(blob), refused);
+  t.deepEqual(await comments(inner), ["theirs"]);
+  await t.throwsAsync(elsewhere.addCertificate(attached(ca.certify(key.publicKey))), refused);
+  t.is(await reasonOf(elsewhere), "no-matching-key");
+});
+
 test("a client that is the upstream itself is not shown that upstream", async (t) => {
   const path = makeWorkspace(t).path("upstream");
   const keyBlob = encodePublicKey(generateKey("ed25519").publicKey);

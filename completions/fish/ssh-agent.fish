@@ -35,7 +35,7 @@ $option -s D -d 'Stay in the foreground'
 $option -s d -d 'Stay in the foreground and log'
 $option -s E -x -a 'sha256 md5' -d 'Hash of fingerprints'
 $option -s k -d 'Kill the agent'
-$option -s O -x -a 'allow-remote-pkcs11 card-timeout= certificate-grace= certificates= idle-release= keep-ended-certificates no-restrict-websafe pin-cache= renew= renew-all websafe-allow=' -d Setting
+$option -s O -x -a 'allow-remote-pkcs11 card-timeout= certificate-grace= certificates= idle-release= keep-ended-certificates no-restrict-websafe pin-cache= renew= renew-all upstream= websafe-allow=' -d Setting
 $option -s P -x -d 'Libraries that may be loaded'
 $option -s s -d 'Print commands for sh'
 $option -s T -d 'Create the socket in the temporary folder'
