@@ -13,7 +13,7 @@ export async function listRenewals(
   body: Buffer,
 ): Promise<Reply> {
   new Reader(body).end();
-  refuseRemote(agent, connection);
+  refuseRemote(agent, connection, "list renewals");
   const upstream = await connection.upstreams.gather((one) =>
     one.request((client) => client.listRenewals()),
   );

@@ -13,7 +13,7 @@ export async function listUpstreams(
   body: Buffer,
 ): Promise<Reply> {
   new Reader(body).end();
-  refuseRemote(agent, connection);
+  refuseRemote(agent, connection, "list upstream agents");
   const upstreams = await connection.upstreams.describe();
   agent.lock.throwIfLocked();
   return {

@@ -104,7 +104,7 @@ export class Renewals {
   constructor(parts: RenewalParts | undefined, agent: AgentParts) {
     this.#parts = parts;
     this.#agent = agent;
-    this.#timer = new EarliestTimer(agent.clock, agent.wallClock, () => this.runDue());
+    this.#timer = new EarliestTimer(agent.clock, agent.wallClock, () => this.catchUp());
   }
 
   /** Follows a change of the keyring. */
@@ -158,7 +158,13 @@ export class Renewals {
     for (const id of this.#renewals.keys()) this.#delete(id);
   }
 
-  /** Runs the program for what is due; called also for each list and signature, and after unlocking. */
+  /** Runs the program for what is due, and sets the timer; called also after unlocking. */
+  catchUp(): void {
+    this.runDue();
+    this.#schedule();
+  }
+
+  /** Runs the program for what is due; called for each list and signature. */
   runDue(): void {
     if (this.#renewals.size === 0 || this.#agent.lock.isLocked) return;
     const [now, wallNow] = [this.#agent.clock.now(), this.#agent.wallClock()];
@@ -167,7 +173,6 @@ export class Renewals {
       const isDue = renewal.due <= wallNow && renewal.notBefore <= now;
       if (isDue && this.#isWaiting(renewal)) this.#start(renewal);
     }
-    this.#schedule();
   }
 
   /**
@@ -271,7 +276,7 @@ export class Renewals {
     const ended = this.#renew(renewal, abort.signal).finally(() => {
       renewal.run = undefined;
       this.#running.delete(id);
-      this.runDue();
+      this.catchUp();
     });
     renewal.run = { abort, ended };
   }

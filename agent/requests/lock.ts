@@ -26,6 +26,6 @@ export async function unlock(
   await agent.lock.unlock(request.passphrase, connection);
   agent.log("unlocked");
   void agent.certificateFolder?.read();
-  agent.renewals.runDue();
+  agent.renewals.catchUp();
   return { type: "success" };
 }

@@ -106,9 +106,13 @@ async function removeUpstream(connection: ConnectionState, provider: string): Pr
 }
 
 /** Refuses a forwarded connection (see `SessionBindings.isRemote`), unless it is allowed. */
-export function refuseRemote(agent: Agent, connection: ConnectionState): void {
+export function refuseRemote(
+  agent: Agent,
+  connection: ConnectionState,
+  what = "use PKCS#11 providers",
+): void {
   if (connection.bindings.isRemote && !agent.settings.allowRemotePkcs11) {
-    throw new Failure("remote-refused", "Forwarded connections may not use PKCS#11 providers.");
+    throw new Failure("remote-refused", `Forwarded connections may not ${what}.`);
   }
 }
 
