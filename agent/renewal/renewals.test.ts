@@ -509,3 +509,29 @@ test("renew-all gets certificates for keys that never had one", async (t) => {
   t.is((await client.listRenewals()).length, 2);
   t.is(program.runs().length, 2);
 });
+
+test("an agent in front tells what the one behind it renews", async (t) => {
+  const { agent, plain, older } = await prepare(t);
+  const front = await startAgent(t, { upstreams: [{ path: agent.path, confirm: false }] });
+  const renewals = await (await front.connect()).listRenewals();
+  t.deepEqual(
+    renewals.map(({ keyBlob, certificate }) => [keyBlob, certificate]),
+    [[plain, older]],
+  );
+});
+
+test("at most four programs run at a time", async (t) => {
+  const { program, time, client } = await prepareRenewal(t);
+  program.set("hold", "");
+  for (let count = 0; count < 6; count++) {
+    const key = generateKey("ed25519");
+    await client.addIdentity({ ...key, certificate: ca.certify(key.publicKey, hour) }, "key");
+  }
+  time.seconds(600);
+  t.true(await eventually(() => program.runs().length === 4));
+  const states = async () => (await client.listRenewals()).map(({ state }) => state);
+  t.deepEqual((await states()).sort(), [...Array(4).fill("running"), "scheduled", "scheduled"]);
+  program.set("fail", "enough");
+  program.unset("hold");
+  t.true(await eventually(() => program.runs().length === 6));
+});
