@@ -224,6 +224,16 @@ test("a removed key ends its renewal, also a run in progress", async (t) => {
   t.deepEqual(await client.listRenewals(), []);
 });
 
+test("removing an expired certificate ends its renewal, though its key stays", async (t) => {
+  const { program, time, client, blobs, plain, older } = await prepare(t);
+  program.set("fail", "not now");
+  time.seconds(1000);
+  t.deepEqual(await blobs(), [older, plain]);
+  await client.removeIdentity(older);
+  t.deepEqual(await client.listRenewals(), []);
+  t.deepEqual(await blobs(), [plain]);
+});
+
 test("an expired certificate is renewed as long as its key is held", async (t) => {
   const { program, time, client, blobs, gets, waitFor, plain, older, renewed } = await prepare(t);
   program.set("fail", "not now");
