@@ -3,10 +3,16 @@ import fc from "fast-check";
 import type { Certificate } from "./certificate.ts";
 import type { Constraint, DestinationConstraint, Hop } from "./constraints.ts";
 import type { AddCertificate } from "./extensions/add-certificate.ts";
+import { agentIdLength } from "./extensions/agent-path.ts";
 import type { FailureReason } from "./extensions/failure-reason.ts";
 import type { ProviderDescription, ProviderState } from "./extensions/list-providers.ts";
 import { providerStates } from "./extensions/list-providers.ts";
 import type { RenewalDescription } from "./extensions/list-renewals.ts";
+import {
+  type UpstreamDescription,
+  type UpstreamState,
+  upstreamStates,
+} from "./extensions/list-upstreams.ts";
 import { type PrepareProvider, variablesOfLibraries } from "./extensions/prepare-provider.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
 import { type FailureCode, failureCodes } from "./failure.ts";
@@ -302,6 +308,23 @@ export const providers: fc.Arbitrary<ProviderDescription[]> = fc.array(
       return { ...first, tokenStates, isReleased, leftOut: known };
     }),
   { maxLength: 3 },
+);
+
+export const upstreams: fc.Arbitrary<UpstreamDescription[]> = fc.array(
+  fc.record({
+    path: text,
+    state: fc.constantFrom(...(Object.keys(upstreamStates) as UpstreamState[])),
+    name: text,
+    identities: fc.array(bytes(), { maxLength: 3 }),
+  }),
+  { maxLength: 3 },
+);
+
+export const agentPath: fc.Arbitrary<Buffer[]> = fc.array(
+  fc
+    .uint8Array({ minLength: agentIdLength, maxLength: agentIdLength })
+    .map((id) => Buffer.from(id)),
+  { maxLength: 16 },
 );
 
 const time = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });

@@ -3,9 +3,11 @@ import fc from "fast-check";
 import * as random from "./arbitraries.ts";
 import { decodeCertificate, parseKeyOrCertificate } from "./certificate.ts";
 import { decodeAddCertificate, encodeAddCertificate } from "./extensions/add-certificate.ts";
+import { decodeAgentPath, encodeAgentPath } from "./extensions/agent-path.ts";
 import { decodeFailureReason, encodeFailureReason } from "./extensions/failure-reason.ts";
 import { decodeListProvidersReply, encodeListProvidersReply } from "./extensions/list-providers.ts";
 import { decodeListRenewalsReply, encodeListRenewalsReply } from "./extensions/list-renewals.ts";
+import { decodeListUpstreamsReply, encodeListUpstreamsReply } from "./extensions/list-upstreams.ts";
 import { decodePrepareProvider, encodePrepareProvider } from "./extensions/prepare-provider.ts";
 import { decodeQueryReply, encodeQueryReply } from "./extensions/query.ts";
 import { decodeSessionBind, encodeSessionBind } from "./extensions/session-bind.ts";
@@ -54,6 +56,8 @@ test("decoding an encoded extension message gives the same message", (t) => {
   roundTrips(t, random.failureReason, encodeFailureReason, decodeFailureReason);
   roundTrips(t, random.providers, encodeListProvidersReply, decodeListProvidersReply);
   roundTrips(t, random.renewals, encodeListRenewalsReply, decodeListRenewalsReply);
+  roundTrips(t, random.upstreams, encodeListUpstreamsReply, decodeListUpstreamsReply);
+  roundTrips(t, random.agentPath, encodeAgentPath, decodeAgentPath);
   roundTrips(t, random.prepareProvider, encodePrepareProvider, decodePrepareProvider);
   roundTrips(t, fc.array(random.name), encodeQueryReply, decodeQueryReply);
 });
@@ -72,6 +76,8 @@ const decoders: Readonly<Record<string, (bytes: Buffer) => unknown>> = {
   decodeListProvidersReply,
   decodePrepareProvider,
   decodeListRenewalsReply,
+  decodeListUpstreamsReply,
+  decodeAgentPath,
   decodeQueryReply,
   verifySessionBind: (bytes) => verifySessionBind(decodeSessionBind(bytes)),
 };
@@ -89,6 +95,8 @@ const damaged: fc.Arbitrary<Buffer> = fc
       random.providers.map(encodeListProvidersReply),
       random.prepareProvider.map(encodePrepareProvider),
       random.renewals.map(encodeListRenewalsReply),
+      random.upstreams.map(encodeListUpstreamsReply),
+      random.agentPath.map(encodeAgentPath),
     ),
     fc.nat(),
     fc.nat({ max: 255 }),

@@ -4,8 +4,11 @@ import type { Agent, ConnectionState } from "../agent.ts";
 
 /** Binds the connection, once the host key's signature over the session is verified. */
 export function sessionBind(agent: Agent, connection: ConnectionState, body: Buffer): Reply {
-  connection.upstreams.bind(body);
-  const { isForwarding } = connection.bindings.bind(body, agent.wallClock());
-  agent.log(`bound to a session${isForwarding ? ", forwarded" : ""}`);
-  return { type: "success" };
+  try {
+    const { isForwarding } = connection.bindings.bind(body, agent.wallClock());
+    agent.log(`bound to a session${isForwarding ? ", forwarded" : ""}`);
+    return { type: "success" };
+  } finally {
+    connection.upstreams.bind(body);
+  }
 }

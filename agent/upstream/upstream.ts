@@ -5,6 +5,7 @@
 import { realpath } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { type ForeignAgent, foreignAgent } from "../../openssh/foreign-agents.ts";
+import { errorCode, strerror } from "../../openssh/strerror.ts";
 import type { UpstreamState } from "../../protocol/extensions/list-upstreams.ts";
 import { asFailure, Failure } from "../../protocol/failure.ts";
 import { blobId } from "../../protocol/public-key.ts";
@@ -86,7 +87,7 @@ export class Upstream {
   async connect(): Promise<Socket> {
     const socket = await new Promise<Socket>((resolve, reject) => {
       const opening = connect({ path: this.path });
-      opening.once("error", () => reject(this.failed("gone", "does not answer at its socket")));
+      opening.once("error", (error) => reject(this.#notConnected(error)));
       opening.once("connect", () => resolve(opening));
     });
     try {
@@ -101,6 +102,15 @@ export class Upstream {
       if (error instanceof UpstreamFailed) throw error;
       throw this.failed("refused", "is not used: the system does not tell whose it is");
     }
+  }
+
+  #notConnected(error: Error): UpstreamFailed {
+    // It listens, and has accepted none for so long that no more may wait.
+    if (errorCode(error) === "EAGAIN") return this.failed("slow", "accepts no connections");
+    const isAbsent = ["ENOENT", "ECONNREFUSED"].includes(errorCode(error) ?? "");
+    const hint = "Check the rights of the socket, and this agent's limit of open files.";
+    const why = strerror(error) ?? "unknown error";
+    return this.failed("gone", `cannot be connected to: ${why}`, isAbsent ? undefined : hint);
   }
 
   /** @param hint by default, that of the state */

@@ -200,6 +200,30 @@ test("session bindings reach upstreams, before and after they are connected to",
   t.deepEqual(await comments(failed), []);
 });
 
+test("a client with more bindings than upstreams accept is shown none of their keys", async (t) => {
+  const { inner, front, client } = await withUpstream(t);
+  const [host, other] = [makeHost("host"), makeHost("other")];
+  const destinations = [
+    { from: origin, to: host.hop },
+    { from: host.hop, to: makeHost("target").hop },
+  ];
+  const limits = [{ type: "restrict-destination", destinations }] as const;
+  await inner.addIdentity(generateKey("ed25519"), "limited upstream", limits);
+  await addKey(inner, "upstream's");
+  await client.addIdentity(generateKey("ed25519"), "limited", limits);
+  await addKey(client, "own");
+  const repeating = await front.connect();
+  for (let count = 0; count < 20; count++) await bind(repeating, host, "s1", true);
+  t.is((await comments(repeating)).length, 4);
+  await bind(repeating, other, "s2", true);
+  t.deepEqual(await comments(repeating), ["own", "upstream's"]);
+  const many = await front.connect();
+  for (let count = 0; count < 16; count++) await bind(many, host, `s${count}`, true);
+  t.deepEqual(await comments(many), ["own", "upstream's"]);
+  await t.throwsAsync(bind(many, host, "s16", true), refused);
+  t.deepEqual(await comments(many), ["own"]);
+});
+
 test("an upstream that is gone costs its own keys only, and is used when it is back", async (t) => {
   const folder = makeWorkspace(t);
   const path = folder.path("upstream");
@@ -207,7 +231,7 @@ test("an upstream that is gone costs its own keys only, and is used when it is b
   const client = await front.connect();
   await addKey(client, "own");
   t.deepEqual(await comments(client), ["own"]);
-  const gone = [`The agent at ${path} does not answer at its socket.`];
+  const gone = [`The agent at ${path} cannot be connected to: No such file or directory.`];
   t.deepEqual(
     front.log.filter((line) => line.includes(path)),
     gone,
@@ -354,7 +378,7 @@ test("a key that nobody lists may be in an upstream that does not answer", async
   const { publicKey } = generateKey("ed25519");
   const blob = encodePublicKey(publicKey);
   const hint =
-    `An agent behind this one may have it. The agent at ${path} does not answer at its socket. ` +
+    `An agent behind this one may have it. The agent at ${path} cannot be connected to: No such file or directory. ` +
     "Start it again; this agent connects when its keys are needed.";
   for (const asking of [
     () => client.sign(blob, data),

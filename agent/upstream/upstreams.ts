@@ -53,7 +53,7 @@ export class Upstreams {
 
 /** One client's connections to all upstream agents. */
 export class ClientUpstreams {
-  readonly #connections: readonly UpstreamConnection[];
+  #connections: readonly UpstreamConnection[];
   #path: readonly Buffer[];
   readonly #binds: Buffer[] = [];
   /** Why upstreams are missing in the last list. */
@@ -84,11 +84,15 @@ export class ClientUpstreams {
 
   /**
    * Passes a `session-bind@openssh.com` request on, whether or not this agent accepts it: the upstream
-   * agents decide for themselves.
+   * agents decide for themselves. A client with more bindings than they accept has no upstream agents
+   * from then on, since their destination constraints would not hold.
+   * @throws {Failure} unsupported, for such a client
    */
   bind(body: Buffer): void {
-    if (this.isEmpty) return;
+    if (this.isEmpty || this.#binds.some((bound) => bound.equals(body))) return;
     if (this.#binds.length >= maxBinds) {
+      this.close();
+      this.#connections = [];
       throw new Failure("unsupported", "Too many sessions are bound.");
     }
     const copy = Buffer.from(body);
