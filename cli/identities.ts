@@ -59,3 +59,13 @@ export function renewalOf(
     renewals.find(({ keyBlob, certificate }) => keyBlob.equals(blob) && !isListed(certificate))
   );
 }
+
+/** The blobs of an upstream agent, after the certificates that this agent lists for its keys. */
+export function withAttached(blobs: readonly Buffer[], identities: readonly Identity[]): Buffer[] {
+  const isTheirs = (blob: Buffer) => blobs.some((one) => one.equals(blob));
+  const attached = identities.filter(({ keyBlob }) => {
+    const described = describe(keyBlob);
+    return described?.certificate && isTheirs(described.keyBlob) && !isTheirs(keyBlob);
+  });
+  return [...attached.map(({ keyBlob }) => keyBlob), ...blobs];
+}

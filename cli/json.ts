@@ -7,7 +7,7 @@ import type { UpstreamDescription } from "../protocol/extensions/list-upstreams.
 import { fingerprint } from "../protocol/fingerprint.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
-import { describe, renewalOf } from "./identities.ts";
+import { describe, renewalOf, withAttached } from "./identities.ts";
 
 /** Increased when a field is removed or changes its meaning, not for new fields. */
 const format = 1;
@@ -76,7 +76,7 @@ export function providersAsJson(providers: readonly ProviderDescription[], liste
         path,
         state,
         name,
-        identities: blobs.map(fieldsOfBlob),
+        identities: withAttached(blobs, identities).map(fieldsOfBlob),
       })),
     }),
   });

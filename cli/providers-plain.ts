@@ -7,7 +7,7 @@ import type { UpstreamDescription } from "../protocol/extensions/list-upstreams.
 import { fingerprint } from "../protocol/fingerprint.ts";
 import type { FingerprintHash } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
-import { describe, summary } from "./identities.ts";
+import { describe, summary, withAttached } from "./identities.ts";
 import { validity } from "./validity.ts";
 
 /** The providers and upstream agents to print, and how. */
@@ -30,7 +30,7 @@ export interface ProvidersView {
 export function plainLines(view: ProvidersView): string[] {
   const upstreams = view.upstreams.flatMap(({ path, state, name, identities }) => [
     `upstream ${path} ${state} ${identities.length} ${name}`.trimEnd(),
-    ...identities.flatMap((blob) => identityLine(view, path, blob)),
+    ...withAttached(identities, view.identities).flatMap((blob) => identityLine(view, path, blob)),
   ]);
   return [...providerLines(view), ...upstreams];
 }

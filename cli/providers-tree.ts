@@ -7,7 +7,7 @@ import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import type { ProviderDescription, ProviderState } from "../protocol/extensions/list-providers.ts";
 import type { UpstreamDescription, UpstreamState } from "../protocol/extensions/list-upstreams.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
-import { type Description, describe } from "./identities.ts";
+import { type Description, describe, withAttached } from "./identities.ts";
 import { commentOf, leftOutText, type ProvidersView } from "./providers-plain.ts";
 import { needsAttention, validity } from "./validity.ts";
 
@@ -83,7 +83,7 @@ function upstreamNode(
   const text = `${colours.bold(sanitizeForDisplay(path))} ${colours.dim(what)} ${paint(upstreamStates[state])}`;
   return {
     text: state === "ready" ? `${text}, ${count}` : text,
-    children: keyNodes(view, identities, colours),
+    children: keyNodes(view, withAttached(identities, view.identities), colours),
   };
 }
 
