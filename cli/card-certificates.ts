@@ -1,5 +1,5 @@
 /** Certificates on the command line for keys on tokens. */
-import { explain } from "./agent.ts";
+import { explain, identitiesOrNone } from "./agent.ts";
 import type { Context } from "./context.ts";
 import {
   type CertificateFile,
@@ -7,6 +7,7 @@ import {
   readCertificateFile,
 } from "./files/certificate-file.ts";
 import { PublicKeyFileError } from "./files/public-key-file.ts";
+import { type Description, describe, plainType, summary } from "./identities.ts";
 
 /**
  * Reads the certificates and checks that none has expired, before anything is sent.
@@ -36,3 +37,24 @@ export function cardCertificates(
 }
 
 const expiredHint = "Get a new certificate from its CA.";
+
+/** Shows which key a certificate is for, and those that the agent has. */
+export async function showKeys(
+  { client, console, options }: Context,
+  certificate: Buffer,
+): Promise<void> {
+  const { fingerprint } = await import("../protocol/fingerprint.ts");
+  const wanted = describe(certificate);
+  if (wanted === undefined) return;
+  const printOf = ({ keyBlob }: Description) => fingerprint(keyBlob, options.hash);
+  const lines = new Map<string, string>();
+  for (const { keyBlob, comment } of await identitiesOrNone(client)) {
+    const held = describe(keyBlob);
+    if (held === undefined) continue;
+    const plain = { ...held, type: plainType(held) };
+    lines.set(printOf(held), summary(plain, printOf(held), comment));
+  }
+  const has = lines.size === 0 ? "the agent has no keys" : "the agent has:";
+  console.note(`It is for the key ${printOf(wanted)} (${plainType(wanted)}); ${has}`);
+  for (const line of lines.values()) console.note(line);
+}

@@ -6,7 +6,7 @@ import type { Constraint } from "../../protocol/constraints.ts";
 import { variablesOfLibraries } from "../../protocol/extensions/prepare-provider.ts";
 import type { RequestOf } from "../../protocol/requests.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
-import { cardCertificates } from "../card-certificates.ts";
+import { cardCertificates, showKeys } from "../card-certificates.ts";
 import type { Choice } from "../chosen-keys.ts";
 import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
@@ -165,17 +165,21 @@ async function answersQuery(client: AgentClient): Promise<boolean> {
  * if `--cert-for-card` named it.
  */
 async function checkCertificates(
-  { client, console, options }: Context,
+  context: Context,
   certificates: readonly CertificateFile[],
 ): Promise<number> {
   if (certificates.length === 0) return 0;
+  const { client, console, options } = context;
   // The card is loaded; an agent that does not list its keys leaves nothing to check.
   const identities = await client.identities().catch(() => undefined);
   if (identities === undefined) return 0;
   const unmatched = certificates.filter(
     ({ blob }) => !identities.some(({ keyBlob }) => keyBlob.equals(blob)),
   );
-  for (const { path } of unmatched) console.note(`Certificate ${path} fits no key of this token`);
+  for (const { path, blob } of unmatched) {
+    console.note(`Certificate ${path} fits no key of this token`);
+    if (options.cardCertificates.includes(path)) await showKeys(context, blob);
+  }
   return unmatched.some(({ path }) => options.cardCertificates.includes(path)) ? 1 : 0;
 }
 

@@ -1,7 +1,7 @@
 /** `ssh-add --cert-for-card CERT`: attaches a certificate to a key that the agent holds. */
 import { AgentRefusal } from "../../protocol/client.ts";
-import { explain, explainRefusal, identitiesOrNone, knownAgent, refusalText } from "../agent.ts";
-import { cardCertificates } from "../card-certificates.ts";
+import { explain, explainRefusal, knownAgent, refusalText } from "../agent.ts";
+import { cardCertificates, showKeys } from "../card-certificates.ts";
 import { constraintsFor, describeLimits, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
 import {
@@ -9,7 +9,6 @@ import {
   certificateLifetime,
   shorterLifetime,
 } from "../files/certificate-file.ts";
-import { type Description, describe, plainType, summary } from "../identities.ts";
 
 /** Attaches the named certificates. This needs no PIN and sends no private key. */
 export async function attachCertificates(context: Context): Promise<number> {
@@ -46,24 +45,6 @@ async function attach(context: Context, file: CertificateFile): Promise<boolean>
     describeLimits(context, lifetime);
   }
   return true;
-}
-
-/** Shows which key a certificate is for, and those that the agent has. */
-async function showKeys({ client, console, options }: Context, certificate: Buffer): Promise<void> {
-  const { fingerprint } = await import("../../protocol/fingerprint.ts");
-  const wanted = describe(certificate);
-  if (wanted === undefined) return;
-  const printOf = ({ keyBlob }: Description) => fingerprint(keyBlob, options.hash);
-  const lines = new Map<string, string>();
-  for (const { keyBlob, comment } of await identitiesOrNone(client)) {
-    const held = describe(keyBlob);
-    if (held === undefined) continue;
-    const plain = { ...held, type: plainType(held) };
-    lines.set(printOf(held), summary(plain, printOf(held), comment));
-  }
-  const has = lines.size === 0 ? "the agent has no keys" : "the agent has:";
-  console.note(`It is for the key ${printOf(wanted)} (${plainType(wanted)}); ${has}`);
-  for (const line of lines.values()) console.note(line);
 }
 
 /** An unknown extension is answered with SSH_AGENT_FAILURE (5), a failed one with 28. */
