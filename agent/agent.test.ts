@@ -255,6 +255,7 @@ test("query names the extensions; an unknown one is a plain failure", async (t) 
     "add-certificate@cardagent.alt",
     "failure-reason@cardagent.alt",
     "list-upstreams@cardagent.alt",
+    "list-renewals@cardagent.alt",
     "agent-path@cardagent.alt",
     "keep-ended-certificate@cardagent.alt",
     "only-keys@cardagent.alt",
