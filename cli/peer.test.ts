@@ -51,10 +51,18 @@ function modernised(result: RunResult): RunResult {
   return { ...result, stderr };
 }
 
-/** Removes the lines that only ours writes. */
-function withoutReasons(result: RunResult): RunResult {
-  const lines = result.stderr.split(/(?<=\n)/);
-  return { ...result, stderr: lines.filter((line) => !/^(reason|hint): /.test(line)).join("") };
+/** Removes the lines that only ours writes: reasons and hints, and below certificates with -lv. */
+function withoutAdditions(result: RunResult): RunResult {
+  const without = (text: string, pattern: RegExp) =>
+    text
+      .split(/(?<=\n)/)
+      .filter((line) => !pattern.test(line))
+      .join("");
+  return {
+    ...result,
+    stdout: without(result.stdout, /^ {8}(Key ID|Principals|CA|Validity): /),
+    stderr: without(result.stderr, /^(reason|hint): /),
+  };
 }
 
 async function compare(
@@ -66,7 +74,7 @@ async function compare(
   const expected = await answers(workspace, runSystem, steps);
   const found = await answers(workspace, runOurs, steps);
   for (const [index, [args]] of steps.entries()) {
-    const said = modernised(withoutReasons(found[index] as RunResult));
+    const said = modernised(withoutAdditions(found[index] as RunResult));
     t.deepEqual(said, modernised(expected[index] as RunResult), `ssh-add ${args.join(" ")}`);
   }
 }
