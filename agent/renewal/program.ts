@@ -1,10 +1,12 @@
 /** Runs the program of `ssh-agent -O renew`. */
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { rmSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, rmSync, writeSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
+import { openPipe } from "../../openssh/secret-input.ts";
 import { sanitizeName } from "../../openssh/text-for-display.ts";
 import { decodeText } from "../../protocol/text.ts";
 import type { Clock } from "../host/clock.ts";
@@ -76,8 +78,6 @@ async function removeFolder(folder: string): Promise<void> {
   if (folders.size === 0) process.off("exit", removeAll);
 }
 
-type Program = ChildProcessByStdio<Writable, Readable, Readable>;
-
 async function spawnProgram(run: ProgramRun, env: NodeJS.ProcessEnv): Promise<string> {
   const limit = new AbortController();
   const cancelLimit = run.clock.after(runLimit, () => limit.abort());
@@ -85,12 +85,10 @@ async function spawnProgram(run: ProgramRun, env: NodeJS.ProcessEnv): Promise<st
   const signal = AbortSignal.any([run.signal, limit.signal, output.tooLong]);
   const errors = new LineLog(run.log);
   try {
-    const child: Program = spawn(run.program, [], { detached: true, env, stdio: "pipe" });
-    child.stdin.on("error", () => {}); // it need not read the key
-    child.stdin.end(`${run.keyLine}\n`);
-    child.stdout.on("data", (chunk: Buffer) => output.add(chunk));
-    child.stderr.on("data", (chunk: Buffer) => errors.add(chunk));
-    const { status, name } = await ended(child, signal);
+    const { child, stdout, stderr } = start(run, env);
+    stdout?.on("data", (chunk: Buffer) => output.add(chunk));
+    stderr?.on("data", (chunk: Buffer) => errors.add(chunk));
+    const { status, name } = await ended(child, [stdout, stderr], signal);
     errors.end();
     if (limit.signal.aborted) throw new Error("The program took longer than a minute.");
     if (output.tooLong.aborted) throw new Error("The program wrote more than 64 KiB.");
@@ -103,36 +101,78 @@ async function spawnProgram(run: ProgramRun, env: NodeJS.ProcessEnv): Promise<st
   }
 }
 
+interface Started {
+  readonly child: ChildProcess;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+}
+
+/**
+ * Starts the program with the key's line on standard input. Its streams are pipes; without koffi they are
+ * sockets, as Node.js makes them, which a program cannot open as /dev/stdin and the like.
+ */
+function start({ program, keyLine }: ProgramRun, env: NodeJS.ProcessEnv): Started {
+  const [input, output, errors] = [openPipe(), openPipe(), openPipe()];
+  const stdio = [input?.[0] ?? "pipe", output?.[1] ?? "pipe", errors?.[1] ?? "pipe"] as const;
+  const readers = [output, errors].map(
+    (pipe) => pipe && new Socket({ fd: pipe[0], writable: false }),
+  );
+  const line = `${keyLine}\n`;
+  try {
+    if (input !== undefined) writeSync(input[1], line); // less than a pipe holds
+    const child = spawn(program, [], { detached: true, env, stdio: [...stdio] });
+    child.stdin?.on("error", () => {}); // it need not read the key
+    child.stdin?.end(line);
+    return { child, stdout: readers[0] ?? child.stdout, stderr: readers[1] ?? child.stderr };
+  } catch (error) {
+    for (const reader of readers) reader?.destroy();
+    throw error;
+  } finally {
+    for (const end of [input?.[0], input?.[1], output?.[1], errors?.[1]]) {
+      if (end !== undefined) closeSync(end);
+    }
+  }
+}
+
 interface End {
   readonly status: number | null;
   readonly name: NodeJS.Signals | null;
 }
 
 /** Waits until a program has exited and its output is read. @throws if it cannot be run */
-function ended(child: Program, signal: AbortSignal): Promise<End> {
+function ended(
+  child: ChildProcess,
+  streams: readonly (Readable | null)[],
+  signal: AbortSignal,
+): Promise<End> {
+  const exited = endGroupWith(child, signal);
+  const closed = Promise.all(
+    streams.map((stream) => new Promise<void>((resolve) => stream?.once("close", resolve))),
+  );
   return new Promise((resolve, reject) => {
-    const exited = endGroupWith(child, signal);
-    child.once("error", (error: NodeJS.ErrnoException) => {
+    const settle = (settled: () => void) => {
       exited();
-      reject(new Error(`The program cannot be run: ${error.code ?? error.message}.`));
+      for (const stream of streams) stream?.destroy();
+      settled();
+    };
+    child.once("error", (error: NodeJS.ErrnoException) => {
+      const what = `The program cannot be run: ${error.code ?? error.message}.`;
+      settle(() => reject(new Error(what)));
     });
     child.once("exit", (status, name) => {
       exited();
       if (signal.aborted) killRest(child);
-      const settle = () => {
+      const timer = setTimeout(() => settle(() => resolve({ status, name })), outputWait);
+      void closed.then(() => {
         clearTimeout(timer);
-        child.stdout.destroy();
-        child.stderr.destroy();
-        resolve({ status, name });
-      };
-      const timer = setTimeout(settle, outputWait);
-      child.once("close", settle);
+        settle(() => resolve({ status, name }));
+      });
     });
   });
 }
 
 /** Kills what is left of the group of a program that was ended. */
-function killRest({ pid }: Program): void {
+function killRest({ pid }: ChildProcess): void {
   try {
     if (pid !== undefined) process.kill(-pid, "SIGKILL");
   } catch {

@@ -197,6 +197,17 @@ test("what holds the program's output open is not waited for", async (t) => {
   process.kill(Number(program.read("child")), "SIGKILL");
 });
 
+test("a program may open its standard streams by name", async (t) => {
+  const { program, time, gets, agent, renewed } = await prepare(t);
+  const script =
+    "#!/bin/sh\n[ -p /dev/stdin ] || exit 9\nread type key </dev/stdin; echo $type >/dev/stderr";
+  const answer = program.workspace.path("answer");
+  program.workspace.write("renew", `${script}\ncat ${answer} >/dev/stdout`, 0o700);
+  time.seconds(600);
+  t.true(await gets(renewed));
+  t.true(agent.log.includes('renewal of "key": ssh-ed25519'));
+});
+
 test("a program that cannot be run", async (t) => {
   const program = { program: "/nonexistent/renew", all: false };
   const { time, waitFor } = await prepare(t, { renewal: program });
