@@ -5,18 +5,26 @@ import type { Reply } from "../../protocol/replies.ts";
 import type { Agent, ConnectionState } from "../agent.ts";
 
 /**
- * Notes the path, for the upstream agents. @throws {Failure} unsupported, if this agent is on it: it
- * would ask itself without end
+ * Notes the path, for the upstream agents. A connection whose path is refused has none from then on:
+ * its next request is on its way already.
+ * @throws {Failure} unsupported, if this agent is on it: it would ask itself without end; malformed
  */
 export function agentPath(agent: Agent, connection: ConnectionState, body: Buffer): Reply {
-  const path = decodeAgentPath(body);
-  if (path.some((id) => id.equals(agent.upstreams.id))) {
-    throw new Failure(
-      "unsupported",
-      "This agent is one of its own upstreams.",
-      "Start ssh-agent with another socket in -O upstream.",
-    );
+  try {
+    const path = decodeAgentPath(body);
+    if (path.some((id) => id.equals(agent.upstreams.id))) throw isOwnUpstream();
+    connection.upstreams.follow(path);
+    return { type: "success" };
+  } catch (error) {
+    connection.upstreams.leave();
+    throw error;
   }
-  connection.upstreams.follow(path);
-  return { type: "success" };
+}
+
+function isOwnUpstream(): Failure {
+  return new Failure(
+    "unsupported",
+    "This agent is one of its own upstreams.",
+    "Start ssh-agent with another socket in -O upstream.",
+  );
 }

@@ -489,6 +489,26 @@ test("an agent that is its own upstream, also over a detour, is noticed", async 
   for (const stop of stops) await stop();
 });
 
+test("an agent that is its own upstream is connected to once, with any request", async (t) => {
+  const path = makeWorkspace(t).path("upstream");
+  const front = await startAgent(t, { upstreams: [{ path, confirm: false }] });
+  let connections = 0;
+  const stop = await relay(path, front.path, () => connections++);
+  const blob = encodePublicKey(generateKey("ed25519").publicKey);
+  for (const ask of [
+    (client: AgentClient) => client.identities(),
+    (client: AgentClient) => client.removeAllIdentities(),
+    (client: AgentClient) => client.listProviders(),
+    (client: AgentClient) => client.sign(blob, data).catch(() => {}),
+  ]) {
+    await ask(await front.connect());
+    // A request of its own is answered after all that the last one has started.
+    await (await front.connect()).query();
+  }
+  t.is(connections, 4);
+  await stop();
+});
+
 test("list-upstreams tells what each is, and is refused behind a session", async (t) => {
   const { behind, inner, front, client } = await withUpstream(t);
   const { blob } = await addKey(inner, "key");
@@ -544,9 +564,14 @@ async function serve(
 }
 
 /** Passes connections on to another socket. @returns a function that ends it */
-async function relay(path: string, to: string): Promise<() => Promise<void>> {
+async function relay(
+  path: string,
+  to: string,
+  onConnection: () => void = () => {},
+): Promise<() => Promise<void>> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
+    onConnection();
     const other = connect(to);
     for (const one of [socket, other]) {
       sockets.add(one);

@@ -91,8 +91,7 @@ export class ClientUpstreams {
   bind(body: Buffer): void {
     if (this.isEmpty || this.#binds.some((bound) => bound.equals(body))) return;
     if (this.#binds.length >= maxBinds) {
-      this.close();
-      this.#connections = [];
+      this.leave();
       throw new Failure("unsupported", "Too many sessions are bound.");
     }
     const copy = Buffer.from(body);
@@ -208,6 +207,12 @@ export class ClientUpstreams {
         return { path, state: "ready", name, identities };
       }),
     );
+  }
+
+  /** Does without upstream agents from now on. */
+  leave(): void {
+    this.close();
+    this.#connections = [];
   }
 
   close(): void {
