@@ -1,6 +1,7 @@
 /** Request 13: a signature (RFC 9987, section 3.6). */
 import { sanitizeName } from "../../openssh/text-for-display.ts";
 import type { Failure } from "../../protocol/failure.ts";
+import { blobAlgorithm } from "../../protocol/public-key.ts";
 import type { Reply } from "../../protocol/replies.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { type VerifiedKey, verifyKeyOrCertificate } from "../../protocol/verification.ts";
@@ -73,11 +74,10 @@ function findSigner({ keyring, wallClock }: Agent, blob: Buffer): KeyringIdentit
   );
 }
 
-/** A certificate; undefined for anything else. */
+/** A certificate; undefined for anything else. A plain key is not verified, which takes long. */
 function readCertificate(blob: Buffer): VerifiedKey | undefined {
   try {
-    const verified = verifyKeyOrCertificate(blob);
-    return verified.certificate && verified;
+    return blobAlgorithm(blob).includes("-cert-") ? verifyKeyOrCertificate(blob) : undefined;
   } catch {
     return undefined;
   }
