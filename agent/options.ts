@@ -109,15 +109,15 @@ const upstreamPrefix = "upstream=";
 const certificatesPrefix = "certificates=";
 const renewPrefix = "renew=";
 const renewAll = "renew-all";
-/** The prefixes of features that may be given once. */
-const prefixes = [
-  websafePrefix,
-  pinCachePrefix,
-  cardTimeoutPrefix,
-  idleReleasePrefix,
-  gracePrefix,
-  certificatesPrefix,
-  renewPrefix,
+/** The prefixes of features that may be given once, and what checks their values. */
+const valued: readonly (readonly [prefix: string, check: (value: string) => unknown])[] = [
+  [websafePrefix, () => undefined],
+  [pinCachePrefix, parsePinCache],
+  [cardTimeoutPrefix, parseCardTimeout],
+  [idleReleasePrefix, parseIdleRelease],
+  [gracePrefix, parseGrace],
+  [certificatesPrefix, parseFolder],
+  [renewPrefix, parseProgram],
 ];
 /** Starts the first argument of mode "serve". */
 const servingPrefix = "--serve=";
@@ -218,17 +218,13 @@ function checkFeature(feature: string, before: readonly string[]): void {
     return;
   }
   if (["allow-remote-pkcs11", noWebsafe, keepEnded, renewAll].includes(feature)) return;
-  const prefix = prefixes.find((known) => feature.startsWith(known));
-  if (prefix === undefined) throw fatal("Unknown -O option");
+  const known = valued.find(([prefix]) => feature.startsWith(prefix));
+  if (known === undefined) throw fatal("Unknown -O option");
+  const [prefix, check] = known;
   if (before.some((other) => other.startsWith(prefix))) {
     throw fatal(`${prefix.slice(0, -1)} already set`);
   }
-  if (prefix === pinCachePrefix) parsePinCache(feature.slice(prefix.length));
-  if (prefix === cardTimeoutPrefix) parseCardTimeout(feature.slice(prefix.length));
-  if (prefix === idleReleasePrefix) parseIdleRelease(feature.slice(prefix.length));
-  if (prefix === gracePrefix) parseGrace(feature.slice(prefix.length));
-  if (prefix === renewPrefix) parseProgram(feature.slice(prefix.length));
-  if (prefix === certificatesPrefix) parseFolder(feature.slice(prefix.length));
+  check(feature.slice(prefix.length));
 }
 
 /** The folder of `-O certificates`, where `~/` is the home folder. @throws {Exit} */

@@ -94,7 +94,7 @@ async function removeOthers(
     if (isKnown(one) || isOneOf(one, chosen)) continue;
     await client.removeIdentity(one.keyBlob).catch(() => left.push(one));
   }
-  warnStillListed(client, console, "notRemoved", left);
+  await warnStillListed(client, console, "notRemoved", left);
 }
 
 /** Whether an identity is one of the chosen keys, or a certificate of one. */

@@ -10,7 +10,10 @@ import type { Agent, ConnectionState } from "../agent.ts";
 import type { Provider } from "../pkcs11/provider.ts";
 import { refuseRemote } from "../requests/smartcard.ts";
 
-/** Lists the providers, also those of upstream agents that tell them. A slow provider delays only this reply, up to its timeout for status. */
+/**
+ * Lists the providers, also those of upstream agents that tell them. A slow provider delays only this
+ * reply, up to its timeout for status.
+ */
 export async function listProviders(
   agent: Agent,
   connection: ConnectionState,

@@ -9,12 +9,12 @@ import {
 } from "../../protocol/certificate.ts";
 import type { RenewalDescription } from "../../protocol/extensions/list-renewals.ts";
 import { blobId } from "../../protocol/public-key.ts";
-import type { Identity } from "../../protocol/replies.ts";
 import { EarliestTimer } from "../earliest-timer.ts";
 import type { Clock, WallClock } from "../host/clock.ts";
 import type { KeyringIdentity } from "../identity.ts";
 import type { Keyring } from "../keyring.ts";
 import type { AgentLock } from "../lock.ts";
+import type { UpstreamIdentity } from "../upstream/upstreams.ts";
 
 /** Milliseconds between tries: the first, doubled after each further failure, and the longest. */
 const firstWait = 10_000;
@@ -131,15 +131,16 @@ export class Renewals {
   }
 
   /** With `-O renew-all`, notes the keys that upstream agents list to a client. */
-  noteUpstream(identities: readonly (Identity & { readonly upstream: string })[]): void {
+  noteUpstream(identities: readonly UpstreamIdentity[]): void {
     if (this.#parts?.all !== true) return;
     const known = new Set(Array.from(this.#renewals.values(), keyIdOf));
     for (const { keyBlob } of this.#agent.keyring.all()) known.add(blobId(keyBlob));
     const parsed = identities.map((one) => ({ ...one, ...parseKeyOrCertificate(one.keyBlob) }));
     for (const { certificate, keyBlob } of parsed) if (certificate) known.add(blobId(keyBlob));
-    for (const { key: isKnownType, keyBlob, comment, upstream } of parsed) {
+    for (const { key: isKnownType, keyBlob, comment, connection } of parsed) {
       const id = blobId(keyBlob);
       if (isKnownType === undefined || known.has(id)) continue;
+      const upstream = connection.upstream.path;
       this.#add(id, { keyBlob, comment, upstream, older: undefined }, 0n, 0);
     }
     this.#schedule();

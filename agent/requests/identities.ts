@@ -36,11 +36,7 @@ export function requestIdentities(
  */
 async function listWithUpstreams(agent: Agent, connection: ConnectionState): Promise<Reply> {
   const listed = await connection.upstreams.list();
-  if (!connection.bindings.isRemote) {
-    agent.renewals.noteUpstream(
-      listed.map((one) => ({ ...one, upstream: one.connection.upstream.path })),
-    );
-  }
+  if (!connection.bindings.isRemote) agent.renewals.noteUpstream(listed);
   const keys = new Set(listed.map(({ keyBlob }) => blobId(keyBlob)));
   await agent.certificateFolder?.keysAdded(keys);
   if (agent.lock.isLocked) return { type: "identities", identities: [] };

@@ -1,8 +1,12 @@
 /** The upstream agents of this agent, and a client's connections to them. */
 import { randomBytes } from "node:crypto";
 import { agentIdLength } from "../../protocol/extensions/agent-path.ts";
-import type { UpstreamDescription } from "../../protocol/extensions/list-upstreams.ts";
+import type {
+  UpstreamDescription,
+  UpstreamState,
+} from "../../protocol/extensions/list-upstreams.ts";
 import { Failure } from "../../protocol/failure.ts";
+import { blobId } from "../../protocol/public-key.ts";
 import type { Identity } from "../../protocol/replies.ts";
 import type { Clock } from "../host/clock.ts";
 import { Upstream, UpstreamFailed, type UpstreamOption, type UpstreamSystem } from "./upstream.ts";
@@ -114,7 +118,7 @@ export class ClientUpstreams {
     const seen = new Map<string, UpstreamIdentity>();
     this.#connections.forEach((connection, index) => {
       for (const identity of lists[index] ?? []) {
-        const id = identity.keyBlob.toString("latin1");
+        const id = blobId(identity.keyBlob);
         if (!seen.has(id)) seen.set(id, { ...identity, connection });
       }
     });
@@ -196,15 +200,18 @@ export class ClientUpstreams {
     return Promise.all(
       this.#connections.map(async (connection) => {
         const { upstream } = connection;
-        const listed = await connection.list().catch((error: unknown) => error);
-        const { path } = upstream;
+        let state: UpstreamState = "ready";
+        const listed = await connection.list().catch((error: unknown) => {
+          state = error instanceof UpstreamFailed ? error.state : "invalid";
+          return [];
+        });
         const { name } = await upstream.identify();
-        if (!Array.isArray(listed)) {
-          const state = listed instanceof UpstreamFailed ? listed.state : "invalid";
-          return { path, state, name, identities: [] };
-        }
-        const identities = (listed as readonly Identity[]).map(({ keyBlob }) => keyBlob);
-        return { path, state: "ready", name, identities };
+        return {
+          path: upstream.path,
+          state,
+          name,
+          identities: listed.map(({ keyBlob }) => keyBlob),
+        };
       }),
     );
   }
