@@ -108,8 +108,8 @@ export class Keyring {
 
   /**
    * Lists a certificate before another identity, or else at the end, or in the place of those that it
-   * replaces, including those of other providers with the same blobs. Clients offer identities in this order,
-   * and a server more likely accepts a certificate.
+   * replaces, including those of other providers with the same blobs. Clients offer identities in
+   * this order, and a server more likely accepts a certificate.
    */
   addCertificate(
     certificate: KeyringIdentity,

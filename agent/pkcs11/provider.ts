@@ -292,9 +292,7 @@ export class Provider {
       this.#unsettled.add(token);
       return;
     }
-    const gone = missing.flatMap((at) =>
-      [...this.#keys.values()].filter(({ index }) => index === at),
-    );
+    const gone = [...this.#keys.values()].filter(({ index }) => missing.includes(index));
     if (gone.length === 0) return;
     for (const { keyBlob } of gone) this.#keys.delete(blobId(keyBlob));
     const reason = "no private key";
