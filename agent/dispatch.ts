@@ -56,10 +56,11 @@ export function dispatch(
   try {
     request = decodeRequest(message);
     if (hasSecret(request)) agent.softwareKeys.freedMemory.clearReadBuffer();
-    const reply = agent.lock.isLocked
-      ? handleLocked(agent, connection, request)
-      : handle(agent, connection, request);
-    return reply instanceof Promise ? reply.catch(refused) : reply;
+    const reply =
+      agent.lock.isLocked && !isAnsweredWhileLocked(request)
+        ? lockedReply(request)
+        : handle(agent, connection, request);
+    return reply instanceof Promise ? replyLater(agent, request, reply).catch(refused) : reply;
   } catch (error) {
     return refused(error);
   }
@@ -94,24 +95,41 @@ function handle<Type extends Request["type"]>(
   return handler(agent, connection, request);
 }
 
-/** A locked agent lists no identities; it only unlocks and answers `extensionsWhileLocked`. */
-function handleLocked(
-  agent: Agent,
-  connection: ConnectionState,
+/**
+ * Waits for a reply. If the agent was locked meanwhile, it is that of a locked agent, as in OpenSSH's
+ * agent, which answers all requests in order. What has already been done is still reported as done.
+ */
+async function replyLater(
+  { lock }: Agent,
   request: Request,
-): Reply | Promise<Reply> {
+  handled: Promise<Reply>,
+): Promise<Reply> {
+  const isHidden = () => lock.isLocked && !isAnsweredWhileLocked(request);
+  try {
+    const reply = await handled;
+    return reply.type !== "success" && isHidden() ? lockedReply(request) : reply;
+  } catch (error) {
+    if (isHidden()) return lockedReply(request);
+    throw error;
+  }
+}
+
+/** Whether a locked agent answers a request as an unlocked one does. */
+function isAnsweredWhileLocked(request: Request): boolean {
   switch (request.type) {
     case "unlock":
     case "request-rsa-identities":
-      return handle(agent, connection, request);
-    case "request-identities":
-      return { type: "identities", identities: [] };
+      return true;
     case "extension":
-      if (extensionsWhileLocked.has(request.name)) return handle(agent, connection, request);
-      break;
+      return extensionsWhileLocked.has(request.name);
     default:
-      break;
+      return false;
   }
+}
+
+/** A locked agent lists no identities. @throws {Failure} locked, for any other request */
+function lockedReply({ type }: Request): Reply {
+  if (type === "request-identities") return { type: "identities", identities: [] };
   throw new Failure("locked", "The agent is locked.");
 }
 

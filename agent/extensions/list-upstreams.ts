@@ -15,7 +15,6 @@ export async function listUpstreams(
   new Reader(body).end();
   refuseRemote(agent, connection, "list upstream agents");
   const upstreams = await connection.upstreams.describe();
-  agent.lock.throwIfLocked();
   return {
     type: "extension-response",
     name: extensionNames.listUpstreams,

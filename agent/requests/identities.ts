@@ -39,7 +39,6 @@ async function listWithUpstreams(agent: Agent, connection: ConnectionState): Pro
   if (!connection.bindings.isRemote) agent.renewals.noteUpstream(listed);
   const keys = new Set(listed.map(({ keyBlob }) => blobId(keyBlob)));
   await agent.certificateFolder?.keysAdded(keys);
-  if (agent.lock.isLocked) return { type: "identities", identities: [] };
   const identities: Identity[] = [];
   for (const { blob, comment, upstream, keyBlob } of visibleIdentities(agent, connection)) {
     const isUsable = upstream === undefined || keys.has(blobId(keyBlob));

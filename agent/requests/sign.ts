@@ -101,10 +101,10 @@ async function signUpstream(
   const { keyBlob, comment, connection: upstream } = found;
   const { path, confirm } = upstream.upstream;
   const check = () => agent.lock.throwIfLocked();
+  check();
   if (confirm) await confirmUse(agent, connection, found, undefined, check);
   agent.log(`sign with ${JSON.stringify(comment)} of the agent at ${path}`);
   const signature = await upstream.sign(keyBlob, request.data, request.flags);
-  check();
   return { type: "signature", signature };
 }
 
@@ -132,14 +132,8 @@ function signWith(
   const interaction = new SignInteraction(agent, connection, identity, purpose);
   const signature = signer.sign(request, interaction);
   if (Buffer.isBuffer(signature)) return { type: "signature", signature };
-  return signature.then(
-    (bytes) => {
-      throwIfRemoved(agent, identity);
-      return { type: "signature", signature: bytes };
-    },
-    (error) => {
-      agent.lock.throwIfLocked(); // a lock takes precedence over the error
-      throw error;
-    },
-  );
+  return signature.then((bytes) => {
+    throwIfRemoved(agent, identity);
+    return { type: "signature", signature: bytes };
+  });
 }

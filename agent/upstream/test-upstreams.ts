@@ -1,4 +1,5 @@
 /** Upstream agents for tests. */
+import { createServer, type Socket } from "node:net";
 import { systemClock } from "../host/clock.ts";
 import type { UpstreamOption } from "./upstream.ts";
 import type { UpstreamLimits } from "./upstream-connection.ts";
@@ -29,4 +30,31 @@ export function makeUpstreams(
     processName: processNameOf,
     log,
   });
+}
+
+/** Serves a socket; each message gets an answer. @returns a function that ends it */
+export async function serve(
+  path: string,
+  answer: (socket: Socket, message: Buffer) => void,
+): Promise<() => Promise<void>> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    let pending = Buffer.alloc(0);
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => {
+      pending = Buffer.concat([pending, chunk]);
+      while (pending.length >= 4 && pending.length >= 4 + pending.readUInt32BE(0)) {
+        const end = 4 + pending.readUInt32BE(0);
+        answer(socket, pending.subarray(4, end));
+        pending = pending.subarray(end);
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return () =>
+    new Promise((resolve) => {
+      for (const socket of sockets) socket.destroy();
+      server.close(() => resolve());
+    });
 }

@@ -19,7 +19,7 @@ import {
   startAgent,
   type TestAgentOptions,
 } from "../test-agent.ts";
-import { makeUpstreams, testPid } from "./test-upstreams.ts";
+import { makeUpstreams, serve, testPid } from "./test-upstreams.ts";
 import { Upstream } from "./upstream.ts";
 
 const data = Buffer.from("data");
@@ -535,33 +535,6 @@ test("a chain of three lists, signs and removes", async (t) => {
   await client.removeIdentity(blob);
   t.deepEqual(await comments(await last.connect()), []);
 });
-
-/** Serves a socket; each message gets an answer. @returns a function that ends it */
-async function serve(
-  path: string,
-  answer: (socket: Socket, message: Buffer) => void,
-): Promise<() => Promise<void>> {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    let pending = Buffer.alloc(0);
-    socket.on("error", () => {});
-    socket.on("data", (chunk) => {
-      pending = Buffer.concat([pending, chunk]);
-      while (pending.length >= 4 && pending.length >= 4 + pending.readUInt32BE(0)) {
-        const end = 4 + pending.readUInt32BE(0);
-        answer(socket, pending.subarray(4, end));
-        pending = pending.subarray(end);
-      }
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(path, resolve));
-  return () =>
-    new Promise((resolve) => {
-      for (const socket of sockets) socket.destroy();
-      server.close(() => resolve());
-    });
-}
 
 /** Passes connections on to another socket. @returns a function that ends it */
 async function relay(
