@@ -5,17 +5,19 @@ import test from "ava";
 import { eventually } from "../fixtures/eventually.ts";
 import { sshAgent } from "../fixtures/programs.ts";
 import { keysOf, makeToken } from "../fixtures/softhsm.ts";
-import { startAgent } from "../fixtures/system-agent.ts";
+import { type AgentOptions, startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { AgentClient } from "../protocol/client.ts";
 import { frame } from "../protocol/framing.ts";
+import { decodeReply } from "../protocol/replies.ts";
 import { encodeRequest } from "../protocol/requests.ts";
+import { generateKey } from "./test-agent.ts";
 
 /** Starts an agent with a limit of open files. */
-function startWithLimit(workspace: Workspace, limit: number, env = {}) {
+function startWithLimit(workspace: Workspace, limit: number, options: AgentOptions = {}) {
   const script = `#!/bin/sh\nulimit -n ${limit}\nexec ${sshAgent} "$@"\n`;
   const program = workspace.write("few-descriptors", script, 0o700);
-  return startAgent(workspace, { program, env });
+  return startAgent(workspace, { ...options, program });
 }
 
 /** A connection that has sent one request. */
@@ -23,13 +25,17 @@ interface Asking {
   readonly socket: Socket;
   /** "waiting", "answered", "cut off", or an error. */
   state: string;
+  /** The number of identities in its answer. */
+  identities: number;
 }
 
 function ask(path: string): Asking {
   const socket = connect(path);
-  const asking: Asking = { socket, state: "waiting" };
-  socket.once("data", () => {
+  const asking: Asking = { socket, state: "waiting", identities: 0 };
+  socket.once("data", (chunk) => {
     asking.state = "answered";
+    const reply = decodeReply(chunk.subarray(4));
+    if (reply.type === "identities") asking.identities = reply.identities.length;
   });
   socket.on("error", (error) => {
     asking.state = error.message;
@@ -57,6 +63,26 @@ test("when descriptors run out, new clients wait and no connection is closed", a
   t.deepEqual([...new Set(clients.map(({ state }) => state))], ["answered"]);
 });
 
+test("a client that is accepted has room for its connections to upstream agents", async (t) => {
+  const workspace = makeWorkspace(t);
+  const upstream = await startAgent(workspace);
+  const key = generateKey("ed25519");
+  await (await AgentClient.connect(upstream.socket)).addIdentity(key, "theirs");
+  const args = ["-O", `upstream=${upstream.socket}`];
+  const { socket: path } = await startWithLimit(workspace, 60, { args });
+  const clients = Array.from({ length: 100 }, () => ask(path));
+  const answered = () => clients.filter(({ state }) => state === "answered");
+  let served = 0;
+  while (served < clients.length) {
+    const before = served;
+    t.true(await eventually(() => answered().length > before));
+    served = answered().length;
+    for (const { socket } of answered()) socket.destroy();
+  }
+  t.deepEqual([...new Set(clients.map(({ state }) => state))], ["answered"]);
+  t.deepEqual([...new Set(clients.map(({ identities }) => identities))], [1]);
+});
+
 test("a closed connection makes room for a waiting client", async (t) => {
   const workspace = makeWorkspace(t);
   const { socket: path } = await startWithLimit(workspace, 60);
@@ -82,7 +108,7 @@ test("a closed connection makes room for a waiting client", async (t) => {
 test("an agent that has stopped accepting has descriptors left for cards", async (t) => {
   const workspace = makeWorkspace(t);
   const token = await makeToken(workspace, { keys: keysOf(["p256"]) });
-  const { socket } = await startWithLimit(workspace, 60, token.env);
+  const { socket } = await startWithLimit(workspace, 60, { env: token.env });
   const client = await AgentClient.connect(socket);
   await client.identities();
   const others = Array.from({ length: 60 }, () => ask(socket));

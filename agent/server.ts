@@ -30,8 +30,9 @@ export class AgentServer {
   readonly #firstReserved: number;
   /** The listening server; undefined while accepting is paused. */
   #server: Server | undefined;
-  /** A duplicate of the listening socket's descriptor; -1 when closed. */
+  /** A duplicate of the listening socket's descriptor, above the agent's own files; -1 when closed. */
   #descriptor = -1;
+  #clients = 0;
   #hasPaused = false;
 
   /** @param ownUid the user that is served, beside root */
@@ -87,16 +88,23 @@ export class AgentServer {
       return;
     }
     serveConnection(this.#agent, socket, peer);
-    socket.once("close", () => this.#resume());
+    this.#clients++;
+    socket.once("close", () => {
+      this.#clients--;
+      this.#resume();
+    });
     // The system assigns the lowest free descriptor, so all lower ones are in use.
     if (descriptorOf(socket) >= this.#firstReserved || !this.#hasRoom()) this.#pause();
   }
 
   /**
-   * Whether another connection would get a descriptor below the reserve. Checked only once the agent has
-   * paused: descriptors that were freed may be lower than those in use.
+   * Whether another client would leave the reserve alone, with its connections to upstream agents, which
+   * are opened later. The lowest free descriptor is looked for only once the agent has paused: those that
+   * were freed may be lower than those in use.
    */
   #hasRoom(): boolean {
+    const perClient = 1 + this.#agent.upstreams.count;
+    if ((this.#clients + 1) * perClient > this.#firstReserved - this.#descriptor) return false;
     if (!this.#hasPaused) return true;
     try {
       const lowest = this.#libc.duplicate(this.#descriptor);

@@ -45,6 +45,10 @@ export class Upstreams {
     this.#none = new ClientUpstreams(parts, [], this.id);
   }
 
+  get count(): number {
+    return this.#upstreams.length;
+  }
+
   /**
    * The connections of one client, opened when they are needed.
    * @param clientPid its process, which is not asked as an upstream
