@@ -2,15 +2,11 @@ import test from "ava";
 import { eventually } from "../fixtures/eventually.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import type { AgentClient } from "../protocol/client.ts";
-import { extensionNames } from "../protocol/extensions/names.ts";
-import { frame } from "../protocol/framing.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
-import { encodeReply, type Reply } from "../protocol/replies.ts";
-import { decodeRequest, type Request } from "../protocol/requests.ts";
 import { AgentLock } from "./lock.ts";
 import { generateKey, makeCa, refused, startAgent, TestClock } from "./test-agent.ts";
 import type { UnlockClient } from "./unlock-queue.ts";
-import { serve } from "./upstream/test-upstreams.ts";
+import { hangingUpstream } from "./upstream/test-upstreams.ts";
 
 const passphrase = () => Buffer.from("open sesame");
 
@@ -62,40 +58,11 @@ test("locking holds for all connections", async (t) => {
   t.is((await one.identities()).length, 1);
 });
 
-/** An upstream with one key, which answers only once it is told to. */
-async function holdingUpstream(path: string, keyBlob: Buffer) {
-  const held: (() => void)[] = [];
-  let isHolding = true;
-  const answerTo = (request: Request): Reply => {
-    if (request.type === "request-identities") {
-      return { type: "identities", identities: [{ keyBlob, comment: "theirs" }] };
-    }
-    if (request.type === "sign") return { type: "signature", signature: Buffer.from("signed") };
-    if (request.type !== "extension") return { type: "success" };
-    const { name } = request;
-    return name === extensionNames.agentPath
-      ? { type: "failure" }
-      : { type: "extension-response", name, body: Buffer.alloc(0) };
-  };
-  const stop = await serve(path, (socket, message) => {
-    const request = decodeRequest(message);
-    const answer = () => void socket.write(frame(encodeReply(answerTo(request))));
-    const isPath = request.type === "extension" && request.name === extensionNames.agentPath;
-    if (isHolding && !isPath) held.push(answer);
-    else answer();
-  });
-  const release = () => {
-    isHolding = false;
-    for (const answer of held.splice(0)) answer();
-  };
-  return { held, release, stop };
-}
-
 test("what an agent answers after it was locked is the answer of a locked agent", async (t) => {
   const path = makeWorkspace(t).path("upstream");
   const { publicKey } = generateKey("ed25519");
   const blob = encodePublicKey(publicKey);
-  const upstream = await holdingUpstream(path, blob);
+  const upstream = await hangingUpstream(path, blob);
   t.teardown(upstream.stop);
   const agent = await startAgent(t, { upstreams: [{ path, confirm: false }] });
   const certificate = makeCa().certify(publicKey);
@@ -113,10 +80,10 @@ test("what an agent answers after it was locked is the answer of a locked agent"
     return (await client.failureReason())?.code;
   });
   const listing = (await agent.connect()).identities();
-  t.true(await eventually(() => upstream.held.length === asked.length + 1));
+  t.true(await eventually(() => upstream.held().length === asked.length + 1));
   const client = await agent.connect();
   await client.lock(passphrase());
-  upstream.release();
+  upstream.goOn();
   t.deepEqual([...new Set(await Promise.all(pending))], ["locked"]);
   t.deepEqual(await listing, []);
   await client.unlock(passphrase());

@@ -31,7 +31,7 @@ const endedBySignal = 2;
 /** The timeout of a FIDO authenticator's signature, in milliseconds: the user has to touch it. */
 const touchTimeout = 120_000;
 
-/** Milliseconds that an upstream agent has for its list, and for anything else but a signature. */
+/** Milliseconds that an upstream agent has for a list, and for anything else but a signature. */
 const listWait = 500;
 const otherWait = 5000;
 
@@ -148,7 +148,12 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
     }),
     upstreams: new Upstreams({
       options: options.upstreams,
-      limits: { list: listWait, sign: signLimit(options), other: otherWait },
+      limits: {
+        list: listWait,
+        details: listWait,
+        sign: signLimit(options),
+        other: otherWait,
+      },
       clock: systemClock,
       peerOf: (descriptor) => libc.peerCredentials(descriptor),
       processName,

@@ -159,12 +159,11 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
       keepPin: options.keepPin ?? 0,
       log: (line) => log.push(line),
     }),
-    upstreams: makeUpstreams(
-      options.upstreams,
-      options.upstreamLimits,
-      (line) => log.push(line),
-      options.upstreamUid,
-    ),
+    upstreams: makeUpstreams(options.upstreams, {
+      limits: options.upstreamLimits,
+      uid: options.upstreamUid,
+      log: (line) => log.push(line),
+    }),
     authenticators: {
       askHelper: skHelper({ environment: process.env, limit: 60_000, showMessages: false }),
       fingerprintHash: "sha256",

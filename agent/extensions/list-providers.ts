@@ -24,7 +24,7 @@ export async function listProviders(
   agent.providers.noteUse();
   const described = agent.providers.list().map((provider) => describe(agent, provider));
   const upstream = connection.upstreams.gather((one) =>
-    one.request((client) => client.listProviders()),
+    one.listDetails((client) => client.listProviders()),
   );
   const name = extensionNames.listProviders;
   const providers = [...(await Promise.all(described)), ...(await upstream).flat()];

@@ -15,7 +15,7 @@ export async function listRenewals(
   new Reader(body).end();
   refuseRemote(agent, connection, "list renewals");
   const upstream = await connection.upstreams.gather((one) =>
-    one.request((client) => client.listRenewals()),
+    one.listDetails((client) => client.listRenewals()),
   );
   return {
     type: "extension-response",

@@ -19,7 +19,7 @@ export async function removeAllProviders(
   await agent.providers.removeAll();
   agent.log("removed all providers");
   await connection.upstreams.gather((upstream) =>
-    upstream.request((client) => client.removeAllProviders()),
+    upstream.requestOnceListed((client) => client.removeAllProviders()),
   );
   return { type: "success" };
 }

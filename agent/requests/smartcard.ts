@@ -99,7 +99,7 @@ export async function removeSmartcardKey(
 /** Unloads a provider of upstream agents. @throws {Failure} not-loaded, if none has it */
 async function removeUpstream(connection: ConnectionState, provider: string): Promise<Reply> {
   const removed = await connection.upstreams.gather((upstream) =>
-    upstream.request((client) => client.removeSmartcardKey(provider)),
+    upstream.requestOnceListed((client) => client.removeSmartcardKey(provider)),
   );
   if (removed.length > 0) return { type: "success" };
   throw new Failure("not-loaded", `The provider ${provider} is not loaded.`);

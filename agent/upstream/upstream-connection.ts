@@ -10,11 +10,17 @@ import { type Upstream, UpstreamFailed } from "./upstream.ts";
 
 /** Time limits, in milliseconds. */
 export interface UpstreamLimits {
+  /** For identities. An upstream that exceeds it is hanging. */
   readonly list: number;
+  /** For other lists, such as that of providers. */
+  readonly details: number;
   /** As long as a card may take. */
   readonly sign: number;
   readonly other: number;
 }
+
+/** Milliseconds until an upstream that hangs is tried again: another may listen at its socket by then. */
+const hangingTime = 10_000;
 
 /** What an upstream agent has to be told about the client before its first request. */
 export interface ClientHistory {
@@ -58,13 +64,34 @@ export class UpstreamConnection {
     this.#history = history;
   }
 
-  /** Its identities that clients can read. @throws {UpstreamFailed} */
+  /** Its identities that clients can read. @throws {UpstreamFailed} at once, if it hangs */
   async list(): Promise<readonly Identity[]> {
     this.#identities = new Map();
-    const listed = await this.request((client) => client.identities(), this.#limits.list);
+    this.upstream.throwIfHanging();
+    const listed = await this.#request((client) => client.identities(), "list");
     const identities = this.upstream.readable(listed);
     this.#identities = new Map(identities.map((one) => [blobId(one.keyBlob), one]));
     return identities;
+  }
+
+  /**
+   * Asks for another list than that of the identities, which is asked for too: it tells whether the
+   * upstream hangs, or is slow with this one only.
+   * @throws {UpstreamFailed}
+   */
+  async listDetails<Result>(ask: (client: AgentClient) => Promise<Result>): Promise<Result> {
+    this.upstream.throwIfHanging();
+    const [, details] = await Promise.all([this.list(), this.#request(ask, "details")]);
+    return details;
+  }
+
+  /**
+   * Sends a request that takes longer than a list, once the upstream has listed its identities in time.
+   * @throws {UpstreamFailed}
+   */
+  async requestOnceListed<Result>(ask: (client: AgentClient) => Promise<Result>): Promise<Result> {
+    await this.list();
+    return this.#request(ask, "other");
   }
 
   /** The identity with a blob in the last list. */
@@ -74,18 +101,18 @@ export class UpstreamConnection {
 
   /** Signs, with the flags as they came. @throws {UpstreamFailed} @returns the signature blob */
   sign(keyBlob: Buffer, data: Buffer, flags: number): Promise<Buffer> {
-    return this.request((client) => client.sign(keyBlob, data, flags), this.#limits.sign);
+    return this.#request((client) => client.sign(keyBlob, data, flags), "sign");
   }
 
   /** Removes one identity. @throws {UpstreamFailed} */
   async remove(blob: Buffer): Promise<void> {
-    await this.request((client) => client.removeIdentity(blob));
+    await this.#request((client) => client.removeIdentity(blob), "other");
     this.#identities = new Map();
   }
 
   /** Removes all identities. @throws {UpstreamFailed} */
   async removeAll(): Promise<void> {
-    await this.request((client) => client.removeAllIdentities());
+    await this.#request((client) => client.removeAllIdentities(), "other");
     this.#identities = new Map();
   }
 
@@ -96,25 +123,24 @@ export class UpstreamConnection {
 
   /**
    * Sends a request. A connection that broke since the last request is opened again, once.
-   * @param limit in milliseconds
    * @throws {UpstreamFailed} also with the upstream's own reason for a refusal, if it tells
    */
-  async request<Result>(
+  async #request<Result>(
     ask: (client: AgentClient) => Promise<Result>,
-    limit: number = this.#limits.other,
+    kind: keyof UpstreamLimits,
   ): Promise<Result> {
     const wasOpen = this.#open !== undefined;
     try {
-      return await this.#ask(ask, limit);
+      return await this.#ask(ask, kind);
     } catch (error) {
       if (!wasOpen || !(error instanceof UpstreamFailed) || error.state !== "gone") throw error;
-      return this.#ask(ask, limit);
+      return this.#ask(ask, kind);
     }
   }
 
   async #ask<Result>(
     ask: (client: AgentClient) => Promise<Result>,
-    limit: number,
+    kind: keyof UpstreamLimits,
   ): Promise<Result> {
     this.#open ??= this.#connect();
     const open = this.#open;
@@ -123,14 +149,17 @@ export class UpstreamConnection {
       return reply;
     });
     try {
-      const reply = await this.#inTime(answer, limit);
+      const reply = await this.#inTime(answer, this.#limits[kind]);
       this.upstream.note("ready");
       return reply;
     } catch (error) {
       const failure = this.#asFailure(error);
       if (failure.state === "ready") throw failure; // refused: the connection can be used further
-      this.upstream.note(failure);
-      this.#drop(open);
+      if (kind === "list" && failure.state === "slow") this.#waitOn(open, answer, failure);
+      else {
+        this.upstream.note(failure);
+        this.#drop(open);
+      }
       throw failure;
     }
   }
@@ -142,8 +171,19 @@ export class UpstreamConnection {
   }
 
   #drop(open: Promise<OpenConnection>): void {
+    if (this.#open !== open) return;
+    this.#open = undefined;
+    closeOnceOpen(open);
+  }
+
+  /** Keeps a connection for the answer to its list, also when the client has gone. */
+  #waitOn(open: Promise<OpenConnection>, answer: Promise<unknown>, failure: UpstreamFailed): void {
     if (this.#open === open) this.#open = undefined;
-    open.then(({ client }) => client.close()).catch(() => {});
+    const settled = this.#inTime(answer, hangingTime).then(
+      () => "ready" as const,
+      (error: unknown) => this.#asFailure(error),
+    );
+    this.upstream.noteHanging(failure, settled, () => closeOnceOpen(open));
   }
 
   async #connect(): Promise<OpenConnection> {
@@ -187,6 +227,10 @@ export class UpstreamConnection {
     if (error instanceof Failure) return upstream.failed("invalid", "gave an invalid reply");
     return upstream.failed("gone", "closed the connection");
   }
+}
+
+function closeOnceOpen(open: Promise<OpenConnection>): void {
+  open.then(({ client }) => client.close()).catch(() => {});
 }
 
 function isOwnUpstream(upstream: Upstream): UpstreamFailed {

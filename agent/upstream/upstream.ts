@@ -53,12 +53,20 @@ const hints: Readonly<Record<UpstreamState, string>> = {
   refused: "Start ssh-agent with another socket in -O upstream.",
 };
 
+/** What requests have shown of an upstream agent. */
+type Condition =
+  | { readonly is: "answering" }
+  /** The last request failed; the next one tries again. */
+  | { readonly is: "failed"; readonly failure: UpstreamFailed }
+  /** A list is unanswered: no other is asked for, since each would be waited for as long. */
+  | { readonly is: "hanging"; readonly failure: UpstreamFailed; readonly end: () => void };
+
 /** An upstream agent, for all clients. */
 export class Upstream {
   readonly path: string;
   readonly confirm: boolean;
   readonly #system: UpstreamSystem;
-  #state: UpstreamState = "ready";
+  #condition: Condition = { is: "answering" };
   /** The process that listens; undefined before the first connection. */
   #pid: number | undefined;
   /** By blob ID, whether OpenSSH's clients can read an entry of the last list. */
@@ -118,12 +126,42 @@ export class Upstream {
     return new UpstreamFailed(this.path, state, what, hint);
   }
 
+  /** Before a list. @throws {UpstreamFailed} while another one is unanswered */
+  throwIfHanging(): void {
+    if (this.#condition.is === "hanging") throw this.#condition.failure;
+  }
+
   /** Notes the outcome of a request; changes are logged. */
   note(outcome: UpstreamFailed | "ready"): void {
-    const state = outcome === "ready" ? outcome : outcome.state;
-    if (state === this.#state) return;
-    this.#state = state;
-    this.#system.log(outcome === "ready" ? `the agent at ${this.path} is back` : outcome.message);
+    const isSlow = outcome !== "ready" && outcome.state === "slow";
+    if (this.#condition.is !== "hanging" || !isSlow) this.#enter(conditionAfter(outcome));
+  }
+
+  /**
+   * Notes that a list was not answered in time.
+   * @param settled the outcome of waiting on
+   * @param end ends the waiting, if it has not settled; called once
+   */
+  noteHanging(
+    failure: UpstreamFailed,
+    settled: Promise<UpstreamFailed | "ready">,
+    end: () => void,
+  ): void {
+    const hanging: Condition = { is: "hanging", failure, end };
+    this.#enter(hanging);
+    void settled.then((outcome) => {
+      if (this.#condition === hanging) this.#enter(conditionAfter(outcome));
+    });
+  }
+
+  #enter(next: Condition): void {
+    const last = this.#condition;
+    this.#condition = next;
+    if (last.is === "hanging") last.end();
+    if (stateOf(next) === stateOf(last)) return;
+    this.#system.log(
+      next.is === "answering" ? `the agent at ${this.path} is back` : next.failure.message,
+    );
   }
 
   /**
@@ -156,4 +194,14 @@ export class Upstream {
       return false;
     }
   }
+}
+
+/** One that refuses is answering. */
+function conditionAfter(outcome: UpstreamFailed | "ready"): Condition {
+  if (outcome === "ready" || outcome.state === "ready") return { is: "answering" };
+  return { is: "failed", failure: outcome };
+}
+
+function stateOf(condition: Condition): UpstreamState {
+  return condition.is === "answering" ? "ready" : condition.failure.state;
 }

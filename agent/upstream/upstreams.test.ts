@@ -1,6 +1,7 @@
 import { symlinkSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import test, { type ExecutionContext } from "ava";
+import { eventually } from "../../fixtures/eventually.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import type { AgentClient } from "../../protocol/client.ts";
 import { encodeAgentPath } from "../../protocol/extensions/agent-path.ts";
@@ -18,13 +19,15 @@ import {
   refused,
   startAgent,
   type TestAgentOptions,
+  TestClock,
 } from "../test-agent.ts";
-import { makeUpstreams, serve, testPid } from "./test-upstreams.ts";
+import { hangingUpstream, longLimits, makeUpstreams, serve, testPid } from "./test-upstreams.ts";
 import { Upstream } from "./upstream.ts";
 
 const data = Buffer.from("data");
 const ownUid = process.getuid?.() ?? 0;
 const ca = makeCa();
+const someBlob = encodePublicKey(generateKey("ed25519").publicKey);
 
 /** An agent behind another one, each with a client. */
 async function withUpstream(t: ExecutionContext, options: TestAgentOptions = {}, confirm = false) {
@@ -251,27 +254,87 @@ test("an upstream that is gone costs its own keys only, and is used when it is b
   await stopAgain();
 });
 
-test("an upstream that hangs is left out of a list, and refuses a signature in time", async (t) => {
+test("an upstream that hangs is left out of lists until it answers what is pending", async (t) => {
   const path = makeWorkspace(t).path("upstream");
-  const keyBlob = encodePublicKey(generateKey("ed25519").publicKey);
-  const list = encodeReply({ type: "identities", identities: [{ keyBlob, comment: "theirs" }] });
-  let hangs = true;
-  const stop = await serve(path, (socket, message) => {
-    if (message[0] === 13 || hangs) return;
-    socket.write(frame(message[0] === 11 ? list : Buffer.of(5)));
-  });
-  const upstreamLimits = { list: 500, sign: 100, other: 600_000 };
+  const upstream = await hangingUpstream(path, someBlob);
+  t.teardown(upstream.stop);
+  const upstreamLimits = { ...longLimits, list: 100, details: 100 };
   const front = await startAgent(t, { upstreams: [{ path, confirm: false }], upstreamLimits });
   const client = await front.connect();
   await addKey(client, "own");
   t.deepEqual(await comments(client), ["own"]);
-  t.deepEqual((await client.listUpstreams())[0]?.state, "slow");
+  const other = await front.connect();
+  t.deepEqual(await comments(other), ["own"]);
+  t.deepEqual((await other.listUpstreams())[0]?.state, "slow");
+  t.deepEqual(await other.listProviders(), []);
+  t.deepEqual(await other.listRenewals(), []);
+  client.close();
+  t.deepEqual(await comments(other), ["own"]);
+  t.deepEqual(upstream.held(), ["request-identities"]);
+  upstream.goOn();
+  t.true(await eventually(() => front.log.includes(`the agent at ${path} is back`)));
+  t.true(await eventually(async () => (await comments(other)).length === 2));
+});
+
+test("an upstream that hung and is started again is used at once", async (t) => {
+  const path = makeWorkspace(t).path("upstream");
+  const hanging = await hangingUpstream(path, someBlob);
+  const upstreamLimits = { ...longLimits, list: 100 };
+  const front = await startAgent(t, { upstreams: [{ path, confirm: false }], upstreamLimits });
+  const client = await front.connect();
+  t.deepEqual(await comments(client), []);
+  await hanging.stop();
+  t.true(await eventually(() => front.log.includes(`The agent at ${path} closed the connection.`)));
+  const upstream = await hangingUpstream(path, someBlob);
+  t.teardown(upstream.stop);
+  upstream.goOn();
+  t.true(await eventually(async () => (await comments(client)).length === 1));
+});
+
+test("an upstream that hangs is tried again after a while: another may listen now", async (t) => {
+  const path = makeWorkspace(t).path("upstream");
+  const upstream = await hangingUpstream(path, someBlob);
+  t.teardown(upstream.stop);
+  const clock = new TestClock();
+  const log: string[] = [];
+  const parts = { clock, log: (line: string) => log.push(line) };
+  const upstreams = makeUpstreams([{ path, confirm: false }], parts);
+  const client = upstreams.forClient();
+  for (const count of [1, 2]) {
+    const listed = client.list();
+    t.true(await eventually(() => upstream.held().length === count));
+    clock.pass(longLimits.list);
+    t.deepEqual(await listed, []);
+    t.deepEqual(await client.list(), []);
+    clock.pass(10_000);
+    await new Promise(setImmediate);
+  }
+  t.deepEqual(clock.waits, []);
+  t.deepEqual(log, [`The agent at ${path} did not answer within 20 s.`]);
+  upstream.goOn();
+  t.is((await client.list()).length, 1);
+  client.close();
+});
+
+test("an upstream whose providers are slow, or which is slow to sign, lists its keys", async (t) => {
+  const path = makeWorkspace(t).path("upstream");
+  const list = encodeReply({
+    type: "identities",
+    identities: [{ keyBlob: someBlob, comment: "theirs" }],
+  });
+  const stop = await serve(path, (socket, message) => {
+    const isSlow = message[0] === 13 || message.includes("-providers");
+    if (!isSlow) socket.write(frame(message[0] === 11 ? list : Buffer.of(5)));
+  });
+  t.teardown(stop);
+  const upstreamLimits = { ...longLimits, details: 100, sign: 100 };
+  const front = await startAgent(t, { upstreams: [{ path, confirm: false }], upstreamLimits });
+  const client = await front.connect();
   t.deepEqual(await client.listProviders(), []);
-  hangs = false;
-  t.deepEqual(await comments(client), ["own", "theirs"]);
-  await t.throwsAsync(client.sign(keyBlob, data), refused);
+  t.deepEqual(await comments(client), ["theirs"]);
+  await t.throwsAsync(client.sign(someBlob, data), refused);
   t.regex((await client.failureReason())?.sentence ?? "", /did not answer within 0\.1 s\.$/);
-  await stop();
+  t.deepEqual(await comments(client), ["theirs"]);
 });
 
 test("an upstream that talks nonsense costs its own keys only", async (t) => {

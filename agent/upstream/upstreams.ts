@@ -186,15 +186,14 @@ export class ClientUpstreams {
   }
 
   /**
-   * Asks all at once for something that they may not support. One that does not list in time is not
-   * asked: it would be waited for longer.
+   * Asks all at once for something that they may not support.
    * @returns the answers of those that do
    */
   async gather<Result>(
     ask: (connection: UpstreamConnection) => Promise<Result>,
   ): Promise<Result[]> {
     const answers = await Promise.allSettled(
-      this.#connections.map((connection) => connection.list().then(() => ask(connection))),
+      this.#connections.map((connection) => ask(connection)),
     );
     return answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
   }
