@@ -1,9 +1,9 @@
 /**
- * Loads native add-ons without their packages' JavaScript.
+ * Loads koffi's native add-on without the package's JavaScript.
  *
- * Loading koffi or pkcs11js as a package takes more memory and several times as long as loading its
- * add-on. The agent uses only the add-on's own exports, so it loads the add-on's file from the
- * package, or the package if that file is missing.
+ * Loading the package takes more memory and several times as long as loading the add-on. The programs
+ * use only the add-on's own exports, so they load its file from the package for this machine, or the
+ * package koffi if that file is missing: there npm has compiled it.
  */
 import { closeSync, openSync, readSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -17,12 +17,8 @@ type Koffi = Pick<
 
 const requireFromHere = createRequire(import.meta.url);
 
-/**
- * Loads an add-on or a package.
- * @param name as for `require`
- * @returns its exports; undefined if it cannot be loaded
- */
-export function tryAddOn(name: string): unknown {
+/** The exports of an add-on's file or a package; undefined if it cannot be loaded. */
+function tryAddOn(name: string): unknown {
   try {
     return requireFromHere(name);
   } catch {

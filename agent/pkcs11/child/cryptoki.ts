@@ -1,9 +1,8 @@
 /** The PKCS#11 functions and constants, and CKR_ values by name. */
-import type * as pkcs11jsPackage from "pkcs11js";
-import { tryAddOn } from "../../../openssh/add-ons.ts";
+import pkcs11jsPackage from "pkcs11js";
 import { Failure } from "../../../protocol/failure.ts";
 
-type Constants = Omit<typeof pkcs11jsPackage, "PKCS11">;
+type Numbers<T> = { readonly [Name in keyof T as T[Name] extends number ? Name : never]: number };
 
 /** A slot, session or object: a CK_ULONG in native byte order. */
 export type Handle = Buffer;
@@ -97,25 +96,12 @@ export interface Cryptoki {
   C_SignFinal(session: Handle, output: Buffer): Promise<number>;
 }
 
-/** The PKCS#11 constants by name, from `pkcs11js`. */
-export const pkcs11js: Constants = loadConstants();
+/** The PKCS#11 constants by name, from `pkcs11js`; the built child has them without the package. */
+export const pkcs11js: Numbers<typeof pkcs11jsPackage> = pkcs11jsPackage;
 
 /** CKM_EDDSA and CKK_EC_EDWARDS of PKCS#11 v3.0, which `pkcs11js` lacks. */
 export const eddsaMechanism = 0x1057;
 export const edwardsKeyType = 0x40;
-
-/** The native add-on of `pkcs11js`, without the package's JavaScript. @throws without the package */
-function loadConstants(): Constants {
-  for (const name of ["pkcs11js/build/Release/pkcs11.node", "pkcs11js"]) {
-    const addOn = tryAddOn(name);
-    if (isConstants(addOn)) return addOn;
-  }
-  throw new Error("The package pkcs11js cannot be loaded.");
-}
-
-function isConstants(value: unknown): value is Constants {
-  return typeof value === "object" && value !== null && "CKR_OK" in value;
-}
 
 /** An error for a CKR_ value. */
 export function returnValueError(value: number | bigint): Error {
