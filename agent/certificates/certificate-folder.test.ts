@@ -1,5 +1,13 @@
-import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
@@ -26,8 +34,12 @@ function line(certificate: Buffer): string {
 }
 
 /** An agent that follows a folder, with a key that it holds. */
-async function withFolder(t: ExecutionContext, options: TestAgentOptions = {}, isMade = true) {
-  const folder = makeWorkspace(t).path("home/certificates");
+async function withFolder(
+  t: ExecutionContext,
+  options: TestAgentOptions = {},
+  isMade = true,
+  folder = makeWorkspace(t).path("home/certificates"),
+) {
   if (isMade) mkdirSync(folder, { recursive: true });
   const started = await startAgent(t, { clock: systemClock, ...options });
   const followed = followCertificates(started.agent, folder);
@@ -115,6 +127,67 @@ test("a folder that does not exist yet, or is replaced, is noticed", async (t) =
   writeFileSync(join(`${folder}.new`, "key.pub"), line(second));
   renameSync(`${folder}.new`, folder);
   t.true(await lists(client, [second, plain]));
+});
+
+test("the targets of links are followed", async (t) => {
+  const { folder, file, client, key, certify } = await withFolder(t);
+  await client.addIdentity(key, "key");
+  const shows = (serial: bigint) =>
+    lists(client, [certify(serial), encodePublicKey(key.publicKey)]);
+  const target = join(dirname(folder), "target.pub");
+  writeFileSync(target, line(certify(1n)));
+  symlinkSync(target, file);
+  t.true(await shows(1n));
+  writeFileSync(target, line(certify(2n)));
+  t.true(await shows(2n));
+  rmSync(file);
+  t.true(await lists(client, [encodePublicKey(key.publicKey)]));
+  // As Kubernetes replaces all files of a volume at once: the link is on the way.
+  for (const serial of [3n, 4n]) {
+    mkdirSync(join(folder, `version-${serial}`));
+    writeFileSync(join(folder, `version-${serial}`, "key-cert.pub"), line(certify(serial)));
+    symlinkSync(`version-${serial}`, join(folder, "next"));
+    renameSync(join(folder, "next"), join(folder, "current"));
+    if (serial === 3n) symlinkSync("current/key-cert.pub", file);
+    t.true(await shows(serial), `${serial}`);
+  }
+});
+
+test("a folder is found again when the way to it has changed", async (t) => {
+  const root = makeWorkspace(t).path("root");
+  const folder = join(root, "parent", "certificates");
+  mkdirSync(folder, { recursive: true });
+  const { client, key, certify } = await withFolder(t, {}, true, folder);
+  await client.addIdentity(key, "key");
+  const plain = encodePublicKey(key.publicKey);
+  const put = (path: string, serial: bigint) => {
+    mkdirSync(path, { recursive: true });
+    writeFileSync(join(path, "key-cert.pub"), line(certify(serial)));
+  };
+  put(folder, 1n);
+  t.true(await lists(client, [certify(1n), plain]));
+  renameSync(dirname(folder), `${dirname(folder)}.old`);
+  t.true(await lists(client, [plain]));
+  put(folder, 2n);
+  t.true(await lists(client, [certify(2n), plain]));
+  renameSync(root, `${root}.old`);
+  t.true(await lists(client, [plain]));
+  put(folder, 3n);
+  t.true(await lists(client, [certify(3n), plain]));
+  rmSync(folder, { recursive: true });
+  put(folder, 4n); // perhaps with the inode of the old one
+  t.true(await lists(client, [certify(4n), plain]));
+  // The folder is a link.
+  put(join(root, "one"), 5n);
+  put(join(root, "two"), 6n);
+  rmSync(folder, { recursive: true });
+  symlinkSync("../one", folder);
+  t.true(await lists(client, [certify(5n), plain]));
+  put(join(root, "one"), 7n);
+  t.true(await lists(client, [certify(7n), plain]));
+  symlinkSync("../two", `${folder}.new`);
+  renameSync(`${folder}.new`, folder);
+  t.true(await lists(client, [certify(6n), plain]));
 });
 
 test("a file that is not whole yet is read again when it is", async (t) => {
