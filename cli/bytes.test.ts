@@ -5,7 +5,7 @@ import { sshKeygen } from "../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { extensionNames } from "../protocol/extensions/names.ts";
 import type { Reply } from "../protocol/replies.ts";
-import { encodeRequest } from "../protocol/requests.ts";
+import { decodeRequest, encodeRequest } from "../protocol/requests.ts";
 import { Writer } from "../protocol/wire.ts";
 import { certify, makeKey, runOurs, runSystem, startRecorder } from "./test-agent.ts";
 
@@ -138,6 +138,20 @@ test("destinations, from known_hosts files", async (t) => {
     t.is(expected.status, 255, destination);
     t.deepEqual(await runOurs(workspace, args), expected);
   }
+});
+
+test("a user name of a destination may have an @ of its own", async (t) => {
+  const workspace = await prepare(t);
+  const recorder = await startRecorder(t, workspace, () => success);
+  const [type, blob] = readFileSync(workspace.path("rsa.pub"), "utf8").split(" ");
+  workspace.write("hosts", `alpha ${type} ${blob}\n`);
+  await runOurs(workspace, ["-h", "bob@example.com@alpha", "-H", "hosts", "ed25519"]);
+  const request = decodeRequest(recorder.requests[0] ?? Buffer.alloc(0));
+  t.true(request.type === "add-identity");
+  if (request.type !== "add-identity") return;
+  const [constraint] = request.constraints;
+  const [destination] = constraint?.type === "restrict-destination" ? constraint.destinations : [];
+  t.like(destination?.to, { user: "bob@example.com", host: "alpha" });
 });
 
 test("a key that is revoked for a host is not sent", async (t) => {

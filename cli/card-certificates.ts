@@ -1,11 +1,7 @@
 /** Certificates on the command line for keys on tokens. */
 import { explain, identitiesOrNone } from "./agent.ts";
 import type { Context } from "./context.ts";
-import {
-  type CertificateFile,
-  certificateLifetime,
-  readCertificateFile,
-} from "./files/certificate-file.ts";
+import { type CertificateFile, hasExpired, readCertificateFile } from "./files/certificate-file.ts";
 import { PublicKeyFileError } from "./files/public-key-file.ts";
 import { type Description, describe, plainType, summary } from "./identities.ts";
 
@@ -25,7 +21,7 @@ export function cardCertificates(
   for (const path of paths) {
     try {
       const file = readCertificateFile(path);
-      if (certificateLifetime(file.certificate, now()) !== undefined) certificates.push(file);
+      if (!hasExpired(file.certificate, now())) certificates.push(file);
       else refuse(`Certificate ${path} has already expired`, expiredHint);
     } catch (error) {
       if (!(error instanceof PublicKeyFileError)) throw error;

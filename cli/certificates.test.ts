@@ -84,6 +84,16 @@ test("-N sends keep-ended-certificate only to an agent that supports it", async 
   t.deepEqual(await sent(t, known, []), { constraints: limited, queries: 0 });
 });
 
+test("a certificate that has just expired is added for the rest of its grace period", async (t) => {
+  const { workspace, make } = await prepare(t);
+  await make("just ended", "-2h:-1m");
+  const { stderr } = await runOurs(workspace, ["key"]);
+  t.regex(stderr, /^Certificate added: .+ \(just ended\)\nLifetime set to 00:0[34]:\d\d$/m);
+  t.deepEqual(await heldKeyIds(workspace), ["key", "just ended"]);
+  await make("long ended", "-2h:-6m");
+  t.regex((await runOurs(workspace, ["key"])).stderr, /key-cert.pub has already expired; ignored/);
+});
+
 test("without a grace period an expired certificate is dropped at once, but not with -N", async (t) => {
   const { workspace, make } = await prepare(t, ["-O", "certificate-grace=0"]);
   await make("ended", "-2h:-1h");

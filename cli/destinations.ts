@@ -61,7 +61,8 @@ function parseDestination(text: string, lookup: Lookup): DestinationConstraint {
 }
 
 function parseHop(text: string, lookup: Lookup): Hop {
-  const at = text.indexOf("@");
+  // The last one, as in OpenSSH 10: user names may have an @ of their own.
+  const at = text.lastIndexOf("@");
   const user = at < 0 ? "" : text.slice(0, at);
   const host = text.slice(at + 1).replace(/^\[([^\]]*)\]$/, "$1");
   if (host === "") {

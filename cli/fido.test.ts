@@ -127,6 +127,8 @@ test("-K adds all keys of an authenticator, with OpenSSH's messages", async (t) 
     await runOurs(workspace, ["-D"]);
     const ours = await runOurs(workspace, ["-K"], { input: "1234\n", env });
     t.deepEqual(ours, theirs);
+    const { stdout } = await runOurs(workspace, ["-l"]);
+    t.deepEqual(stdout.match(/ \S+ (?=\()/g), [" ssh: ", " ssh: "]);
     t.is((await runOurs(workspace, ["-T", ...types.map((type) => `${type}.pub`)])).status, 0);
   }
 });

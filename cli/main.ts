@@ -15,11 +15,7 @@ const version = process.env.CARDAGENT_VERSION ?? "of the source";
 /** Runs the program. @returns the exit status */
 async function run(words: readonly string[], console: Console): Promise<number> {
   const { env } = process;
-  const options = await parseOptions(words).catch(async (error: unknown) => {
-    // As in OpenSSH, a missing agent is reported before an invalid command line.
-    if (error instanceof Exit) (await connectToAgent(env)).close();
-    throw error;
-  });
+  const options = await parseOptions(words);
   if (options.action === "version") {
     console.print(`cardagent ${version}`);
     return 0;

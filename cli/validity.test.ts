@@ -45,9 +45,10 @@ test("a certificate that expires within an hour or is not yet valid is marked", 
 test("an identity outlives its certificate by five minutes", (t) => {
   t.is(certificateLifetime(certificate(-5, 60), now), 360);
   t.is(certificateLifetime(certificate(-5, "forever"), now), 0);
-  t.is(certificateLifetime(certificate(-5, 0), now), undefined);
-  t.is(certificateLifetime(certificate(-5, -1), now), undefined);
-  t.is(certificateLifetime(certificate(-5, 2 ** 40), now), 0);
+  t.is(certificateLifetime(certificate(-500, -1), now), 299);
+  t.is(certificateLifetime(certificate(-500, -299), now), 1);
+  t.is(certificateLifetime(certificate(-500, -300), now), undefined);
+  t.is(certificateLifetime(certificate(-5, 2 ** 40), now), 2 ** 31 - 1);
 });
 
 test("the shorter of two lifetimes applies, and 0 is unlimited", (t) => {

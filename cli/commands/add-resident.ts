@@ -1,7 +1,7 @@
 /** `ssh-add -K`: adds the resident keys of a FIDO authenticator. */
 import { fingerprint } from "../../protocol/fingerprint.ts";
 import { wipePrivateKey } from "../../protocol/private-key.ts";
-import { encodePublicKey, keyTypeName } from "../../protocol/public-key.ts";
+import { encodePublicKey, keyTypeName, type PublicKey } from "../../protocol/public-key.ts";
 import { explain, explainRefusal } from "../agent.ts";
 import { constraintsFor, describeLimits, skProvider } from "../constraints.ts";
 import type { Context } from "../context.ts";
@@ -22,7 +22,7 @@ export async function addResident(context: Context): Promise<number> {
     const print = fingerprint(encodePublicKey(key.publicKey), hash);
     const name = `${keyTypeName(key.publicKey)} ${print}`;
     try {
-      await client.addIdentity(key, "", constraints);
+      await client.addIdentity(key, application(key.publicKey), constraints);
       if (quiet) continue;
       console.note(`Resident identity added: ${name}`);
       describeLimits(context, lifetime);
@@ -35,6 +35,11 @@ export async function addResident(context: Context): Promise<number> {
     }
   }
   return status;
+}
+
+/** The application of a key on an authenticator, such as "ssh:": the comment, as in OpenSSH 10. */
+function application(key: PublicKey): string {
+  return "application" in key ? key.application : "";
 }
 
 /** @returns undefined after reporting an error */

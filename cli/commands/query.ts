@@ -3,6 +3,9 @@ import { AgentRefusal } from "../../protocol/client.ts";
 import { explain, explainRefusal, refusalText } from "../agent.ts";
 import type { Context } from "../context.ts";
 
+/** The exit status when the agent does not tell, as in OpenSSH. */
+const fatalStatus = 255;
+
 /** Prints one extension per line. */
 export async function query({ client, console, options }: Context): Promise<number> {
   let names: string[];
@@ -14,7 +17,7 @@ export async function query({ client, console, options }: Context): Promise<numb
     if (!isExplained && error instanceof AgentRefusal) {
       explain(console, "This agent cannot list its extensions.", "");
     }
-    return 1;
+    return fatalStatus;
   }
   if (options.json) {
     const { extensionsAsJson } = await import("../json.ts");

@@ -1,6 +1,6 @@
 /** Certificate files, and lifetimes derived from certificates. */
 import { maxDuration } from "../../openssh/duration.ts";
-import { type Certificate, decodeCertificate } from "../../protocol/certificate.ts";
+import { type Certificate, decodeCertificate, forever } from "../../protocol/certificate.ts";
 import { PublicKeyFileError, readPublicKeyFile } from "./public-key-file.ts";
 
 /** A certificate from a file. */
@@ -25,14 +25,20 @@ export function readCertificateFile(path: string): CertificateFile {
 const grace = 300n;
 
 /**
- * The lifetime of a certificate's identity in seconds: until expiry, plus five minutes.
+ * The lifetime of a certificate's identity in seconds, as in OpenSSH 10: until expiry, plus five minutes.
  * @param now seconds since 1970
- * @returns 0 for unlimited, undefined for an expired certificate
+ * @returns 0 for unlimited, undefined when the five minutes are over
  */
-export function certificateLifetime(certificate: Certificate, now: number): number | undefined {
-  const left = certificate.validBefore - BigInt(now);
+export function certificateLifetime({ validBefore }: Certificate, now: number): number | undefined {
+  if (validBefore === forever) return 0;
+  const left = validBefore + grace - BigInt(now);
   if (left <= 0n) return undefined;
-  return left + grace > maxDuration ? 0 : Number(left + grace);
+  return left > maxDuration ? maxDuration : Number(left);
+}
+
+/** Whether a certificate has expired. @param now seconds since 1970 */
+export function hasExpired({ validBefore }: Certificate, now: number): boolean {
+  return validBefore <= BigInt(now);
 }
 
 /** The shorter of two lifetimes in seconds, where 0 is unlimited. */
