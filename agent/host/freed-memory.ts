@@ -29,9 +29,6 @@ const mPerturb = -6;
 
 /** Freed blocks of one size in a thread's cache (tcache_count): 7, in newer glibc 16. */
 const maxCached = 16;
-/** A block is this much larger if the remainder would be too small for another block. */
-const blockStep = 16;
-
 /** The length of libuv's read buffer. */
 const readLength = 64 * 1024;
 /** Blocks to clear for it: the freed buffer may have been merged into a larger free block. */
@@ -39,7 +36,9 @@ const readBlocks = 4;
 
 /**
  * Clears memory that glibc has freed. With M_PERTURB it overwrites blocks on free, except those that
- * go to the thread's cache (tcache). Those are allocated again, cleared and freed.
+ * go to the thread's cache (tcache). Those are allocated again, cleared and freed. The cache is filled
+ * before, so that a secret gets a block of its own size: it could get a larger one otherwise, which the
+ * text of an error would get next, and keep, with most of the secret behind the text.
  */
 export function glibcFreedMemory(library: LibraryHandle): FreedMemory {
   const mallopt = library.func("int mallopt(int, int)");
@@ -51,17 +50,18 @@ export function glibcFreedMemory(library: LibraryHandle): FreedMemory {
     for (const block of blocks) bzero(block, size);
     for (const block of blocks) free(block);
   };
+  const clearCached = (sizes: readonly number[]) => {
+    for (const size of sizes) clearBlocks(size, maxCached);
+  };
   let readZeros: (() => void) | undefined;
   return {
     clearAfter(sizes, action) {
+      clearCached(sizes);
       mallopt(mPerturb, 0xff);
       try {
         return action();
       } finally {
-        for (const size of sizes) {
-          clearBlocks(size, maxCached);
-          clearBlocks(size + blockStep, maxCached);
-        }
+        clearCached(sizes);
         mallopt(mPerturb, 0);
       }
     },

@@ -1,4 +1,5 @@
 /** Private keys in DER for OpenSSL. Invalid numbers are refused here. */
+import type { RawPrivateKeyInput } from "node:crypto";
 import { derInteger, derSequence, derTagged } from "../../protocol/der.ts";
 import { dsaPrivateDer } from "../../protocol/dsa.ts";
 import { Failure, invalidKey, malformed } from "../../protocol/failure.ts";
@@ -24,6 +25,14 @@ export interface PrivateDer {
   readonly numberLength: number;
   /** A secret. */
   readonly der: Buffer;
+  /** Where the DER has the number that alone is the private key; undefined for several numbers. */
+  readonly raw: RawPart | undefined;
+}
+
+/** The part of a DER from which newer versions of Node.js make a key without OpenSSL's decoders. */
+interface RawPart extends Pick<RawPrivateKeyInput, "asymmetricKeyType" | "namedCurve"> {
+  /** Its offset in bytes; its length is `numberLength`. */
+  readonly at: number;
 }
 
 /**
@@ -34,19 +43,21 @@ export function privateDer({ publicKey, secret }: PrivateKey): PrivateDer {
   switch (secret.type) {
     case "rsa":
       if (publicKey.type !== "rsa") break;
-      return { type: "pkcs1", numberLength: publicKey.n.length, der: rsaDer(publicKey, secret) };
+      return {
+        type: "pkcs1",
+        numberLength: publicKey.n.length,
+        der: rsaDer(publicKey, secret),
+        raw: undefined,
+      };
     case "ecdsa":
       if (publicKey.type !== "ecdsa") break;
-      return {
-        type: "sec1",
-        numberLength: curves[publicKey.curve].bytes,
-        der: ecdsaDer(publicKey.curve, secret.d, publicKey.point),
-      };
+      return ecdsaDer(publicKey.curve, secret.d, publicKey.point);
     case "ed25519":
       return {
         type: "pkcs8",
         numberLength: secret.seed.length,
         der: Buffer.concat([ed25519Prefix, secret.seed]),
+        raw: { at: ed25519Prefix.length, asymmetricKeyType: "ed25519" },
       };
     case "dsa":
       if (publicKey.type !== "dsa") break;
@@ -57,6 +68,7 @@ export function privateDer({ publicKey, secret }: PrivateKey): PrivateDer {
         type: "pkcs8",
         numberLength: publicKey.q.length,
         der: dsaPrivateDer(publicKey, secret.x),
+        raw: undefined,
       };
     case "sk-ecdsa":
     case "sk-ed25519":
@@ -132,7 +144,7 @@ function hex(text: string): Buffer {
 }
 
 /** ECPrivateKey (RFC 5915). */
-function ecdsaDer(curve: CurveName, d: Buffer, point: Buffer): Buffer {
+function ecdsaDer(curve: CurveName, d: Buffer, point: Buffer): PrivateDer {
   const { bytes, oid } = curves[curve];
   if (isZero(d) || !isLess(d, curveOrders[curve])) {
     throw invalidKey("An ECDSA private key is zero, or not below its curve's order.");
@@ -143,8 +155,16 @@ function ecdsaDer(curve: CurveName, d: Buffer, point: Buffer): Buffer {
   const version = derInteger(Buffer.of(1));
   const bits = derTagged(0x03, Buffer.concat([Buffer.of(0), point]));
   const octets = derTagged(0x04, scalar);
-  const der = derSequence([version, octets, derTagged(0xa0, oid), derTagged(0xa1, bits)]);
+  const publicParts = [derTagged(0xa0, oid), derTagged(0xa1, bits)];
+  const der = derSequence([version, octets, ...publicParts]);
   scalar.fill(0);
   octets.fill(0);
-  return der;
+  const at = der.length - Buffer.concat(publicParts).length - bytes;
+  const namedCurve = curve.replace("nistp", "P-");
+  return {
+    type: "sec1",
+    numberLength: bytes,
+    der,
+    raw: { at, asymmetricKeyType: "ec", namedCurve },
+  };
 }

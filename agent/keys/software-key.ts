@@ -3,6 +3,7 @@
  * while it is in use; every buffer that held its numbers is overwritten.
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
+import { errorCode } from "../../openssh/strerror.ts";
 import { Failure, invalidKey } from "../../protocol/failure.ts";
 import { signatureFlags } from "../../protocol/numbers.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
@@ -40,9 +41,9 @@ export class SoftwareKey implements Signer {
   usedAt = 0;
 
   private constructor(parts: SoftwareKeyParts, key: PublicKey, encoded: PrivateDer) {
-    const { type, numberLength, der } = encoded;
+    const { der, ...form } = encoded;
     this.#parts = parts;
-    this.#form = { type, numberLength };
+    this.#form = form;
     this.#publicKey = key;
     this.#isQuick = isQuick(key);
     this.#state = { type: "shielded", sealed: parts.shield.seal(der) };
@@ -121,15 +122,39 @@ function isQuick(key: PublicKey): boolean {
   return key.type === "ed25519" || (key.type === "ecdsa" && key.curve === "nistp256");
 }
 
+/** Whether this Node.js makes keys of raw numbers; assumed until it has refused one. */
+let hasRawKeys = true;
+
 /** Makes OpenSSL's key, and overwrites the DER. */
-function makeObject(freedMemory: FreedMemory, { type, der, numberLength }: PrivateDer): KeyObject {
-  // The DER is copied to a buffer whose size grows by thirds.
-  const sizes = [Math.floor((der.length + 3) / 3) * 4, numberLength];
+function makeObject(freedMemory: FreedMemory, encoded: PrivateDer): KeyObject {
   try {
-    return freedMemory.clearAfter(sizes, () => createPrivateKey({ key: der, format: "der", type }));
+    return rawObject(encoded) ?? decodedObject(freedMemory, encoded);
   } catch {
     throw invalidKey("Invalid values in a private key.");
   } finally {
-    der.fill(0);
+    encoded.der.fill(0);
   }
+}
+
+/** OpenSSL copies a raw number only into the key itself. */
+function rawObject({ der, raw, numberLength }: PrivateDer): KeyObject | undefined {
+  if (raw === undefined || !hasRawKeys) return;
+  const { at, ...keyType } = raw;
+  try {
+    const key = der.subarray(at, at + numberLength);
+    return createPrivateKey({ key, format: "raw-private", ...keyType });
+  } catch (error) {
+    if (errorCode(error) !== "ERR_INVALID_ARG_VALUE") throw error;
+    hasRawKeys = false;
+    return;
+  }
+}
+
+function decodedObject(
+  freedMemory: FreedMemory,
+  { type, der, numberLength }: PrivateDer,
+): KeyObject {
+  // The DER is copied to a buffer whose size grows by thirds.
+  const sizes = [Math.floor((der.length + 3) / 3) * 4, numberLength];
+  return freedMemory.clearAfter(sizes, () => createPrivateKey({ key: der, format: "der", type }));
 }
