@@ -109,6 +109,13 @@ export class Agent {
     this.renewals = new Renewals(parts.renewal, this);
   }
 
+  /** Prepares for a signature that is likely to be asked for soon, once the current reply is sent. */
+  expectSignature(): void {
+    setImmediate(() => {
+      if (!this.lock.isLocked) this.softwareKeys.openKeys.openLastUsed();
+    });
+  }
+
   /** Removes every identity and unloads every provider. */
   async removeEverything(): Promise<void> {
     this.keyring.clear();

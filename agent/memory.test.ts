@@ -12,6 +12,7 @@ import { AgentClient, AgentRefusal } from "../protocol/client.ts";
 import type { PrivateKey } from "../protocol/private-key.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { minusOne, modulo } from "./keys/modulo.ts";
+import { bind, makeHost } from "./policy/test-hosts.ts";
 import { generateKey, keyTypes } from "./test-agent.ts";
 import { start } from "./test-program.ts";
 
@@ -174,6 +175,33 @@ test("a key that was not used for a minute is encrypted until it is used", async
   await signAll(agent.client, keys);
   assertInMemory(t, agent, keys);
   await agent.pass(60_000);
+  t.deepEqual(agent.inMemory(keys), []);
+});
+
+test("a login's list of identities opens the key that was used last, for seconds", async (t) => {
+  const agent = await startReadable(t);
+  const keys = makeKeys();
+  const last = keys.slice(-1);
+  await addAndSign(agent, keys);
+  const login = async () => {
+    const client = await AgentClient.connect(agent.path);
+    t.teardown(() => client.close());
+    await bind(client, makeHost("server"), "session", false);
+    await client.identities();
+    await client.identities();
+  };
+  await agent.pass(60_000);
+  await agent.pass(2_000);
+  await agent.client.identities();
+  t.deepEqual(agent.inMemory(keys), []);
+  await login();
+  assertInMemory(t, agent, last);
+  t.deepEqual(agent.inMemory(keys.slice(0, -1)), []);
+  await agent.pass(5_000);
+  await agent.pass(2_000);
+  t.deepEqual(agent.inMemory(keys), []);
+  await agent.client.lock(passphrase());
+  await login();
   t.deepEqual(agent.inMemory(keys), []);
 });
 

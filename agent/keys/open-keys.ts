@@ -22,10 +22,12 @@ const collectAfter = 500;
 const collectInterval = 250;
 const collectTries = 5;
 
-/** A private key that is in the clear. */
+/** A private key that can be in the clear. */
 interface OpenKey {
   /** The time of its last use, on the clock of `OpenKeys`. */
   usedAt: number;
+  /** Does nothing for a key that was removed. */
+  open(): void;
   shield(): void;
 }
 
@@ -38,6 +40,7 @@ export class OpenKeys {
   #now = 0;
   #willCheck = false;
   #signatures = 0;
+  #lastUsed: OpenKey | undefined;
   #willCollect = false;
 
   /** @param collect collects all garbage; see `garbageCollector` */
@@ -54,7 +57,19 @@ export class OpenKeys {
 
   noteUse(key: OpenKey): void {
     key.usedAt = this.#now;
+    this.#lastUsed = key;
     this.#signatures++;
+  }
+
+  /**
+   * Opens the key that was used last, since it is likely to sign soon: this takes a millisecond that the
+   * signature then does not. Unless it signs, the next check shields it again.
+   */
+  openLastUsed(): void {
+    const key = this.#lastUsed;
+    if (key === undefined || this.#open.has(key)) return;
+    key.open();
+    key.usedAt = this.#now - maxUnused;
   }
 
   noteShielded(key: OpenKey): void {

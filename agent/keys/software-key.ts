@@ -87,6 +87,10 @@ export class SoftwareKey implements Signer {
     });
   }
 
+  open(): void {
+    if (this.#state.type === "shielded") this.#open();
+  }
+
   /** Drops the key in the clear. A signature in progress completes. */
   shield(): void {
     if (this.#state.type !== "open") return;

@@ -22,6 +22,8 @@ export function requestIdentities(
   connection: ConnectionState,
 ): Reply | Promise<Reply> {
   agent.renewals.runDue();
+  // ssh binds the connection and lists the identities, before it asks the server which it accepts.
+  if (connection.bindings.binding.state === "bound") agent.expectSignature();
   if (!connection.upstreams.isEmpty) return listWithUpstreams(agent, connection);
   const identities: Identity[] = [];
   for (const { blob, comment } of visibleIdentities(agent, connection)) {
