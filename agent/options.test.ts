@@ -105,6 +105,7 @@ const refusals: readonly [string, string, number][] = [
   ["-D ls", "", 1],
   ["-s ls", "", 1],
   ["-k ls", "", 1],
+  ["-u ls", "", 1],
 ];
 
 for (const [line, message, status] of refusals) {

@@ -149,7 +149,7 @@ export function parseOptions(args: readonly string[]): AgentOptions {
     }
   }
   const command = given.has("V") ? [] : words;
-  const cannotRunCommand = ["c", "D", "d", "k", "s"].some((letter) => given.has(letter));
+  const cannotRunCommand = ["c", "D", "d", "k", "s", "u"].some((letter) => given.has(letter));
   if (command.length > 0 && cannotRunCommand) throw badUsage("");
   const options = { ...optionsOf(given), otherWords, serving, command };
   return serving === undefined ? options : { ...options, mode: "serve" };

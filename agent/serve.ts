@@ -25,8 +25,9 @@ import { AgentServer } from "./server.ts";
 import { report } from "./start-report.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 
-/** The exit status after a signal, as in OpenSSH. */
+/** The exit status after a signal, as in OpenSSH; `stoppedByManager` for a service manager's SIGTERM. */
 const endedBySignal = 2;
+const stoppedByManager = 0;
 
 /** The timeout of a FIDO authenticator's signature, in milliseconds: the user has to touch it. */
 const touchTimeout = 120_000;
@@ -88,7 +89,7 @@ interface Prepared {
   readonly server: AgentServer;
   /**
    * Installs the handlers of a serving agent: signals end it, uncaught exceptions do not.
-   * @param paths of the socket to remove at the end
+   * @param paths of the socket to remove at the end; undefined for a service manager's
    * @returns a function that ends the agent
    */
   readonly serveAt: (paths: SocketPaths | undefined) => () => void;
@@ -106,9 +107,10 @@ function prepare(options: AgentOptions): Prepared {
   libc.returnLargeBlocks();
   const server = new AgentServer(agent, libc, process.getuid?.() ?? 0);
   const serveAt = (paths: SocketPaths | undefined) => {
-    const stop = () => {
+    const stop = (signal?: NodeJS.Signals) => {
       if (paths !== undefined) removeSocket(paths);
-      process.exit(endedBySignal);
+      const isStopped = paths === undefined && signal === "SIGTERM";
+      process.exit(isStopped ? stoppedByManager : endedBySignal);
     };
     for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
     // Ctrl-C ends only an agent in the foreground.
