@@ -90,11 +90,11 @@ async function spawnProgram(run: ProgramRun, env: NodeJS.ProcessEnv): Promise<st
     stderr?.on("data", (chunk: Buffer) => errors.add(chunk));
     const { status, name } = await ended(child, [stdout, stderr], signal);
     errors.end();
-    if (limit.signal.aborted) throw new Error("The program took longer than a minute.");
+    const last = errors.last === "" ? "." : `: ${errors.last}`;
+    if (limit.signal.aborted) throw new Error(`The program took longer than a minute${last}`);
     if (output.tooLong.aborted) throw new Error("The program wrote more than 64 KiB.");
     if (status === 0) return output.text();
     const how = status === null ? `was ended by ${name}` : `exited with status ${status}`;
-    const last = errors.last === "" ? "." : `: ${errors.last}`;
     throw new Error(`The program ${how}${last}`);
   } finally {
     cancelLimit();

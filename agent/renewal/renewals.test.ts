@@ -174,8 +174,10 @@ test("a certificate that does not last longer is refused", async (t) => {
 });
 
 test("a run ends after a minute, with all that it has started", async (t) => {
-  const { program, time, waitFor } = await prepare(t);
-  program.set("script", "trap '' TERM; sleep 1000 & echo $! >child; wait; sleep 1000");
+  const { agent, program, time, waitFor } = await prepare(t);
+  const waits =
+    "echo 'Visit https://ca.example.com' >&2; sleep 1000 & echo $! >child; wait; sleep 1000";
+  program.set("script", `trap '' TERM; ${waits}`);
   time.seconds(600);
   t.true(await eventually(() => program.read("child").endsWith("\n")));
   t.is((await waitFor(() => true)).state, "running");
@@ -184,7 +186,8 @@ test("a run ends after a minute, with all that it has started", async (t) => {
   t.true(pids.every(isRunning));
   time.seconds(60);
   const { lastError, lastTry, nextTry } = await waitFor(({ state }) => state === "scheduled");
-  t.is(lastError, "The program took longer than a minute.");
+  t.is(lastError, "The program took longer than a minute: Visit https://ca.example.com");
+  t.is(agent.log.at(-1), `renewal of "key": next try in 10 s. ${lastError}`);
   t.deepEqual([lastTry, nextTry], [start + 600n, start + 670n]);
   for (const pid of pids) t.true(await eventually(() => !isRunning(pid)));
 });

@@ -310,7 +310,7 @@ export class Renewals {
     if (lock.isLocked) return; // it is tried again after unlocking
     renewal.lastError = error instanceof Error ? error.message : "unknown error";
     renewal.notBefore = clock.now() + renewal.wait;
-    log(`${nameOf(renewal.key)}: ${renewal.lastError} Next try in ${renewal.wait / 1000} s.`);
+    log(`${nameOf(renewal.key)}: next try in ${renewal.wait / 1000} s. ${renewal.lastError}`);
     renewal.wait = Math.min(renewal.wait * 2, longestWait);
   }
 

@@ -132,5 +132,6 @@ function attach(
   const isSame = (one: KeyringIdentity) => one.provider === provider && one.blob.equals(blob);
   refuseTooMany(agent, [identity], (one) => replaced.has(one) || isSame(one));
   agent.keyring.addCertificate(identity, before, replaced);
-  agent.log(`attached ${describeIdentity(identity)}, in the place of ${replaced.size}`);
+  const place = replaced.size === 0 ? "" : `, in the place of ${replaced.size}`;
+  agent.log(`attached ${describeIdentity(identity)}${place}`);
 }
