@@ -1,7 +1,8 @@
 /** The programs in examples/renew, with stand-ins for the command lines that they run. */
+import { utimesSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { makeCa, makeKeyFile } from "../../fixtures/ca.ts";
+import { makeCa, makeKeyFile, signKey } from "../../fixtures/ca.ts";
 import { projectRoot } from "../../fixtures/programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { parsePublicKeyLine } from "../../openssh/public-key-line.ts";
@@ -13,7 +14,7 @@ import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
  */
 async function withStandIn(t: ExecutionContext, name: string, args: string[], act: string) {
   const workspace = makeWorkspace(t);
-  await makeCa(workspace, "ca");
+  const ca = await makeCa(workspace, "ca");
   await makeKeyFile(workspace, "key", {});
   const checks = args.map((arg) => {
     const pattern = arg.replaceAll(/[^*\w]/g, "\\$&");
@@ -28,7 +29,7 @@ async function withStandIn(t: ExecutionContext, name: string, args: string[], ac
       env: { PATH: `${workspace.path("bin")}:${workspace.env.PATH}`, ...env },
       input: key,
     });
-  return { workspace, key, run };
+  return { workspace, ca, key, run };
 }
 
 /** Checks that an output is the certificate of a key. */
@@ -39,25 +40,30 @@ function isCertificateOf(t: ExecutionContext, key: string, output: string): void
   t.true(keyBlob.equals(blobOf(key)));
 }
 
-test("HashiCorp Vault signs with a role", async (t) => {
-  const { key, run } = await withStandIn(
-    t,
-    "vault",
-    [
-      "write",
-      "-field=signed_key",
-      "ssh-client-signer/sign/people",
-      "public_key=-",
-      "valid_principals=alice",
-    ],
-    'cd "$HOME"; cat >key.pub; sign key.pub; cat key-cert.pub',
-  );
-  const env = { VAULT_SSH_ROLE: "people", VAULT_SSH_PRINCIPALS: "alice" };
-  isCertificateOf(t, key, (await run("vault.sh", env)).stdout);
-  const { status, stderr } = await run("vault.sh", { VAULT_SSH_PRINCIPALS: "alice" });
-  t.not(status, 0);
-  t.regex(stderr, /VAULT_SSH_ROLE/);
-});
+for (const [name, program] of [
+  ["HashiCorp Vault", "vault"],
+  ["OpenBao", "bao"],
+] as const) {
+  test(`${name} signs with a role`, async (t) => {
+    const { key, run } = await withStandIn(
+      t,
+      program,
+      [
+        "write",
+        "-field=signed_key",
+        "ssh-client-signer/sign/people",
+        "public_key=-",
+        "valid_principals=alice",
+      ],
+      'cd "$HOME"; cat >key.pub; sign key.pub; cat key-cert.pub',
+    );
+    const env = { VAULT_SSH_ROLE: "people", VAULT_SSH_PRINCIPALS: "alice" };
+    isCertificateOf(t, key, (await run("vault.sh", env)).stdout);
+    const { status, stderr } = await run("vault.sh", { VAULT_SSH_PRINCIPALS: "alice" });
+    t.not(status, 0);
+    t.regex(stderr, /VAULT_SSH_ROLE/);
+  });
+}
 
 test("step-ca signs with a provisioner", async (t) => {
   const { key, run } = await withStandIn(
@@ -92,13 +98,21 @@ test("step-ca signs with the provisioner that the user chooses", async (t) => {
 
 test("Teleport certifies the key of a YubiKey", async (t) => {
   const folder = "$HOME/.tsh/keys/proxy.example.com/alice-ssh";
-  const { workspace, key, run } = await withStandIn(
+  const { workspace, ca, key, run } = await withStandIn(
     t,
     "tsh",
     ["login", "--proxy=proxy.example.com:443"],
     `echo "> Profile URL: ..."; mkdir -p ${folder}; cp "$KEY" ${folder}/root.pub; sign ${folder}/root.pub`,
   );
   const env = { TELEPORT_PROXY: "proxy.example.com:443", KEY: workspace.path("key.pub") };
+  isCertificateOf(t, key, (await run("teleport.sh", env)).stdout);
+  // Older ones for the same key: of another cluster behind the proxy, and of another proxy.
+  const older = ["a.example.com/alice-ssh/root", "proxy.example.com/alice-ssh/a-leaf"];
+  for (const path of older) {
+    const file = workspace.write(`home/.tsh/keys/${path}.pub`, key);
+    await signKey(ca, file, { keyId: "older" });
+    utimesSync(`${file.slice(0, -4)}-cert.pub`, 1, 1);
+  }
   isCertificateOf(t, key, (await run("teleport.sh", env)).stdout);
   await makeKeyFile(workspace, "other", {});
   await workspace.expect("rm", ["-r", join(workspace.home, ".tsh")]);
@@ -107,20 +121,25 @@ test("Teleport certifies the key of a YubiKey", async (t) => {
   t.regex(stderr, /tsh has no certificate for this key\n$/);
 });
 
-test("opkssh certifies the key that it has made", async (t) => {
-  const { workspace, key, run } = await withStandIn(
-    t,
-    "opkssh",
-    ["login", "--auto-refresh", "--private-key-file=*"],
-    'file=$(echo "$last" | cut -d = -f 2); cp "$KEY" "$file"; cp "$KEY.pub" "$file.pub"; sign "$file.pub"; mv "$file-cert.pub" "$file.pub"',
-  );
-  const file = workspace.path("id_opkssh");
-  const { status, stderr } = await run("opkssh.sh", { OPKSSH_KEY: file });
-  t.is(status, 1);
-  t.is(stderr, `opkssh has no certificate for this key in ${file}.pub\n`);
-  const login = ["login", "--auto-refresh", `--private-key-file=${file}`];
-  await workspace.expect(workspace.path("bin/opkssh"), login, {
-    env: { KEY: workspace.path("key") },
+for (const [version, name] of [
+  ["today's opkssh", "-cert.pub"],
+  ["an older opkssh", ".pub"],
+] as const) {
+  test(`${version} certifies the key that it has made`, async (t) => {
+    const { workspace, key, run } = await withStandIn(
+      t,
+      "opkssh",
+      ["login", "--auto-refresh", "--private-key-file=*"],
+      `file=\${last#*=}; cp "$KEY" "$file"; cp "$KEY.pub" made.pub; sign made.pub; mv made-cert.pub "$file${name}"`,
+    );
+    const file = workspace.path("id_opkssh");
+    const { status, stderr } = await run("opkssh.sh", { OPKSSH_KEY: file });
+    t.is(status, 1);
+    t.is(stderr, `opkssh has no certificate for this key in ${file}-cert.pub\n`);
+    const login = ["login", "--auto-refresh", `--private-key-file=${file}`];
+    await workspace.expect(workspace.path("bin/opkssh"), login, {
+      env: { KEY: workspace.path("key") },
+    });
+    isCertificateOf(t, key, (await run("opkssh.sh", { OPKSSH_KEY: file })).stdout);
   });
-  isCertificateOf(t, key, (await run("opkssh.sh", { OPKSSH_KEY: file })).stdout);
-});
+}

@@ -4,14 +4,13 @@
 # TELEPORT_PROXY and TELEPORT_PIV_SLOT are as for tsh.
 set -eu
 : "${TELEPORT_PROXY:?the address of the proxy}"
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-trap 'exit 1' HUP INT TERM
-cat >"$folder/key.pub"
+print=$(ssh-keygen -lf - | cut -d ' ' -f 2)
 tsh login --proxy="$TELEPORT_PROXY" >&2
-print=$(ssh-keygen -lf "$folder/key.pub" | cut -d ' ' -f 2)
-for certificate in "${TELEPORT_HOME:-$HOME/.tsh}"/keys/*/*-ssh/*-cert.pub; do
-  if ssh-keygen -lf "$certificate" | grep -qF "$print"; then exec cat "$certificate"; fi
-done
-echo 'tsh has no certificate for this key' >&2
-exit 1
+# One for each cluster behind the proxy; the login has written the newest.
+ls -t "${TELEPORT_HOME:-$HOME/.tsh}/keys/${TELEPORT_PROXY%%:*}"/*-ssh/*-cert.pub | {
+  while IFS= read -r certificate; do
+    if ssh-keygen -lf "$certificate" | grep -qF "$print"; then exec cat "$certificate"; fi
+  done
+  echo 'tsh has no certificate for this key' >&2
+  exit 1
+}
