@@ -4,16 +4,16 @@
 #
 #   npm run test:node -- 22 24 26    the newest releases of these
 #   npm run test:node -- 20.19.0     one release
-#   npm run test:node -- --unit 22   only the unit tests
+#   npm run test:node -- --only unit,memory 24   only these kinds
 #
 # npm downloads each Node.js once, into node_modules/.cache/node. Its folder is first in PATH, so that the
 # programs in dist/ run with it, too. The last line counts the tests of all versions; a demo is one.
 set -eu
 cd "$(dirname "$0")/.."
 kinds='unit transcripts memory demo'
-if [ "${1-}" = --unit ]; then
-  kinds=unit
-  shift
+if [ "${1-}" = --only ]; then
+  kinds=$(echo "$2" | tr , ' ')
+  shift 2
 fi
 [ $# -gt 0 ] || set -- 22 24 26
 sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc openssl gcc pcscd vsmartcard-vpcd \
