@@ -1,12 +1,14 @@
 /** `ssh-add -T`, with agents that sign with another hash, or not at all. */
-import { createPrivateKey, sign } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { signatureFlags } from "../protocol/numbers.ts";
+import { encodePublicKey } from "../protocol/public-key.ts";
 import type { Reply } from "../protocol/replies.ts";
 import { decodeRequest } from "../protocol/requests.ts";
 import { encodeSignature, type SignatureAlgorithm } from "../protocol/signature.ts";
+import { webauthnSignature } from "../protocol/test-webauthn.ts";
 import { makeKey, runOurs, startRecorder } from "./test-agent.ts";
 
 const hashes = { "ssh-rsa": "sha1", "rsa-sha2-256": "sha256", "rsa-sha2-512": "sha512" } as const;
@@ -61,4 +63,21 @@ test("an agent that signs with SHA-1 only fails, as with ssh", async (t) => {
   const neither = await testWith(t, {});
   t.is(neither.status, 1);
   t.regex(neither.said, /^Agent signature failed for .*: agent refused operation\r\n$/);
+});
+
+test("an agent may sign by a web browser, for an ECDSA key on an authenticator", async (t) => {
+  const workspace = makeWorkspace(t);
+  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const point = publicKey.export({ format: "der", type: "spki" }).subarray(-65);
+  const application = "example.org";
+  const blob = encodePublicKey({ type: "sk-ecdsa", curve: "nistp256", point, application });
+  const line = `sk-ecdsa-sha2-nistp256@openssh.com ${blob.toString("base64")}\n`;
+  const file = workspace.write("web.pub", line);
+  await startRecorder(t, workspace, (bytes): Reply => {
+    const request = decodeRequest(bytes);
+    if (request.type !== "sign") return { type: "failure" };
+    const signature = webauthnSignature(privateKey, application, request.data);
+    return { type: "signature", signature };
+  });
+  t.like(await runOurs(workspace, ["-T", file]), { stdout: "", stderr: "", status: 0 });
 });

@@ -16,6 +16,7 @@ import {
   signatureAlgorithm,
 } from "./signature.ts";
 import { signAsync, signSync } from "./signing.ts";
+import { type WebauthnOptions, webauthnClientData, webauthnSignature } from "./test-webauthn.ts";
 import { verifySignature } from "./verification.ts";
 import { Reader, Writer } from "./wire.ts";
 
@@ -148,4 +149,35 @@ test("a FIDO signature covers the application, flags, counter and data", (t) => 
     t.false(verifySignature({ ...key, application: "https://evil" }, blob, data));
     t.false(verifySignature(key, blob.subarray(0, -1), data));
   }
+});
+
+test("a webauthn signature covers the application, origin, client data and extensions", (t) => {
+  const data = Buffer.from("a login");
+  const { publicKey, privateKey } = pairs[1] as Pair;
+  const application = "example.org";
+  const point = publicKey.type === "ecdsa" ? publicKey.point : Buffer.alloc(0);
+  const key: PublicKey = { type: "sk-ecdsa", curve: "nistp256", point, application };
+  const isValid = (options: WebauthnOptions, of: PublicKey = key, over = data) =>
+    verifySignature(of, webauthnSignature(privateKey, application, data, options), over);
+  t.true(isValid({}));
+  t.true(isValid({ name: "webauthn-sk-ecdsa-sha2-nistp256-cert-v01@openssh.com" }));
+  t.true(isValid({ flags: 0x81, extensions: "extended" }));
+  t.false(isValid({}, key, Buffer.from("another login")));
+  t.false(isValid({}, { ...key, application: "evil.org" }));
+  t.false(isValid({}, { ...publicKey }));
+  const clientData = webauthnClientData(data);
+  const quoted = 'https://example.org","x":"';
+  for (const wrong of [
+    { origin: "https://evil.org" },
+    { origin: quoted, clientData: webauthnClientData(data, quoted) },
+    { clientData: clientData.replace("webauthn.get", "webauthn.create") },
+    { clientData: ` ${clientData}` },
+    { flags: 0x41 }, // with a new key's data
+    { flags: 0x81 }, // with extensions that are not there
+    { extensions: "extended" },
+  ]) {
+    t.false(isValid(wrong), JSON.stringify(wrong));
+  }
+  const cut = webauthnSignature(privateKey, application, data).subarray(0, -1);
+  t.false(verifySignature(key, cut, data));
 });

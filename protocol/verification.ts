@@ -102,21 +102,63 @@ function verifySkSignature(
   data: Uint8Array,
 ): boolean {
   const reader = new Reader(blob);
-  if (reader.name() !== algorithmName(key)) return false;
+  const algorithm = reader.name();
+  const isWebauthn = key.type === "sk-ecdsa" && webauthnAlgorithms.includes(algorithm);
+  if (!isWebauthn && algorithm !== algorithmName(key)) return false;
   const signature = reader.string();
   const flags = reader.byte();
   const counter = reader.uint32();
+  const content = isWebauthn
+    ? readWebauthn(reader, flags, data)
+    : { extensions: Buffer.alloc(0), data };
   reader.end();
+  if (content === undefined) return false;
   const hash = (bytes: Uint8Array | string) => createHash("sha256").update(bytes).digest();
   const signed = new Writer()
     .bytes(hash(key.application))
     .byte(flags)
     .uint32(counter)
-    .bytes(hash(data))
+    .bytes(content.extensions)
+    .bytes(hash(content.data))
     .finish();
   const verifier = { key: toKeyObject(key), dsaEncoding: "ieee-p1363" } as const;
   if (key.type === "sk-ed25519") return verify(null, signed, verifier, signature);
   return verify("sha256", signed, verifier, readEcdsaSignature(signature, 32));
+}
+
+/** The signature algorithm of web browsers, for plain keys and in logins by a certificate. */
+const webauthnAlgorithms = [
+  "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
+  "webauthn-sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
+];
+
+/** Bits of the flags: the authenticator's data has a new key; it has extensions. */
+const attestedData = 0x40;
+const hasExtensions = 0x80;
+
+/**
+ * Reads the rest of a webauthn signature (OpenSSH's PROTOCOL.u2f): what was signed in place of `data`,
+ * which it has to name. Browsers write the first members of the client data in a fixed form (WebAuthn,
+ * section 5.8.1.1), so no JSON is parsed.
+ * @returns undefined if it is not a signature over `data`
+ * @throws {Failure} malformed
+ */
+function readWebauthn(reader: Reader, flags: number, data: Uint8Array) {
+  const origin = reader.string();
+  const clientData = reader.string();
+  const extensions = reader.string();
+  const challenge = Buffer.from(data).toString("base64url");
+  const start = Buffer.concat([
+    Buffer.from(`{"type":"webauthn.get","challenge":"${challenge}","origin":"`),
+    origin,
+    Buffer.from('"'),
+  ]);
+  const isWellFormed =
+    !origin.includes('"') &&
+    (flags & attestedData) === 0 &&
+    ((flags & hasExtensions) !== 0) === extensions.length > 0;
+  const isForData = start.equals(clientData.subarray(0, start.length));
+  return isWellFormed && isForData ? { extensions, data: clientData } : undefined;
 }
 
 function isAlgorithmOf(key: PublicKey, algorithm: SignatureAlgorithm): boolean {

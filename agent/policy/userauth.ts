@@ -42,12 +42,13 @@ export function parseUserauth(data: Buffer, keyBlob: Buffer): UserauthRequest | 
 
 /**
  * Whether a signature algorithm is for a type of key: it has the same name, or is RSA with SHA-2
- * (RFC 8332), with or without a certificate.
+ * (RFC 8332) or ECDSA by webauthn (OpenSSH's PROTOCOL.u2f), with or without a certificate.
  */
 function isAlgorithmOf(algorithm: string, keyType: string): boolean {
-  return (
-    algorithm.replace(/^rsa-sha2-(256|512)(?=-cert-v01@openssh\.com$|$)/, "ssh-rsa") === keyType
-  );
+  const name = algorithm
+    .replace(/^rsa-sha2-(256|512)(?=-cert-v01@openssh\.com$|$)/, "ssh-rsa")
+    .replace(/^webauthn-(?=sk-ecdsa-)/, "");
+  return name === keyType;
 }
 
 function readHost(reader: Reader, method: string): Buffer | undefined | false {
