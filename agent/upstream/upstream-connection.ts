@@ -149,7 +149,7 @@ export class UpstreamConnection {
       return reply;
     });
     try {
-      const reply = await this.#inTime(answer, this.#limits[kind]);
+      const reply = await this.#inTime(answer, this.#limit(kind));
       this.upstream.note("ready");
       return reply;
     } catch (error) {
@@ -210,6 +210,16 @@ export class UpstreamConnection {
     accepted.catch(() => {});
     for (const body of binds) sendBind(client, body);
     return { client, accepted };
+  }
+
+  /**
+   * The agents before this one wait as long as it would: it waits less for a list, so that it can still
+   * give them its own.
+   */
+  #limit(kind: keyof UpstreamLimits): number {
+    const agentsBefore =
+      kind === "list" || kind === "details" ? this.#history().path.length - 1 : 0;
+    return this.#limits[kind] * Math.max(0.5, 1 - agentsBefore / 5);
   }
 
   #inTime<Result>(answer: Promise<Result>, limit: number): Promise<Result> {

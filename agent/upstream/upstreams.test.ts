@@ -316,6 +316,23 @@ test("an upstream that hangs is tried again after a while: another may listen no
   client.close();
 });
 
+test("an agent behind another one waits less for a list, so that its own is in time", async (t) => {
+  const path = makeWorkspace(t).path("upstream");
+  const upstream = await hangingUpstream(path, someBlob);
+  t.teardown(upstream.stop);
+  const clock = new TestClock();
+  const upstreams = makeUpstreams([{ path, confirm: false }], { clock });
+  const before = (count: number) => Array.from({ length: count }, (_, index) => Buffer.of(index));
+  const waits = [0, 1, 2, 100].map((count) => {
+    const client = upstreams.forClient();
+    t.teardown(() => client.close());
+    client.follow(before(count));
+    void client.list();
+    return clock.waits.at(-1);
+  });
+  t.deepEqual(waits, [20_000, 16_000, 12_000, 10_000]);
+});
+
 test("an upstream whose providers are slow, or which is slow to sign, lists its keys", async (t) => {
   const path = makeWorkspace(t).path("upstream");
   const list = encodeReply({
