@@ -125,7 +125,9 @@ function readRequest(reader: Reader, number: number): Request {
  * secrets: overwrite it once it is sent.
  */
 export function encodeRequest(request: Request): Buffer {
-  const writer = new Writer().byte(requestNumber(request));
+  // With the right size, what is signed is not copied again.
+  const size = request.type === "sign" ? request.keyBlob.length + request.data.length : 0;
+  const writer = new Writer(256 + size).byte(requestNumber(request));
   switch (request.type) {
     case "sign":
       writer.string(request.keyBlob).string(request.data).uint32(request.flags);

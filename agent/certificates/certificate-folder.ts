@@ -61,7 +61,7 @@ export class CertificateFolder {
    * @param keys blob IDs of plain keys
    * @returns a promise only if upstream agents have to be asked
    */
-  keysAdded(keys: ReadonlySet<string>): void | Promise<void> {
+  keysAdded(keys: { has(id: string): boolean }): void | Promise<void> {
     const attaching: Promise<void>[] = [];
     for (const [name, { certificate }] of this.#files) {
       if (certificate === undefined || !keys.has(blobId(certificate.keyBlob))) continue;

@@ -4,7 +4,7 @@ import { parsePublicKeyLine } from "../../openssh/public-key-line.ts";
 import { sanitizeName } from "../../openssh/text-for-display.ts";
 import { forever } from "../../protocol/certificate.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
-import { blobAlgorithm } from "../../protocol/public-key.ts";
+import { blobAlgorithm, blobId } from "../../protocol/public-key.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
 import type { Agent } from "../agent.ts";
 import { SessionBindings } from "../policy/session.ts";
@@ -61,7 +61,7 @@ export async function renew(
 async function checkUpstream({ upstreams }: Attacher, key: RenewableKey): Promise<void> {
   if (key.upstream === undefined) return;
   const listed = await upstreams.to(key.upstream).list();
-  if (listed.some(({ keyBlob }) => keyBlob.equals(key.keyBlob))) return;
+  if (listed.has(blobId(key.keyBlob))) return;
   throw new Error(`The agent at ${key.upstream} does not hold the key.`);
 }
 

@@ -14,7 +14,7 @@ import type { Clock, WallClock } from "../host/clock.ts";
 import type { KeyringIdentity } from "../identity.ts";
 import type { Keyring } from "../keyring.ts";
 import type { AgentLock } from "../lock.ts";
-import type { UpstreamIdentity } from "../upstream/upstreams.ts";
+import type { UpstreamList } from "../upstream/upstream-connection.ts";
 
 /** Milliseconds between tries: the first, doubled after each further failure, and the longest. */
 const firstWait = 10_000;
@@ -131,11 +131,14 @@ export class Renewals {
   }
 
   /** With `-O renew-all`, notes the keys that upstream agents list to a client. */
-  noteUpstream(identities: readonly UpstreamIdentity[]): void {
+  noteUpstream(identities: UpstreamList): void {
     if (this.#parts?.all !== true) return;
     const known = new Set(Array.from(this.#renewals.values(), keyIdOf));
     for (const { keyBlob } of this.#agent.keyring.all()) known.add(blobId(keyBlob));
-    const parsed = identities.map((one) => ({ ...one, ...parseKeyOrCertificate(one.keyBlob) }));
+    const parsed = Array.from(identities.values(), (one) => ({
+      ...one,
+      ...parseKeyOrCertificate(one.keyBlob),
+    }));
     for (const { certificate, keyBlob } of parsed) if (certificate) known.add(blobId(keyBlob));
     for (const { key: isKnownType, keyBlob, comment, connection } of parsed) {
       const id = blobId(keyBlob);

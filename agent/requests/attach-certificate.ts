@@ -7,8 +7,9 @@ import { describeIdentity, type KeyringIdentity, makeIdentity } from "../identit
 import { isVisible, refuseHidden } from "../policy/destinations.ts";
 import { supersededBy } from "../policy/renewal.ts";
 import { certificateExpired } from "../policy/validity.ts";
+import type { UpstreamIdentity } from "../upstream/upstream-connection.ts";
 import { UpstreamSigner } from "../upstream/upstream-signer.ts";
-import type { ClientUpstreams, UpstreamIdentity } from "../upstream/upstreams.ts";
+import type { ClientUpstreams } from "../upstream/upstreams.ts";
 import { refuseTooMany, visibleIdentities } from "./identities.ts";
 import { type Constraints, intersectLimits, limitsOf, sooner } from "./limits.ts";
 
@@ -56,7 +57,7 @@ export function attachCertificate(
   if (own !== undefined) return attach(agent, attacher, attachment, narrowed(own, older), own);
   // A key that is constrained here is not lent its upstream's rights.
   if (attacher.upstreams.isEmpty || held.length > 0) throw noMatchingKey(attacher.upstreams);
-  return attacher.upstreams.find(keyBlob).then((found) => {
+  return attacher.upstreams.find([keyBlob]).then((found) => {
     agent.lock.throwIfLocked();
     if (found === undefined) throw noMatchingKey(attacher.upstreams);
     const before = known.find(isListed);

@@ -39,15 +39,14 @@ export function requestIdentities(
 async function listWithUpstreams(agent: Agent, connection: ConnectionState): Promise<Reply> {
   const listed = await connection.upstreams.list();
   if (!connection.bindings.isRemote) agent.renewals.noteUpstream(listed);
-  const keys = new Set(listed.map(({ keyBlob }) => blobId(keyBlob)));
-  await agent.certificateFolder?.keysAdded(keys);
+  await agent.certificateFolder?.keysAdded(listed);
   const identities: Identity[] = [];
   for (const { blob, comment, upstream, keyBlob } of visibleIdentities(agent, connection)) {
-    const isUsable = upstream === undefined || keys.has(blobId(keyBlob));
+    const isUsable = upstream === undefined || listed.has(blobId(keyBlob));
     if (isUsable) identities.push({ keyBlob: blob, comment });
   }
   let total = identities.reduce((sum, one) => sum + entryLength(one), listHead);
-  for (const one of listed) {
+  for (const one of listed.values()) {
     if (agent.keyring.find(one.keyBlob) !== undefined) continue;
     total += entryLength(one);
     if (identities.length >= maxIdentities || total > maxFrameLength) {

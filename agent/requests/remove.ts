@@ -41,7 +41,7 @@ async function removeUpstream(
   blob: Buffer,
 ): Promise<boolean> {
   const wasUpstream = await upstreams.remove(blob);
-  if (!wasUpstream || (await upstreams.find(blob)) !== undefined) return wasUpstream;
+  if (!wasUpstream || (await upstreams.find([blob])) !== undefined) return wasUpstream;
   for (const one of keyring.withPrivateKey(blob)) {
     if (one.upstream !== undefined) keyring.remove(one.blob);
   }

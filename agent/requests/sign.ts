@@ -37,8 +37,10 @@ function signNow(
   connection: ConnectionState,
   request: SignRequest,
 ): Reply | Promise<Reply> {
-  const identity = findSigner(agent, request.keyBlob);
-  if (identity === undefined) return signUpstream(agent, connection, request);
+  const known = agent.keyring.find(request.keyBlob);
+  const named = known === undefined ? readCertificate(request.keyBlob) : undefined;
+  const identity = known ?? (named && findForCertificate(agent, named));
+  if (identity === undefined) return signUpstream(agent, connection, request, named);
   const { destinations, confirm } = identity.limits;
   let purpose: string | undefined;
   if (destinations.length > 0) {
@@ -56,17 +58,16 @@ function signNow(
 }
 
 /**
- * The identity that signs for a blob. For a certificate that the agent does not hold it is the
- * plain key, within the key's limits: a client whose certificate file has expired still asks for
- * the certificate, although ssh-add has added the key alone. Without the plain key, it is a
- * certificate that supersedes the named one, which the client may have listed just before.
+ * The identity that signs for a certificate that the agent does not hold. It is the plain key, within
+ * the key's limits: a client whose certificate file has expired still asks for the certificate,
+ * although ssh-add has added the key alone. Without the plain key, it is a certificate that supersedes
+ * the named one, which the client may have listed just before.
  * @returns undefined if the agent does not hold the key
  */
-function findSigner({ keyring, wallClock }: Agent, blob: Buffer): KeyringIdentity | undefined {
-  const known = keyring.find(blob);
-  if (known !== undefined) return known;
-  const named = readCertificate(blob);
-  if (named === undefined) return undefined;
+function findForCertificate(
+  { keyring, wallClock }: Agent,
+  named: VerifiedKey,
+): KeyringIdentity | undefined {
   const now = wallClock();
   return (
     keyring.find(named.keyBlob) ??
@@ -86,17 +87,18 @@ function readCertificate(blob: Buffer): VerifiedKey | undefined {
 /**
  * Has the upstream agent sign that lists the key or, for a certificate that none lists, its plain
  * key.
+ * @param named the certificate, if it is one
  * @throws {Failure} as `notHeld`, if none has it; upstream-failed
  */
 async function signUpstream(
   agent: Agent,
   connection: ConnectionState,
   request: SignRequest,
+  named: VerifiedKey | undefined,
 ): Promise<Reply> {
   const { upstreams } = connection;
-  const certified = readCertificate(request.keyBlob)?.keyBlob;
-  const blobs = certified === undefined ? [request.keyBlob] : [request.keyBlob, certified];
-  const found = upstreams.isEmpty ? undefined : await upstreams.find(...blobs);
+  const blobs = named === undefined ? [request.keyBlob] : [request.keyBlob, named.keyBlob];
+  const found = upstreams.findListed(blobs) ?? (await upstreams.find(blobs));
   if (found === undefined) throw notHeld(agent, connection, request.keyBlob);
   const { keyBlob, comment, connection: upstream } = found;
   const { path, confirm } = upstream.upstream;

@@ -19,6 +19,14 @@ export interface UpstreamLimits {
   readonly other: number;
 }
 
+/** An identity that an upstream agent lists on a client's connection. */
+export interface UpstreamIdentity extends Identity {
+  readonly connection: UpstreamConnection;
+}
+
+/** By blob ID, in the order of the upstream's list. */
+export type UpstreamList = ReadonlyMap<string, UpstreamIdentity>;
+
 /** Milliseconds until an upstream that hangs is tried again: another may listen at its socket by then. */
 const hangingTime = 10_000;
 
@@ -49,8 +57,7 @@ export class UpstreamConnection {
   readonly #history: () => ClientHistory;
   #open: Promise<OpenConnection> | undefined;
   #isClosed = false;
-  /** The last list, by blob ID. */
-  #identities: ReadonlyMap<string, Identity> = new Map();
+  #lastList: UpstreamList = new Map();
 
   constructor(
     upstream: Upstream,
@@ -65,13 +72,16 @@ export class UpstreamConnection {
   }
 
   /** Its identities that clients can read. @throws {UpstreamFailed} at once, if it hangs */
-  async list(): Promise<readonly Identity[]> {
-    this.#identities = new Map();
+  async list(): Promise<UpstreamList> {
+    this.#lastList = new Map();
     this.upstream.throwIfHanging();
     const listed = await this.#request((client) => client.identities(), "list");
-    const identities = this.upstream.readable(listed);
-    this.#identities = new Map(identities.map((one) => [blobId(one.keyBlob), one]));
-    return identities;
+    const list = new Map<string, UpstreamIdentity>();
+    for (const [id, { keyBlob, comment }] of this.upstream.readable(listed)) {
+      list.set(id, { keyBlob, comment, connection: this });
+    }
+    this.#lastList = list;
+    return list;
   }
 
   /**
@@ -95,8 +105,8 @@ export class UpstreamConnection {
   }
 
   /** The identity with a blob in the last list. */
-  find(blob: Buffer): Identity | undefined {
-    return this.#identities.get(blobId(blob));
+  find(blob: Buffer): UpstreamIdentity | undefined {
+    return this.#lastList.get(blobId(blob));
   }
 
   /** Signs, with the flags as they came. @throws {UpstreamFailed} @returns the signature blob */
@@ -107,13 +117,13 @@ export class UpstreamConnection {
   /** Removes one identity. @throws {UpstreamFailed} */
   async remove(blob: Buffer): Promise<void> {
     await this.#request((client) => client.removeIdentity(blob), "other");
-    this.#identities = new Map();
+    this.#lastList = new Map();
   }
 
   /** Removes all identities. @throws {UpstreamFailed} */
   async removeAll(): Promise<void> {
     await this.#request((client) => client.removeAllIdentities(), "other");
-    this.#identities = new Map();
+    this.#lastList = new Map();
   }
 
   /** Passes on a session binding, if the connection is open; otherwise it is sent when it opens. */
@@ -145,8 +155,11 @@ export class UpstreamConnection {
     this.#open ??= this.#connect();
     const open = this.#open;
     const answer = open.then(async ({ client, accepted }) => {
-      const [reply] = await Promise.all([explained(client, this.upstream, ask), accepted]);
-      return reply;
+      try {
+        return await explained(client, this.upstream, ask);
+      } finally {
+        await accepted; // its error is that of the request
+      }
     });
     try {
       const reply = await this.#inTime(answer, this.#limit(kind));

@@ -167,20 +167,20 @@ export class Upstream {
   /**
    * The entries of a list that OpenSSH's clients can read: they would fail on the whole list for one
    * that they cannot. They skip unknown key types.
+   * @returns them by blob ID, in order
    */
-  readable(identities: readonly Identity[]): Identity[] {
+  readable(identities: readonly Identity[]): Map<string, Identity> {
     const known = new Map<string, boolean>();
-    const readable = identities.filter(({ keyBlob }) => {
+    const readable = new Map<string, Identity>();
+    for (const { keyBlob, comment } of identities) {
       const id = blobId(keyBlob);
       const isReadable = this.#readable.get(id) ?? this.#check(keyBlob);
       known.set(id, isReadable);
-      return isReadable;
-    });
+      if (!isReadable || readable.has(id)) continue;
+      readable.set(id, { keyBlob, comment: comment.replaceAll("\0", "") });
+    }
     this.#readable = known;
-    return readable.map(({ keyBlob, comment }) => ({
-      keyBlob,
-      comment: comment.replaceAll("\0", ""),
-    }));
+    return readable;
   }
 
   #check(blob: Buffer): boolean {

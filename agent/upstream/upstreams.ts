@@ -6,14 +6,14 @@ import type {
   UpstreamState,
 } from "../../protocol/extensions/list-upstreams.ts";
 import { Failure } from "../../protocol/failure.ts";
-import { blobId } from "../../protocol/public-key.ts";
-import type { Identity } from "../../protocol/replies.ts";
 import type { Clock } from "../host/clock.ts";
 import { Upstream, UpstreamFailed, type UpstreamOption, type UpstreamSystem } from "./upstream.ts";
 import {
   type ClientHistory,
   UpstreamConnection,
+  type UpstreamIdentity,
   type UpstreamLimits,
+  type UpstreamList,
 } from "./upstream-connection.ts";
 
 /** What the upstream agents of an agent are made of. */
@@ -23,10 +23,7 @@ export interface UpstreamParts extends UpstreamSystem {
   readonly clock: Clock;
 }
 
-/** An identity that an upstream agent lists on a client's connection. */
-export interface UpstreamIdentity extends Identity {
-  readonly connection: UpstreamConnection;
-}
+const noIdentities: UpstreamList = new Map();
 
 /** The most bindings that are passed on: OpenSSH's agent accepts as many. */
 const maxBinds = 16;
@@ -108,25 +105,22 @@ export class ClientUpstreams {
   }
 
   /** All identities, in the order of the upstreams, each blob once. Those that fail are left out. */
-  async list(): Promise<UpstreamIdentity[]> {
+  async list(): Promise<UpstreamList> {
     const missing: UpstreamFailed[] = [];
     const lists = await Promise.all(
       this.#connections.map((connection) =>
         connection.list().catch((error: unknown) => {
           if (error instanceof UpstreamFailed) missing.push(error);
-          return [];
+          return noIdentities;
         }),
       ),
     );
     this.#missing = missing;
-    const seen = new Map<string, UpstreamIdentity>();
-    this.#connections.forEach((connection, index) => {
-      for (const identity of lists[index] ?? []) {
-        const id = blobId(identity.keyBlob);
-        if (!seen.has(id)) seen.set(id, { ...identity, connection });
-      }
-    });
-    return [...seen.values()];
+    const all = new Map<string, UpstreamIdentity>();
+    for (const list of lists) {
+      for (const [id, identity] of list) if (!all.has(id)) all.set(id, identity);
+    }
+    return all;
   }
 
   /** A hint about a key that nobody lists: an upstream agent that did not list any may have it. */
@@ -139,15 +133,16 @@ export class ClientUpstreams {
    * Finds the first upstream identity with one of some blobs, in the last lists or else in new ones.
    * @param blobs in the order of preference
    */
-  async find(...blobs: readonly Buffer[]): Promise<UpstreamIdentity | undefined> {
-    return this.#findListed(blobs) ?? ((await this.list()) && this.#findListed(blobs));
+  async find(blobs: readonly Buffer[]): Promise<UpstreamIdentity | undefined> {
+    return this.findListed(blobs) ?? ((await this.list()) && this.findListed(blobs));
   }
 
-  #findListed(blobs: readonly Buffer[]): UpstreamIdentity | undefined {
+  /** Finds it in the last lists only. */
+  findListed(blobs: readonly Buffer[]): UpstreamIdentity | undefined {
     for (const blob of blobs) {
       for (const connection of this.#connections) {
         const identity = connection.find(blob);
-        if (identity !== undefined) return { ...identity, connection };
+        if (identity !== undefined) return identity;
       }
     }
     return undefined;
@@ -206,14 +201,14 @@ export class ClientUpstreams {
         let state: UpstreamState = "ready";
         const listed = await connection.list().catch((error: unknown) => {
           state = error instanceof UpstreamFailed ? error.state : "invalid";
-          return [];
+          return noIdentities;
         });
         const { name } = await upstream.identify();
         return {
           path: upstream.path,
           state,
           name,
-          identities: listed.map(({ keyBlob }) => keyBlob),
+          identities: Array.from(listed.values(), ({ keyBlob }) => keyBlob),
         };
       }),
     );
