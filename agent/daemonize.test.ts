@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import test from "ava";
 import { eventually } from "../fixtures/eventually.ts";
 import { isRunning } from "../fixtures/processes.ts";
-import { projectRoot, sshAgent } from "../fixtures/programs.ts";
+import { projectRoot, scripts, sshAgent } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace, type RunResult, type Workspace } from "../fixtures/workspace.ts";
 import { add, start } from "./test-program.ts";
@@ -15,7 +15,7 @@ import { add, start } from "./test-program.ts";
  */
 function copyProgram(workspace: Workspace, code: string, withPackages = true): string {
   cpSync(join(projectRoot, "dist", "lib"), workspace.path("dist", "lib"), { recursive: true });
-  const [first, ...rest] = readFileSync(sshAgent, "utf8").split("\n");
+  const [first, ...rest] = readFileSync(join(scripts, "ssh-agent"), "utf8").split("\n");
   workspace.write("dist/bin/package.json", '{ "type": "commonjs" }');
   if (withPackages) {
     symlinkSync(join(projectRoot, "node_modules"), workspace.path("dist", "node_modules"));

@@ -2,8 +2,9 @@
 import type { ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { sshAdd, sshAgent } from "../fixtures/programs.ts";
 import { AgentClient } from "../protocol/client.ts";
-import { endProcess, projectRoot, type Workspace } from "./workspace.ts";
+import { endProcess, type Workspace } from "./workspace.ts";
 
 /** The two sides of each comparison, in the order of the tables. */
 export const sides = ["cardagent", "system"] as const;
@@ -14,10 +15,7 @@ export type Pair<Value> = Readonly<Record<Side, Value>>;
 
 /** The programs of each side. */
 export const programs: Pair<{ readonly add: string; readonly agent: string }> = {
-  cardagent: {
-    add: join(projectRoot, "dist", "bin", "ssh-add"),
-    agent: join(projectRoot, "dist", "bin", "ssh-agent"),
-  },
+  cardagent: { add: sshAdd, agent: sshAgent },
   system: { add: "/usr/bin/ssh-add", agent: "/usr/bin/ssh-agent" },
 };
 

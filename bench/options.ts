@@ -31,13 +31,14 @@ export interface BenchOptions {
 }
 
 export const usage = `usage: npm run bench -- [--quick] [--seconds N] [--rounds N] [--runs N]
-                        [--only SUBJECT,...]
+                        [--only SUBJECT,...] [--programs DIR]
 
   --quick      a short run, to see that it runs; its figures mean little
   --seconds N  seconds of signing for one agent in one round (1)
   --rounds N   rounds of signing (5)
   --runs N     runs of each whole program (40)
   --only LIST  of: ${subjects.join(", ")}
+  --programs DIR  the folder of cardagent's programs (dist/bin)
 `;
 
 /**

@@ -3,11 +3,11 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
+import { projectRoot } from "../fixtures/programs.ts";
 import type { Pair } from "./agents.ts";
 import type { MemoryResult } from "./memory.ts";
 import type { ProcessResult } from "./processes.ts";
 import type { SigningResult } from "./signing.ts";
-import { projectRoot } from "./workspace.ts";
 
 export interface Results {
   readonly signing: SigningResult[];

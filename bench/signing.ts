@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { build } from "esbuild";
+import { projectRoot } from "../fixtures/programs.ts";
 import { frame } from "../protocol/framing.ts";
 import { signatureFlags } from "../protocol/numbers.ts";
 import { decodePublicKey, type PublicKey } from "../protocol/public-key.ts";
@@ -14,7 +15,7 @@ import { forEachSide, type Pair, type RunningAgent, type Side, sides } from "./a
 import type { LoadJob, LoadResult } from "./load.ts";
 import type { BenchOptions } from "./options.ts";
 import { median, percentile } from "./statistics.ts";
-import { projectRoot, type Workspace } from "./workspace.ts";
+import type { Workspace } from "./workspace.ts";
 
 /** The figures of one agent with one key. */
 interface SigningFigures {

@@ -3,10 +3,6 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-
-/** The project's folder. */
-export const projectRoot = dirname(dirname(fileURLToPath(import.meta.url)));
 
 export interface Workspace {
   /** Short enough for the paths of Unix sockets. */

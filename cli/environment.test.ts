@@ -1,6 +1,7 @@
 /** Hostile environments: ssh-add reports errors without Node.js's messages. */
+import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { sshAdd } from "../fixtures/programs.ts";
+import { scripts, sshAdd } from "../fixtures/programs.ts";
 import { systemSshAdd } from "../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { makeKey, runOurs, startSystemAgent } from "./test-agent.ts";
@@ -92,12 +93,13 @@ test("a deleted working directory matters only for relative paths", async (t) =>
 
 test("a missing home directory is reported like OpenSSH", async (t) => {
   const workspace = await prepare(t);
-  const preload = workspace.write(
-    "preload.cjs",
-    `require("node:os").userInfo = () => { throw new Error("uv_os_get_passwd returned ENOENT"); };`,
-  );
-  const run = (...args: string[]) =>
-    workspace.run(process.execPath, ["-r", preload, sshAdd, ...args], { env: { HOME: undefined } });
+  const env = {
+    HOME: undefined,
+    LD_PRELOAD: "libnss_wrapper.so",
+    NSS_WRAPPER_PASSWD: workspace.write("passwd", ""),
+    NSS_WRAPPER_GROUP: workspace.write("group", ""),
+  };
+  const run = (...args: string[]) => workspace.run(sshAdd, args, { env });
   const uid = process.getuid?.();
   t.like(await run(), { stderr: `No user found with uid ${uid}\n`, status: 1 });
   t.like(await run("-d"), { stderr: `No user found with uid ${uid}\n`, status: 1 });
@@ -113,7 +115,8 @@ test("an internal error is reported without a stack trace", async (t) => {
     `const { Socket } = require("node:net");
     Socket.prototype.write = function () { setImmediate(() => undefined.nothing); };`,
   );
-  const { stderr, status } = await workspace.run(process.execPath, ["-r", preload, sshAdd, "-l"]);
+  const args = ["-r", preload, join(scripts, "ssh-add"), "-l"];
+  const { stderr, status } = await workspace.run(process.execPath, args);
   t.is(stderr, "ssh-add: internal error (TypeError)\n");
   t.is(status, 1);
 });

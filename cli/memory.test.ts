@@ -1,6 +1,6 @@
 /** Private keys do not remain in ssh-add's memory after they are added. */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { existsSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { basename } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { eventually } from "../fixtures/eventually.ts";
@@ -166,15 +166,16 @@ test.serial("a passphrase that was typed is not left in memory", async (t) => {
   await terminal.waitFor("Enter passphrase for");
   terminal.type(`${passphrase}\r`);
   await terminal.waitFor(`Enter passphrase for ${next}`);
-  const program = listProcesses().find(({ pid }) => isNodeOf(workspace, pid));
+  const program = listProcesses().find(({ pid }) => isProgramOf(workspace, pid));
   t.deepEqual(secretsInMemory(program?.pid ?? 0, { passphrase: Buffer.from(passphrase) }), []);
 });
 
-/** Whether a process is a Node.js that runs in a workspace. */
-function isNodeOf({ home }: Workspace, pid: number): boolean {
+/** Whether a process is the program or Node.js, which runs it, in a workspace. */
+function isProgramOf({ home }: Workspace, pid: number): boolean {
   try {
-    const isNode = basename(readlinkSync(`/proc/${pid}/exe`)) === "node";
-    return isNode && readFileSync(`/proc/${pid}/environ`, "utf8").includes(`HOME=${home}\0`);
+    const file = readlinkSync(`/proc/${pid}/exe`);
+    const isProgram = basename(file) === "node" || file === realpathSync(sshAdd);
+    return isProgram && readFileSync(`/proc/${pid}/environ`, "utf8").includes(`HOME=${home}\0`);
   } catch {
     return false; // it has ended
   }

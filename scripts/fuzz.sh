@@ -12,5 +12,6 @@
 # line counts the targets.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/programs.sh
 sh scripts/setup.sh openssh-client putty-tools
 exec node --import=tsx fixtures/fuzz/main.ts "$@"

@@ -9,5 +9,6 @@
 # The last line counts the checks.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/programs.sh
 sh scripts/setup.sh openssh-client gcc softhsm2 opensc pcscd vsmartcard-vpcd ykcs11
 exec node --import=tsx fixtures/soak/main.ts "$@"

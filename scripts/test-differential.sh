@@ -11,5 +11,6 @@
 # lines: one passes if all pairs of programs behave like the system's pair.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/programs.sh
 sh scripts/setup.sh openssh-client softhsm2 opensc bsdutils libnss-wrapper
 exec node --import=tsx fixtures/differential/main.ts "$@"

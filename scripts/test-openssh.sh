@@ -5,6 +5,7 @@
 #   npm run test:openssh -- agent sshsig    some of them
 #   npm run test:openssh -- --peer          with OpenSSH's own programs, for comparison
 #   npm run test:openssh -- --list          the names of the tests
+#   npm run test:openssh -- --programs DIR  with the programs of a folder, such as a release's
 #
 # The tests are those of Debian's package openssh-tests, unchanged. They must not run as root, and need a
 # sudo without a password: for root, a temporary user runs them; other users run them themselves. All
@@ -12,6 +13,7 @@
 # skipped with OpenSSH's own programs. The last line counts the tests.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/programs.sh
 suite=/usr/lib/openssh/regress
 # More than the processors, because tests wait for programs and timers most of the time.
 jobs=6
@@ -92,7 +94,7 @@ find_tester() {
 
 # Copies the programs: the user may be unable to read the originals, and a test changes their owner.
 copy_programs() {
-  cp -R dist "$folder/ours"
+  cp -R "${CARDAGENT_PROGRAMS:-dist/bin}/.." "$folder/ours"
   mkdir -p "$folder/peer/bin"
   cp /usr/bin/ssh-add /usr/bin/ssh-agent "$folder/peer/bin"
   ln -s "$PWD/node_modules" "$folder/node_modules"
@@ -103,7 +105,9 @@ copy_programs() {
   node=$(command -v node)
   if ! as_tester env -i PATH=/usr/local/bin:/usr/bin:/bin node -e 0 2>/dev/null; then
     as_tester "$node" -e 0 2>/dev/null || { cp "$node" "$folder/node" && node=$folder/node; }
-    sed -i "1s,.*,#!$node," "$folder/ours/bin/ssh-add" "$folder/ours/bin/ssh-agent"
+    for script in $(grep -lI '^#!' "$folder/ours/bin/ssh-add" "$folder/ours/bin/ssh-agent"); do
+      sed -i "1s,.*,#!$node," "$script"
+    done
   fi
 }
 

@@ -10,5 +10,6 @@
 # sequence with different replies is shortened and printed, and counts as one failed request.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/programs.sh
 sh scripts/setup.sh openssh-client gcc
 exec node --import=tsx fixtures/protocol/main.ts "$@"

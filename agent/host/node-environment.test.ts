@@ -1,10 +1,11 @@
 /** Variables that control Node.js do not affect the agent, but reach the programs that it runs. */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
 import test from "ava";
 import { eventually } from "../../fixtures/eventually.ts";
 import { childrenOf } from "../../fixtures/processes.ts";
-import { sshAgent } from "../../fixtures/programs.ts";
+import { scripts, sshAgent } from "../../fixtures/programs.ts";
 import { startAgent } from "../../fixtures/system-agent.ts";
 import { sshKeygen, systemSshAdd } from "../../fixtures/system-programs.ts";
 import { makeWorkspace, type Workspace } from "../../fixtures/workspace.ts";
@@ -60,7 +61,11 @@ for (const way of ["by itself", "as an argument of node"]) {
     const program =
       way === "by itself"
         ? link(workspace)
-        : workspace.write("run", `#!/bin/sh\nexec node ${sshAgent} "$@"\n`, 0o700);
+        : workspace.write(
+            "run",
+            `#!/bin/sh\nexec node ${join(scripts, "ssh-agent")} "$@"\n`,
+            0o700,
+          );
     const agent = await startAgent(workspace, { program, env });
     t.is((await add(workspace, agent.socket, ["-l"])).status, 1);
     await useCards(agent.socket);
@@ -153,7 +158,7 @@ test("an invalid list of saved variables sets none", (t) => {
 });
 
 test("the shebang is not longer than older kernels read", (t) => {
-  const [first = ""] = readFileSync(sshAgent, "utf8").split("\n");
+  const [first = ""] = readFileSync(join(scripts, "ssh-agent"), "utf8").split("\n");
   t.true(first.startsWith("#!/usr/bin/env -S env "));
   t.true(first.length < 127, String(first.length));
 });
