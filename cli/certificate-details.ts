@@ -43,18 +43,23 @@ export function detailLines(
   return lines.map(([label, text]) => `        ${colours.dim(`${label}:`)} ${text}`);
 }
 
-/** As in `in 2h8m`, `running`, `in 38s, after a failure 2s ago: The program exited with status 2.` */
+/**
+ * As in `in 2h8m, last 2h ago`, `in 38s, after a failure 2s ago: The program exited with status 2.`, or
+ * `running for 3s`, where the failure is that of the run before.
+ */
 function renewalText(
   { state, lastTry, nextTry, lastError }: RenewalDescription,
   now: number,
 ): string {
+  const span = formatSpan(max(BigInt(now) - lastTry, 0n));
+  if (state === "running") {
+    return `running for ${span}${lastError === "" ? "" : `, after a failure: ${lastError}`}`;
+  }
   const wait = nextTry - BigInt(now);
-  const next = state === "running" ? "running" : wait > 0n ? `in ${formatSpan(wait)}` : "due";
+  const next = wait > 0n ? `in ${formatSpan(wait)}` : "due";
   if (lastTry === 0n) return next;
-  const ago = `${formatSpan(max(BigInt(now) - lastTry, 0n))} ago`;
-  return lastError === ""
-    ? `${next}, last ${ago}`
-    : `${next}, after a failure ${ago}: ${lastError}`;
+  if (lastError === "") return `${next}, last ${span} ago`;
+  return `${next}, after a failure ${span} ago: ${lastError}`;
 }
 
 function max(one: bigint, other: bigint): bigint {

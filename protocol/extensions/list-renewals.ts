@@ -31,7 +31,7 @@ export interface RenewalDescription {
   readonly lastTry: bigint;
   /** When it is run next, in seconds since 1970; 0 while it runs. */
   readonly nextTry: bigint;
-  /** Why the last try failed; empty if it did not. */
+  /** Why the last try failed, or while one runs the one before; empty if it did not. */
   readonly lastError: string;
 }
 
