@@ -1,5 +1,6 @@
 /** Creates the agent and serves its socket until a signal, or until its parent exits. */
 import { dirname, join } from "node:path";
+import { isatty } from "node:tty";
 import { garbageCollector } from "../openssh/garbage-collector.ts";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { Agent } from "./agent.ts";
@@ -170,7 +171,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
       fingerprintHash: options.fingerprintHash,
       log,
     },
-    prompter: makePrompter(process.env),
+    prompter: makePrompter(process.env, showOnTerminal),
     clock: systemClock,
     wallClock: systemWallClock,
     memoryCalls: {
@@ -242,6 +243,13 @@ function logOf(options: AgentOptions): (line: string) => void {
 
 function logToStderr(line: string): void {
   process.stderr.write(`debug1: ${sanitizeForDisplay(line)}\n`);
+}
+
+/** Shows a notice on the terminal, if there is one: only in the foreground. */
+function showOnTerminal(text: string): void {
+  if (!isatty(2)) return;
+  const lines = text.split("\n").map((line) => `\r${sanitizeForDisplay(line)}\r\n`);
+  process.stderr.write(lines.join(""));
 }
 
 /** Logs an uncaught exception, without -d too: service managers keep standard error. */

@@ -6,6 +6,7 @@ import { makeCa, signKey } from "../fixtures/ca.ts";
 import { sshAgent } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { skDummy, sshKeygen, systemSshAdd, systemSshAgent } from "../fixtures/system-programs.ts";
+import { startTerminal } from "../fixtures/terminal.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import { writePrivateKey } from "../protocol/private-key.ts";
 import { Writer } from "../protocol/wire.ts";
@@ -85,6 +86,23 @@ test("the user is told to touch the authenticator, and an agent signs a file", a
     t.is(kind, "none");
   }
 });
+
+for (const program of [sshAgent, systemSshAgent()]) {
+  const whose = program === sshAgent ? "the project's" : "the system's";
+
+  test(`without a display, the terminal of ${whose} agent tells that a touch is needed`, async (t) => {
+    const workspace = await prepare(t);
+    const SSH_AUTH_SOCK = workspace.path("agent.sock");
+    const terminal = startTerminal(workspace, program, ["-D", "-a", SSH_AUTH_SOCK]);
+    await terminal.waitFor("Agent pid");
+    const env = { SSH_AUTH_SOCK };
+    t.is((await runSystem(workspace, ["-k", "-S", skDummy(), "ed25519-sk"], { env })).status, 0);
+    t.is((await runSystem(workspace, ["-T", "ed25519-sk.pub"], { env })).status, 0);
+    await terminal.waitFor("Confirm user presence for key ED25519-SK SHA256:");
+    terminal.type("\x03");
+    await terminal.exit;
+  });
+}
 
 test("-K reports a missing authenticator or library like OpenSSH", async (t) => {
   const workspace = makeWorkspace(t);

@@ -1,6 +1,7 @@
 /**
  * Prompts for the user: whether a key may be used, which PIN, what is to be touched. As in OpenSSH's
- * agent, SSH_ASKPASS is run for them; notices are shown by SSH_NOTIFY where that is set.
+ * agent, SSH_ASKPASS is run for them; notices are shown by SSH_NOTIFY where that is set, and on the
+ * terminal where there is no display.
  */
 import { readFile } from "node:fs/promises";
 import { askpassProgram, endsAnswer, mayRunAskpass } from "../../openssh/askpass.ts";
@@ -22,8 +23,14 @@ export interface Prompter {
   readonly notify: (text: string, signal: AbortSignal) => Promise<void>;
 }
 
-/** The prompter that runs the programs which an environment names. */
-export function makePrompter(environment: NodeJS.ProcessEnv): Prompter {
+/**
+ * The prompter that runs the programs which an environment names.
+ * @param showOnTerminal shows a notice on the terminal of an agent in the foreground, if it has one
+ */
+export function makePrompter(
+  environment: NodeJS.ProcessEnv,
+  showOnTerminal: (text: string) => void = () => {},
+): Prompter {
   const { SSH_ASKPASS_PROMPT: _, ...plain } = environment;
   const program = askpassProgram(environment);
   const mayAsk = mayRunAskpass(environment);
@@ -65,7 +72,7 @@ export function makePrompter(environment: NodeJS.ProcessEnv): Prompter {
       else if (mayAsk) {
         const env = { ...plain, SSH_ASKPASS_PROMPT: "none" };
         await runPrompt(program, text, env, false, signal);
-      }
+      } else showOnTerminal(text);
     },
   };
 }
