@@ -223,6 +223,22 @@ test("files that others may change are passed over, with a line in the log", asy
   t.true(await lists(client, [certify(1n), encodePublicKey(key.publicKey)]));
 });
 
+test("what cannot be read is told in the log, once", async (t) => {
+  const { folder, file, agent, log } = await withFolder(t);
+  symlinkSync(file, file);
+  symlinkSync("nothing", join(folder, "dangling.pub"));
+  await agent.certificateFolder?.read();
+  rmSync(folder, { recursive: true });
+  writeFileSync(folder, "");
+  await agent.certificateFolder?.read();
+  await agent.certificateFolder?.read();
+  const told = log.filter((entry) => entry.includes(folder));
+  t.deepEqual(told, [
+    `passed over ${file}: Too many levels of symbolic links`,
+    `cannot read ${folder}: Not a directory`,
+  ]);
+});
+
 test("a locked agent reads nothing; unlocking catches up", async (t) => {
   const { file, client, key, certify, agent } = await withFolder(t);
   await client.addIdentity(key, "key");

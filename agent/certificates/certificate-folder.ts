@@ -4,6 +4,7 @@
  */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { errorCode, strerror } from "../../openssh/strerror.ts";
 import { asFailure } from "../../protocol/failure.ts";
 import { blobId } from "../../protocol/public-key.ts";
 import type { Clock } from "../host/clock.ts";
@@ -24,7 +25,7 @@ export interface CertificateHolder {
 
 /** A file that was read. */
 interface KnownFile {
-  /** Tells whether it has changed: device, inode, and time of the last change. */
+  /** Tells whether it has changed: device, inode, and time of the last change; or the error's code. */
   readonly version: string;
   /** Undefined for a file without a certificate, or one that is passed over. */
   readonly certificate: CertificateFile | undefined;
@@ -40,6 +41,8 @@ export class CertificateFolder {
   readonly #clock: Clock;
   readonly #watch: FolderWatch;
   #files = new Map<string, KnownFile>();
+  /** Why the folder cannot be read; empty if it can, or is not there. */
+  #problem = "";
   #willRead = false;
   #reading: Promise<void> = Promise.resolve();
 
@@ -89,9 +92,8 @@ export class CertificateFolder {
   async #read(): Promise<void> {
     if (this.#holder.isLocked) return;
     await this.#watch.follow();
-    const names = await certificateNames(this.#path);
     const files = new Map<string, KnownFile>();
-    for (const name of names) {
+    for (const name of await this.#names()) {
       const file = await this.#readFile(name);
       if (file !== undefined) files.set(name, file);
     }
@@ -119,9 +121,28 @@ export class CertificateFolder {
         this.#holder.log(`passed over ${path}: ${content.reason}`);
       }
       return { version, certificate: content.type === "certificate" ? content : undefined };
-    } catch {
-      return undefined;
+    } catch (error) {
+      const version = errorCode(error) ?? "";
+      if (version === "ENOENT") return undefined;
+      if (this.#files.get(name)?.version !== version) {
+        this.#holder.log(`passed over ${path}: ${strerror(error) ?? "unknown error"}`);
+      }
+      return { version, certificate: undefined };
     }
+  }
+
+  /** The names of files that may hold certificates, in order; none without a folder. */
+  async #names(): Promise<string[]> {
+    let problem = "";
+    const names = await readdir(this.#path).catch((error: unknown) => {
+      if (errorCode(error) !== "ENOENT") problem = strerror(error) ?? "unknown error";
+      return [];
+    });
+    if (problem !== "" && problem !== this.#problem) {
+      this.#holder.log(`cannot read ${this.#path}: ${problem}`);
+    }
+    this.#problem = problem;
+    return names.filter(isCertificateName).sort();
   }
 
   #attach(name: string, { blob }: CertificateFile): void | Promise<void> {
@@ -145,15 +166,6 @@ export class CertificateFolder {
         this.#holder.detach(certificate.blob);
       }
     }
-  }
-}
-
-/** The names of files that may hold certificates, in order; none without a folder. */
-async function certificateNames(path: string): Promise<string[]> {
-  try {
-    return (await readdir(path)).filter(isCertificateName).sort();
-  } catch {
-    return [];
   }
 }
 
