@@ -24,8 +24,11 @@ export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H 
        ssh-add --json -L | -l | -Q | --list-providers
        ssh-add --help | --version`;
 
-/** OpenSSH's short options in getopt's notation. */
-const shortOptions = "CcDdE:e:H:h:KkLlNQqS:s:Tt:vXx";
+/**
+ * OpenSSH's short options in getopt's notation. As there, -M and -m, once for XMSS keys, mean nothing
+ * any more.
+ */
+const shortOptions = "CcDdE:e:H:h:KkLlM:m:NQqS:s:Tt:vXx";
 /** Long options that take an argument. */
 const longWithArgument = ["cert-for-card", "only", "write-public-keys"] as const;
 /** Long options without one. */
