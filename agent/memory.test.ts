@@ -9,6 +9,7 @@ import { hostilePin, makeHostileModule } from "../fixtures/hostile-module/index.
 import { type Secrets, secretsInMemory, testAsRoot } from "../fixtures/process-memory.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
+import { expandMlDsaSeed } from "../protocol/ml-dsa.ts";
 import type { PrivateKey } from "../protocol/private-key.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { minusOne, modulo } from "./keys/modulo.ts";
@@ -34,7 +35,8 @@ function makeKeys(): KeyToHide[] {
 }
 
 /** Each number that is enough to recover the key. */
-function secretsOf(name: string, { secret }: PrivateKey): Secrets {
+function secretsOf(name: string, key: PrivateKey): Secrets {
+  const { secret } = key;
   switch (secret.type) {
     case "rsa": {
       const { d, iqmp, p, q } = secret;
@@ -56,9 +58,33 @@ function secretsOf(name: string, { secret }: PrivateKey): Secrets {
         [`${name} prefix`]: expanded.subarray(32),
       };
     }
+    case "mldsa44-ed25519": {
+      const { mlDsaSeed, ed25519Seed } = secret;
+      const ed25519 = { ...key, secret: { type: "ed25519" as const, seed: ed25519Seed } };
+      return { ...secretsOf(`${name} Ed25519`, ed25519), ...mlDsaSecrets(name, mlDsaSeed) };
+    }
     default:
       throw new TypeError(secret.type);
   }
+}
+
+/** The seed, what is expanded from it (FIPS 204, algorithm 6), and the vectors as they sign. */
+function mlDsaSecrets(name: string, seed: Buffer): Secrets {
+  const expanded = createHash("shake256", { outputLength: 128 })
+    .update(Buffer.concat([seed, Buffer.of(4, 4)]))
+    .digest();
+  const { s1, s2, t0, signingSeed } = expandMlDsaSeed(seed).secret;
+  const vectors = Object.entries({ s1, s2, t0 }).map(([vector, { buffer }]) => [
+    `${name} ${vector}`,
+    // The parts that are searched begin and end within a coefficient, not with one's zeros.
+    Buffer.from(buffer).subarray(0, -3),
+  ]);
+  return {
+    [`${name} seed`]: Buffer.from(seed),
+    [`${name} rho'`]: expanded.subarray(32, 96),
+    [`${name} K`]: signingSeed,
+    ...Object.fromEntries(vectors),
+  };
 }
 
 /** An agent with a clock that the test controls and memory that it can read, and a client. */

@@ -207,6 +207,20 @@ const keys: readonly [string, boolean, () => PrivateKey][] = [
   ["a NUL at the end of the application", true, () => skKey({ application: "ssh:y\0" })],
 ];
 
+test("OpenSSH before 10.4 leaves out post-quantum keys and their certificates", async (t) => {
+  const { client, count } = await prepare(t);
+  const composite = generateKey("mldsa44-ed25519");
+  for (const certificate of [
+    undefined,
+    ca.certify(composite.publicKey),
+    makeCa("mldsa44-ed25519").certify(composite.publicKey),
+  ]) {
+    await client.addIdentity({ ...composite, certificate }, "composite");
+    const listed = await count();
+    t.true([1, (await client.identities()).length].includes(listed), `${listed}`);
+  }
+});
+
 test("keys on authenticators that OpenSSH cannot read are refused", async (t) => {
   const { client, count } = await prepare(t);
   for (const [name, isReadable, make] of keys) {

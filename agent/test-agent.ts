@@ -1,5 +1,5 @@
 /** For tests: an agent in this process, on a socket of its own, and keys and certificates for it. */
-import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -7,10 +7,16 @@ import { join } from "node:path";
 import type { Owner } from "../fixtures/workspace.ts";
 import type { Certificate } from "../protocol/certificate.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
+import { signComposite } from "../protocol/composite.ts";
 import type { FailureCode } from "../protocol/failure.ts";
+import { expandMlDsaSeed } from "../protocol/ml-dsa.ts";
 import type { PrivateKey, SecretFields } from "../protocol/private-key.ts";
-import { encodePublicKey, type PublicKey } from "../protocol/public-key.ts";
-import { type SignatureAlgorithm, signatureAlgorithm } from "../protocol/signature.ts";
+import { encodePublicKey, mlDsaLengths, type PublicKey } from "../protocol/public-key.ts";
+import {
+  encodeSignature,
+  type SignatureAlgorithm,
+  signatureAlgorithm,
+} from "../protocol/signature.ts";
 import { signSync } from "../protocol/signing.ts";
 import { encodeCertificate, signedPart } from "../protocol/test-certificates.ts";
 import { Agent, type AgentSettings } from "./agent.ts";
@@ -224,30 +230,64 @@ export async function comments(client: AgentClient): Promise<string[]> {
 }
 
 /** The types of keys that an agent keeps in memory. */
-export const keyTypes = ["rsa", "nistp256", "nistp384", "nistp521", "ed25519"] as const;
+export const keyTypes = [
+  "rsa",
+  "nistp256",
+  "nistp384",
+  "nistp521",
+  "ed25519",
+  "mldsa44-ed25519",
+] as const;
 type KeyType = (typeof keyTypes)[number];
 
-const bytesOf = (text: string | undefined) => Buffer.from(text ?? "", "base64url");
-
-function generateObject(type: KeyType, modulusLength = 1024): KeyObject {
-  switch (type) {
-    case "rsa":
-      return generateKeyPairSync("rsa", { modulusLength }).privateKey;
-    case "nistp256":
-    case "nistp384":
-    case "nistp521":
-      return generateKeyPairSync("ec", { namedCurve: type.replace("nistp", "P-") }).privateKey;
-    case "ed25519":
-      return generateKeyPairSync("ed25519").privateKey;
-  }
+/** A private key and what it signs. */
+interface GeneratedKey {
+  readonly key: PrivateKey;
+  sign(algorithm: SignatureAlgorithm, data: Buffer): Buffer;
 }
 
 /** Generates a private key. Adding it to an agent does not change its buffers. */
 export function generateKey(type: KeyType): PrivateKey {
-  return privateKeyOf(generateObject(type), type);
+  return generate(type).key;
 }
 
-function privateKeyOf(object: KeyObject, type: KeyType): PrivateKey {
+function generate(type: KeyType, modulusLength = 1024): GeneratedKey {
+  switch (type) {
+    case "rsa":
+      return ofObject(generateKeyPairSync("rsa", { modulusLength }).privateKey, type);
+    case "nistp256":
+    case "nistp384":
+    case "nistp521": {
+      const namedCurve = type.replace("nistp", "P-");
+      return ofObject(generateKeyPairSync("ec", { namedCurve }).privateKey, type);
+    }
+    case "ed25519":
+      return ofObject(generateKeyPairSync("ed25519").privateKey, type);
+    case "mldsa44-ed25519":
+      return generateComposite();
+  }
+}
+
+function generateComposite(): GeneratedKey {
+  const mlDsaSeed = randomBytes(mlDsaLengths.seed);
+  const object = generateKeyPairSync("ed25519").privateKey;
+  const { d, x } = object.export({ format: "jwk" });
+  const { publicKey: mlDsa, secret } = expandMlDsaSeed(mlDsaSeed);
+  const type = "mldsa44-ed25519";
+  return {
+    key: {
+      publicKey: { type, mlDsa, ed25519: bytesOf(x) },
+      secret: { type, mlDsaSeed, ed25519Seed: bytesOf(d) },
+      certificate: undefined,
+    },
+    sign: (algorithm, data) =>
+      encodeSignature(algorithm, signComposite({ mlDsa: secret, ed25519: object }, data)),
+  };
+}
+
+const bytesOf = (text: string | undefined) => Buffer.from(text ?? "", "base64url");
+
+function ofObject(object: KeyObject, type: Exclude<KeyType, "mldsa44-ed25519">): GeneratedKey {
   const jwk = object.export({ format: "jwk" });
   const { publicKey, secret } = ((): { publicKey: PublicKey; secret: SecretFields } => {
     switch (type) {
@@ -275,7 +315,10 @@ function privateKeyOf(object: KeyObject, type: KeyType): PrivateKey {
         };
     }
   })();
-  return { publicKey, secret, certificate: undefined };
+  return {
+    key: { publicKey, secret, certificate: undefined },
+    sign: (algorithm, data) => signSync(object, algorithm, data),
+  };
 }
 
 /** A CA. */
@@ -292,11 +335,11 @@ export interface TestCa {
  * @param bits of an RSA key
  */
 export function makeCa(type: KeyType = "ed25519", flags = 0, bits?: number): TestCa {
-  const object = generateObject(type, bits);
-  const { publicKey } = privateKeyOf(object, type);
-  const algorithm: SignatureAlgorithm = signatureAlgorithm(publicKey, flags);
+  const generated = generate(type, bits);
+  const { publicKey } = generated.key;
+  const algorithm = signatureAlgorithm(publicKey, flags);
   const keyBlob = encodePublicKey(publicKey);
-  const sign = (data: Buffer) => signSync(object, algorithm, data);
+  const sign = (data: Buffer) => generated.sign(algorithm, data);
   return {
     keyBlob,
     sign,

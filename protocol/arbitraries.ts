@@ -18,7 +18,13 @@ import type { SessionBind } from "./extensions/session-bind.ts";
 import { type FailureCode, failureCodes } from "./failure.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { PrivateKey, SecretFields } from "./private-key.ts";
-import { type CurveName, curves, encodePublicKey, type PublicKey } from "./public-key.ts";
+import {
+  type CurveName,
+  curves,
+  encodePublicKey,
+  mlDsaLengths,
+  type PublicKey,
+} from "./public-key.ts";
 import type { Reply } from "./replies.ts";
 import type { Request } from "./requests.ts";
 import { encodeCertificate } from "./test-certificates.ts";
@@ -78,6 +84,11 @@ export const publicKey: fc.Arbitrary<PublicKey> = fc.oneof(
   ),
   fc.record({ type: fc.constant("ed25519" as const), publicKey: key32 }),
   fc.record({
+    type: fc.constant("mldsa44-ed25519" as const),
+    mlDsa: bytes(mlDsaLengths.publicKey, mlDsaLengths.publicKey),
+    ed25519: key32,
+  }),
+  fc.record({
     type: fc.constant("dsa" as const),
     p: magnitude,
     q: bytes(20, 20).map((q) => {
@@ -133,6 +144,8 @@ function secretFor(key: PublicKey): fc.Arbitrary<SecretFields> {
       return fc.record({ type: fc.constant("ecdsa" as const), d: magnitude });
     case "ed25519":
       return fc.record({ type: fc.constant("ed25519" as const), seed: key32 });
+    case "mldsa44-ed25519":
+      return fc.record({ type: fc.constant(key.type), mlDsaSeed: key32, ed25519Seed: key32 });
     case "dsa":
       return fc.record({ type: fc.constant("dsa" as const), x: magnitude });
     case "sk-ecdsa":

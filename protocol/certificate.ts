@@ -57,6 +57,9 @@ export const certificateTypes = { user: 1, host: 2 } as const;
 
 const suffix = "-cert-v01@openssh.com";
 
+/** Algorithms whose plain name ends in `@openssh.com`. */
+const opensshNames = /^(sk-|ssh-mldsa44-)/;
+
 /** OpenSSH's limit. */
 const maxPrincipals = 256;
 
@@ -69,7 +72,7 @@ export function certificateAlgorithm(key: PublicKey): string {
 export function plainAlgorithm(algorithm: string): string | undefined {
   if (!algorithm.endsWith(suffix)) return undefined;
   const plain = algorithm.slice(0, -suffix.length);
-  return plain.startsWith("sk-") ? `${plain}@openssh.com` : plain;
+  return opensshNames.test(plain) ? `${plain}@openssh.com` : plain;
 }
 
 /**

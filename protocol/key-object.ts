@@ -1,14 +1,18 @@
 /** Public keys as `KeyObject`s of `node:crypto`. */
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { type DsaPublicKey, dsaPublicDer } from "./dsa.ts";
-import { invalidKey } from "./failure.ts";
-import { curves, type PublicKey } from "./public-key.ts";
+import { Failure, invalidKey } from "./failure.ts";
+import { type CompositePublicKey, curves, type PublicKey } from "./public-key.ts";
 
 /**
  * A public key as a `KeyObject`, to verify with.
- * @throws {Failure} malformed, for an invalid key, such as a point that is not on its curve
+ * @throws {Failure} malformed, for an invalid key, such as a point that is not on its curve;
+ *   unsupported, for a composite key, which is two
  */
 export function toKeyObject(key: PublicKey): KeyObject {
+  if (key.type === "mldsa44-ed25519") {
+    throw new Failure("unsupported", "A composite key is no single key of OpenSSL.");
+  }
   try {
     if (key.type === "dsa") {
       return createPublicKey({ key: dsaPublicDer(key), format: "der", type: "spki" });
@@ -19,7 +23,7 @@ export function toKeyObject(key: PublicKey): KeyObject {
   }
 }
 
-function toJwk(key: Exclude<PublicKey, DsaPublicKey>): Record<string, string> {
+function toJwk(key: Exclude<PublicKey, DsaPublicKey | CompositePublicKey>): Record<string, string> {
   switch (key.type) {
     case "rsa":
       return { kty: "RSA", n: key.n.toString("base64url"), e: key.e.toString("base64url") };

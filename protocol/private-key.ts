@@ -6,7 +6,10 @@ import { certificateAlgorithm, decodeCertificate, plainAlgorithm } from "./certi
 import { type Failure, invalidKey, malformed, unknownAlgorithm } from "./failure.ts";
 import {
   algorithmName,
+  ed25519Lengths,
   encodePublicKey,
+  halves,
+  mlDsaLengths,
   type PublicKey,
   readKeyFields,
   rsaPublicKey,
@@ -27,6 +30,8 @@ export type SecretFields =
   | { readonly type: "ecdsa"; readonly d: Buffer }
   /** The seed: 32 bytes. */
   | { readonly type: "ed25519"; readonly seed: Buffer }
+  /** Two seeds of 32 bytes each. */
+  | { readonly type: "mldsa44-ed25519"; readonly mlDsaSeed: Buffer; readonly ed25519Seed: Buffer }
   /** The exponent, as a magnitude. */
   | { readonly type: "dsa"; readonly x: Buffer }
   /** A key on a FIDO authenticator. */
@@ -91,6 +96,10 @@ export function writePrivateKey(writer: Writer, key: PrivateKey): void {
       if (publicKey.type !== "ed25519") throw mismatch();
       writer.uint32(64).bytes(secret.seed).bytes(publicKey.publicKey);
       return;
+    case "mldsa44-ed25519":
+      writer.uint32(secret.mlDsaSeed.length + secret.ed25519Seed.length);
+      writer.bytes(secret.mlDsaSeed).bytes(secret.ed25519Seed);
+      return;
     case "dsa":
       writer.mpint(secret.x);
       return;
@@ -135,6 +144,8 @@ function readSecret(reader: Reader, key: PublicKey): SecretFields {
       return { type: "ecdsa", d: reader.mpint() };
     case "ed25519":
       return readEd25519Secret(reader, key.publicKey);
+    case "mldsa44-ed25519":
+      return readSeeds(reader);
     case "dsa":
       return { type: "dsa", x: reader.mpint() };
     case "sk-ecdsa":
@@ -152,6 +163,15 @@ function readEd25519Secret(reader: Reader, publicKey: Buffer): SecretFields {
   }
   if (!seedAndPublicKey.subarray(32).equals(publicKey)) throw mismatch();
   return { type: "ed25519", seed: seedAndPublicKey.subarray(0, 32) };
+}
+
+function readSeeds(reader: Reader): SecretFields {
+  const both = reader.string();
+  if (both.length !== mlDsaLengths.seed + ed25519Lengths.seed) {
+    throw malformed("An ML-DSA-44 and Ed25519 private key is not 64 bytes long.");
+  }
+  const [mlDsaSeed, ed25519Seed] = halves(both, mlDsaLengths.seed);
+  return { type: "mldsa44-ed25519", mlDsaSeed, ed25519Seed };
 }
 
 function mismatch(): Failure {

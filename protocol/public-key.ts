@@ -1,6 +1,6 @@
 /**
- * Public keys as key blobs (RFC 4253 section 6.6, RFC 5656, RFC 8709, OpenSSH's PROTOCOL.u2f). The
- * agent protocol identifies a key by its blob.
+ * Public keys as key blobs (RFC 4253 section 6.6, RFC 5656, RFC 8709, OpenSSH's PROTOCOL.u2f,
+ * draft-miller-sshm-mldsa44-ed25519-composite-sigs). The agent protocol identifies a key by its blob.
  */
 import { type DsaPublicKey, readDsa } from "./dsa.ts";
 import { invalidKey, rethrowMalformed } from "./failure.ts";
@@ -64,6 +64,14 @@ export interface Ed25519PublicKey {
   /** 32 bytes. */
   readonly publicKey: Buffer;
 }
+/** Two keys in one, the first of them post-quantum: a signature is one by each. */
+export interface CompositePublicKey {
+  readonly type: "mldsa44-ed25519";
+  /** ML-DSA-44's: 1,312 bytes. */
+  readonly mlDsa: Buffer;
+  /** 32 bytes. */
+  readonly ed25519: Buffer;
+}
 /** Keys on FIDO authenticators. */
 export interface SkEcdsaPublicKey {
   readonly type: "sk-ecdsa";
@@ -82,11 +90,19 @@ export type PublicKey =
   | RsaPublicKey
   | EcdsaPublicKey
   | Ed25519PublicKey
+  | CompositePublicKey
   | DsaPublicKey
   | SkEcdsaPublicKey
   | SkEd25519PublicKey;
 
-const skSuffix = "@openssh.com";
+const openssh = "@openssh.com";
+
+/** The algorithm of composite keys and of their signatures. */
+export const compositeAlgorithm = `ssh-mldsa44-ed25519${openssh}` as const;
+
+/** Lengths of ML-DSA-44 in bytes (FIPS 204, section 4). */
+export const mlDsaLengths = { seed: 32, publicKey: 1312, signature: 2420 } as const;
+export const ed25519Lengths = { seed: 32, publicKey: 32, signature: 64 } as const;
 
 /** OpenSSH's limits for the bits of an RSA modulus. */
 export const minRsaBits = 1024;
@@ -101,12 +117,14 @@ export function algorithmName(key: PublicKey): string {
       return `ecdsa-sha2-${key.curve}`;
     case "ed25519":
       return "ssh-ed25519";
+    case "mldsa44-ed25519":
+      return compositeAlgorithm;
     case "dsa":
       return "ssh-dss";
     case "sk-ecdsa":
-      return `sk-ecdsa-sha2-nistp256${skSuffix}`;
+      return `sk-ecdsa-sha2-nistp256${openssh}`;
     case "sk-ed25519":
-      return `sk-ssh-ed25519${skSuffix}`;
+      return `sk-ssh-ed25519${openssh}`;
   }
 }
 
@@ -157,13 +175,15 @@ export function readKeyFields(reader: Reader, algorithm: string): PublicKey | un
     }
     case "ssh-ed25519":
       return { type: "ed25519", publicKey: readEd25519(reader) };
+    case compositeAlgorithm:
+      return readComposite(reader);
     case "ssh-dss":
       return readDsa(reader);
-    case `sk-ecdsa-sha2-nistp256${skSuffix}`: {
+    case `sk-ecdsa-sha2-nistp256${openssh}`: {
       const point = readPoint(reader, "nistp256");
       return { type: "sk-ecdsa", curve: "nistp256", point, application: reader.cString() };
     }
-    case `sk-ssh-ed25519${skSuffix}`: {
+    case `sk-ssh-ed25519${openssh}`: {
       const publicKey = readEd25519(reader);
       return { type: "sk-ed25519", publicKey, application: reader.cString() };
     }
@@ -191,6 +211,9 @@ export function writeKeyFields(writer: Writer, key: PublicKey): void {
     case "ed25519":
       writer.string(key.publicKey);
       return;
+    case "mldsa44-ed25519":
+      writer.string(Buffer.concat([key.mlDsa, key.ed25519]));
+      return;
     case "dsa":
       writer.mpint(key.p).mpint(key.q).mpint(key.g).mpint(key.y);
       return;
@@ -214,6 +237,7 @@ export function keyBits(key: PublicKey): number {
     case "sk-ecdsa":
       return curves[key.curve].bits;
     case "ed25519":
+    case "mldsa44-ed25519":
     case "sk-ed25519":
       return 256;
   }
@@ -228,6 +252,8 @@ export function keyTypeName(key: PublicKey): string {
       return "ECDSA";
     case "ed25519":
       return "ED25519";
+    case "mldsa44-ed25519":
+      return "MLDSA44-ED25519";
     case "dsa":
       return "DSA";
     case "sk-ecdsa":
@@ -259,4 +285,18 @@ function readEd25519(reader: Reader): Buffer {
   const publicKey = reader.string();
   if (publicKey.length !== 32) throw invalidKey("An Ed25519 key is not 32 bytes long.");
   return publicKey;
+}
+
+function readComposite(reader: Reader): CompositePublicKey {
+  const both = reader.string();
+  if (both.length !== mlDsaLengths.publicKey + ed25519Lengths.publicKey) {
+    throw invalidKey("An ML-DSA-44 and Ed25519 key is not 1,344 bytes long.");
+  }
+  const [mlDsa, ed25519] = halves(both, mlDsaLengths.publicKey);
+  return { type: "mldsa44-ed25519", mlDsa, ed25519 };
+}
+
+/** What is before and after a place, as views. */
+export function halves(bytes: Buffer, place: number): [Buffer, Buffer] {
+  return [bytes.subarray(0, place), bytes.subarray(place)];
 }

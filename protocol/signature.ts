@@ -2,12 +2,20 @@
  * Signature blobs and signature algorithms.
  *
  * RSA: RFC 4253 section 6.6 (SHA-1) and RFC 8332 (SHA-2); ECDSA: RFC 5656 section 3.1.2;
- * Ed25519: RFC 8709; DSA: RFC 4253 section 6.6.
+ * Ed25519: RFC 8709; DSA: RFC 4253 section 6.6; composite:
+ * draft-miller-sshm-mldsa44-ed25519-composite-sigs.
  */
 import { dsaIntegerLength } from "./dsa.ts";
 import { Failure, malformed } from "./failure.ts";
 import { signatureFlags } from "./numbers.ts";
-import { type CurveName, curves, type PublicKey } from "./public-key.ts";
+import {
+  type CurveName,
+  compositeAlgorithm,
+  curves,
+  ed25519Lengths,
+  mlDsaLengths,
+  type PublicKey,
+} from "./public-key.ts";
 import { Reader, Writer } from "./wire.ts";
 
 /** The supported signature algorithms. */
@@ -19,9 +27,10 @@ export type SignatureAlgorithm =
   | "ecdsa-sha2-nistp384"
   | "ecdsa-sha2-nistp521"
   | "ssh-ed25519"
+  | typeof compositeAlgorithm
   | "ssh-dss";
 
-/** The hash that each algorithm signs, by its name in `node:crypto`; Ed25519 signs the data itself. */
+/** The hash that each algorithm signs, by its name in `node:crypto`; Ed25519 and composite keys get the data. */
 export const signatureHashes: Readonly<
   Record<SignatureAlgorithm, "sha1" | "sha256" | "sha384" | "sha512" | null>
 > = {
@@ -32,6 +41,7 @@ export const signatureHashes: Readonly<
   "ecdsa-sha2-nistp384": "sha384",
   "ecdsa-sha2-nistp521": "sha512",
   "ssh-ed25519": null,
+  [compositeAlgorithm]: null,
   "ssh-dss": "sha1",
 };
 
@@ -50,6 +60,8 @@ export function signatureAlgorithm(key: PublicKey, flags: number): SignatureAlgo
       return `ecdsa-sha2-${key.curve}`;
     case "ed25519":
       return "ssh-ed25519";
+    case "mldsa44-ed25519":
+      return compositeAlgorithm;
     case "dsa":
       return "ssh-dss";
     case "sk-ecdsa":
@@ -61,7 +73,8 @@ export function signatureAlgorithm(key: PublicKey, flags: number): SignatureAlgo
 /**
  * Encodes a signature blob.
  * @param raw RSA: the signature, as long as the modulus; ECDSA: r and s, each as long as a
- *   coordinate, as in PKCS#11 and IEEE P1363; Ed25519: 64 bytes; DSA: r and s, 40 bytes
+ *   coordinate, as in PKCS#11 and IEEE P1363; Ed25519: 64 bytes; composite: ML-DSA's 2,420 bytes and
+ *   Ed25519's 64; DSA: r and s, 40 bytes
  */
 export function encodeSignature(algorithm: SignatureAlgorithm, raw: Uint8Array): Buffer {
   const writer = new Writer(raw.length + 64).text(algorithm);
@@ -96,6 +109,11 @@ export function decodeSignature(blob: Uint8Array): Signature {
     case "ssh-ed25519":
       if (value.length !== 64) throw malformed("An Ed25519 signature is not 64 bytes long.");
       return { algorithm, raw: value };
+    case compositeAlgorithm:
+      if (value.length === mlDsaLengths.signature + ed25519Lengths.signature) {
+        return { algorithm, raw: value };
+      }
+      throw malformed("An ML-DSA-44 and Ed25519 signature is not 2,484 bytes long.");
     case "ssh-dss":
       if (value.length === 2 * dsaIntegerLength) return { algorithm, raw: value };
       throw malformed("A DSA signature is not 40 bytes long.");

@@ -5,6 +5,7 @@ import {
   parseKeyOrCertificate,
   type VerifiedCertificate,
 } from "./certificate.ts";
+import { verifyComposite } from "./composite.ts";
 import type { SessionBind } from "./extensions/session-bind.ts";
 import { invalidCertificate, malformed, unknownAlgorithm } from "./failure.ts";
 import { toKeyObject } from "./key-object.ts";
@@ -28,7 +29,8 @@ import { Reader, Writer } from "./wire.ts";
 /**
  * Whether `blob` is a valid signature by `key` over `data`. A malformed signature and one of another
  * algorithm are invalid, not errors.
- * @param object a cached `toKeyObject(key)`, which takes longer than to verify; ignored for FIDO keys
+ * @param object a cached `toKeyObject(key)`, which takes longer than to verify; ignored for FIDO and
+ *   composite keys
  */
 export function verifySignature(
   key: PublicKey,
@@ -42,6 +44,7 @@ export function verifySignature(
     }
     const { algorithm, raw } = decodeSignature(blob);
     if (!isAlgorithmOf(key, algorithm)) return false;
+    if (key.type === "mldsa44-ed25519") return verifyComposite(key, raw, data);
     const padded = key.type === "rsa" ? padLeft(raw, key.n.length) : raw;
     const verifier = { key: object ?? toKeyObject(key), dsaEncoding: "ieee-p1363" } as const;
     return verify(signatureHashes[algorithm], data, verifier, padded);
@@ -70,7 +73,8 @@ export function verifyKeyOrCertificate(blob: Uint8Array): VerifiedKey {
   const parsed = parseKeyOrCertificate(blob);
   if (parsed === undefined) throw unknownAlgorithm(blobAlgorithm(blob));
   const { key, keyBlob, certificate } = parsed;
-  toKeyObject(key); // throws for an invalid key
+  // It throws for an invalid key; any two public keys make a composite one.
+  if (key.type !== "mldsa44-ed25519") toKeyObject(key);
   if (certificate === undefined) return { key, keyBlob, certificate };
   if (isSigned(certificate, blob)) return { key, keyBlob, certificate };
   throw invalidCertificate("Invalid CA signature on the certificate.");

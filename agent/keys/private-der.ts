@@ -24,7 +24,7 @@ export interface PrivateDer {
   /** The length in bytes of the longest secret number in the DER. */
   readonly numberLength: number;
   /** A secret. */
-  readonly der: Buffer;
+  readonly bytes: Buffer;
   /** Where the DER has the number that alone is the private key; undefined for several numbers. */
   readonly raw: RawPart | undefined;
 }
@@ -46,19 +46,16 @@ export function privateDer({ publicKey, secret }: PrivateKey): PrivateDer {
       return {
         type: "pkcs1",
         numberLength: publicKey.n.length,
-        der: rsaDer(publicKey, secret),
+        bytes: rsaDer(publicKey, secret),
         raw: undefined,
       };
     case "ecdsa":
       if (publicKey.type !== "ecdsa") break;
       return ecdsaDer(publicKey.curve, secret.d, publicKey.point);
     case "ed25519":
-      return {
-        type: "pkcs8",
-        numberLength: secret.seed.length,
-        der: Buffer.concat([ed25519Prefix, secret.seed]),
-        raw: { at: ed25519Prefix.length, asymmetricKeyType: "ed25519" },
-      };
+      return ed25519Der(secret.seed);
+    case "mldsa44-ed25519":
+      throw new Failure("internal", "A composite key has no encoding in DER.");
     case "dsa":
       if (publicKey.type !== "dsa") break;
       if (secret.x.length === 0 || secret.x.length > publicKey.q.length) {
@@ -67,7 +64,7 @@ export function privateDer({ publicKey, secret }: PrivateKey): PrivateDer {
       return {
         type: "pkcs8",
         numberLength: publicKey.q.length,
-        der: dsaPrivateDer(publicKey, secret.x),
+        bytes: dsaPrivateDer(publicKey, secret.x),
         raw: undefined,
       };
     case "sk-ecdsa":
@@ -79,6 +76,16 @@ export function privateDer({ publicKey, secret }: PrivateKey): PrivateDer {
 
 /** PrivateKeyInfo for Ed25519 up to the seed (RFC 8410, section 7). */
 const ed25519Prefix = hex("302e020100300506032b657004220420");
+
+/** The DER of an Ed25519 key, which the caller overwrites. @param seed 32 bytes */
+export function ed25519Der(seed: Buffer): PrivateDer {
+  return {
+    type: "pkcs8",
+    numberLength: seed.length,
+    bytes: Buffer.concat([ed25519Prefix, seed]),
+    raw: { at: ed25519Prefix.length, asymmetricKeyType: "ed25519" },
+  };
+}
 
 /** RSAPrivateKey (RFC 8017, appendix A.1.2). */
 function rsaDer(key: RsaPublicKey, secret: RsaSecret): Buffer {
@@ -164,7 +171,7 @@ function ecdsaDer(curve: CurveName, d: Buffer, point: Buffer): PrivateDer {
   return {
     type: "sec1",
     numberLength: bytes,
-    der,
+    bytes: der,
     raw: { at, asymmetricKeyType: "ec", namedCurve },
   };
 }

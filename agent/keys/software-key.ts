@@ -1,20 +1,19 @@
 /**
- * Private keys that the agent holds itself. Each is kept encrypted, with a `KeyObject` beside it
+ * Private keys that the agent holds itself. Each is kept encrypted, with one in the clear beside it
  * while it is in use; every buffer that held its numbers is overwritten.
  */
-import { createPrivateKey, type KeyObject } from "node:crypto";
-import { errorCode } from "../../openssh/strerror.ts";
+import { signComposite } from "../../protocol/composite.ts";
 import { Failure, invalidKey } from "../../protocol/failure.ts";
 import { signatureFlags } from "../../protocol/numbers.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
 import type { PublicKey } from "../../protocol/public-key.ts";
-import { signatureAlgorithm } from "../../protocol/signature.ts";
+import { encodeSignature, signatureAlgorithm } from "../../protocol/signature.ts";
 import { signAsync, signSync } from "../../protocol/signing.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import type { FreedMemory } from "../host/freed-memory.ts";
 import type { Signer, SignRequest } from "../signer.ts";
+import { type ClearKey, type EncodedKey, encodeKey, openKey, wipeKey } from "./clear-key.ts";
 import type { OpenKeys } from "./open-keys.ts";
-import { type PrivateDer, privateDer } from "./private-der.ts";
 import type { Sealed, Shield } from "./shield.ts";
 
 /** The parts that all keys of an agent share. */
@@ -24,9 +23,8 @@ export interface SoftwareKeyParts {
   readonly openKeys: OpenKeys;
 }
 
-/** A key is open while OpenSSL has it in the clear. */
 type State =
-  | { readonly type: "open"; readonly object: KeyObject; readonly sealed: Sealed }
+  | { readonly type: "open"; readonly key: ClearKey; readonly sealed: Sealed }
   | { readonly type: "shielded"; readonly sealed: Sealed }
   | { readonly type: "forgotten" };
 
@@ -34,19 +32,19 @@ type State =
 export class SoftwareKey implements Signer {
   readonly #parts: SoftwareKeyParts;
   readonly #publicKey: PublicKey;
-  readonly #form: Omit<PrivateDer, "der">;
+  /** The encoded key without its bytes. */
+  readonly #form: EncodedKey;
   readonly #isQuick: boolean;
   #state: State;
   /** The time of its last use, on the clock of `OpenKeys`. */
   usedAt = 0;
 
-  private constructor(parts: SoftwareKeyParts, key: PublicKey, encoded: PrivateDer) {
-    const { der, ...form } = encoded;
+  private constructor(parts: SoftwareKeyParts, key: PublicKey, encoded: EncodedKey) {
     this.#parts = parts;
-    this.#form = form;
+    this.#form = { ...encoded, bytes: Buffer.alloc(0) };
     this.#publicKey = key;
     this.#isQuick = isQuick(key);
-    this.#state = { type: "shielded", sealed: parts.shield.seal(der) };
+    this.#state = { type: "shielded", sealed: parts.shield.seal(encoded.bytes) };
   }
 
   /**
@@ -56,9 +54,9 @@ export class SoftwareKey implements Signer {
    */
   static async import(parts: SoftwareKeyParts, key: PrivateKey): Promise<SoftwareKey> {
     const { publicKey } = key;
-    const encoded = privateDer(key);
+    const encoded = encodeKey(key);
     const made = new SoftwareKey(parts, publicKey, encoded);
-    encoded.der.fill(0);
+    encoded.bytes.fill(0);
     const data = Buffer.from("cardagent: does this private key belong to its public key?");
     try {
       const signature = await made.sign({ data, flags: signatureFlags.rsaSha256 });
@@ -71,17 +69,21 @@ export class SoftwareKey implements Signer {
   }
 
   /**
-   * Signs. Ed25519 and P-256 take less time than a round trip to another thread; other keys use the
-   * thread pool, so that connections do not wait for each other.
+   * Signs. Ed25519 and P-256 take less time than a round trip to another thread, and ML-DSA is
+   * computed in JavaScript; other keys use the thread pool, so that connections do not wait for each
+   * other.
    * @throws {Failure}
    */
   sign({ data, flags }: Pick<SignRequest, "data" | "flags">): Buffer | Promise<Buffer> {
     const algorithm = signatureAlgorithm(this.#publicKey, flags);
     const { openKeys } = this.#parts;
-    const object = this.#open();
+    const key = this.#open();
     openKeys.noteUse(this);
-    if (this.#isQuick) return signSync(object, algorithm, data);
-    return signAsync(object, algorithm, data).finally(() => {
+    if (key.type === "composite") {
+      return encodeSignature(algorithm, signComposite(key.secret, data));
+    }
+    if (this.#isQuick) return signSync(key.object, algorithm, data);
+    return signAsync(key.object, algorithm, data).finally(() => {
       // The thread held the key, which may have been shielded meanwhile.
       if (this.#state.type !== "open") openKeys.collectSoon();
     });
@@ -94,6 +96,7 @@ export class SoftwareKey implements Signer {
   /** Drops the key in the clear. A signature in progress completes. */
   shield(): void {
     if (this.#state.type !== "open") return;
+    wipeKey(this.#state.key);
     this.#state = { type: "shielded", sealed: this.#state.sealed };
     this.#parts.openKeys.noteShielded(this);
   }
@@ -104,17 +107,17 @@ export class SoftwareKey implements Signer {
     this.#state = { type: "forgotten" };
   }
 
-  #open(): KeyObject {
+  #open(): ClearKey {
     const state = this.#state;
     switch (state.type) {
       case "open":
-        return state.object;
+        return state.key;
       case "shielded": {
-        const der = this.#parts.shield.open(state.sealed);
-        const object = makeObject(this.#parts.freedMemory, { ...this.#form, der });
-        this.#state = { type: "open", object, sealed: state.sealed };
+        const bytes = this.#parts.shield.open(state.sealed);
+        const key = openKey(this.#parts.freedMemory, { ...this.#form, bytes });
+        this.#state = { type: "open", key, sealed: state.sealed };
         this.#parts.openKeys.noteOpened(this);
-        return object;
+        return key;
       }
       case "forgotten":
         throw new Failure("key-not-found", "The key was removed meanwhile.");
@@ -124,41 +127,4 @@ export class SoftwareKey implements Signer {
 
 function isQuick(key: PublicKey): boolean {
   return key.type === "ed25519" || (key.type === "ecdsa" && key.curve === "nistp256");
-}
-
-/** Whether this Node.js makes keys of raw numbers; assumed until it has refused one. */
-let hasRawKeys = true;
-
-/** Makes OpenSSL's key, and overwrites the DER. */
-function makeObject(freedMemory: FreedMemory, encoded: PrivateDer): KeyObject {
-  try {
-    return rawObject(encoded) ?? decodedObject(freedMemory, encoded);
-  } catch {
-    throw invalidKey("Invalid values in a private key.");
-  } finally {
-    encoded.der.fill(0);
-  }
-}
-
-/** OpenSSL copies a raw number only into the key itself. */
-function rawObject({ der, raw, numberLength }: PrivateDer): KeyObject | undefined {
-  if (raw === undefined || !hasRawKeys) return;
-  const { at, ...keyType } = raw;
-  try {
-    const key = der.subarray(at, at + numberLength);
-    return createPrivateKey({ key, format: "raw-private", ...keyType });
-  } catch (error) {
-    if (errorCode(error) !== "ERR_INVALID_ARG_VALUE") throw error;
-    hasRawKeys = false;
-    return;
-  }
-}
-
-function decodedObject(
-  freedMemory: FreedMemory,
-  { type, der, numberLength }: PrivateDer,
-): KeyObject {
-  // The DER is copied to a buffer whose size grows by thirds.
-  const sizes = [Math.floor((der.length + 3) / 3) * 4, numberLength];
-  return freedMemory.clearAfter(sizes, () => createPrivateKey({ key: der, format: "der", type }));
 }

@@ -7,6 +7,7 @@ import { blobAlgorithm } from "../../protocol/public-key.ts";
 /** The algorithms of CA signatures that OpenSSH trusts: not SHA-1, not DSA. */
 const caSignatureAlgorithms: ReadonlySet<string> = new Set([
   "ssh-ed25519",
+  "ssh-mldsa44-ed25519@openssh.com",
   "ecdsa-sha2-nistp256",
   "ecdsa-sha2-nistp384",
   "ecdsa-sha2-nistp521",

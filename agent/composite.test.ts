@@ -1,0 +1,72 @@
+/** The agent with composite keys; OpenSSH 10.5's own messages. */
+import test from "ava";
+import { compositeTranscript } from "../fixtures/vectors/mldsa44-ed25519.ts";
+import { encodePublicKey } from "../protocol/public-key.ts";
+import { decodeReply, encodeReply } from "../protocol/replies.ts";
+import { decodeRequest } from "../protocol/requests.ts";
+import { verifyKeyOrCertificate, verifySignature } from "../protocol/verification.ts";
+import { generateKey, makeCa, reasonOf, refused, startAgent } from "./test-agent.ts";
+
+test("what ssh-add of OpenSSH 10.5 sends gets the replies of its agent", async (t) => {
+  const client = await (await startAgent(t)).connect();
+  for (const { request, reply } of compositeTranscript()) {
+    const decoded = decodeRequest(request);
+    const expected = decodeReply(reply);
+    const actual = await client.request(decoded);
+    if (decoded.type !== "sign" || expected.type !== "signature" || actual.type !== "signature") {
+      t.deepEqual(encodeReply(actual), reply);
+      continue;
+    }
+    // Signatures are random.
+    const { key } = verifyKeyOrCertificate(decoded.keyBlob);
+    t.true(verifySignature(key, actual.signature, decoded.data));
+    t.is(actual.signature.length, expected.signature.length);
+  }
+});
+
+test("a certificate by a composite CA can be attached to a key of any type, and signs", async (t) => {
+  const client = await (await startAgent(t)).connect();
+  const ca = makeCa("mldsa44-ed25519");
+  for (const type of ["mldsa44-ed25519", "ed25519", "rsa"] as const) {
+    const key = generateKey(type);
+    await client.addIdentity(key, type);
+    const certificate = ca.certify(key.publicKey);
+    await client.addCertificate({ certificate, comment: "", replace: false, constraints: [] });
+    const data = Buffer.from("data");
+    t.true(verifySignature(key.publicKey, await client.sign(certificate, data, 2), data));
+  }
+  t.is((await client.identities()).length, 6);
+});
+
+test("either half of a private key that is not its public key's is refused", async (t) => {
+  const client = await (await startAgent(t)).connect();
+  const [one, other] = [generateKey("mldsa44-ed25519"), generateKey("mldsa44-ed25519")];
+  const [key, { secret }] = [one.publicKey, other];
+  if (key.type !== "mldsa44-ed25519" || secret.type !== "mldsa44-ed25519") return t.fail();
+  if (one.secret.type !== "mldsa44-ed25519") return t.fail();
+  for (const wrong of [
+    { ...one.secret, mlDsaSeed: secret.mlDsaSeed },
+    { ...one.secret, ed25519Seed: secret.ed25519Seed },
+  ]) {
+    await t.throwsAsync(client.addIdentity({ ...one, secret: wrong }, ""), refused);
+    t.is(await reasonOf(client), "malformed");
+  }
+  await client.addIdentity(one, "");
+  await client.removeIdentity(encodePublicKey(key));
+});
+
+test("a list may be as long as OpenSSH's clients accept: 187 keys", async (t) => {
+  const client = await (await startAgent(t)).connect();
+  let count = 0;
+  const add = async () => {
+    await client.addIdentity(generateKey("mldsa44-ed25519"), "a comment");
+    count++;
+  };
+  const error = await (async () => {
+    for (;;) await add();
+  })().catch((reason: unknown) => reason);
+  t.true(error instanceof Error);
+  t.is(await reasonOf(client), "too-large");
+  t.is(count, Math.floor((256 * 1024 - 5) / (8 + 1383 + "a comment".length)));
+  t.is((await client.identities()).length, count);
+});
