@@ -3,9 +3,11 @@ import { realpathSync } from "node:fs";
 import { exit } from "../openssh/exit.ts";
 import { foreignAgent } from "../openssh/foreign-agents.ts";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
+import type { Certificate } from "../protocol/certificate.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
 import type { RenewalDescription } from "../protocol/extensions/list-renewals.ts";
 import type { UpstreamDescription } from "../protocol/extensions/list-upstreams.ts";
+import { blobAlgorithm, compositeAlgorithm } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
 import { type Console, errorText } from "./console.ts";
 
@@ -115,4 +117,15 @@ function count({ length }: readonly Identity[]): string {
 export function explain(console: Console, reason: string, hint: string): void {
   if (reason !== "") console.note(`reason: ${sanitizeForDisplay(reason)}`);
   if (hint !== "") console.note(`hint: ${sanitizeForDisplay(hint)}`);
+}
+
+/**
+ * Tells of an added certificate for which older programs of OpenSSH fail on the agent's whole list. They
+ * skip one of a post-quantum key.
+ */
+export function explainOldClients(console: Console, { key, caKey }: Certificate): void {
+  if (key.type === "mldsa44-ed25519" || blobAlgorithm(caKey) !== compositeAlgorithm) return;
+  const hint =
+    "OpenSSH before 10.4 can use no key of the agent while it has this certificate: its CA's key is post-quantum.";
+  explain(console, "", hint);
 }

@@ -1,5 +1,5 @@
 /** Private keys do not remain in ssh-add's memory after they are added. */
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { existsSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { basename } from "node:path";
 import test, { type ExecutionContext } from "ava";
@@ -9,6 +9,7 @@ import { listProcesses } from "../fixtures/processes.ts";
 import { sshAdd } from "../fixtures/programs.ts";
 import { puttygen } from "../fixtures/system-programs.ts";
 import { startTerminal } from "../fixtures/terminal.ts";
+import { compositeFile, compositePassphrase } from "../fixtures/vectors/mldsa44-ed25519.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
 import type { SecretFields } from "../protocol/private-key.ts";
 import { readPrivateKeyFile } from "./files/private-key-file.ts";
@@ -25,6 +26,20 @@ function secretsOf(secret: SecretFields): Secrets {
       return { scalar: secret.d };
     case "ed25519":
       return { seed: secret.seed };
+    case "mldsa44-ed25519": {
+      const { mlDsaSeed, ed25519Seed } = secret;
+      // FIPS 204, algorithm 6: the public rho, then rho' and K.
+      const expanded = createHash("shake256", { outputLength: 128 })
+        .update(mlDsaSeed)
+        .update(Buffer.of(4, 4))
+        .digest();
+      return {
+        mlDsaSeed,
+        ed25519Seed,
+        "rho'": expanded.subarray(32, 96),
+        K: expanded.subarray(96),
+      };
+    }
     default:
       throw new Error(`There is no secret number in a key of the type ${secret.type}.`);
   }
@@ -35,10 +50,10 @@ async function leftWhileNextIsSent(
   t: ExecutionContext,
   workspace: Workspace,
   path: string,
-  named = path,
+  { named = path, passphrase: own = passphrase } = {},
 ) {
   const file = readFileSync(path);
-  const secret = Buffer.from(passphrase);
+  const secret = Buffer.from(own);
   const { key } = await readPrivateKeyFile(file, Buffer.from(secret));
   const next = workspace.path("next");
   if (!existsSync(next)) await makeKey(workspace, "next", { passphrase: "another" });
@@ -47,7 +62,7 @@ async function leftWhileNextIsSent(
     requests.push(request);
     return requests.length === 1 ? { type: "success" } : new Promise(() => {});
   });
-  const askpass = `#!/bin/sh\ncase "$1" in *next*) echo another ;; *) echo '${passphrase}' ;; esac\n`;
+  const askpass = `#!/bin/sh\ncase "$1" in *next*) echo another ;; *) echo '${own}' ;; esac\n`;
   const env = {
     SSH_ASKPASS: workspace.write("askpass", askpass, 0o700),
     SSH_ASKPASS_REQUIRE: "force",
@@ -108,6 +123,20 @@ function pkcs8Files(key: KeyObject): [string, string][] {
   ];
 }
 
+test.serial("a key that was added is not left in memory: ML-DSA-44 and Ed25519", async (t) => {
+  const workspace = makeWorkspace(t);
+  const plain = workspace.write("plain", compositeFile("key"), 0o600);
+  t.deepEqual(await leftWhileNextIsSent(t, workspace, plain), []);
+  const encrypted = workspace.write("encrypted", compositeFile("key-encrypted"), 0o600);
+  const options = { passphrase: compositePassphrase };
+  const left = await leftWhileNextIsSent(t, workspace, encrypted, options);
+  // The passphrase is too short to be searched.
+  t.deepEqual(
+    left.filter((name) => !name.startsWith("passphrase")),
+    [],
+  );
+});
+
 test.serial("a key that was added is not left in memory: PuTTY's", async (t) => {
   const workspace = makeWorkspace(t);
   workspace.write("passphrase", passphrase);
@@ -127,7 +156,7 @@ test.serial("a key that was added is not left in memory: through a pipe", async 
   const pipe = workspace.path("pipe");
   await workspace.expect("mkfifo", ["-m", "600", pipe]);
   workspace.spawn("sh", ["-c", `cat ${path} >${pipe}`]);
-  t.deepEqual(await leftWhileNextIsSent(t, workspace, path, pipe), []);
+  t.deepEqual(await leftWhileNextIsSent(t, workspace, path, { named: pipe }), []);
 });
 
 test.serial("a key whose file is refused is not left in memory", async (t) => {

@@ -5,7 +5,7 @@ import { type AgentClient, AgentRefusal } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { variablesOfLibraries } from "../../protocol/extensions/prepare-provider.ts";
 import type { RequestOf } from "../../protocol/requests.ts";
-import { explain, explainRefusal, refusalText } from "../agent.ts";
+import { explain, explainOldClients, explainRefusal, refusalText } from "../agent.ts";
 import { cardCertificates, showKeys } from "../card-certificates.ts";
 import type { Choice } from "../chosen-keys.ts";
 import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
@@ -176,6 +176,11 @@ async function checkCertificates(
   const unmatched = certificates.filter(
     ({ blob }) => !identities.some(({ keyBlob }) => keyBlob.equals(blob)),
   );
+  if (!options.quiet) {
+    for (const file of certificates) {
+      if (!unmatched.includes(file)) explainOldClients(console, file.certificate);
+    }
+  }
   for (const { path, blob } of unmatched) {
     console.note(`Certificate ${path} fits no key of this token`);
     if (options.cardCertificates.includes(path)) await showKeys(context, blob);

@@ -1,9 +1,10 @@
 /** `ssh-add [file …]`: adds private keys from files, each with the certificate beside it. */
 import { closeSync, existsSync, fstatSync, openSync } from "node:fs";
+import { AgentRefusal } from "../../protocol/client.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { type PrivateKey, wipePrivateKey } from "../../protocol/private-key.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
-import { explain, explainRefusal, knownAgent, refusalText } from "../agent.ts";
+import { explain, explainOldClients, explainRefusal, knownAgent, refusalText } from "../agent.ts";
 import { type Console, errorText } from "../console.ts";
 import { constraintsFor, describeLimits, keepEndedConstraint, skProvider } from "../constraints.ts";
 import type { Context } from "../context.ts";
@@ -135,11 +136,20 @@ async function addKey(context: Context, path: string, loaded: LoadedKey): Promis
       reportAdded(context, `Identity added: ${path} (${comment})`, lifetime);
     } else {
       context.console.note(`Could not add identity "${path}": ${refusalText(refusal)}`);
-      await explainRefusal(context.client, context.console, refusal);
+      const isExplained = await explainRefusal(context.client, context.console, refusal);
+      if (!isExplained) explainUnknownType(context.console, loaded.key, refusal);
     }
   }
   if (keysOnly) return added;
   return (await addCertificate(context, path, loaded.key, comment)) || added;
+}
+
+/** The most likely cause of a refusal by an agent that reports no reason. */
+function explainUnknownType(console: Console, { publicKey }: PrivateKey, error: unknown): void {
+  if (publicKey.type !== "mldsa44-ed25519" || !(error instanceof AgentRefusal)) return;
+  const hint =
+    "Post-quantum keys need an agent that knows them: cardagent, or OpenSSH 10.4 and newer.";
+  explain(console, "", hint);
 }
 
 async function addCertificate(
@@ -174,6 +184,7 @@ async function addCertificate(
   const refusal = await send(context, { ...key, certificate: blob }, comment, lifetime);
   if (refusal === undefined) {
     reportAdded(context, `Certificate added: ${path} (${certificate.keyId})`, lifetime);
+    if (!options.quiet) explainOldClients(console, certificate);
     return true;
   }
   const { keyId } = certificate;

@@ -1,6 +1,6 @@
 /** `ssh-add --cert-for-card CERT`: attaches a certificate to a key that the agent holds. */
 import { AgentRefusal } from "../../protocol/client.ts";
-import { explain, explainRefusal, knownAgent, refusalText } from "../agent.ts";
+import { explain, explainOldClients, explainRefusal, knownAgent, refusalText } from "../agent.ts";
 import { cardCertificates, showKeys } from "../card-certificates.ts";
 import { constraintsFor, describeLimits, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
@@ -43,6 +43,7 @@ async function attach(context: Context, file: CertificateFile): Promise<boolean>
   if (!options.quiet) {
     console.note(`Certificate added: ${path} (${certificate.keyId})`);
     describeLimits(context, lifetime);
+    explainOldClients(console, certificate);
   }
   return true;
 }

@@ -2,6 +2,7 @@
 import { createDecipheriv, type DecipherGCM } from "node:crypto";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { Failure } from "../../protocol/failure.ts";
+import { mlDsaPublicKey } from "../../protocol/ml-dsa.ts";
 import { identityBlob, type PrivateKey, readPrivateKey } from "../../protocol/private-key.ts";
 import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { Reader } from "../../protocol/wire.ts";
@@ -150,7 +151,7 @@ function readPrivatePart(container: Container, plain: Buffer): LoadedKey {
     const comment = reader.text();
     const isPadded = reader.rest().every((byte, index) => byte === ((index + 1) & 0xff));
     if (!isPadded || !identityBlob(key).equals(container.publicKey)) throw damaged();
-    checkEd25519Seed(key);
+    checkSeeds(key);
     return { key, comment };
   } catch (error) {
     plain.fill(0);
@@ -162,10 +163,17 @@ function readPrivatePart(container: Container, plain: Buffer): LoadedKey {
 }
 
 /**
- * Refuses an Ed25519 seed that does not belong to the public key: signing with a wrong public key,
- * which an attacker can put into an encrypted file, leaks the private key.
+ * Refuses seeds that do not belong to the public key: signing with a wrong public key, which an
+ * attacker can put into an encrypted file, leaks an Ed25519 private key.
  */
-function checkEd25519Seed({ publicKey, secret }: PrivateKey): void {
-  if (publicKey.type !== "ed25519" || secret.type !== "ed25519") return;
-  if (!ed25519PublicKey(secret.seed).equals(publicKey.publicKey)) throw keyMismatch();
+function checkSeeds({ publicKey, secret }: PrivateKey): void {
+  if (publicKey.type === "ed25519" && secret.type === "ed25519") {
+    if (!ed25519PublicKey(secret.seed).equals(publicKey.publicKey)) throw keyMismatch();
+  }
+  if (publicKey.type === "mldsa44-ed25519" && secret.type === "mldsa44-ed25519") {
+    const isPair =
+      ed25519PublicKey(secret.ed25519Seed).equals(publicKey.ed25519) &&
+      mlDsaPublicKey(secret.mlDsaSeed).equals(publicKey.mlDsa);
+    if (!isPair) throw keyMismatch();
+  }
 }

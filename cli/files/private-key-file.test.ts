@@ -3,6 +3,11 @@ import { readFileSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { openssl, ssh, sshKeygen } from "../../fixtures/system-programs.ts";
+import {
+  compositeBlob,
+  compositeFile,
+  compositePassphrase,
+} from "../../fixtures/vectors/mldsa44-ed25519.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { encodePublicKey } from "../../protocol/public-key.ts";
 import { type KeyOptions, makeKey } from "../test-agent.ts";
@@ -35,6 +40,33 @@ for (const type of types) {
     }
   });
 }
+
+test("a post-quantum key file of OpenSSH 10.5, plain and encrypted", async (t) => {
+  const encrypted = [compositePassphrase, "key-encrypted", "encrypted"] as const;
+  for (const [passphrase, name, comment] of [["", "key", "pq key"] as const, encrypted]) {
+    const file = compositeFile(name);
+    const loaded = await readPrivateKeyFile(file, Buffer.from(passphrase));
+    t.is(loaded.comment, comment);
+    t.deepEqual(encodePublicKey(loaded.key.publicKey), compositeBlob(name));
+  }
+  t.true((await problem(compositeFile("key-encrypted"))).needsPassphrase);
+  t.true((await problem(compositeFile("key-encrypted"), "vectors")).needsPassphrase);
+});
+
+test("a post-quantum key file whose seeds are not those of its public key", async (t) => {
+  const [head = "", ...lines] = compositeFile("key").toString().trim().split("\n");
+  const end = lines.pop() ?? "";
+  const bytes = Buffer.from(lines.join(""), "base64");
+  const { key } = await readPrivateKeyFile(compositeFile("key"), none);
+  if (key.secret.type !== "mldsa44-ed25519") return t.fail();
+  for (const seed of [key.secret.mlDsaSeed, key.secret.ed25519Seed]) {
+    const changed = Buffer.from(bytes);
+    const at = bytes.indexOf(seed);
+    changed[at] = (changed[at] as number) ^ 1;
+    const { explanation } = await problem([head, changed.toString("base64"), end, ""].join("\n"));
+    t.is(explanation, "The file's private key does not belong to its public key.");
+  }
+});
 
 test("all curves", async (t) => {
   for (const bits of [256, 384, 521]) {
