@@ -8,7 +8,7 @@ import { Readable } from "node:stream";
 import { detectShell, type Shell, setVariable } from "./host/environment.ts";
 import { inheritedDescriptors, inheritedFileLimit } from "./host/inheritance.ts";
 import { cleanNodeEnvironment } from "./host/node-environment.ts";
-import { programPath } from "./host/program.ts";
+import { ownCommand } from "./host/program.ts";
 import type { SocketPaths } from "./host/socket-path.ts";
 import { errorText, StartError } from "./host/start-error.ts";
 import { type AgentOptions, servingArguments } from "./options.ts";
@@ -92,10 +92,10 @@ async function start(options: AgentOptions, parent: number): Promise<StartedAgen
 
 function launch(options: AgentOptions, parent: number): ChildProcess {
   const serving = { parent, starter: process.ppid };
-  const args = [programPath(), ...servingArguments(serving, options)];
+  const { file, args } = ownCommand(servingArguments(serving, options));
   const env = cleanNodeEnvironment(process.env);
   const stdio = ["ignore", "ignore", "ignore", "pipe"] as const;
-  const child = spawn(process.execPath, args, { detached: true, stdio: [...stdio], env });
+  const child = spawn(file, args, { detached: true, stdio: [...stdio], env });
   child.on("error", () => {}); // the missing pid tells
   return child;
 }

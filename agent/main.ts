@@ -93,14 +93,14 @@ async function reexecClean(): Promise<never> {
   const descriptors = process.env.LISTEN_FDS === undefined ? [] : [activationDescriptor];
   const { loadLibc } = await import("./host/libc.ts");
   const { cleanNodeEnvironment } = await import("./host/node-environment.ts");
-  const { programPath } = await import("./host/program.ts");
+  const { ownCommand } = await import("./host/program.ts");
   for (const [name, value] of Object.entries(cleanNodeEnvironment(process.env))) {
     if (value === undefined) delete process.env[name];
     else process.env[name] = value;
   }
-  const args = [programPath(), ...process.argv.slice(2)];
+  const { file, args } = ownCommand(process.argv.slice(2));
   const limit = inheritedFileLimit();
-  throw new StartError(loadLibc().execute(process.execPath, args, descriptors, limit));
+  throw new StartError(loadLibc().execute(file, args, descriptors, limit));
 }
 
 /** `-u`: removes the stale sockets in ~/.ssh/agent. */

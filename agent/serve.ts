@@ -1,5 +1,5 @@
 /** Creates the agent and serves its socket until a signal, or until its parent exits. */
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { isatty } from "node:tty";
 import { garbageCollector } from "../openssh/garbage-collector.ts";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
@@ -8,7 +8,7 @@ import { followCertificates } from "./certificates/serve-folder.ts";
 import { skHelper } from "./fido/helper.ts";
 import { systemClock, systemWallClock } from "./host/clock.ts";
 import { type Libc, loadLibc } from "./host/libc.ts";
-import { programPath } from "./host/program.ts";
+import { ownCommand, pkcs11ChildCommand } from "./host/program.ts";
 import { hostPrefix, removeSocket, type SocketPaths } from "./host/socket-path.ts";
 import { removeStaleSockets } from "./host/stale-sockets.ts";
 import { systemdUnit } from "./host/systemd.ts";
@@ -141,7 +141,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
     },
     providers: new ProviderRegistry({
       allowed: parseAllowedProviders(options.allowedProviders, serviceCommand(options)),
-      child: { file: process.execPath, args: [childPath()] },
+      child: pkcs11ChildCommand(),
       limits: limitsOf(options),
       keepPin: options.keepPin,
       idle: idleOf(options),
@@ -197,7 +197,8 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
 function serviceCommand({ otherWords }: AgentOptions): ServiceCommand | undefined {
   const unit = systemdUnit(process.env, process.pid);
   if (unit === undefined) return undefined;
-  return { unit, words: [process.execPath, programPath(), ...otherWords] };
+  const { file, args } = ownCommand(otherWords);
+  return { unit, words: [file, ...args] };
 }
 
 /** Milliseconds that an upstream agent has for a signature: as long as a card. */
@@ -214,11 +215,6 @@ function limitsOf({ cardTimeout }: AgentOptions): Partial<ProviderLimits> {
 /** `-O idle-release`. */
 function idleOf({ idleRelease }: AgentOptions): IdleRelease | undefined {
   return idleRelease === undefined ? undefined : { clock: systemClock, after: idleRelease * 1000 };
-}
-
-/** The program of a provider's child process in this package. */
-function childPath(): string {
-  return join(dirname(programPath()), "..", "lib", "pkcs11-child.js");
 }
 
 /** Removes stale sockets from the folder of the agent's socket, in the background. */

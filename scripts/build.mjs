@@ -13,7 +13,7 @@ import {
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import pkcs11js from "pkcs11js";
+import { pkcs11Constants } from "./pkcs11-constants.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
@@ -46,22 +46,6 @@ const lean = {
     onResolve({ filter: /^[^.]/ }, ({ path, kind, importer }) => {
       if (kind === "entry-point" || path.startsWith("node:")) return undefined;
       return { errors: [{ text: `${path} is loaded as a whole, by ${importer}` }] };
-    });
-  },
-};
-
-/**
- * Replaces pkcs11js by its constants, which are all that the child uses of it. So who installs cardagent
- * compiles nothing, and the child loads one add-on.
- */
-const pkcs11Constants = {
-  name: "pkcs11-constants",
-  setup({ onResolve, onLoad }) {
-    const namespace = "pkcs11-constants";
-    onResolve({ filter: /^pkcs11js$/ }, ({ path }) => ({ path, namespace }));
-    onLoad({ filter: /^/, namespace }, () => {
-      const numbers = Object.entries(pkcs11js).filter(([, value]) => typeof value === "number");
-      return { loader: "json", contents: JSON.stringify(Object.fromEntries(numbers)) };
     });
   },
 };

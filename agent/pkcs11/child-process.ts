@@ -10,6 +10,7 @@ import type { Duplex } from "node:stream";
 import { Failure } from "../../protocol/failure.ts";
 import { FrameReader, frame } from "../../protocol/framing.ts";
 import { cleanNodeEnvironment } from "../host/node-environment.ts";
+import type { Command } from "../host/program.ts";
 import {
   type ChildReply,
   type ChildRequest,
@@ -18,12 +19,6 @@ import {
   maxMessageLength,
   secretOf,
 } from "./messages.ts";
-
-/** How a provider's child process is started. */
-export interface ChildCommand {
-  readonly file: string;
-  readonly args: readonly string[];
-}
 
 /**
  * Timeouts in milliseconds. A library that exceeds `load`, `sign`, `release` or `close` is killed.
@@ -99,7 +94,7 @@ export class Child {
    * Starts a child process, which loads a library only when asked to.
    * @param showModuleMessages whether the library's standard error goes to the agent's
    */
-  constructor(command: ChildCommand, showModuleMessages: boolean) {
+  constructor(command: Command, showModuleMessages: boolean) {
     const stderr = showModuleMessages ? "inherit" : "ignore";
     this.#process = spawn(command.file, command.args, {
       // A process group of its own: it is killed as a whole, and Control-C at the agent's terminal

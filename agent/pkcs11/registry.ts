@@ -3,8 +3,9 @@
 import { isPkcs11Uri } from "../../openssh/pkcs11-uri.ts";
 import type { Variable } from "../../protocol/extensions/prepare-provider.ts";
 import { Failure } from "../../protocol/failure.ts";
+import type { Command } from "../host/program.ts";
 import type { AllowedProviders } from "../policy/allowed-providers.ts";
-import { Child, type ChildCommand, defaultLimits, type ProviderLimits } from "./child-process.ts";
+import { Child, defaultLimits, type ProviderLimits } from "./child-process.ts";
 import { checkLibraryFile } from "./library-file.ts";
 import { canonicalPath, type ResolvedModule, resolveModule } from "./module-uri.ts";
 import { Provider } from "./provider.ts";
@@ -17,7 +18,7 @@ export interface RegistryOptions {
   /** The libraries that may be loaded. */
   readonly allowed: AllowedProviders;
   /** How a provider's child process is started. */
-  readonly child: ChildCommand;
+  readonly child: Command;
   /** Overrides of the default limits. */
   readonly limits?: Partial<ProviderLimits>;
   /** Seconds that a token's PIN is cached for reconnecting; by default 0, for not at all. */

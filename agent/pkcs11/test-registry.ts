@@ -13,10 +13,11 @@ import { decodePublicKey } from "../../protocol/public-key.ts";
 import { signatureAlgorithm } from "../../protocol/signature.ts";
 import { verifySignature } from "../../protocol/verification.ts";
 import type { Clock } from "../host/clock.ts";
+import type { Command } from "../host/program.ts";
 import { parseAllowedProviders } from "../policy/allowed-providers.ts";
 import type { UserInteraction } from "../signer.ts";
 import { makeUpstreams } from "../upstream/test-upstreams.ts";
-import type { ChildCommand, ProviderLimits } from "./child-process.ts";
+import type { ProviderLimits } from "./child-process.ts";
 import { PinPromptBackoff } from "./pin-prompt.ts";
 import type { Provider } from "./provider.ts";
 import { ProviderRegistry } from "./registry.ts";
@@ -59,7 +60,7 @@ let bundle: string | undefined;
  * which starts four times as fast as the sources.
  * @param env added to its environment
  */
-export function childFromSources(env: Readonly<Record<string, string>> = {}): ChildCommand {
+export function childFromSources(env: Readonly<Record<string, string>> = {}): Command {
   bundle ??= makeBundle();
   const variables = { NODE_PATH: join(projectRoot, "node_modules"), ...env };
   const assignments = Object.entries(variables).map(([name, value]) => `${name}=${value}`);

