@@ -140,6 +140,18 @@ test("destinations, from known_hosts files", async (t) => {
   }
 });
 
+test("with -P the PIN of a card is empty, and not asked for", async (t) => {
+  const workspace = await prepare(t);
+  const recorder = await startRecorder(t, workspace, () => success);
+  const args = ["-P", "-s", "LIB"];
+  const { stderr } = await runOurs(workspace, args, { input: "1234\n" });
+  t.is(stderr, "Card added: LIB\n");
+  const pins = recorder.requests
+    .map((bytes) => decodeRequest(bytes))
+    .flatMap((request) => (request.type === "add-smartcard-key" ? [request.pin.toString()] : []));
+  t.deepEqual(pins, [""]);
+});
+
 test("a user name of a destination may have an @ of its own", async (t) => {
   const workspace = await prepare(t);
   const recorder = await startRecorder(t, workspace, () => success);

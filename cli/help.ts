@@ -22,6 +22,7 @@ const descriptions: Readonly<Record<string, string>> = {
   l: "list identities by fingerprint",
   N: "do not derive a lifetime from a certificate's expiry",
   only: "with -s: load only this key; a public key file or a fingerprint",
+  P: "with -s, -K: do not ask for the PIN",
   Q: "list the protocol extensions that the agent supports",
   q: "be quiet after success",
   S: "library for FIDO authenticators, for -K and for key files",

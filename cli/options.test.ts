@@ -25,6 +25,9 @@ test("short options combine, and arguments are in the same word or the next", as
   t.like(await read("-t1h30m -vv -v"), { action: "add-files", lifetime: 5400, verbosity: 3 });
   t.like(await read("-Emd5 -l"), { action: "list", hash: "md5" });
   t.like(await read("-s -q"), { provider: "-q", quiet: false });
+  t.like(await read("-Ps LIB"), { action: "add-card", asksPin: false });
+  t.like(await read("-Pk key"), { action: "add-files", asksPin: false });
+  t.like(await read("-s LIB"), { asksPin: true });
   t.like(await read("-M 5 -m1 -l"), { action: "list" });
   t.like(await read("-h a -ha>b -H f"), { destinations: ["a", "a>b"], hostKeyFiles: ["f"] });
 });

@@ -10,7 +10,7 @@ import { isOptionWord, type Option, parseFingerprintHash, readOptions } from "..
 import type { FingerprintHash } from "../protocol/public-key.ts";
 
 /** OpenSSH 10's usage, followed by this project's long options. */
-export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H hostkey_file]
+export const usage = `usage: ssh-add [-CcDdKkLlNPqvXx] [-E fingerprint_hash] [-H hostkey_file]
                [-h destination_constraint] [-S provider] [-t life]
                [file ...]
        ssh-add -s pkcs11 [-Cv] [certificate ...]
@@ -28,7 +28,7 @@ export const usage = `usage: ssh-add [-CcDdKkLlNqvXx] [-E fingerprint_hash] [-H 
  * OpenSSH's short options in getopt's notation. As there, -M and -m, once for XMSS keys, mean nothing
  * any more.
  */
-const shortOptions = "CcDdE:e:H:h:KkLlM:m:NQqS:s:Tt:vXx";
+const shortOptions = "CcDdE:e:H:h:KkLlM:m:NPQqS:s:Tt:vXx";
 /** Long options that take an argument. */
 const longWithArgument = ["cert-for-card", "only", "write-public-keys"] as const;
 /** Long options without one. */
@@ -74,6 +74,8 @@ export interface Options {
   readonly keysOnly: boolean;
   /** -N: do not derive a lifetime from a certificate's expiry. */
   readonly ignoresExpiry: boolean;
+  /** False with -P: a token or authenticator is tried without its PIN. */
+  readonly asksPin: boolean;
   /** Seconds; 0 for unlimited. */
   readonly lifetime: number;
   readonly hash: FingerprintHash;
@@ -146,6 +148,7 @@ export async function parseOptions(words: readonly string[]): Promise<Options> {
     certificatesOnly: short.has("C"),
     keysOnly: short.has("k"),
     ignoresExpiry: short.has("N"),
+    asksPin: !short.has("P"),
     lifetime: parseLifetime(short.last("t")?.argument ?? "0"),
     hash: parseFingerprintHash(short.last("E")?.argument ?? "sha256"),
     destinations: short.all("h"),

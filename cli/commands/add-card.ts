@@ -30,7 +30,9 @@ export async function addCard(context: Context): Promise<number> {
   void client.prepareProvider(provider, variablesOfLibraries(context.env)).catch(() => {});
   const limits = await constraintsFor(context, options.lifetime);
   const constraints = [...limits, ...choice.constraints];
-  const pin = await prompter.askOrCancel("Enter passphrase for PKCS#11: ");
+  const pin = options.asksPin
+    ? await prompter.askOrCancel("Enter passphrase for PKCS#11: ")
+    : Buffer.alloc(0);
   if (pin === undefined) return withoutPin(context);
   const spinner = new Spinner(console, "Loading token…");
   try {
@@ -68,7 +70,7 @@ async function debugLeftOut({ client, debug }: Context, provider: string): Promi
 /** A cancelled PIN prompt must not replace a loaded card by one without a PIN. */
 function withoutPin({ console, options }: Context): number {
   console.note(`Could not add card "${options.provider}": no PIN was entered`);
-  explain(console, "", "To load a token without its PIN, press Enter.");
+  explain(console, "", "To load a token without its PIN, press Enter, or use -P.");
   return 1;
 }
 

@@ -44,7 +44,9 @@ function application(key: PublicKey): string {
 
 /** @returns undefined after reporting an error */
 async function load({ console, prompter, options, env }: Context, provider: string) {
-  const pin = await prompter.ask("Enter PIN for authenticator: ");
+  const pin = options.asksPin
+    ? await prompter.ask("Enter PIN for authenticator: ")
+    : Buffer.alloc(0);
   try {
     return await loadResidentKeys(provider, pin, env, options.verbosity);
   } catch (error) {
