@@ -31,7 +31,7 @@ export function detailLines(
     const paint = needsAttention(certificate, now) ? colours.yellow : colours.green;
     lines.push(
       ["Key ID", `"${sanitizeForDisplay(keyId)}"`],
-      ["Principals", sanitizeForDisplay(principals.join(", ")) || "any"],
+      ["Principals", sanitizeForDisplay(principals.join(", ")) || "(none)"],
       ["CA", `${describe(caKey)?.type ?? ""} ${colours.cyan(fingerprint(caKey, hash))}`],
       ["Validity", paint(validity(certificate, now))],
     );

@@ -20,13 +20,13 @@ const seconds = () => BigInt(Math.floor(Date.now() / 1000));
 /** A fake agent with a key and a certificate for it. */
 async function prepare(
   t: ExecutionContext,
-  { keyId = "alice@host", validity = "-1d:+90m" } = {},
+  { keyId = "alice@host", principals = ["alice"], validity = "-1d:+90m" } = {},
   renewals: (key: Buffer, certificate: Buffer) => RenewalDescription[] = () => [],
 ) {
   const workspace = makeWorkspace(t);
   const ca = await makeKey(workspace, "ca", { type: "ecdsa" });
   const key = await makeKey(workspace, "key");
-  const path = await certify(workspace, ca, key, { keyId, validity });
+  const path = await certify(workspace, ca, key, { keyId, principals, validity });
   const [certificate, plain] = [blobOf(path), blobOf(`${key}.pub`)];
   const identities = [certificate, plain].map((keyBlob) => ({ keyBlob, comment: "mine" }));
   await startRecorder(t, workspace, (bytes): Reply => {
@@ -79,6 +79,11 @@ test("below each certificate: key ID, principals, CA and time left", async (t) =
   t.is(plain.stderr, "");
   const md5 = await runOurs(workspace, ["-lvE", "md5"]);
   t.regex(md5.stdout, /CA: ECDSA MD5:/);
+});
+
+test("a certificate without principals has none, as ssh-keygen -L says", async (t) => {
+  const { workspace } = await prepare(t, { principals: [] });
+  t.is((await runOurs(workspace, ["-lv"])).stdout.split("\n")[2], "        Principals: (none)");
 });
 
 test("the certificate's text is escaped, also in a pipe", async (t) => {

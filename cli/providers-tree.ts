@@ -122,7 +122,7 @@ function certificateText(view: ProvidersView, one: Description, colours: ChalkIn
   const { bits, certificate, keyBlob, type } = one;
   if (certificate === undefined) return type;
   const paint = needsAttention(certificate, view.now) ? colours.yellow : colours.green;
-  const principals = certificate.principals.join(", ") || "any principal";
+  const principals = certificate.principals.join(", ") || "no principals";
   const who = sanitizeForDisplay(`${certificate.keyId} for ${principals}`);
   const print = colours.cyan(fingerprint(keyBlob, view.hash));
   return `${type} ${bits} ${print} ${who}, serial ${certificate.serial}, ${paint(validity(certificate, view.now))}`;

@@ -70,6 +70,8 @@ export async function makeKey(
 /** Options for `certify`. */
 export interface CertificateOptions {
   keyId?: string;
+  /** By default, "alice". */
+  principals?: string[];
   /** For ssh-keygen -V; unlimited by default. */
   validity?: string;
 }
@@ -79,9 +81,14 @@ export async function certify(
   workspace: Workspace,
   ca: string,
   key: string,
-  { keyId = "the key", validity = "always:forever" }: CertificateOptions = {},
+  {
+    keyId = "the key",
+    principals = ["alice"],
+    validity = "always:forever",
+  }: CertificateOptions = {},
 ): Promise<string> {
-  const args = ["-q", "-s", ca, "-I", keyId, "-n", "alice", "-V", validity, `${key}.pub`];
+  const names = principals.length === 0 ? [] : ["-n", principals.join(",")];
+  const args = ["-q", "-s", ca, "-I", keyId, ...names, "-V", validity, `${key}.pub`];
   await workspace.expect(sshKeygen(), args);
   return `${key}-cert.pub`;
 }
