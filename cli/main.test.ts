@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import test from "ava";
-import { projectRoot, sshAdd } from "../fixtures/programs.ts";
+import { projectRoot, scripts } from "../fixtures/programs.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { usage } from "./options.ts";
 import { runOurs, startRecorder } from "./test-agent.ts";
@@ -33,7 +33,7 @@ test("the help names each option of the manual page, in its order", async (t) =>
 test("-l and -L load no packages", async (t) => {
   const workspace = makeWorkspace(t);
   // There is no node_modules in the parent directories.
-  const alone = workspace.write("ssh-add", readFileSync(sshAdd), 0o755);
+  const alone = workspace.write("ssh-add", readFileSync(join(scripts, "ssh-add")), 0o755);
   await startRecorder(t, workspace, () => ({ type: "identities", identities: [] }));
   const listed = await workspace.run(alone, ["-l"]);
   t.like(listed, { stdout: "The agent has no identities.\n", stderr: "", status: 1 });
