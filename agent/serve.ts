@@ -37,6 +37,9 @@ const touchTimeout = 120_000;
 const listWait = 500;
 const otherWait = 5000;
 
+/** Milliseconds after which the agent has started, and what only its start needed is released. */
+const startTime = 250;
+
 /** Milliseconds between checks whether the parent is still there. */
 const parentCheckInterval = 1000;
 
@@ -122,6 +125,7 @@ function prepare(options: AgentOptions): Prepared {
     // A bug in one request must not cost all keys.
     process.removeAllListeners("uncaughtException");
     process.on("uncaughtException", ({ name, message }) => logFault(`fault: ${name}: ${message}`));
+    systemClock.after(startTime, () => libc.releaseMemory());
     return stop;
   };
   return { server, serveAt };
@@ -175,7 +179,7 @@ function makeAgent(options: AgentOptions, log: (line: string) => void, libc: Lib
     clock: systemClock,
     wallClock: systemWallClock,
     memoryCalls: {
-      resident: process.memoryUsage.rss,
+      resident: () => libc.residentData(),
       collect,
       release: () => libc.releaseMemory(),
     },

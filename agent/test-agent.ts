@@ -193,6 +193,7 @@ export async function startAgent(t: Owner, options: TestAgentOptions = {}): Prom
     duplicate: (descriptor) => descriptor,
     protectMemory: () => {},
     returnLargeBlocks: () => {},
+    residentData: () => 0,
     releaseMemory: () => {},
     freedMemory: nothingFreed,
     execute: () => "not in a test",

@@ -21,7 +21,7 @@ const sweepTime = 1000;
 
 /** How memory is returned to the system. */
 export interface MemoryCalls {
-  /** Resident memory of the process, in bytes. */
+  /** Bytes of the process's data in memory. */
   readonly resident: () => number;
   /** Collects all garbage; see `openssh/garbage-collector.ts`. */
   readonly collect: () => void;

@@ -1,6 +1,7 @@
 /** The calls in which Linux and macOS differ. Those for macOS are not tested. */
 import type { LibraryHandle } from "koffi";
 import { type FreedMemory, glibcFreedMemory, nothingFreed } from "./freed-memory.ts";
+import { residentData, unmapProgramPages } from "./resident-memory.ts";
 
 /** The credentials of the process at the other end of a Unix socket. */
 export interface PeerCredentials {
@@ -18,6 +19,7 @@ interface Kernel {
   /** Forbids other processes of this user to attach to this one. */
   forbidAttaching(): void;
   returnLargeBlocks(): void;
+  residentData(): number;
   releaseMemory(): void;
   readonly freedMemory: FreedMemory;
 }
@@ -61,8 +63,10 @@ export function linuxKernel(library: LibraryHandle): Kernel {
       // Setting the threshold keeps glibc from raising it to the largest block that was ever freed.
       library.func("int mallopt(int, int)")(linux.mMmapThreshold, largeBlock);
     },
+    residentData,
     releaseMemory() {
       library.func("int malloc_trim(size_t)")(0);
+      void unmapProgramPages(library);
     },
     freedMemory: glibcFreedMemory(library),
   };
@@ -95,6 +99,7 @@ export function darwinKernel(library: LibraryHandle): Kernel {
       ptrace(darwin.ptDenyAttach, 0, null, 0);
     },
     returnLargeBlocks() {},
+    residentData: process.memoryUsage.rss,
     releaseMemory() {},
     freedMemory: nothingFreed,
   };

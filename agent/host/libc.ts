@@ -23,7 +23,12 @@ export interface Libc {
    * them in the arena of each thread, where malloc_trim does not reach them.
    */
   returnLargeBlocks(): void;
-  /** Returns freed memory to the system, where the C library does not do that itself. */
+  /** The bytes of this process's data in memory. */
+  residentData(): number;
+  /**
+   * Returns freed memory to the system, where the C library does not do that itself, and the pages of the
+   * program that are not used now.
+   */
   releaseMemory(): void;
   readonly freedMemory: FreedMemory;
   /**
@@ -76,6 +81,7 @@ export function loadLibc(): Libc {
     returnLargeBlocks() {
       kernel.returnLargeBlocks();
     },
+    residentData: () => kernel.residentData(),
     releaseMemory() {
       kernel.releaseMemory();
     },
