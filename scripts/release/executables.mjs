@@ -24,7 +24,9 @@ const wholePackages = {
         throw new Error(`${path} does not load ssh2-streams as expected.`);
       return { loader: "ts", contents: source.replace(lazy, 'require("ssh2-streams")') };
     });
-    const url = 'process.getBuiltinModule("node:url").pathToFileURL(process.execPath).href';
+    // As if they were in the release's folder; without "node_modules" in it, yargs needs a working folder.
+    const folder = 'process.execPath + "/../../node_modules/"';
+    const url = `process.getBuiltinModule("node:url").pathToFileURL(${folder}).href`;
     onLoad({ filter: /[/\\]node_modules[/\\].*\.m?js$/ }, ({ path }) => {
       return { contents: readFileSync(path, "utf8").replaceAll("import.meta.url", url) };
     });
