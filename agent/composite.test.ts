@@ -5,6 +5,7 @@ import { encodePublicKey } from "../protocol/public-key.ts";
 import { decodeReply, encodeReply } from "../protocol/replies.ts";
 import { decodeRequest } from "../protocol/requests.ts";
 import { verifyKeyOrCertificate, verifySignature } from "../protocol/verification.ts";
+import { bind, login, origin } from "./policy/test-hosts.ts";
 import { generateKey, makeCa, reasonOf, refused, startAgent } from "./test-agent.ts";
 
 test("what ssh-add of OpenSSH 10.5 sends gets the replies of its agent", async (t) => {
@@ -55,18 +56,41 @@ test("either half of a private key that is not its public key's is refused", asy
   await client.removeIdentity(encodePublicKey(key));
 });
 
-test("a list may be as long as OpenSSH's clients accept: 187 keys", async (t) => {
-  const client = await (await startAgent(t)).connect();
-  let count = 0;
-  const add = async () => {
-    await client.addIdentity(generateKey("mldsa44-ed25519"), "a comment");
-    count++;
-  };
-  const error = await (async () => {
-    for (;;) await add();
-  })().catch((reason: unknown) => reason);
-  t.true(error instanceof Error);
-  t.is(await reasonOf(client), "too-large");
-  t.is(count, Math.floor((256 * 1024 - 5) / (8 + 1383 + "a comment".length)));
-  t.is((await client.identities()).length, count);
+test("a composite key signs at a host with such a key, and nowhere else", async (t) => {
+  const agent = await startAgent(t);
+  const [here, elsewhere] = ["here", "elsewhere"].map((host) => {
+    const key = makeCa("mldsa44-ed25519");
+    return { key, hop: { user: "", host, keys: [{ keyBlob: key.keyBlob, isCa: false }] } };
+  });
+  if (here === undefined || elsewhere === undefined) return t.fail();
+  const key = generateKey("mldsa44-ed25519");
+  const destinations = [{ from: origin, to: here.hop }];
+  await (await agent.connect()).addIdentity(key, "", [
+    { type: "restrict-destination", destinations },
+  ]);
+  const blob = encodePublicKey(key.publicKey);
+  const algorithm = "ssh-mldsa44-ed25519@openssh.com";
+  const data = login("session", "root", blob, undefined, algorithm);
+  const client = await agent.connect();
+  await bind(client, here, "session", false);
+  t.true(verifySignature(key.publicKey, await client.sign(blob, data), data));
+  const other = await agent.connect();
+  await bind(other, elsewhere, "session", false);
+  await t.throwsAsync(other.sign(blob, data), refused);
+});
+
+test("an upstream agent's composite key is listed, signs, and gets a certificate", async (t) => {
+  const behind = await startAgent(t);
+  const upstreams = [{ path: behind.path, confirm: false }];
+  const client = await (await startAgent(t, { upstreams })).connect();
+  const key = generateKey("mldsa44-ed25519");
+  await (await behind.connect()).addIdentity(key, "behind");
+  const certificate = makeCa("mldsa44-ed25519").certify(key.publicKey);
+  await client.addCertificate({ certificate, comment: "", replace: true, constraints: [] });
+  const blobs = (await client.identities()).map(({ keyBlob }) => keyBlob);
+  t.deepEqual(blobs, [certificate, encodePublicKey(key.publicKey)]);
+  const data = Buffer.from("data");
+  for (const blob of blobs) {
+    t.true(verifySignature(key.publicKey, await client.sign(blob, data), data));
+  }
 });

@@ -68,13 +68,13 @@ function secretsOf(name: string, key: PrivateKey): Secrets {
   }
 }
 
-/** The seed, what is expanded from it (FIPS 204, algorithm 6), and the vectors as they sign. */
+/** The seed, what is expanded from it (FIPS 204, algorithm 6), and the secret vectors as they sign. */
 function mlDsaSecrets(name: string, seed: Buffer): Secrets {
   const expanded = createHash("shake256", { outputLength: 128 })
     .update(Buffer.concat([seed, Buffer.of(4, 4)]))
     .digest();
-  const { s1, s2, t0, signingSeed } = expandMlDsaSeed(seed).secret;
-  const vectors = Object.entries({ s1, s2, t0 }).map(([vector, { buffer }]) => [
+  const { s1, s2, signingSeed } = expandMlDsaSeed(seed).secret;
+  const vectors = Object.entries({ s1, s2 }).map(([vector, { buffer }]) => [
     `${name} ${vector}`,
     // The parts that are searched begin and end within a coefficient, not with one's zeros.
     Buffer.from(buffer).subarray(0, -3),
@@ -281,9 +281,13 @@ test("the agent's program clears its memory in time, and only root can read it",
   }
   for (const { key, name } of keys) await client.addIdentity(key, name);
   await signAll(client, keys);
-  for (const { name } of keys) {
-    t.true(secretsInMemory(pid, secrets).some((secret) => secret.startsWith(name)));
-  }
+  // Once for all: on a busy machine, a few searches take the minute after which keys are shielded.
+  const found = secretsInMemory(pid, secrets);
+  for (const { name } of keys)
+    t.true(
+      found.some((secret) => secret.startsWith(name)),
+      name,
+    );
   await client.removeAllIdentities();
   await sleep(2_000);
   t.deepEqual(secretsInMemory(pid, secrets), []);

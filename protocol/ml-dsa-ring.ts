@@ -34,10 +34,16 @@ export function minus(a: number, b: number): number {
   return canonical(a - b);
 }
 
-/** The quotient of doubles is exact, or one too small where q divides the product. */
 export function times(a: number, b: number): number {
-  const exact = a * b;
-  return canonical((exact - Math.floor(exact * inverseOfQ) * q - q) | 0);
+  return reduce(a * b);
+}
+
+/**
+ * An integer of a magnitude below 2^50 to [0, q). The quotient of doubles errs by less than 2^-24, so its
+ * floor is right, or one too small where q divides the integer.
+ */
+function reduce(value: number): number {
+  return canonical((value - Math.floor(value * inverseOfQ) * q - q) | 0);
 }
 
 /** A coefficient to (-q/2, q/2). */
@@ -90,7 +96,7 @@ const zetas = (() => {
   return powers;
 })();
 
-/** NTT of each polynomial, in place (algorithm 41). */
+/** NTT of each polynomial, in place (algorithm 41). Coefficients grow to 9q, and are reduced at the end. */
 export function toNtt(values: Coefficients): void {
   for (let base = 0; base < values.length; base += degree) {
     let next = 0;
@@ -100,12 +106,13 @@ export function toNtt(values: Coefficients): void {
         for (let at = start; at < start + half; at++) {
           const low = values[at] as number;
           const high = times(zeta, values[at + half] as number);
-          values[at] = plus(low, high);
-          values[at + half] = minus(low, high);
+          values[at] = low + high;
+          values[at + half] = low - high;
         }
       }
     }
   }
+  for (let at = 0; at < values.length; at++) values[at] = reduce(values[at] as number);
 }
 
 /** The inverse of 256 modulo q. */
@@ -122,7 +129,7 @@ export function fromNtt(values: Coefficients): void {
           const low = values[at] as number;
           const high = values[at + half] as number;
           values[at] = plus(low, high);
-          values[at + half] = times(zeta, minus(high, low));
+          values[at + half] = times(zeta, high - low);
         }
       }
     }
@@ -140,9 +147,9 @@ export function matrixProduct(matrix: Coefficients, vector: Coefficients): Coeff
     let sum = 0;
     for (let column = 0; column < rank; column++) {
       const factor = matrix[start + column * degree] as number;
-      sum = plus(sum, times(factor, vector[(at % degree) + column * degree] as number));
+      sum += factor * (vector[(at % degree) + column * degree] as number);
     }
-    result[at] = sum;
+    result[at] = reduce(sum);
   }
   return result;
 }
