@@ -1,9 +1,26 @@
 /** Certificates on the command line for keys on tokens. */
 import { explain, identitiesOrNone } from "./agent.ts";
 import type { Context } from "./context.ts";
-import { type CertificateFile, hasExpired, readCertificateFile } from "./files/certificate-file.ts";
+import {
+  type CertificateFile,
+  hasExpired,
+  isPlainKeyFile,
+  readCertificateFile,
+} from "./files/certificate-file.ts";
 import { PublicKeyFileError } from "./files/public-key-file.ts";
 import { type Description, describe, plainType, summary } from "./identities.ts";
+
+/** The operands without plain public keys, which OpenSSH's `ssh-add` accepts too and its agent ignores. */
+export function withoutPlainKeys(
+  { console, options }: Context,
+  operands: readonly string[],
+): string[] {
+  return operands.filter((path) => {
+    const isPlain = isPlainKeyFile(path);
+    if (isPlain && !options.quiet) console.note(`Ignored ${path}: not a certificate`);
+    return !isPlain;
+  });
+}
 
 /**
  * Reads the certificates and checks that none has expired, before anything is sent.

@@ -147,6 +147,18 @@ test("certificates that are invalid, expired or for another key are refused", as
   t.deepEqual(await types(card), []);
 });
 
+test("a plain public key among the certificates of a card is ignored", async (t) => {
+  const card = await prepare(t, sshAgent);
+  const { workspace, library, publicKey } = card;
+  const path = await certificate(card);
+  const added = await runOurs(workspace, ["-s", library, publicKey, path], pin(card));
+  const ignored = `Ignored ${publicKey}: not a certificate\n`;
+  t.is(added.stderr, `${ignored}Enter passphrase for PKCS#11: Card added: ${library}\n`);
+  t.is(added.status, 0);
+  t.deepEqual(await types(card), ["ECDSA", "ECDSA-CERT"]);
+  t.like(await runOurs(workspace, ["-q", "-s", library, publicKey], pin(card)), { status: 0 });
+});
+
 test("a certificate for another card is reported, and is an error with --cert-for-card", async (t) => {
   const card = await prepare(t, sshAgent);
   const { workspace, library, ca } = card;

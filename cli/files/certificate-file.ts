@@ -21,6 +21,16 @@ export function readCertificateFile(path: string): CertificateFile {
   return { path, blob, certificate };
 }
 
+/** Whether a file is a public key without a certificate. */
+export function isPlainKeyFile(path: string): boolean {
+  try {
+    return decodeCertificate(readPublicKeyFile(path).blob) === undefined;
+  } catch (error) {
+    if (error instanceof PublicKeyFileError) return false;
+    throw error;
+  }
+}
+
 /** Seconds that an identity outlives its certificate. */
 const grace = 300n;
 
