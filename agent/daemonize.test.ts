@@ -10,17 +10,21 @@ import { makeWorkspace, type RunResult, type Workspace } from "../fixtures/works
 import { add, start } from "./test-program.ts";
 
 /**
- * A copy of the program that runs other code first.
+ * A copy of the script that runs other code first.
  * @param code in JavaScript
  */
-function copyProgram(workspace: Workspace, code: string, withPackages = true): string {
+function copyScript(workspace: Workspace, code: string): string {
   cpSync(join(projectRoot, "dist", "lib"), workspace.path("dist", "lib"), { recursive: true });
   const [first, ...rest] = readFileSync(join(scripts, "ssh-agent"), "utf8").split("\n");
   workspace.write("dist/bin/package.json", '{ "type": "commonjs" }');
-  if (withPackages) {
-    symlinkSync(join(projectRoot, "node_modules"), workspace.path("dist", "node_modules"));
-  }
+  symlinkSync(join(projectRoot, "node_modules"), workspace.path("dist", "node_modules"));
   return workspace.write("dist/bin/ssh-agent", [first, code, ...rest].join("\n"), 0o700);
+}
+
+/** A copy of the program without the packages beside its folder. */
+function copyProgram(workspace: Workspace): string {
+  cpSync(dirname(sshAgent), workspace.path("copy", "bin"), { recursive: true });
+  return workspace.path("copy", "bin", "ssh-agent");
 }
 
 /** The files and folders in the home and the folder for temporary files, except for `~/.ssh`. */
@@ -46,8 +50,7 @@ function isSentence({ stderr }: RunResult): boolean {
 for (const [way, args] of Object.entries(ways)) {
   test(`without koffi's add-on no agent starts ${way}`, async (t) => {
     const workspace = makeWorkspace(t);
-    const program = copyProgram(workspace, "", false);
-    const result = await workspace.run(program, [...args]);
+    const result = await workspace.run(copyProgram(workspace), [...args]);
     t.regex(result.stderr, /^Cannot load koffi's native add-on\. Reinstall /);
     t.true(isSentence(result));
     t.deepEqual([result.stdout, result.status], ["", 1]);
@@ -57,7 +60,7 @@ for (const [way, args] of Object.entries(ways)) {
   test(`an exception before an agent listens ends it ${way}, with its message`, async (t) => {
     const workspace = makeWorkspace(t);
     const code = `require("net").Server.prototype.listen = () => { throw new TypeError("broken\\nat x"); };`;
-    const result = await workspace.run(copyProgram(workspace, code), [...args]);
+    const result = await workspace.run(copyScript(workspace, code), [...args]);
     t.true(isSentence(result), result.stderr);
     t.deepEqual([result.stdout, result.status], ["", 1]);
     t.deepEqual(leftIn(workspace), []);
@@ -82,7 +85,7 @@ for (const [moment, code] of Object.entries({
   for (const args of [[], ["-T"], ["-a", "here"], ["echo", "the command runs"]]) {
     test(`the user is told of an agent killed ${moment}: ssh-agent ${args.join(" ")}`, async (t) => {
       const workspace = makeWorkspace(t);
-      const result = await workspace.run(copyProgram(workspace, code), args);
+      const result = await workspace.run(copyScript(workspace, code), args);
       t.is(result.stderr, "The agent's process was ended by SIGKILL before it served.\n");
       t.deepEqual([result.stdout, result.status], ["", 1]);
       t.deepEqual(leftIn(workspace), []);
@@ -94,7 +97,7 @@ for (const [moment, code] of Object.entries({
 test("the socket of another agent stays when an agent is killed while it starts", async (t) => {
   const workspace = makeWorkspace(t);
   const { socket } = await start(workspace, ["-a", workspace.path("agent.sock")]);
-  const result = await workspace.run(copyProgram(workspace, killedAt("trying")), ["-a", socket]);
+  const result = await workspace.run(copyScript(workspace, killedAt("trying")), ["-a", socket]);
   t.is(result.status, 1);
   t.is((await add(workspace, socket, ["-l"])).stdout, "The agent has no identities.\n");
 });
@@ -113,7 +116,7 @@ test("an agent whose starting program was killed ends by itself", async (t) => {
       return writeSync(to, text);
     };
     const starter = process.ppid;`;
-  const result = await workspace.run(copyProgram(workspace, code), []);
+  const result = await workspace.run(copyScript(workspace, code), []);
   t.is(result.signal, "SIGKILL");
   const pid = Number(readFileSync(pidFile, "utf8"));
   workspace.adopt(pid);
@@ -129,7 +132,7 @@ test("an agent whose process cannot be started says so", async (t) => {
     process.nextTick(() => child.emit("error", new Error("spawn EMFILE")));
     return child;
   };`;
-  const result = await workspace.run(copyProgram(workspace, code), []);
+  const result = await workspace.run(copyScript(workspace, code), []);
   t.is(result.stderr, "Cannot start the agent's process. Check ulimit -u and ulimit -n.\n");
   t.deepEqual([result.stdout, result.status], ["", 1]);
 });
@@ -162,7 +165,7 @@ test("a full disk is an error, and no other candidate is tried", async (t) => {
 test("an exception in an agent in the foreground is logged, and the agent keeps serving", async (t) => {
   const workspace = makeWorkspace(t);
   const code = `process.on("SIGUSR2", () => { throw new RangeError("a fault"); });`;
-  const agent = await startAgent(workspace, { program: copyProgram(workspace, code) });
+  const agent = await startAgent(workspace, { program: copyScript(workspace, code) });
   t.is((await add(workspace, agent.socket, ["-l"])).status, 1);
   process.kill(agent.pid, "SIGUSR2");
   t.true(await eventually(() => agent.log() !== ""));

@@ -36,9 +36,7 @@ export function loadKoffi(): Koffi {
   }
   const packageExports = tryAddOn("koffi");
   if (isKoffi(packageExports)) return packageExports;
-  throw new Error(
-    "Cannot load koffi's native add-on. Reinstall cardagent on this machine with this Node.js.",
-  );
+  throw new Error("Cannot load koffi's native add-on. Reinstall cardagent on this machine.");
 }
 
 function isKoffi(value: unknown): value is Koffi {
