@@ -85,8 +85,15 @@ export function useHint(hint: number, r: number): number {
   return (highBits(r) + step) % highValues;
 }
 
-/** 1753 to the power of the index with its eight bits reversed (appendix B). */
-const zetas = (() => {
+let knownZetas: Coefficients | undefined;
+
+/** 1753 to the power of the index with its eight bits reversed (appendix B); made when first needed. */
+function zetas(): Coefficients {
+  knownZetas ??= makeZetas();
+  return knownZetas;
+}
+
+function makeZetas(): Coefficients {
   const powers = new Int32Array(degree);
   for (let at = 0, power = 1; at < degree; at++, power = times(power, 1753)) {
     let reversed = 0;
@@ -94,15 +101,16 @@ const zetas = (() => {
     powers[reversed] = power;
   }
   return powers;
-})();
+}
 
 /** NTT of each polynomial, in place (algorithm 41). Coefficients grow to 9q, and are reduced at the end. */
 export function toNtt(values: Coefficients): void {
+  const roots = zetas();
   for (let base = 0; base < values.length; base += degree) {
     let next = 0;
     for (let half = degree / 2; half >= 1; half >>= 1) {
       for (let start = base; start < base + degree; start += 2 * half) {
-        const zeta = zetas[++next] as number;
+        const zeta = roots[++next] as number;
         for (let at = start; at < start + half; at++) {
           const low = values[at] as number;
           const high = times(zeta, values[at + half] as number);
@@ -120,11 +128,12 @@ const inverseOfDegree = 8347681;
 
 /** NTT⁻¹ of each polynomial, in place (algorithm 42). */
 export function fromNtt(values: Coefficients): void {
+  const roots = zetas();
   for (let base = 0; base < values.length; base += degree) {
     let next = degree;
     for (let half = 1; half < degree; half <<= 1) {
       for (let start = base; start < base + degree; start += 2 * half) {
-        const zeta = zetas[--next] as number;
+        const zeta = roots[--next] as number;
         for (let at = start; at < start + half; at++) {
           const low = values[at] as number;
           const high = values[at + half] as number;
