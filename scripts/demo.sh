@@ -8,7 +8,8 @@
 #   npm run demo -- /folder      with those of another folder, such as an installed package
 set -eu
 cd "$(dirname "$0")/.."
-sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc
+# A copy of this script may stand alone, as in a root folder without Node.js.
+if [ -e scripts/setup.sh ]; then sh scripts/setup.sh openssh-client openssh-server softhsm2 opensc; fi
 
 programs=${1:-$PWD/dist/bin}
 folder=$(mktemp -d /tmp/ca-demo-XXXXXX)
@@ -100,42 +101,43 @@ make_askpass() {
   echo 271828 >pin
 }
 
-free_port() {
-  node -e 'const server = require("net").createServer().listen(0, "127.0.0.1", () => {
-    console.log(server.address().port);
-    server.close();
-  });'
-}
-
 # Without PAM, sshd takes an account with a locked password for locked.
 pam_is_needed() {
   [ "$(id -u)" -eq 0 ] && grep -q '^root:!' /etc/shadow
 }
 
-start_sshd() {
-  ssh-keygen -q -t ed25519 -N '' -C 'CA' -f ca
-  ssh-keygen -q -t ed25519 -N '' -C '' -f host_key
-  port=$(free_port)
+# Starts sshd at the port; fails if that is taken.
+try_sshd() {
   {
     printf '%s\n' "ListenAddress 127.0.0.1:$port" "HostKey $folder/host_key" 'PidFile none' \
       "TrustedUserCAKeys $folder/ca.pub" 'AuthorizedKeysFile none' 'StrictModes no' \
       'PasswordAuthentication no' 'KbdInteractiveAuthentication no' 'ExposeAuthInfo yes'
     if pam_is_needed; then echo 'UsePAM yes'; fi
   } >sshd_config
+  "$sshd" -D -e -f "$folder/sshd_config" 2>sshd.log &
+  sshd_pid=$!
+  tries=0
+  until ssh-keyscan -t ed25519 -p "$port" 127.0.0.1 2>/dev/null | grep -qF "$(cut -d' ' -f2 host_key.pub)"; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 50 ] || ! kill -0 "$sshd_pid" 2>/dev/null; then return 1; fi
+    sleep 0.1
+  done
+}
+
+start_sshd() {
+  ssh-keygen -q -t ed25519 -N '' -C 'CA' -f ca
+  ssh-keygen -q -t ed25519 -N '' -C '' -f host_key
+  if [ "$(id -u)" -eq 0 ]; then mkdir -p /run/sshd; fi
+  sshd=$(command -v sshd || echo /usr/sbin/sshd)
+  port=$((20000 + $$ % 10000))
+  until try_sshd; do
+    grep -qF 'Address already in use' sshd.log || fail 'sshd does not answer.'
+    port=$((port + 1))
+  done
   printf 'demo %s\n' "$(cut -d' ' -f1,2 host_key.pub)" >known_hosts
   printf '%s\n' 'Host first second' 'HostName 127.0.0.1' "Port $port" "User $(id -un)" \
     'HostKeyAlias demo' "UserKnownHostsFile $folder/known_hosts" 'GlobalKnownHostsFile none' \
     'IdentityFile none' 'BatchMode yes' 'LogLevel ERROR' >ssh_config
-  if [ "$(id -u)" -eq 0 ]; then mkdir -p /run/sshd; fi
-  sshd=$(command -v sshd || echo /usr/sbin/sshd)
-  "$sshd" -D -e -f "$folder/sshd_config" 2>sshd.log &
-  sshd_pid=$!
-  tries=0
-  until ssh-keyscan -t ed25519 -p "$port" 127.0.0.1 >/dev/null 2>&1 && kill -0 "$sshd_pid"; do
-    tries=$((tries + 1))
-    if [ "$tries" -gt 50 ]; then fail 'sshd does not answer.'; fi
-    sleep 0.1
-  done
 }
 
 # ---- the demonstration ---------------------------------------------------------------------------
