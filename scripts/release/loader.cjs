@@ -1,5 +1,5 @@
 // The main script of the executable: runs the program that the executable's name names, with V8's code
-// cache, so that V8 compiles nothing at start. The executable has one file name for each program.
+// cache, so that V8 compiles less at start. The executable has one file name for each program.
 "use strict";
 const { basename } = require("node:path");
 const { getAsset, getRawAsset } = require("node:sea");

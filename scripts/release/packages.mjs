@@ -26,8 +26,6 @@ export function debianPackage(tree, { output, work, version, epoch }) {
   run("mv", join(folder, "usr/lib/cardagent/share/doc/cardagent"), doc);
   run("rmdir", join(folder, "usr/lib/cardagent/share/doc"));
   run("mv", join(doc, "licences.txt"), join(doc, "copyright"));
-  run("gzip", "--no-name", "-9", join(doc, "CHANGELOG.md"));
-  run("mv", join(doc, "CHANGELOG.md.gz"), join(doc, "changelog.gz"));
   run("cp", join(root, "scripts/release/README.Debian"), doc);
   const size = execFileSync("du", ["-sk", "--apparent-size", folder], { encoding: "utf8" });
   writeFileSync(join(control, "control"), controlFile(version, size.split("\t")[0]));
