@@ -4,7 +4,7 @@ import { linkSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { pkcs11Constants } from "../pkcs11-constants.mjs";
-import { root, run } from "./files.mjs";
+import { root, run, runIn } from "./files.mjs";
 
 /** The programs of Node.js's executable: names, folders and first files. */
 const programs = [
@@ -93,25 +93,25 @@ export async function buildPrograms({ version, work, tree, runtimes }) {
 function nodeExecutable(work, tree, original) {
   const node = join(work, "node");
   run("strip", "-o", node, original);
-  const files = programs.map(({ name }) => join(work, name));
-  run(node, "--hash-seed=1", join(root, "scripts/release/code-cache.cjs"), ...files);
-  const assets = programs.flatMap(({ name }) =>
-    [".js", ".cache"].map((suffix) => [name + suffix, join(work, name + suffix)]),
-  );
-  const output = join(work, "executable");
+  const sources = ["loader.cjs", "code-cache.cjs"];
+  run("cp", ...sources.map((name) => join(root, "scripts/release", name)), work);
+  const names = programs.map(({ name }) => name);
+  runIn(work, node, "--hash-seed=1", "code-cache.cjs", ...names);
+  const assets = names.flatMap((name) => [`${name}.js`, `${name}.cache`]);
+  // Relative paths, since that of the main script becomes a part of the executable.
   const config = {
-    main: join(root, "scripts/release/loader.cjs"),
+    main: "loader.cjs",
     mainFormat: "commonjs",
-    executable: node,
-    output,
+    output: "executable",
     disableExperimentalSEAWarning: true,
     execArgv: [],
     // Neither NODE_OPTIONS nor arguments are options of Node.js.
     execArgvExtension: "none",
-    assets: Object.fromEntries(assets),
+    assets: Object.fromEntries(assets.map((name) => [name, name])),
   };
   writeFileSync(join(work, "executable.json"), JSON.stringify(config));
-  run(node, "--build-sea", join(work, "executable.json"));
+  runIn(work, node, "--build-sea", "executable.json");
+  const output = join(work, "executable");
   for (const { name, folder } of programs) linkSync(output, join(tree, folder, name));
 }
 

@@ -10,7 +10,12 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /** Runs a program; its output is the terminal's. @throws if it fails */
 export function run(program, ...args) {
-  execFileSync(program, args, { stdio: ["ignore", "inherit", "inherit"] });
+  runIn(process.cwd(), program, ...args);
+}
+
+/** Runs a program in a folder. @throws if it fails */
+export function runIn(folder, program, ...args) {
+  execFileSync(program, args, { cwd: folder, stdio: ["ignore", "inherit", "inherit"] });
 }
 
 /** The hash of a file, in hexadecimal. */
