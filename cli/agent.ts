@@ -11,6 +11,9 @@ import { blobAlgorithm, compositeAlgorithm } from "../protocol/public-key.ts";
 import type { Identity } from "../protocol/replies.ts";
 import { type Console, errorText } from "./console.ts";
 
+/** The bytes of a path in a socket's address on Linux (unix(7)), without the final zero. */
+const maxPathLength = 107;
+
 /** Connects to the agent at SSH_AUTH_SOCK. @throws {Exit} with status 2 when that fails */
 export async function connectToAgent(env: NodeJS.ProcessEnv): Promise<AgentClient> {
   const path = env.SSH_AUTH_SOCK;
@@ -18,7 +21,8 @@ export async function connectToAgent(env: NodeJS.ProcessEnv): Promise<AgentClien
     throw exit("Could not open a connection to your authentication agent.", 2);
   }
   try {
-    return await AgentClient.connect(path);
+    // OpenSSH cuts a longer path; Node.js 22 and newer refuse it.
+    return await AgentClient.connect(Buffer.from(path).toString("utf8", 0, maxPathLength));
   } catch (error) {
     throw exit(`Error connecting to agent: ${errorText(error)}`, 2);
   }

@@ -207,7 +207,7 @@ test("the usage keeps its lines, and the process has the name ssh-add", async (t
 function isSshAdd(workspace: Workspace, pid: string): boolean {
   if (!/^\d+$/.test(pid)) return false;
   try {
-    const isOurs = readFileSync(`/proc/${pid}/environ`, "latin1").includes(workspace.home);
+    const isOurs = readFileSync(`/proc/${pid}/environ`, "latin1").includes(workspace.root);
     return isOurs && readFileSync(`/proc/${pid}/comm`, "latin1") === "ssh-add\n";
   } catch {
     return false;

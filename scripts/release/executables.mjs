@@ -39,7 +39,7 @@ const wholePackages = {
  * @returns the paths of all files that were bundled, relative to the project
  */
 export async function buildPrograms({ version, work, tree, runtimes }) {
-  for (const folder of ["bin", "lib"]) mkdirSync(join(tree, folder));
+  for (const folder of ["bin", "lib", "lib/list"]) mkdirSync(join(tree, folder));
   const options = {
     bundle: true,
     minify: true,
@@ -130,7 +130,8 @@ function bunExecutable(work, tree, bun) {
     "--no-compile-autoload-bunfig",
     "--no-compile-autoload-tsconfig",
     "--no-compile-autoload-package-json",
-    `--outfile=${join(tree, "lib/ssh-add-list")}`,
+    // Processes have the name of their file.
+    `--outfile=${join(tree, "lib/list/ssh-add")}`,
     join(work, "list.js"),
   );
 }

@@ -11,7 +11,12 @@ case $program in
   *) lib=../lib ;;
 esac
 case $#$1 in
-  # Lists only: it reads no secret. It gets no other variable, since some control its runtime.
-  1-l|1-L) exec /usr/bin/env -i ${SSH_AUTH_SOCK+"SSH_AUTH_SOCK=$SSH_AUTH_SOCK"} "$lib/ssh-add-list" "$1" ;;
+  # Lists only: it reads no secret. It gets no other variable, since some control its runtime. If there is
+  # no socket, its runtime does not tell why.
+  1-l|1-L)
+    if [ -S "$SSH_AUTH_SOCK" ] && [ -w "$SSH_AUTH_SOCK" ] && [ ${#SSH_AUTH_SOCK} -lt 108 ]; then
+      exec /usr/bin/env -i "SSH_AUTH_SOCK=$SSH_AUTH_SOCK" "$lib/list/ssh-add" "$1"
+    fi
+    ;;
 esac
 exec "$lib/ssh-add" "$@"
