@@ -4,12 +4,14 @@ import { on } from "node:events";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { ml_dsa44 as noble } from "@noble/post-quantum/ml-dsa.js";
 import test, { type ExecutionContext } from "ava";
 import { hostilePin, makeHostileModule } from "../fixtures/hostile-module/index.ts";
 import { type Secrets, secretsInMemory, testAsRoot } from "../fixtures/process-memory.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
 import { expandMlDsaSeed } from "../protocol/ml-dsa.ts";
+import { type Coefficients, fromNtt } from "../protocol/ml-dsa-ring.ts";
 import type { PrivateKey } from "../protocol/private-key.ts";
 import { encodePublicKey } from "../protocol/public-key.ts";
 import { minusOne, modulo } from "./keys/modulo.ts";
@@ -74,17 +76,32 @@ function mlDsaSecrets(name: string, seed: Buffer): Secrets {
     .update(Buffer.concat([seed, Buffer.of(4, 4)]))
     .digest();
   const { s1, s2, signingSeed } = expandMlDsaSeed(seed).secret;
+  const { secretKey } = noble.keygen(seed);
   const vectors = Object.entries({ s1, s2 }).map(([vector, { buffer }]) => [
     `${name} ${vector}`,
     // The parts that are searched begin and end within a coefficient, not with one's zeros.
     Buffer.from(buffer).subarray(0, -3),
   ]);
+  const coefficients = Object.entries({ s1, s2 }).map(([vector, transformed]) => {
+    const small = transformed.slice();
+    fromNtt(small);
+    return [`${name} coefficients of ${vector}`, recognizablePart(small)];
+  });
   return {
     [`${name} seed`]: Buffer.from(seed),
     [`${name} rho'`]: expanded.subarray(32, 96),
     [`${name} K`]: signingSeed,
+    [`${name} packed s1`]: secretKey.subarray(128, 512),
+    [`${name} packed s2`]: secretKey.subarray(512, 896),
     ...Object.fromEntries(vectors),
+    ...Object.fromEntries(coefficients),
   };
+}
+
+/** Four small coefficients in a row that are negative modulo q: three bytes each that little else has. */
+function recognizablePart(small: Coefficients): Buffer {
+  const at = small.findIndex((_, at) => small.subarray(at, at + 4).every((value) => value > 2));
+  return Buffer.from(small.buffer, at * small.BYTES_PER_ELEMENT, 16);
 }
 
 /** An agent with a clock that the test controls and memory that it can read, and a client. */

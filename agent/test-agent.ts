@@ -9,7 +9,8 @@ import type { Certificate } from "../protocol/certificate.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
 import { signComposite } from "../protocol/composite.ts";
 import type { FailureCode } from "../protocol/failure.ts";
-import { expandMlDsaSeed } from "../protocol/ml-dsa.ts";
+import { mlDsaPublicKey } from "../protocol/ml-dsa.ts";
+import { openMlDsaKey } from "../protocol/ml-dsa-key.ts";
 import type { PrivateKey, SecretFields } from "../protocol/private-key.ts";
 import { encodePublicKey, mlDsaLengths, type PublicKey } from "../protocol/public-key.ts";
 import {
@@ -273,16 +274,15 @@ function generateComposite(): GeneratedKey {
   const mlDsaSeed = randomBytes(mlDsaLengths.seed);
   const object = generateKeyPairSync("ed25519").privateKey;
   const { d, x } = object.export({ format: "jwk" });
-  const { publicKey: mlDsa, secret } = expandMlDsaSeed(mlDsaSeed);
+  const secret = { mlDsa: openMlDsaKey(mlDsaSeed), ed25519: object };
   const type = "mldsa44-ed25519";
   return {
     key: {
-      publicKey: { type, mlDsa, ed25519: bytesOf(x) },
+      publicKey: { type, mlDsa: mlDsaPublicKey(mlDsaSeed), ed25519: bytesOf(x) },
       secret: { type, mlDsaSeed, ed25519Seed: bytesOf(d) },
       certificate: undefined,
     },
-    sign: (algorithm, data) =>
-      encodeSignature(algorithm, signComposite({ mlDsa: secret, ed25519: object }, data)),
+    sign: (algorithm, data) => encodeSignature(algorithm, signComposite(secret, data)),
   };
 }
 

@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, randomBytes, sign, verify } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { ml_dsa44 as noble } from "@noble/post-quantum/ml-dsa.js";
 import test from "ava";
 import fc from "fast-check";
@@ -96,34 +96,3 @@ test("a private key is overwritten", (t) => {
   wipeMlDsaSecret(secret);
   for (const [name, array] of Object.entries(secrets)) t.true(isZero(array), name);
 });
-
-/** The OpenSSL of a Node.js from version 24 on. */
-test("where Node.js has ML-DSA, each verifies what the other signs", (t) => {
-  const [major = 0] = process.versions.node.split(".").map(Number);
-  const keySeed = randomBytes(32);
-  const { publicKey, secret } = expandMlDsaSeed(keySeed);
-  const [data, context] = [randomBytes(50), Buffer.from("context")];
-  const theirs = () => {
-    const key = makePrivate(keySeed);
-    return sign(null, data, { key, ...{ context } });
-  };
-  if (major < 24) {
-    t.throws(theirs);
-    return;
-  }
-  t.true(mlDsaVerify(publicKey, data, context, theirs()));
-  const options = { key: makePublic(publicKey), context };
-  t.true(verify(null, data, options, mlDsaSign(secret, data, context)));
-});
-
-/** PrivateKeyInfo with the seed (RFC 9881, section 6). */
-function makePrivate(keySeed: Buffer) {
-  const head = Buffer.from("3034020100300b060960864801650304031104228020", "hex");
-  return createPrivateKey({ key: Buffer.concat([head, keySeed]), format: "der", type: "pkcs8" });
-}
-
-/** SubjectPublicKeyInfo (RFC 9881, section 4). */
-function makePublic(publicKey: Buffer) {
-  const head = Buffer.from("30820532300b060960864801650304031103820521" + "00", "hex");
-  return createPublicKey({ key: Buffer.concat([head, publicKey]), format: "der", type: "spki" });
-}

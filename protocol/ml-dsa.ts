@@ -1,9 +1,10 @@
 /**
  * ML-DSA-44 (FIPS 204): expanding a seed, signing, verifying.
  *
- * OpenSSL has it from 3.5 on, Node.js from 24 on. `@noble/post-quantum`, with which the tests compare
- * byte by byte, needs ten times as long as this, and leaves parts of the private key in freed memory.
- * Here every array with a secret is overwritten, and none is so small that V8 would move it.
+ * It is for versions of Node.js that lack it: callers use `ml-dsa-key.ts`. `@noble/post-quantum`, with
+ * which the tests compare byte by byte, needs ten times as long as this, and leaves parts of the private
+ * key in freed memory. Here every array with a secret is overwritten, and none is so small that V8 would
+ * move it.
  */
 import { randomFillSync } from "node:crypto";
 import {

@@ -3,7 +3,7 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 import { errorCode } from "../../openssh/strerror.ts";
 import type { CompositeSecret } from "../../protocol/composite.ts";
 import { invalidKey } from "../../protocol/failure.ts";
-import { expandMlDsaSeed, wipeMlDsaSecret } from "../../protocol/ml-dsa.ts";
+import { openMlDsaKey } from "../../protocol/ml-dsa-key.ts";
 import type { PrivateKey } from "../../protocol/private-key.ts";
 import { halves, mlDsaLengths } from "../../protocol/public-key.ts";
 import type { FreedMemory } from "../host/freed-memory.ts";
@@ -35,7 +35,7 @@ export function openKey(freedMemory: FreedMemory, encoded: EncodedKey): ClearKey
     }
     const [mlDsaSeed, ed25519Seed] = halves(encoded.bytes, mlDsaLengths.seed);
     const ed25519 = keyObject(freedMemory, ed25519Der(ed25519Seed));
-    return { type: "composite", secret: { mlDsa: expandMlDsaSeed(mlDsaSeed).secret, ed25519 } };
+    return { type: "composite", secret: { mlDsa: openMlDsaKey(mlDsaSeed), ed25519 } };
   } finally {
     encoded.bytes.fill(0);
   }
@@ -43,7 +43,7 @@ export function openKey(freedMemory: FreedMemory, encoded: EncodedKey): ClearKey
 
 /** Overwrites what no garbage collection would. OpenSSL overwrites a key when that is collected. */
 export function wipeKey(key: ClearKey): void {
-  if (key.type === "composite") wipeMlDsaSecret(key.secret.mlDsa);
+  if (key.type === "composite") key.secret.mlDsa.wipe();
 }
 
 /** Whether this Node.js makes keys of raw numbers; assumed until it has refused one. */

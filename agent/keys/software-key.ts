@@ -69,7 +69,7 @@ export class SoftwareKey implements Signer {
   }
 
   /**
-   * Signs. Ed25519 and P-256 take less time than a round trip to another thread, and ML-DSA is
+   * Signs. Ed25519 and P-256 take less time than a round trip to another thread, and ML-DSA may be
    * computed in JavaScript; other keys use the thread pool, so that connections do not wait for each
    * other.
    * @throws {Failure}
