@@ -9,8 +9,7 @@ import type { Certificate } from "../protocol/certificate.ts";
 import { AgentClient, AgentRefusal } from "../protocol/client.ts";
 import { signComposite } from "../protocol/composite.ts";
 import type { FailureCode } from "../protocol/failure.ts";
-import { mlDsaPublicKey } from "../protocol/ml-dsa.ts";
-import { openMlDsaKey } from "../protocol/ml-dsa-key.ts";
+import { mlDsaPublicKey, openMlDsaKey } from "../protocol/ml-dsa-key.ts";
 import type { PrivateKey, SecretFields } from "../protocol/private-key.ts";
 import { encodePublicKey, mlDsaLengths, type PublicKey } from "../protocol/public-key.ts";
 import {

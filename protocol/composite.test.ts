@@ -10,7 +10,7 @@ import { bytes } from "./arbitraries.ts";
 import { certificateAlgorithm, plainAlgorithm } from "./certificate.ts";
 import { Failure } from "./failure.ts";
 import { fingerprint } from "./fingerprint.ts";
-import { mlDsaPublicKey } from "./ml-dsa.ts";
+import { mlDsaPublicKey } from "./ml-dsa-key.ts";
 import { identityBlob } from "./private-key.ts";
 import {
   type CompositePublicKey,

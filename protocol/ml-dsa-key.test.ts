@@ -4,12 +4,13 @@ import test from "ava";
 import fc from "fast-check";
 import { bytes } from "./arbitraries.ts";
 import { expandMlDsaSeed, mlDsaSign, mlDsaVerify } from "./ml-dsa.ts";
-import { openMlDsaKey, verifyMlDsa } from "./ml-dsa-key.ts";
+import { mlDsaPublicKey, openMlDsaKey, verifyMlDsa } from "./ml-dsa-key.ts";
 
 test("a key's signatures are valid for all implementations, and theirs for it", (t) => {
   fc.assert(
     fc.property(bytes(32, 32), bytes(300), bytes(255), (seed, data, context) => {
       const { publicKey, secret } = expandMlDsaSeed(seed);
+      t.deepEqual(mlDsaPublicKey(seed), publicKey);
       const signature = openMlDsaKey(seed).sign(data, context);
       t.true(noble.verify(signature, data, publicKey, { context }));
       t.true(mlDsaVerify(publicKey, data, context, signature));

@@ -19,7 +19,7 @@ const asymmetricKeyType = "ml-dsa-44";
 /** Makes a key that can sign. @param seed 32 bytes, which the caller overwrites */
 export function openMlDsaKey(seed: Uint8Array): MlDsaKey {
   if (hasOpenSslKeys()) {
-    const key = createPrivateKey({ key: seed, format: "raw-seed", asymmetricKeyType });
+    const key = openPrivateKey(seed);
     return { sign: (message, context) => sign(null, message, { key, context }), wipe() {} };
   }
   const { secret } = expandMlDsaSeed(seed);
@@ -27,6 +27,15 @@ export function openMlDsaKey(seed: Uint8Array): MlDsaKey {
     sign: (message, context) => mlDsaSign(secret, message, context),
     wipe: () => wipeMlDsaSecret(secret),
   };
+}
+
+/** The public key for a seed of 32 bytes. OpenSSL's copy of the seed is overwritten when it is collected. */
+export function mlDsaPublicKey(seed: Uint8Array): Buffer {
+  if (hasOpenSslKeys())
+    return createPublicKey(openPrivateKey(seed)).export({ format: "raw-public" });
+  const { publicKey, secret } = expandMlDsaSeed(seed);
+  wipeMlDsaSecret(secret);
+  return publicKey;
 }
 
 /** Whether a signature is valid. A key or signature of another length is invalid. */
@@ -39,6 +48,10 @@ export function verifyMlDsa(
   if (!hasOpenSslKeys()) return mlDsaVerify(publicKey, message, context, signature);
   if (publicKey.length !== mlDsaLengths.publicKey) return false;
   return verify(null, message, { key: openPublicKey(publicKey), context }, signature);
+}
+
+function openPrivateKey(key: Uint8Array): KeyObject {
+  return createPrivateKey({ key, format: "raw-seed", asymmetricKeyType });
 }
 
 function openPublicKey(key: Uint8Array): KeyObject {

@@ -93,13 +93,6 @@ export function expandMlDsaSeed(seed: Uint8Array): { publicKey: Buffer; secret: 
   return { publicKey, secret: { matrix, publicKeyHash, signingSeed, s1, s2, t0 } };
 }
 
-/** The public key for a seed. */
-export function mlDsaPublicKey(seed: Uint8Array): Buffer {
-  const { publicKey, secret } = expandMlDsaSeed(seed);
-  wipeMlDsaSecret(secret);
-  return publicKey;
-}
-
 /** Overwrites a private key. */
 export function wipeMlDsaSecret({ matrix: _, ...secret }: MlDsaSecret): void {
   for (const array of Object.values(secret)) array.fill(0);

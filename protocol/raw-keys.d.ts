@@ -20,6 +20,9 @@ declare module "node:crypto" {
   }
   function createPrivateKey(key: RawPrivateKeyInput | RawSeedInput): KeyObject;
   function createPublicKey(key: RawPublicKeyInput): KeyObject;
+  interface KeyObject {
+    export(options: { readonly format: "raw-public" }): Buffer;
+  }
   interface SigningOptions {
     context?: Uint8Array;
   }

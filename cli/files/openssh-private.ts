@@ -2,7 +2,7 @@
 import { createDecipheriv, type DecipherGCM } from "node:crypto";
 import { parseKeyOrCertificate } from "../../protocol/certificate.ts";
 import { Failure } from "../../protocol/failure.ts";
-import { mlDsaPublicKey } from "../../protocol/ml-dsa.ts";
+import { mlDsaPublicKey } from "../../protocol/ml-dsa-key.ts";
 import { identityBlob, type PrivateKey, readPrivateKey } from "../../protocol/private-key.ts";
 import { blobAlgorithm } from "../../protocol/public-key.ts";
 import { Reader } from "../../protocol/wire.ts";
@@ -18,7 +18,7 @@ import {
   wrongPassphrase,
 } from "./loaded-key.ts";
 import type { Container } from "./openssh-container.ts";
-import { ed25519PublicKey, keyMismatch } from "./private-key-der.ts";
+import { clearKeysAfter, ed25519PublicKey, keyMismatch } from "./private-key-der.ts";
 
 interface Cipher {
   /** OpenSSL's name. */
@@ -173,7 +173,7 @@ function checkSeeds({ publicKey, secret }: PrivateKey): void {
   if (publicKey.type === "mldsa44-ed25519" && secret.type === "mldsa44-ed25519") {
     const isPair =
       ed25519PublicKey(secret.ed25519Seed).equals(publicKey.ed25519) &&
-      mlDsaPublicKey(secret.mlDsaSeed).equals(publicKey.mlDsa);
+      clearKeysAfter(() => mlDsaPublicKey(secret.mlDsaSeed)).equals(publicKey.mlDsa);
     if (!isPair) throw keyMismatch();
   }
 }

@@ -237,7 +237,7 @@ function publicKeyInfo(pkcs8: Buffer): Buffer {
 }
 
 /** Runs an action, then collects its `KeyObject`s, which V8 keeps until the action's frame returns. */
-function clearKeysAfter<Result>(action: () => Result): Result {
+export function clearKeysAfter<Result>(action: () => Result): Result {
   try {
     return action();
   } finally {
