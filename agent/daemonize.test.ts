@@ -1,6 +1,6 @@
 /** An agent that fails or is killed while it starts: the user is told, and no file is left. */
 import { cpSync, existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import test from "ava";
 import { eventually } from "../fixtures/eventually.ts";
 import { isRunning } from "../fixtures/processes.ts";
@@ -24,6 +24,11 @@ function copyScript(workspace: Workspace, code: string): string {
 /** A copy of the program without the packages beside its folder. */
 function copyProgram(workspace: Workspace): string {
   cpSync(dirname(sshAgent), workspace.path("copy", "bin"), { recursive: true });
+  // A release's ssh-agent starts the executable of that name in lib.
+  cpSync(join(dirname(sshAgent), "..", "lib"), workspace.path("copy", "lib"), {
+    recursive: true,
+    filter: (path) => !["ssh-add", "pkcs11-child", "list"].includes(basename(path)),
+  });
   return workspace.path("copy", "bin", "ssh-agent");
 }
 

