@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import { eventually } from "../fixtures/eventually.ts";
 import { sshAgent } from "../fixtures/programs.ts";
 import { keysOf, makeToken } from "../fixtures/softhsm.ts";
@@ -47,19 +47,25 @@ function ask(path: string): Asking {
   return asking;
 }
 
+/** Closes each answered connection until all clients are served. @returns how many were served at a time */
+async function serveAll(t: ExecutionContext, clients: readonly Asking[]): Promise<number[]> {
+  const answered = () => clients.filter(({ state }) => state === "answered");
+  const batches: number[] = [];
+  for (let served = 0; served < clients.length; ) {
+    const before = served;
+    t.true(await eventually(() => answered().length > before));
+    served = answered().length;
+    batches.push(served - before);
+    for (const { socket } of answered()) socket.destroy();
+  }
+  return batches;
+}
+
 test("when descriptors run out, new clients wait and no connection is closed", async (t) => {
   const workspace = makeWorkspace(t);
   const { socket: path } = await startWithLimit(workspace, 60);
   const clients = Array.from({ length: 150 }, () => ask(path));
-  const answered = () => clients.filter(({ state }) => state === "answered");
-  let served = 0;
-  while (served < clients.length) {
-    const before = served;
-    t.true(await eventually(() => answered().length > before));
-    served = answered().length;
-    t.true(served - before < 60);
-    for (const { socket } of answered()) socket.destroy();
-  }
+  for (const served of await serveAll(t, clients)) t.true(served < 60);
   t.deepEqual([...new Set(clients.map(({ state }) => state))], ["answered"]);
 });
 
@@ -71,14 +77,7 @@ test("a client that is accepted has room for its connections to upstream agents"
   const args = ["-O", `upstream=${upstream.socket}`];
   const { socket: path } = await startWithLimit(workspace, 60, { args });
   const clients = Array.from({ length: 100 }, () => ask(path));
-  const answered = () => clients.filter(({ state }) => state === "answered");
-  let served = 0;
-  while (served < clients.length) {
-    const before = served;
-    t.true(await eventually(() => answered().length > before));
-    served = answered().length;
-    for (const { socket } of answered()) socket.destroy();
-  }
+  await serveAll(t, clients);
   t.deepEqual([...new Set(clients.map(({ state }) => state))], ["answered"]);
   t.deepEqual([...new Set(clients.map(({ identities }) => identities))], [1]);
 });
