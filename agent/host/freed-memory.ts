@@ -29,6 +29,7 @@ const mPerturb = -6;
 
 /** Freed blocks of one size in a thread's cache (tcache_count): 7, in newer glibc 16. */
 const maxCached = 16;
+
 /** The length of libuv's read buffer. */
 const readLength = 64 * 1024;
 /** Blocks to clear for it: the freed buffer may have been merged into a larger free block. */

@@ -1,5 +1,6 @@
 /** Request 13: a signature (RFC 9987, section 3.6). */
 import { sanitizeName } from "../../openssh/text-for-display.ts";
+import { plainAlgorithm } from "../../protocol/certificate.ts";
 import type { Failure } from "../../protocol/failure.ts";
 import { blobAlgorithm } from "../../protocol/public-key.ts";
 import type { Reply } from "../../protocol/replies.ts";
@@ -78,7 +79,8 @@ function findForCertificate(
 /** A certificate; undefined for anything else. A plain key is not verified, which takes long. */
 function readCertificate(blob: Buffer): VerifiedKey | undefined {
   try {
-    return blobAlgorithm(blob).includes("-cert-") ? verifyKeyOrCertificate(blob) : undefined;
+    const isCertificate = plainAlgorithm(blobAlgorithm(blob)) !== undefined;
+    return isCertificate ? verifyKeyOrCertificate(blob) : undefined;
   } catch {
     return undefined;
   }
