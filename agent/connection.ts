@@ -5,9 +5,9 @@
  * Connections do not wait for each other.
  */
 import type { Socket } from "node:net";
-import { FrameReader, frame, memoryOf } from "../protocol/framing.ts";
+import { FrameReader, lengthSize, memoryOf } from "../protocol/framing.ts";
 import { maxFrameLength, requestNumbers } from "../protocol/numbers.ts";
-import { encodeReply, type Reply } from "../protocol/replies.ts";
+import { frameReply, type Reply } from "../protocol/replies.ts";
 import type { Agent, ConnectionState } from "./agent.ts";
 import { type MemoryHolder, maxBytesWithoutSlot } from "./connection-memory.ts";
 import { dispatch } from "./dispatch.ts";
@@ -174,11 +174,11 @@ class Connection implements MemoryHolder {
     message.fill(0);
     this.#message = undefined;
     if (this.#socket.destroyed) return;
-    const encoded = encodeReply(reply);
-    const isTooLong = encoded.length > maxFrameLength;
+    const framed = frameReply(reply);
+    const isTooLong = framed.length - lengthSize > maxFrameLength;
     if (isTooLong) this.#agent.log("a reply is longer than 256 KiB; refused instead");
-    this.#agent.idleCollection.noteGarbage(requestSize + message.length + encoded.length);
-    this.#socket.write(frame(isTooLong ? encodeReply({ type: "failure" }) : encoded));
+    this.#agent.idleCollection.noteGarbage(requestSize + message.length + framed.length);
+    this.#socket.write(isTooLong ? frameReply({ type: "failure" }) : framed);
     const { writableLength, writableNeedDrain } = this.#socket;
     // Without "drain" (little is unsent), the callback of an empty write tells when it has been sent.
     if (writableLength > 0 && !writableNeedDrain) {

@@ -44,10 +44,29 @@ export async function startAgent(
   side: Side,
   more: readonly string[] = [],
 ): Promise<RunningAgent> {
-  const socket = join(workspace.folder, `${side}-${++started}`);
-  const child = workspace.start(programs[side].agent, ["-D", "-P", "*", "-a", socket, ...more]);
+  const socket = newSocket(workspace);
+  const args = ["-D", "-P", "*", "-a", socket, ...more];
+  return serving(side, socket, workspace.start(programs[side].agent, args));
+}
+
+/** Starts a program that copies bytes to and from an agent, as bundled from relay.ts. */
+export function startRelay(
+  workspace: Workspace,
+  program: string,
+  agent: RunningAgent,
+): Promise<RunningAgent> {
+  const socket = newSocket(workspace);
+  const child = workspace.start(process.execPath, [program, socket, agent.socket]);
+  return serving("cardagent", socket, child);
+}
+
+function newSocket(workspace: Workspace): string {
+  return join(workspace.folder, `agent-${++started}`);
+}
+
+async function serving(side: Side, socket: string, child: ChildProcess): Promise<RunningAgent> {
   const client = await connect(socket, () => {
-    if (child.exitCode !== null) throw new Error(`${programs[side].agent} did not start.`);
+    if (child.exitCode !== null) throw new Error(`${child.spawnfile} did not start.`);
   });
   return { side, socket, client, process: child };
 }

@@ -4,7 +4,14 @@
  */
 import type { PrivateKey } from "../protocol/private-key.ts";
 import { decodePublicKey, encodePublicKey, keyTypeName } from "../protocol/public-key.ts";
-import { endAgent, forEachSide, type Pair, type RunningAgent, startAgent } from "./agents.ts";
+import {
+  endAgent,
+  forEachSide,
+  type Pair,
+  type RunningAgent,
+  startAgent,
+  startRelay,
+} from "./agents.ts";
 import { makeEcdsaKey, makeEd25519Key, makeRsaKey, makeToken, type Token } from "./keys.ts";
 import { measureCardMemory, measureMemory } from "./memory.ts";
 import { type BenchOptions, parseOptions, type Subject, usage } from "./options.ts";
@@ -18,7 +25,7 @@ import {
   type ProcessResult,
 } from "./processes.ts";
 import { describeResults, type Results, writeResults } from "./report.ts";
-import { makeLoadProgram, measureSigning, type SigningResult } from "./signing.ts";
+import { bundleProgram, makeLoadProgram, measureSigning, type SigningResult } from "./signing.ts";
 import { makeWorkspace, type Workspace } from "./workspace.ts";
 
 const fileKeys: readonly { subject: Subject; name: string; make: () => PrivateKey }[] = [
@@ -152,7 +159,10 @@ function measureListing(workspace: Workspace, options: BenchOptions): Promise<Pr
   });
 }
 
-/** Compares the system's agent behind this project's with the same agent by itself. */
+/**
+ * Compares the system's agent behind this project's with the same agent by itself, and behind a program
+ * that only copies bytes.
+ */
 async function measureUpstream(
   workspace: Workspace,
   options: BenchOptions,
@@ -162,14 +172,22 @@ async function measureUpstream(
   const system = await startAgent(workspace, "system");
   const cardagent = await startAgent(workspace, "cardagent", ["-O", `upstream=${system.socket}`]);
   const agents = { cardagent, system };
+  const relay = await startRelay(workspace, await bundleProgram(workspace, "relay"), system);
   const load = await makeLoadProgram(workspace);
   for (const { name, make } of fileKeys) {
     const key = make();
     await system.client.addIdentity(key, "benchmark");
     const blob = encodePublicKey(key.publicKey);
-    const named = `${name} through an upstream`;
-    results.signing.push(...(await measureSigning(named, agents, blob, load, options)));
+    for (const [what, front] of [
+      ["an upstream", cardagent],
+      ["a relay of bytes", relay],
+    ] as const) {
+      const pair = { cardagent: front, system };
+      const named = `${name} through ${what}`;
+      results.signing.push(...(await measureSigning(named, pair, blob, load, options)));
+    }
   }
+  await endAgent(relay);
   results.processes.push(await measureUpstreamList(workspace, agents, options.runs));
   await forEachSide((side) => endAgent(agents[side]));
 }

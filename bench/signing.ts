@@ -38,17 +38,26 @@ const data = Buffer.alloc(200, "data to be signed ");
 /** Runs the load generator. @throws {Error} if a reply is not a signature */
 type LoadProgram = (job: LoadJob) => Promise<LoadResult>;
 
-/** Bundles load.ts: running it through a loader would take processor time from the agents. */
-export async function makeLoadProgram(workspace: Workspace): Promise<LoadProgram> {
-  const path = join(workspace.folder, "load.cjs");
+/**
+ * Bundles a program of this folder: running it through a loader would take processor time from the
+ * agents.
+ * @returns its path
+ */
+export async function bundleProgram(workspace: Workspace, name: string): Promise<string> {
+  const path = join(workspace.folder, `${name}.cjs`);
   await build({
-    entryPoints: [join(projectRoot, "bench", "load.ts")],
+    entryPoints: [join(projectRoot, "bench", `${name}.ts`)],
     outfile: path,
     bundle: true,
     platform: "node",
     format: "cjs",
     logLevel: "warning",
   });
+  return path;
+}
+
+export async function makeLoadProgram(workspace: Workspace): Promise<LoadProgram> {
+  const path = await bundleProgram(workspace, "load");
   return async (job) => {
     const child = spawn(process.execPath, [path], {
       env: workspace.env,

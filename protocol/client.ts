@@ -11,11 +11,11 @@ import { encodePrepareProvider, type Variable } from "./extensions/prepare-provi
 import { decodeQueryReply } from "./extensions/query.ts";
 import { encodeSessionBind, type SessionBind } from "./extensions/session-bind.ts";
 import { Failure, malformed } from "./failure.ts";
-import { FrameReader, frame } from "./framing.ts";
+import { FrameReader, lengthSize } from "./framing.ts";
 import { maxFrameLength } from "./numbers.ts";
 import type { PrivateKey } from "./private-key.ts";
 import { decodeReply, type Identity, type Reply } from "./replies.ts";
-import { encodeRequest, type Request, requestNumber } from "./requests.ts";
+import { frameRequest, type Request, requestNumber } from "./requests.ts";
 
 /**
  * An agent's reply 5 (FAILURE) or 28 (EXTENSION_FAILURE), which has no reason. The methods of
@@ -232,12 +232,11 @@ export class AgentClient {
    */
   request(request: Request): Promise<Reply> {
     if (this.#closeReason !== undefined) return Promise.reject(this.#closeReason);
-    const message = encodeRequest(request);
-    if (message.length > maxFrameLength) {
+    const framed = frameRequest(request);
+    if (framed.length - lengthSize > maxFrameLength) {
+      framed.fill(0);
       return Promise.reject(new Failure("too-large", "The request is longer than 256 KiB."));
     }
-    const framed = frame(message);
-    message.fill(0);
     return new Promise((resolve, reject) => {
       this.#pending.push({ request: requestNumber(request), resolve, reject });
       this.#socket.write(framed, () => framed.fill(0));

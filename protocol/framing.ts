@@ -1,12 +1,28 @@
 /** Frames of the agent protocol: a uint32 length, then that many bytes (RFC 9987, section 3). */
 import { Failure, malformed } from "./failure.ts";
 import { maxFrameLength } from "./numbers.ts";
+import { Writer } from "./wire.ts";
+
+/** The bytes of a length field. */
+export const lengthSize = 4;
 
 /** A message with its length field, ready for the socket. */
 export function frame(message: Uint8Array): Buffer {
-  const framed = Buffer.allocUnsafeSlow(4 + message.length);
-  framed.writeUInt32BE(message.length, 0);
-  framed.set(message, 4);
+  return finishFrame(frameWriter(message.length).bytes(message));
+}
+
+/**
+ * A writer for a message, behind room for its length field.
+ * @param capacity the message's expected length
+ */
+export function frameWriter(capacity: number): Writer {
+  return new Writer(lengthSize + capacity).uint32(0);
+}
+
+/** The written message with its length field, ready for the socket. */
+export function finishFrame(writer: Writer): Buffer {
+  const framed = writer.finish();
+  framed.writeUInt32BE(framed.length - lengthSize);
   return framed;
 }
 

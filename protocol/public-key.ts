@@ -130,7 +130,10 @@ export function algorithmName(key: PublicKey): string {
 
 /** A blob as the key of a map: one character per byte. */
 export function blobId(blob: Uint8Array): string {
-  return Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength).toString("latin1");
+  const buffer = Buffer.isBuffer(blob)
+    ? blob
+    : Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength);
+  return buffer.toString("latin1");
 }
 
 /** The algorithm name that a key blob or certificate blob begins with. @throws {Failure} malformed */

@@ -1,7 +1,8 @@
 /** Replies of the agent protocol (RFC 9987, section 3). */
 import { malformed } from "./failure.ts";
+import { finishFrame, frameWriter, lengthSize } from "./framing.ts";
 import { replyNumbers } from "./numbers.ts";
-import { Reader, Writer } from "./wire.ts";
+import { Reader } from "./wire.ts";
 
 /** A key or certificate that an agent lists; `verifyKeyOrCertificate` decodes the blob. */
 export interface Identity {
@@ -76,29 +77,34 @@ function readIdentities(reader: Reader): Identity[] {
 
 /** Encodes a reply without its length field; the inverse of `decodeReply`. */
 export function encodeReply(reply: Reply): Buffer {
+  return frameReply(reply).subarray(lengthSize);
+}
+
+/** Encodes a reply with its length field, ready for the socket. */
+export function frameReply(reply: Reply): Buffer {
   switch (reply.type) {
     case "success":
-      return Buffer.of(replyNumbers.success);
+      return finishFrame(frameWriter(1).byte(replyNumbers.success));
     case "failure":
-      return Buffer.of(replyNumbers.failure);
+      return finishFrame(frameWriter(1).byte(replyNumbers.failure));
     case "extension-failure":
-      return Buffer.of(replyNumbers.extensionFailure);
+      return finishFrame(frameWriter(1).byte(replyNumbers.extensionFailure));
     case "identities": {
       const { identities } = reply;
-      const writer = new Writer(64 + identities.length * 128).byte(replyNumbers.identities);
+      const writer = frameWriter(64 + identities.length * 128).byte(replyNumbers.identities);
       writer.uint32(identities.length);
       for (const { keyBlob, comment } of identities) writer.string(keyBlob).text(comment);
-      return writer.finish();
+      return finishFrame(writer);
     }
     case "signature": {
-      const writer = new Writer(5 + reply.signature.length).byte(replyNumbers.signature);
-      return writer.string(reply.signature).finish();
+      const writer = frameWriter(5 + reply.signature.length).byte(replyNumbers.signature);
+      return finishFrame(writer.string(reply.signature));
     }
     case "extension-response": {
-      const writer = new Writer(64 + reply.body.length).byte(replyNumbers.extensionResponse);
-      return writer.text(reply.name).bytes(reply.body).finish();
+      const writer = frameWriter(64 + reply.body.length).byte(replyNumbers.extensionResponse);
+      return finishFrame(writer.text(reply.name).bytes(reply.body));
     }
     case "rsa-identities":
-      return new Writer(8).byte(replyNumbers.rsaIdentities).uint32(0).finish();
+      return finishFrame(frameWriter(5).byte(replyNumbers.rsaIdentities).uint32(0));
   }
 }

@@ -1,9 +1,10 @@
 /** Requests of the agent protocol (RFC 9987, section 3). */
 import { type Constraint, readConstraints, writeConstraints } from "./constraints.ts";
 import { Failure } from "./failure.ts";
+import { finishFrame, frameWriter, lengthSize } from "./framing.ts";
 import { requestNumbers } from "./numbers.ts";
 import { type PrivateKey, readPrivateKey, writePrivateKey } from "./private-key.ts";
-import { Reader, Writer } from "./wire.ts";
+import { Reader } from "./wire.ts";
 
 /**
  * A request. `AgentClient.request` sends any of them; its other methods are more convenient. The buffers
@@ -120,14 +121,19 @@ function readRequest(reader: Reader, number: number): Request {
   }
 }
 
-/**
- * Encodes a request without its length field; the inverse of `decodeRequest`. The result may hold
- * secrets: overwrite it once it is sent.
- */
+/** Encodes a request as `frameRequest` does, without its length field; the inverse of `decodeRequest`. */
 export function encodeRequest(request: Request): Buffer {
+  return frameRequest(request).subarray(lengthSize);
+}
+
+/**
+ * Encodes a request with its length field, ready for the socket. The result may hold secrets: overwrite
+ * it once it is sent.
+ */
+export function frameRequest(request: Request): Buffer {
   // With the right size, what is signed is not copied again.
   const size = request.type === "sign" ? request.keyBlob.length + request.data.length : 0;
-  const writer = new Writer(256 + size).byte(requestNumber(request));
+  const writer = frameWriter(256 + size).byte(requestNumber(request));
   switch (request.type) {
     case "sign":
       writer.string(request.keyBlob).string(request.data).uint32(request.flags);
@@ -160,5 +166,5 @@ export function encodeRequest(request: Request): Buffer {
     case "remove-all-rsa-identities":
       break;
   }
-  return writer.finish();
+  return finishFrame(writer);
 }

@@ -46,6 +46,13 @@ interface OpenConnection {
   readonly accepted: Promise<void>;
 }
 
+/** A connection, from the attempt to open it. */
+interface Attempt {
+  readonly opened: Promise<OpenConnection>;
+  /** Its client, once the upstream has accepted it: then requests are sent without waiting. */
+  accepted: AgentClient | undefined;
+}
+
 /**
  * A connection that is opened for the first request and again after it has broken, with the client's
  * session bindings, so that the upstream's own destination constraints hold.
@@ -55,7 +62,7 @@ export class UpstreamConnection {
   readonly #clock: Clock;
   readonly #limits: UpstreamLimits;
   readonly #history: () => ClientHistory;
-  #open: Promise<OpenConnection> | undefined;
+  #open: Attempt | undefined;
   #isClosed = false;
   #lastList: UpstreamList = new Map();
 
@@ -128,7 +135,7 @@ export class UpstreamConnection {
 
   /** Passes on a session binding, if the connection is open; otherwise it is sent when it opens. */
   bind(body: Buffer): void {
-    void this.#open?.then(({ client }) => sendBind(client, body)).catch(() => {});
+    void this.#open?.opened.then(({ client }) => sendBind(client, body)).catch(() => {});
   }
 
   /**
@@ -152,15 +159,12 @@ export class UpstreamConnection {
     ask: (client: AgentClient) => Promise<Result>,
     kind: keyof UpstreamLimits,
   ): Promise<Result> {
-    this.#open ??= this.#connect();
+    this.#open ??= { opened: this.#connect(), accepted: undefined };
     const open = this.#open;
-    const answer = open.then(async ({ client, accepted }) => {
-      try {
-        return await explained(client, this.upstream, ask);
-      } finally {
-        await accepted; // its error is that of the request
-      }
-    });
+    const answer =
+      open.accepted === undefined
+        ? this.#askFirst(open, ask)
+        : explained(open.accepted, this.upstream, ask);
     try {
       const reply = await this.#inTime(answer, this.#limit(kind));
       this.upstream.note("ready");
@@ -177,20 +181,34 @@ export class UpstreamConnection {
     }
   }
 
+  /** Asks on a connection that is being opened. */
+  async #askFirst<Result>(
+    open: Attempt,
+    ask: (client: AgentClient) => Promise<Result>,
+  ): Promise<Result> {
+    const { client, accepted } = await open.opened;
+    try {
+      return await explained(client, this.upstream, ask);
+    } finally {
+      await accepted; // its error is that of the request
+      open.accepted = client;
+    }
+  }
+
   /** Closes the connection, which lets the upstream withdraw its questions to the user. */
   close(): void {
     this.#isClosed = true;
     if (this.#open !== undefined) this.#drop(this.#open);
   }
 
-  #drop(open: Promise<OpenConnection>): void {
+  #drop(open: Attempt): void {
     if (this.#open !== open) return;
     this.#open = undefined;
     closeOnceOpen(open);
   }
 
   /** Keeps a connection for the answer to its list, also when the client has gone. */
-  #waitOn(open: Promise<OpenConnection>, answer: Promise<unknown>, failure: UpstreamFailed): void {
+  #waitOn(open: Attempt, answer: Promise<unknown>, failure: UpstreamFailed): void {
     if (this.#open === open) this.#open = undefined;
     const settled = this.#inTime(answer, hangingTime).then(
       () => "ready" as const,
@@ -240,7 +258,13 @@ export class UpstreamConnection {
       const cancel = this.#clock.after(limit, () =>
         reject(this.upstream.failed("slow", `did not answer within ${limit / 1000} s`)),
       );
-      answer.then(resolve, reject).finally(cancel);
+      const settle =
+        <Value>(take: (value: Value) => void) =>
+        (value: Value) => {
+          cancel();
+          take(value);
+        };
+      answer.then(settle(resolve), settle(reject));
     });
   }
 
@@ -252,8 +276,8 @@ export class UpstreamConnection {
   }
 }
 
-function closeOnceOpen(open: Promise<OpenConnection>): void {
-  open.then(({ client }) => client.close()).catch(() => {});
+function closeOnceOpen({ opened }: Attempt): void {
+  opened.then(({ client }) => client.close()).catch(() => {});
 }
 
 function isOwnUpstream(upstream: Upstream): UpstreamFailed {
