@@ -43,6 +43,11 @@ export function summary({ bits, type }: Description, print: string, comment: str
   return `${bits} ${print} ${comment} (${type})`;
 }
 
+/** A line of `ssh-add -L`. */
+export function publicKeyLine({ algorithm }: Description, { keyBlob, comment }: Identity): string {
+  return `${algorithm} ${keyBlob.toString("base64")} ${comment}`;
+}
+
 /**
  * The renewal to show for an identity: that of a certificate, or of a key whose certificate the agent
  * does not list.

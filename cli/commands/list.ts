@@ -2,7 +2,7 @@
 import type { Identity } from "../../protocol/replies.ts";
 import { refusalText, renewalsOrNone, upstreamsOrNone } from "../agent.ts";
 import type { Context } from "../context.ts";
-import { type Description, describe, renewalOf, summary } from "../identities.ts";
+import { type Description, describe, publicKeyLine, renewalOf, summary } from "../identities.ts";
 import type { Options } from "../options.ts";
 
 /** Lists the identities. Exit status 1 if there are none. */
@@ -61,10 +61,7 @@ type Format = (described: Description, identity: Identity) => string;
 
 /** Loads the code for fingerprints only for -l, and while the agent answers. */
 async function loadFormat({ action, hash }: Options): Promise<Format> {
-  if (action !== "list") {
-    return ({ algorithm }, { keyBlob, comment }) =>
-      `${algorithm} ${keyBlob.toString("base64")} ${comment}`;
-  }
+  if (action !== "list") return publicKeyLine;
   const { fingerprint } = await import("../../protocol/fingerprint.ts");
   return (described, { comment }) =>
     summary(described, fingerprint(described.keyBlob, hash), comment);

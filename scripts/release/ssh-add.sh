@@ -11,12 +11,15 @@ case $program in
   *) lib=../lib ;;
 esac
 case $#$1 in
-  # Lists only: it reads no secret. It gets no other variable, since some control its runtime. If there is
-  # no socket, its runtime does not tell why.
+  # Lists only: it reads no secret. It gets no other variable, since some control its runtime. It prints
+  # nothing and ends with 125 if something is not as usual; by SIGILL, on a processor without AVX2.
   1-l|1-L)
-    if [ -S "$SSH_AUTH_SOCK" ] && [ -w "$SSH_AUTH_SOCK" ] && [ ${#SSH_AUTH_SOCK} -lt 108 ]; then
-      exec /usr/bin/env -i "SSH_AUTH_SOCK=$SSH_AUTH_SOCK" "$lib/list/ssh-add" "$1"
-    fi
+    /usr/bin/env -i "SSH_AUTH_SOCK=$SSH_AUTH_SOCK" "$lib/list/ssh-add" "$1"
+    status=$?
+    case $status in
+      125|132) ;;
+      *) exit "$status" ;;
+    esac
     ;;
 esac
 exec "$lib/ssh-add" "$@"

@@ -1,0 +1,20 @@
+/** Types for the part of `bun:ffi` that is used. */
+declare module "bun:ffi" {
+  type Value = "i32" | "ptr" | "u32" | "usize" | "i64_fast";
+
+  /** Loads functions of a C library. A buffer is passed as a pointer to its first byte. */
+  export function dlopen<const Functions extends string>(
+    library: string,
+    functions: Readonly<
+      Record<Functions, { readonly args: readonly Value[]; readonly returns: Value }>
+    >,
+  ): {
+    readonly symbols: Readonly<
+      Record<Functions, (...args: readonly (number | Uint8Array)[]) => number>
+    >;
+  };
+  /** Reads memory at an address. */
+  export const read: { i32(pointer: number, offset: number): number };
+}
+
+declare const Bun: { sleepSync(milliseconds: number): void };
