@@ -1,5 +1,5 @@
 /** ssh-add: adds, lists and removes an agent's keys, cards and certificates. */
-import { closeSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { isatty } from "node:tty";
 import { Exit } from "../openssh/exit.ts";
 import { connectToAgent } from "./agent.ts";
@@ -53,7 +53,8 @@ function report(error: unknown, console: Console): number {
 
 /**
  * Ends the program. On exit, Node.js restores the terminals of its open standard streams, and aborts
- * with a stack trace if one has hung up; so close all that are no longer terminals.
+ * with a stack trace if one has hung up; so replace all that are no longer terminals. They stay open, since
+ * koffi's add-on complains of one that is closed.
  */
 function end(status: number): never {
   for (const descriptor of [0, 1, 2]) {
@@ -62,6 +63,11 @@ function end(status: number): never {
       closeSync(descriptor);
     } catch {
       // already closed
+    }
+    try {
+      openSync("/dev/null", "r+"); // takes the lowest free descriptor
+    } catch {
+      // not there
     }
   }
   process.exit(status);

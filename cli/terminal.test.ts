@@ -187,6 +187,7 @@ test("a slow signature asks for a touch", async (t) => {
 test("a fast operation, or one without a terminal, shows no spinner", async (t) => {
   const quick = await prepare(t);
   t.is(await onTerminal(quick, "-s /lib/a.so"), "Card added: /lib/a.so\r\n");
+  t.is(await onTerminal(quick, "-s /lib/a.so >file"), "Card added: /lib/a.so\r\n");
   const slow = await prepare(t, 900);
   const { stderr } = await slow.run(sshAdd, ["-s", "/lib/a.so"], { input: "1\n" });
   t.is(stderr, "Enter passphrase for PKCS#11: Card added: /lib/a.so\n");
