@@ -10,7 +10,11 @@ const { Script } = require("node:vm");
 setFlagsFromString("--hash-seed=0");
 for (const file of process.argv.slice(2)) {
   const source = readFileSync(`${file}.js`, "latin1");
-  const cachedData = new Script(source).createCachedData();
+  // Functions too, which the agent and its child call when somebody waits. Most runs of ssh-add call few.
+  if (file !== "ssh-add") setFlagsFromString("--no-lazy");
+  const script = new Script(source);
+  setFlagsFromString("--lazy");
+  const cachedData = script.createCachedData();
   writeFileSync(`${file}.cache`, cachedData);
   if (new Script(source, { cachedData }).cachedDataRejected)
     throw new Error(`${file}.cache is bad`);
