@@ -4,49 +4,48 @@ import type { Context } from "./context.ts";
 import {
   type CertificateFile,
   hasExpired,
-  isPlainKeyFile,
   readCertificateFile,
+  readCertificateOrKey,
 } from "./files/certificate-file.ts";
 import { PublicKeyFileError } from "./files/public-key-file.ts";
 import { type Description, describe, plainType, summary } from "./identities.ts";
 
-/** The operands without plain public keys, which OpenSSH's `ssh-add` accepts too and its agent ignores. */
-export function withoutPlainKeys(
-  { console, options }: Context,
-  operands: readonly string[],
-): string[] {
-  return operands.filter((path) => {
-    const isPlain = isPlainKeyFile(path);
-    if (isPlain && !options.quiet) console.note(`Ignored ${path}: not a certificate`);
-    return !isPlain;
-  });
-}
-
 /**
- * Reads the certificates and checks that none has expired, before anything is sent.
+ * Reads the certificates and checks that none has expired, before anything is sent. Each file is read
+ * once, since it may be a pipe.
+ * @param operands files that may be plain public keys, which OpenSSH's `ssh-add` accepts too and its
+ *   agent ignores
  * @returns undefined after reporting an invalid or expired certificate
  */
 export function cardCertificates(
-  { console, now }: Context,
+  { console, options, now }: Context,
   paths: readonly string[],
+  operands: readonly string[] = [],
 ): CertificateFile[] | undefined {
   const certificates: CertificateFile[] = [];
+  let isRefused = false;
   const refuse = (sentence: string, hint: string) => {
+    isRefused = true;
     console.log(sentence);
     explain(console, "", hint);
   };
-  for (const path of paths) {
+  const add = (path: string, read: (path: string) => CertificateFile | undefined) => {
     try {
-      const file = readCertificateFile(path);
-      if (!hasExpired(file.certificate, now())) certificates.push(file);
-      else refuse(`Certificate ${path} has already expired`, expiredHint);
+      const file = read(path);
+      if (file === undefined) {
+        if (!options.quiet) console.note(`Ignored ${path}: not a certificate`);
+      } else if (hasExpired(file.certificate, now())) {
+        refuse(`Certificate ${path} has already expired`, expiredHint);
+      } else certificates.push(file);
     } catch (error) {
       if (!(error instanceof PublicKeyFileError)) throw error;
       const hint = "Name the certificate's own file; ssh-keygen calls it NAME-cert.pub.";
       refuse(`Failed to load certificate "${path}": ${error.message}`, hint);
     }
-  }
-  return certificates.length === paths.length ? certificates : undefined;
+  };
+  for (const path of operands) add(path, readCertificateOrKey);
+  for (const path of paths) add(path, readCertificateFile);
+  return isRefused ? undefined : certificates;
 }
 
 const expiredHint = "Get a new certificate from its CA.";

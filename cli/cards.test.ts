@@ -1,7 +1,7 @@
 /** Cards with the project's agent and the system's, on SoftHSM tokens. */
 import { symlinkSync } from "node:fs";
 import test, { type ExecutionContext } from "ava";
-import { sshAgent } from "../fixtures/programs.ts";
+import { sshAdd, sshAgent } from "../fixtures/programs.ts";
 import { keysOf, makeToken, type Token, writePublicKey } from "../fixtures/softhsm.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { systemSshAgent } from "../fixtures/system-programs.ts";
@@ -157,6 +157,16 @@ test("a plain public key among the certificates of a card is ignored", async (t)
   t.is(added.status, 0);
   t.deepEqual(await types(card), ["ECDSA", "ECDSA-CERT"]);
   t.like(await runOurs(workspace, ["-q", "-s", library, publicKey], pin(card)), { status: 0 });
+});
+
+test("the certificate of a card comes through a pipe", async (t) => {
+  const card = await prepare(t, sshAgent);
+  const { workspace, library } = card;
+  const path = await certificate(card);
+  const command = `exec 3<<END\n$(cat ${path})\nEND\n${sshAdd} -s ${library} /dev/fd/3`;
+  const { stderr } = await workspace.run("sh", ["-c", command], pin(card));
+  t.is(stderr, `Enter passphrase for PKCS#11: Card added: ${library}\n`);
+  t.deepEqual(await types(card), ["ECDSA", "ECDSA-CERT"]);
 });
 
 test("a certificate for another card is reported, and is an error with --cert-for-card", async (t) => {

@@ -276,3 +276,18 @@ test("a certificate that the agent has a newer one for is not attached again", a
   t.true(await lists(client, [second, plain]));
   t.true(await lists(client, [second, plain]));
 });
+
+test("of two certificates of a key, the older one is there when the newer one's file is not", async (t) => {
+  const { folder, client, key, certify, agent } = await withFolder(t);
+  await client.addIdentity(key, "key");
+  const plain = encodePublicKey(key.publicKey);
+  const [older, newer] = [certify(1n), certify(2n)];
+  writeFileSync(join(folder, "a.pub"), line(newer));
+  t.true(await lists(client, [newer, plain]));
+  // In whichever order they come.
+  writeFileSync(join(folder, "b.pub"), line(older));
+  await agent.certificateFolder?.read();
+  t.true(await lists(client, [newer, plain]));
+  rmSync(join(folder, "a.pub"));
+  t.true(await lists(client, [older, plain]));
+});

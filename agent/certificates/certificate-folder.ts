@@ -60,7 +60,7 @@ export class CertificateFolder {
   }
 
   /**
-   * Attaches the certificates of keys that the agent has got.
+   * Attaches the certificates of keys that the agent has got, or whose newer certificate is gone.
    * @param keys blob IDs of plain keys
    * @returns a promise only if upstream agents have to be asked
    */
@@ -101,11 +101,11 @@ export class CertificateFolder {
     const before = this.#files;
     this.#files = files;
     for (const [name, { certificate }] of files) {
-      if (certificate !== undefined && before.get(name)?.certificate !== certificate) {
-        await this.#attach(name, certificate);
-      }
+      if (certificate === undefined || before.get(name)?.certificate === certificate) continue;
+      if (!this.#holder.has(certificate.blob)) await this.#attach(name, certificate);
     }
-    this.#detachMissing(before);
+    // Others may have been superseded by those.
+    await this.keysAdded(this.#detachMissing(before));
   }
 
   /** Reads a file that has changed. @returns undefined if it is gone */
@@ -157,15 +157,17 @@ export class CertificateFolder {
     }
   }
 
-  /** Removes the certificates that no file holds any more. */
-  #detachMissing(before: ReadonlyMap<string, KnownFile>): void {
+  /** Removes the certificates that no file holds any more. @returns the blob IDs of their keys */
+  #detachMissing(before: ReadonlyMap<string, KnownFile>): Set<string> {
     const current = [...this.#files.values()].flatMap(({ certificate }) => certificate ?? []);
     const kept = new Set(current.map(({ blob }) => blobId(blob)));
+    const keys = new Set<string>();
     for (const { certificate } of before.values()) {
-      if (certificate !== undefined && !kept.has(blobId(certificate.blob))) {
-        this.#holder.detach(certificate.blob);
-      }
+      if (certificate === undefined || kept.has(blobId(certificate.blob))) continue;
+      this.#holder.detach(certificate.blob);
+      keys.add(blobId(certificate.keyBlob));
     }
+    return keys;
   }
 }
 

@@ -2,7 +2,7 @@
 import { maxDuration } from "../../openssh/duration.ts";
 import { parsePublicKeyLine } from "../../openssh/public-key-line.ts";
 import { sanitizeName } from "../../openssh/text-for-display.ts";
-import { forever } from "../../protocol/certificate.ts";
+import { forever, plainAlgorithm } from "../../protocol/certificate.ts";
 import type { Constraint } from "../../protocol/constraints.ts";
 import { blobAlgorithm, blobId } from "../../protocol/public-key.ts";
 import { verifyKeyOrCertificate } from "../../protocol/verification.ts";
@@ -79,7 +79,7 @@ function checkOutput(output: string, { keyBlob, older }: RenewableKey, now: bigi
   const [found, ...others] = output
     .split(/\r?\n/)
     .flatMap((line) => parsePublicKeyLine(line) ?? [])
-    .filter(({ blob }) => blobAlgorithm(blob).includes("-cert-"));
+    .filter(({ blob }) => plainAlgorithm(blobAlgorithm(blob)) !== undefined);
   if (found === undefined) throw new Error("The program printed no certificate.");
   if (others.length > 0) throw new Error("The program printed more than one certificate.");
   const { certificate, keyBlob: certified } = verifyKeyOrCertificate(found.blob);

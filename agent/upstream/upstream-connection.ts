@@ -129,7 +129,7 @@ export class UpstreamConnection {
 
   /** Removes all identities. @throws {UpstreamFailed} */
   async removeAll(): Promise<void> {
-    await this.#request((client) => client.removeAllIdentities(), "other");
+    await this.requestOnceListed((client) => client.removeAllIdentities());
     this.#lastList = new Map();
   }
 

@@ -270,10 +270,13 @@ test("an upstream that hangs is left out of lists until it answers what is pendi
   t.deepEqual(await other.listRenewals(), []);
   client.close();
   t.deepEqual(await comments(other), ["own"]);
+  // The agent's own keys go at once, and the user is told of the others.
+  await t.throwsAsync(other.removeAllIdentities(), refused);
+  t.deepEqual(await comments(other), []);
   t.deepEqual(upstream.held(), ["request-identities"]);
   upstream.goOn();
   t.true(await eventually(() => front.log.includes(`the agent at ${path} is back`)));
-  t.true(await eventually(async () => (await comments(other)).length === 2));
+  t.true(await eventually(async () => (await comments(other)).length === 1));
 });
 
 test("an upstream that hung and is started again is used at once", async (t) => {

@@ -6,7 +6,7 @@ import type { Constraint } from "../../protocol/constraints.ts";
 import { variablesOfLibraries } from "../../protocol/extensions/prepare-provider.ts";
 import type { RequestOf } from "../../protocol/requests.ts";
 import { explain, explainOldClients, explainRefusal, refusalText } from "../agent.ts";
-import { cardCertificates, showKeys, withoutPlainKeys } from "../card-certificates.ts";
+import { cardCertificates, showKeys } from "../card-certificates.ts";
 import type { Choice } from "../chosen-keys.ts";
 import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
@@ -19,11 +19,8 @@ export async function addCard(context: Context): Promise<number> {
   const { client, console, options, prompter } = context;
   const choice = options.only.length === 0 ? everyKey : await chooseKeys(context);
   if (choice === undefined) return 1;
-  const certificates = cardCertificates(context, [
-    ...withoutPlainKeys(context, options.operands),
-    ...options.cardCertificates,
-    ...choice.certificates,
-  ]);
+  const named = [...options.cardCertificates, ...choice.certificates];
+  const certificates = cardCertificates(context, named, options.operands);
   if (certificates === undefined) return 1;
   const provider = providerPath(options.provider);
   // The agent loads the library while the user types; other agents refuse this extension.

@@ -15,20 +15,19 @@ export interface CertificateFile {
  * @throws {PublicKeyFileError} if the file cannot be read or is not a certificate
  */
 export function readCertificateFile(path: string): CertificateFile {
-  const { blob } = readPublicKeyFile(path);
-  const certificate = decodeCertificate(blob);
-  if (certificate === undefined) throw new PublicKeyFileError("not a certificate", false);
-  return { path, blob, certificate };
+  const file = readCertificateOrKey(path);
+  if (file === undefined) throw new PublicKeyFileError("not a certificate", false);
+  return file;
 }
 
-/** Whether a file is a public key without a certificate. */
-export function isPlainKeyFile(path: string): boolean {
-  try {
-    return decodeCertificate(readPublicKeyFile(path).blob) === undefined;
-  } catch (error) {
-    if (error instanceof PublicKeyFileError) return false;
-    throw error;
-  }
+/**
+ * Reads a certificate; undefined for a plain public key.
+ * @throws {PublicKeyFileError} if the file cannot be read
+ */
+export function readCertificateOrKey(path: string): CertificateFile | undefined {
+  const { blob } = readPublicKeyFile(path);
+  const certificate = decodeCertificate(blob);
+  return certificate && { path, blob, certificate };
 }
 
 /** Seconds that an identity outlives its certificate. */
