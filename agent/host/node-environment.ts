@@ -11,6 +11,9 @@
 /** Holds the saved variables, as JSON. */
 const savedVariables = "CARDAGENT_ENVIRONMENT";
 
+/** Holds variables that a release's shell script could not pass on: entries that end with zero, in hexadecimal. */
+const variablesOfScript = "CARDAGENT_VARIABLES";
+
 /** The names under which the shebang saves two variables. */
 const savedByShebang = { _OPTIONS: "NODE_OPTIONS", _CERTS: "NODE_EXTRA_CA_CERTS" } as const;
 
@@ -49,6 +52,14 @@ export function restoreNodeEnvironment(environment: NodeJS.ProcessEnv): boolean 
     const value = environment[name];
     delete environment[name];
     if (value) environment[original] = value;
+  }
+  const entries = Buffer.from(environment[variablesOfScript] ?? "", "hex")
+    .toString()
+    .split("\0");
+  delete environment[variablesOfScript];
+  for (const entry of entries) {
+    const [name = "", ...value] = entry.split("=");
+    if (name !== "") environment[name] = value.join("=");
   }
   const text = environment[savedVariables];
   delete environment[savedVariables];

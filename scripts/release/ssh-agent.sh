@@ -9,7 +9,14 @@ case $program in
 esac
 case $#$1 in
   0 | 1-c | 1-s) ;;
-  *) exec "$agent" "$@" ;;
+  *)
+    # For a command. A shell adds PWD, and passes on no variable with a name that it could not have itself,
+    # such as a function of bash: those go along in hexadecimal; see agent/host/node-environment.ts.
+    grep -zaq '^PWD=' "/proc/$$/environ" || unset PWD
+    CARDAGENT_VARIABLES=$(grep -zavE '^[A-Za-z_][A-Za-z0-9_]*=' "/proc/$$/environ" | od -An -v -tx1 | tr -d ' \n')
+    [ -z "$CARDAGENT_VARIABLES" ] || export CARDAGENT_VARIABLES
+    exec "$agent" "$@"
+    ;;
 esac
 # Paths that a shell would have to quote.
 case $HOME$TMPDIR in
