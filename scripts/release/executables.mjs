@@ -50,6 +50,8 @@ const bunCrypto = {
  */
 export async function buildPrograms({ version, work, tree, runtimes }) {
   for (const folder of ["bin", "lib", "lib/list"]) mkdirSync(join(tree, folder));
+  // Node.js would look for one in the folders above, which could make modules of the files here.
+  writeFileSync(join(tree, "package.json"), '{ "type": "commonjs" }\n');
   const options = {
     bundle: true,
     minify: true,
