@@ -10,9 +10,11 @@ declare module "bun:ffi" {
     >,
   ): {
     readonly symbols: Readonly<
-      Record<Functions, (...args: readonly (number | Uint8Array)[]) => number>
+      Record<Functions, (...args: readonly (number | NodeJS.TypedArray)[]) => number>
     >;
   };
+  /** The address of a buffer's first byte. */
+  export function ptr(buffer: NodeJS.TypedArray): number;
   /** Reads memory at an address. */
   export const read: { i32(pointer: number, offset: number): number };
 }

@@ -2,9 +2,9 @@
  * The program of a release for `ssh-add -l` and `ssh-add -L`. It runs under bun, calls the system
  * directly, and loads none of Node.js's modules, which takes a quarter of the time of ssh-add.
  *
- * It prints a list, or nothing: what is not as usual it leaves to ssh-add, which has the messages.
+ * If anything is not as usual, it prints nothing and becomes ssh-add, which has the messages.
  */
-import { dlopen, read } from "bun:ffi";
+import { dlopen, ptr, read } from "bun:ffi";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import { FrameReader } from "../protocol/framing.ts";
@@ -13,14 +13,12 @@ import { frameRequest } from "../protocol/requests.ts";
 import { encodeText } from "../protocol/text.ts";
 import { describe, publicKeyLine, summary } from "./identities.ts";
 
-/** The exit status that leaves the list to ssh-add; scripts/release/ssh-add.sh knows it. */
-const leftStatus = 125;
-
 /** The exit status after writing to a closed pipe: 128 + SIGPIPE. */
 const brokenPipeStatus = 141;
 
 const unixFamily = 1;
 const streamType = 1;
+const closeOnExec = 0o2000000;
 /** The length of a `struct sockaddr_un`, whose path ends with a zero byte (unix(7)). */
 const addressLength = 110;
 
@@ -32,22 +30,33 @@ const { symbols: libc } = dlopen("libc.so.6", {
   read: { args: ["i32", "ptr", "usize"], returns: "i64_fast" },
   write: { args: ["i32", "ptr", "usize"], returns: "i64_fast" },
   isatty: { args: ["i32"], returns: "i32" },
+  execv: { args: ["ptr", "ptr"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },
 });
 
 main();
 
 function main(): never {
+  const option = process.argv.at(-1) ?? "";
   let identities: readonly Identity[];
   let output: Buffer;
   try {
     identities = requestIdentities(process.env.SSH_AUTH_SOCK ?? "");
-    output = encodeText(linesOf(identities, process.argv.at(-1) === "-L").join(""));
+    output = encodeText(linesOf(identities, option === "-L").join(""));
   } catch {
-    process.exit(leftStatus);
+    becomeSshAdd(option);
   }
   print(output);
   process.exit(identities.length === 0 ? 1 : 0);
+}
+
+/** Executes the ssh-add of Node.js, which is in the folder above. */
+function becomeSshAdd(option: string): never {
+  const folder = process.execPath.replace(/[^/]*$/, "");
+  const words = [`${folder}../ssh-add`, option].map((word) => Buffer.from(`${word}\0`));
+  const pointers = new BigUint64Array([...words.map((word) => BigInt(ptr(word))), 0n]);
+  libc.execv(words[0] as Buffer, pointers);
+  process.exit(2); // not there
 }
 
 /** The agent's identities. @throws if it does not list them */
@@ -58,7 +67,8 @@ function requestIdentities(path: string): readonly Identity[] {
   if (path === "" || pathLength !== Buffer.byteLength(path) || pathLength + 2 >= addressLength) {
     throw new Error("The path of the socket is empty or too long.");
   }
-  const descriptor = libc.socket(unixFamily, streamType, 0);
+  // ssh-add opens its own.
+  const descriptor = check(libc.socket(unixFamily, streamType | closeOnExec, 0));
   check(libc.connect(descriptor, address, addressLength));
   const request = frameRequest({ type: "request-identities" });
   if (check(libc.write(descriptor, request, request.length)) < request.length) {

