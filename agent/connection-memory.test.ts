@@ -2,7 +2,7 @@ import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { eventually } from "../fixtures/eventually.ts";
-import { residentMemory } from "../fixtures/processes.ts";
+import { processorTime, residentMemory } from "../fixtures/processes.ts";
 import { sshAgent } from "../fixtures/programs.ts";
 import { startAgent } from "../fixtures/system-agent.ts";
 import { makeWorkspace } from "../fixtures/workspace.ts";
@@ -18,8 +18,12 @@ const megabyte = 1024 * 1024;
 /** Resident memory, in bytes. */
 const memoryOf = (pid: number) => 1024 * residentMemory(pid);
 
-/** Opens connections, each of which sends some bytes and reads nothing. */
-async function crowd(path: string, count: number, bytes: Buffer): Promise<Socket[]> {
+/** Opens connections to an agent, each of which sends some bytes and reads nothing. */
+async function crowd(
+  { socket: path, pid }: { socket: string; pid: number },
+  count: number,
+  bytes: Buffer,
+): Promise<Socket[]> {
   const sockets: Socket[] = [];
   for (let at = 0; at < count; at++) {
     const socket = connect(path);
@@ -27,6 +31,13 @@ async function crowd(path: string, count: number, bytes: Buffer): Promise<Socket
     await new Promise((resolve) => socket.once("connect", resolve).once("close", resolve));
     socket.pause().write(bytes);
   }
+  // Until the agent has read what it takes of them: meanwhile it closes the connections that it has not
+  // heard of for longest, which may be anybody's.
+  await eventually(async () => {
+    const before = processorTime(pid);
+    await sleep(300);
+    return processorTime(pid) === before;
+  });
   return sockets;
 }
 
@@ -50,9 +61,10 @@ async function startQuiet(t: ExecutionContext, keys: number) {
 }
 
 test.serial("unfinished requests hold little memory and don't block long requests", async (t) => {
-  const { socket, pid, client, sign, baseline } = await startQuiet(t, 0);
+  const agent = await startQuiet(t, 0);
+  const { pid, client, sign, baseline } = agent;
   const most = frame(Buffer.alloc(256 * 1024, 1)).subarray(0, 250 * 1024);
-  const sockets = await crowd(socket, 1000, most);
+  const sockets = await crowd(agent, 1000, most);
   t.is((await client.identities()).length, 1);
   t.true(await sign(100));
   t.true(await sign(200_000));
@@ -68,9 +80,10 @@ test.serial("unfinished requests hold little memory and don't block long request
 test.serial(
   "unread replies hold little memory and don't block other clients' replies",
   async (t) => {
-    const { socket, pid, client, sign, baseline } = await startQuiet(t, 200);
+    const agent = await startQuiet(t, 200);
+    const { pid, client, sign, baseline } = agent;
     const lists = Buffer.concat(Array.from({ length: 20_000 }, () => frame(Buffer.of(11))));
-    const sockets = await crowd(socket, 500, lists);
+    const sockets = await crowd(agent, 500, lists);
     t.true(await sign(100));
     t.is((await client.identities()).length, 201);
     t.true(memoryOf(pid) < baseline + 200 * megabyte, `${memoryOf(pid)}`);
