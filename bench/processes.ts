@@ -25,18 +25,19 @@ export interface ProcessResult {
 
 const contestants = ["cardagent", "system", "bareNode"] as const;
 
+/** Runs of a short program in one measurement. */
+const repetitions = 5;
+
 /** Measures `ssh-add -l`, with the agent of the same side. */
 export function measureList(
   workspace: Workspace,
   agents: Pair<RunningAgent>,
   runs: number,
 ): Promise<ProcessResult> {
-  const list = async (side: Side) => {
-    const env = { ...workspace.env, SSH_AUTH_SOCK: agents[side].socket };
-    const { elapsed } = run(programs[side].add, ["-l"], env);
-    return elapsed;
-  };
-  return measure("ssh-add -l", workspace, runs, list);
+  return measureShort("ssh-add -l", workspace, runs, (side) => ({
+    command: programs[side].add,
+    socket: agents[side].socket,
+  }));
 }
 
 /** Measures the system's `ssh-add -l` with an agent through this project's, and by itself. */
@@ -46,10 +47,32 @@ export function measureUpstreamList(
   runs: number,
 ): Promise<ProcessResult> {
   const name = "the system's ssh-add -l through an upstream";
-  return measure(name, workspace, runs, async (side) => {
-    const env = { ...workspace.env, SSH_AUTH_SOCK: agents[side].socket };
-    return run(programs.system.add, ["-l"], env).elapsed;
-  });
+  return measureShort(name, workspace, runs, (side) => ({
+    command: programs.system.add,
+    socket: agents[side].socket,
+  }));
+}
+
+/**
+ * Measures a command with `-l`. A shell runs it several times: to start a process takes Node.js as long
+ * as some of these run.
+ */
+function measureShort(
+  name: string,
+  workspace: Workspace,
+  runs: number,
+  contestant: (side: Side) => { readonly command: string; readonly socket: string },
+): Promise<ProcessResult> {
+  const repeat = (command: string, args: readonly string[], env: Record<string, string>) => {
+    const turns = Array.from({ length: repetitions }, (_, turn) => turn).join(" ");
+    const script = `for turn in ${turns}; do "$@" >/dev/null || exit; done`;
+    return run("sh", ["-c", script, "sh", command, ...args], env).elapsed / repetitions;
+  };
+  const list = async (side: Side) => {
+    const { command, socket } = contestant(side);
+    return repeat(command, ["-l"], { ...workspace.env, SSH_AUTH_SOCK: socket });
+  };
+  return measure(name, workspace, runs, list, () => repeat("node", ["-e", "0"], workspace.env));
 }
 
 /** Circumstances of an `ssh-add -s`. */
@@ -123,6 +146,7 @@ async function measure(
   workspace: Workspace,
   runs: number,
   time: (side: Side) => Promise<number>,
+  timeBare = () => run("node", ["-e", "0"], workspace.env).elapsed,
 ): Promise<ProcessResult> {
   const times: Record<(typeof contestants)[number], number[]> = {
     cardagent: [],
@@ -132,8 +156,7 @@ async function measure(
   for (let turn = 0; turn < runs; turn++) {
     const first = turn % contestants.length;
     for (const who of [...contestants.slice(first), ...contestants.slice(0, first)]) {
-      const isBare = who === "bareNode";
-      times[who].push(isBare ? run("node", ["-e", "0"], workspace.env).elapsed : await time(who));
+      times[who].push(who === "bareNode" ? timeBare() : await time(who));
     }
   }
   const figures = { cardagent: median(times.cardagent), system: median(times.system) };

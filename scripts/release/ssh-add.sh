@@ -7,8 +7,12 @@ case $program in
   *) lib=../lib ;;
 esac
 case $#$1 in
-  # Lists only: it reads no secret. It gets no other variable, since some control its runtime.
-  1-l|1-L) exec /usr/bin/env -i "SSH_AUTH_SOCK=$SSH_AUTH_SOCK" "$lib/list/ssh-add" "$1" ;;
+  # Lists only: it reads no secret. It gets no other variable of the user's, since some control its runtime;
+  # these keep it from preparing for a longer run.
+  1-l|1-L)
+    exec /usr/bin/env -i "SSH_AUTH_SOCK=$SSH_AUTH_SOCK" BUN_JSC_useBaselineJIT=0 BUN_JSC_useDFGJIT=0 \
+      BUN_JSC_useConcurrentJIT=0 BUN_JSC_useRegExpJIT=0 BUN_JSC_useConcurrentGC=0 "$lib/list/ssh-add" "$1"
+    ;;
 esac
 case $(ulimit -n) in
   ?|1?|2?) echo "ssh-add: too few files may be open at once; try: ulimit -n 64" >&2; exit 1 ;;
