@@ -10,13 +10,18 @@ declare module "bun:ffi" {
     >,
   ): {
     readonly symbols: Readonly<
-      Record<Functions, (...args: readonly (number | NodeJS.TypedArray)[]) => number>
+      Record<Functions, (...args: readonly (number | Uint8Array)[]) => number>
     >;
   };
-  /** The address of a buffer's first byte. */
-  export function ptr(buffer: NodeJS.TypedArray): number;
   /** Reads memory at an address. */
   export const read: { i32(pointer: number, offset: number): number };
 }
 
-declare const Bun: { sleepSync(milliseconds: number): void };
+declare const Bun: {
+  sleepSync(milliseconds: number): void;
+  /** Runs a program. `exitCode` is null if a signal has ended it. */
+  spawnSync(
+    command: readonly string[],
+    options: { readonly stdio: readonly ["inherit", "inherit", "inherit"] },
+  ): { readonly exitCode: number | null };
+};

@@ -2,9 +2,9 @@
  * The program of a release for `ssh-add -l` and `ssh-add -L`. It runs under bun, calls the system
  * directly, and loads none of Node.js's modules, which takes a quarter of the time of ssh-add.
  *
- * If anything is not as usual, it prints nothing and becomes ssh-add, which has the messages.
+ * If anything is not as usual, it prints nothing and leaves the list to ssh-add, which has the messages.
  */
-import { dlopen, ptr, read } from "bun:ffi";
+import { dlopen, read } from "bun:ffi";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import { FrameReader } from "../protocol/framing.ts";
@@ -25,54 +25,58 @@ const addressLength = 110;
 
 const errors = { interrupted: 4, again: 11, brokenPipe: 32 };
 
-const { symbols: libc } = dlopen("libc.so.6", {
-  socket: { args: ["i32", "i32", "i32"], returns: "i32" },
-  connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
-  read: { args: ["i32", "ptr", "usize"], returns: "i64_fast" },
-  write: { args: ["i32", "ptr", "usize"], returns: "i64_fast" },
-  isatty: { args: ["i32"], returns: "i32" },
-  execv: { args: ["ptr", "ptr"], returns: "i32" },
-  __errno_location: { args: [], returns: "ptr" },
-});
+type Libc = ReturnType<typeof loadLibc>;
 
 main();
 
 function main(): never {
   const option = process.argv.at(-1) ?? "";
+  let libc: Libc;
   let identities: readonly Identity[];
   let output: Buffer;
   try {
-    const descriptor = requestIdentities(process.env.SSH_AUTH_SOCK ?? "");
+    libc = loadLibc();
+    const descriptor = requestIdentities(libc, process.env.SSH_AUTH_SOCK ?? "");
     // The first run of code is the slowest: it is done while the agent works.
     const keyBlob = new Writer().text("ssh-ed25519").string(new Uint8Array(32)).finish();
-    linesOf([{ keyBlob, comment: "" }], option === "-L");
-    identities = readIdentities(descriptor);
-    output = encodeText(linesOf(identities, option === "-L").join(""));
+    linesOf(libc, [{ keyBlob, comment: "" }], option === "-L");
+    identities = readIdentities(libc, descriptor);
+    output = encodeText(linesOf(libc, identities, option === "-L").join(""));
   } catch {
-    becomeSshAdd(option);
+    leaveToSshAdd(option);
   }
-  print(output);
+  print(libc, output);
   process.exit(identities.length === 0 ? 1 : 0);
 }
 
-/** Executes the ssh-add of Node.js, which is in the folder above. */
-function becomeSshAdd(option: string): never {
+/** Runs the ssh-add of Node.js, which is in the folder above. */
+function leaveToSshAdd(option: string): never {
   const folder = process.execPath.replace(/[^/]*$/, "");
-  const words = [`${folder}../ssh-add`, option].map((word) => Buffer.from(`${word}\0`));
-  const pointers = new BigUint64Array([...words.map((word) => BigInt(ptr(word))), 0n]);
-  libc.execv(words[0] as Buffer, pointers);
-  process.exit(2); // not there
+  const stdio = ["inherit", "inherit", "inherit"] as const;
+  process.exit(Bun.spawnSync([`${folder}../ssh-add`, option], { stdio }).exitCode ?? 1);
+}
+
+/** Functions of the C library. @throws if bun may not make code to call them, as with little memory */
+function loadLibc() {
+  const { symbols } = dlopen("libc.so.6", {
+    socket: { args: ["i32", "i32", "i32"], returns: "i32" },
+    connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
+    read: { args: ["i32", "ptr", "usize"], returns: "i64_fast" },
+    write: { args: ["i32", "ptr", "usize"], returns: "i64_fast" },
+    isatty: { args: ["i32"], returns: "i32" },
+    __errno_location: { args: [], returns: "ptr" },
+  });
+  return symbols;
 }
 
 /** Asks an agent for its identities. @returns the connection. @throws if that fails */
-function requestIdentities(path: string): number {
+function requestIdentities(libc: Libc, path: string): number {
   const address = Buffer.alloc(addressLength);
   new Uint16Array(address.buffer, address.byteOffset, 1)[0] = unixFamily;
   const pathLength = address.write(path, 2);
   if (path === "" || pathLength !== Buffer.byteLength(path) || pathLength + 2 >= addressLength) {
     throw new Error("The path of the socket is empty or too long.");
   }
-  // ssh-add opens its own.
   const descriptor = check(libc.socket(unixFamily, streamType | closeOnExec, 0));
   check(libc.connect(descriptor, address, addressLength));
   const request = frameRequest({ type: "request-identities" });
@@ -83,13 +87,13 @@ function requestIdentities(path: string): number {
 }
 
 /** The agent's identities. @throws if it does not list them */
-function readIdentities(descriptor: number): readonly Identity[] {
-  const reply = decodeReply(readMessage(descriptor));
+function readIdentities(libc: Libc, descriptor: number): readonly Identity[] {
+  const reply = decodeReply(readMessage(libc, descriptor));
   if (reply.type !== "identities") throw new Error("The agent refused.");
   return reply.identities;
 }
 
-function readMessage(descriptor: number): Buffer {
+function readMessage(libc: Libc, descriptor: number): Buffer {
   const frames = new FrameReader();
   for (;;) {
     const chunk = Buffer.allocUnsafeSlow(64 * 1024);
@@ -107,7 +111,7 @@ function check(result: number): number {
   return result;
 }
 
-function linesOf(identities: readonly Identity[], asPublicKeys: boolean): string[] {
+function linesOf(libc: Libc, identities: readonly Identity[], asPublicKeys: boolean): string[] {
   if (identities.length === 0) return ["The agent has no identities.\n"];
   const display = libc.isatty(1) === 1 ? sanitizeForDisplay : (line: string) => line;
   return identities.flatMap((identity) => {
@@ -121,7 +125,7 @@ function linesOf(identities: readonly Identity[], asPublicKeys: boolean): string
 }
 
 /** Writes to standard output, as long as that is possible. */
-function print(output: Buffer): void {
+function print(libc: Libc, output: Buffer): void {
   let rest = output;
   while (rest.length > 0) {
     const written = libc.write(1, rest, rest.length);
