@@ -14,7 +14,6 @@ import { supersedes } from "../policy/renewal.ts";
 import { certificateExpired } from "../policy/validity.ts";
 import { checkWebsafe } from "../policy/websafe.ts";
 import type { SignRequest } from "../signer.ts";
-import type { UpstreamIdentity } from "../upstream/upstream-connection.ts";
 import { keyNotFound } from "./identities.ts";
 
 /**
@@ -39,27 +38,10 @@ function signNow(
   connection: ConnectionState,
   request: SignRequest,
 ): Reply | Promise<Reply> {
-  const { keyBlob } = request;
-  const known = agent.keyring.find(keyBlob);
-  if (known !== undefined) return signWithinLimits(agent, connection, known, request);
-  const listed = connection.upstreams.findListed([keyBlob]);
-  if (listed !== undefined) return signUpstream(agent, connection, listed, request);
-  const named = readCertificate(keyBlob);
-  const identity = named && findForCertificate(agent, named);
-  if (identity !== undefined) return signWithinLimits(agent, connection, identity, request);
-  const blobs = named === undefined ? [keyBlob] : [keyBlob, named.keyBlob];
-  return connection.upstreams.find(blobs).then((found) => {
-    if (found === undefined) throw notHeld(agent, connection, keyBlob);
-    return signUpstream(agent, connection, found, request);
-  });
-}
-
-function signWithinLimits(
-  agent: Agent,
-  connection: ConnectionState,
-  identity: KeyringIdentity,
-  request: SignRequest,
-): Reply | Promise<Reply> {
+  const known = agent.keyring.find(request.keyBlob);
+  const named = known === undefined ? readCertificate(request.keyBlob) : undefined;
+  const identity = known ?? (named && findForCertificate(agent, named));
+  if (identity === undefined) return signUpstream(agent, connection, request, named);
   const { destinations, confirm } = identity.limits;
   let purpose: string | undefined;
   if (destinations.length > 0) {
@@ -104,20 +86,30 @@ function readCertificate(blob: Buffer): VerifiedKey | undefined {
   }
 }
 
-/** Has the upstream agent sign that lists a key. @throws {Failure} upstream-failed */
+/**
+ * Has the upstream agent sign that lists the key or, for a certificate that none lists, its plain
+ * key.
+ * @param named the certificate, if it is one
+ * @throws {Failure} as `notHeld`, if none has it; upstream-failed
+ */
 async function signUpstream(
   agent: Agent,
   connection: ConnectionState,
-  found: UpstreamIdentity,
-  { data, flags }: SignRequest,
+  request: SignRequest,
+  named: VerifiedKey | undefined,
 ): Promise<Reply> {
+  const { upstreams } = connection;
+  const blobs = named === undefined ? [request.keyBlob] : [request.keyBlob, named.keyBlob];
+  const found = upstreams.findListed(blobs) ?? (await upstreams.find(blobs));
+  if (found === undefined) throw notHeld(agent, connection, request.keyBlob);
   const { keyBlob, comment, connection: upstream } = found;
   const { path, confirm } = upstream.upstream;
   const check = () => agent.lock.throwIfLocked();
   check();
   if (confirm) await confirmUse(agent, connection, found, undefined, check);
   agent.log(`sign with ${JSON.stringify(comment)} of the agent at ${path}`);
-  return { type: "signature", signature: await upstream.sign(keyBlob, data, flags) };
+  const signature = await upstream.sign(keyBlob, request.data, request.flags);
+  return { type: "signature", signature };
 }
 
 /** The failure for a blob that nobody holds: also malformed or unsupported, if it is invalid. */

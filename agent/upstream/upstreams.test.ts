@@ -522,6 +522,20 @@ test("a key that is constrained here is not used through an upstream where it is
   t.is(await reasonOf(elsewhere), "no-matching-key");
 });
 
+test("a key that is constrained here is not used by its certificate in an upstream", async (t) => {
+  const { inner, front, client } = await withUpstream(t);
+  const { key } = await addKey(inner, "theirs");
+  const certificate = ca.certify(key.publicKey);
+  await inner.addCertificate(attached(certificate));
+  const destinations = [{ from: origin, to: makeHost("host").hop }];
+  await client.addIdentity(key, "limited", [{ type: "restrict-destination", destinations }]);
+  const elsewhere = await front.connect();
+  await bind(elsewhere, makeHost("elsewhere"), "s1", true);
+  await comments(elsewhere);
+  await t.throwsAsync(elsewhere.sign(certificate, data), refused);
+  t.is(await reasonOf(elsewhere), "destination-not-permitted");
+});
+
 test("a client that is the upstream itself is not shown that upstream", async (t) => {
   const path = makeWorkspace(t).path("upstream");
   const keyBlob = encodePublicKey(generateKey("ed25519").publicKey);
