@@ -6,8 +6,7 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { childrenOf } from "../fixtures/processes.ts";
-import { frame } from "../protocol/framing.ts";
-import { encodeRequest } from "../protocol/requests.ts";
+import { frameRequest } from "../protocol/requests.ts";
 import { type Pair, pidOf, programs, type RunningAgent, type Side } from "./agents.ts";
 import type { Token } from "./keys.ts";
 import { median } from "./statistics.ts";
@@ -196,6 +195,6 @@ function askForIdentities(path: string): Promise<void> {
       socket.destroy();
       resolve();
     });
-    socket.write(frame(encodeRequest({ type: "request-identities" })));
+    socket.write(frameRequest({ type: "request-identities" }));
   });
 }

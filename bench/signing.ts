@@ -5,11 +5,10 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { build } from "esbuild";
 import { projectRoot } from "../fixtures/programs.ts";
-import { frame } from "../protocol/framing.ts";
 import { signatureFlags } from "../protocol/numbers.ts";
 import { decodePublicKey, type PublicKey } from "../protocol/public-key.ts";
 import { decodeReply } from "../protocol/replies.ts";
-import { encodeRequest } from "../protocol/requests.ts";
+import { frameRequest } from "../protocol/requests.ts";
 import { verifySignature } from "../protocol/verification.ts";
 import { forEachSide, type Pair, type RunningAgent, type Side, sides } from "./agents.ts";
 import type { LoadJob, LoadResult } from "./load.ts";
@@ -106,7 +105,7 @@ export async function measureSigning(
 
 function makeRequest(key: PublicKey, keyBlob: Buffer): Buffer {
   const flags = key.type === "rsa" ? signatureFlags.rsaSha512 : 0;
-  return frame(encodeRequest({ type: "sign", keyBlob, data, flags }));
+  return frameRequest({ type: "sign", keyBlob, data, flags });
 }
 
 function verifyReply(side: Side, key: PublicKey, result: LoadResult): void {

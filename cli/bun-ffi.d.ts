@@ -18,7 +18,6 @@ declare module "bun:ffi" {
 }
 
 declare const Bun: {
-  sleepSync(milliseconds: number): void;
   /** Runs a program. `exitCode` is null if a signal has ended it. */
   spawnSync(
     command: readonly string[],

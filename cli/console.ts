@@ -6,13 +6,11 @@
  */
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
+import { brokenPipeStatus } from "../openssh/exit.ts";
 import { sleepSync } from "../openssh/sleep-sync.ts";
 import { errorCode, strerror } from "../openssh/strerror.ts";
 import { escapeLogLine, sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { encodeText } from "../protocol/text.ts";
-
-/** The exit status after writing to a closed pipe: 128 + SIGPIPE. */
-const brokenPipeStatus = 141;
 
 /** The width of a terminal that does not report one. */
 const defaultColumns = 80;

@@ -43,6 +43,9 @@ export function summary({ bits, type }: Description, print: string, comment: str
   return `${bits} ${print} ${comment} (${type})`;
 }
 
+/** The line of a list without identities. */
+export const noIdentities = "The agent has no identities.";
+
 /** A line of `ssh-add -L`. */
 export function publicKeyLine({ algorithm }: Description, { keyBlob, comment }: Identity): string {
   return `${algorithm} ${keyBlob.toString("base64")} ${comment}`;

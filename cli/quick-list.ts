@@ -5,6 +5,8 @@
  * If anything is not as usual, it prints nothing and leaves the list to ssh-add, which has the messages.
  */
 import { dlopen, read } from "bun:ffi";
+import { brokenPipeStatus } from "../openssh/exit.ts";
+import { sleepSync } from "../openssh/sleep-sync.ts";
 import { sanitizeForDisplay } from "../openssh/text-for-display.ts";
 import { fingerprint } from "../protocol/fingerprint.ts";
 import { FrameReader } from "../protocol/framing.ts";
@@ -12,10 +14,7 @@ import { decodeReply, type Identity } from "../protocol/replies.ts";
 import { frameRequest } from "../protocol/requests.ts";
 import { encodeText } from "../protocol/text.ts";
 import { Writer } from "../protocol/wire.ts";
-import { describe, publicKeyLine, summary } from "./identities.ts";
-
-/** The exit status after writing to a closed pipe: 128 + SIGPIPE. */
-const brokenPipeStatus = 141;
+import { describe, noIdentities, publicKeyLine, summary } from "./identities.ts";
 
 const unixFamily = 1;
 const streamType = 1;
@@ -112,7 +111,7 @@ function check(result: number): number {
 }
 
 function linesOf(libc: Libc, identities: readonly Identity[], asPublicKeys: boolean): string[] {
-  if (identities.length === 0) return ["The agent has no identities.\n"];
+  if (identities.length === 0) return [`${noIdentities}\n`];
   const display = libc.isatty(1) === 1 ? sanitizeForDisplay : (line: string) => line;
   return identities.flatMap((identity) => {
     const described = describe(identity.keyBlob);
@@ -137,7 +136,7 @@ function print(libc: Libc, output: Buffer): void {
       case errors.interrupted:
         break;
       case errors.again:
-        Bun.sleepSync(2); // the pipe is full
+        sleepSync(2); // the pipe is full
         break;
       case errors.brokenPipe:
         process.exit(brokenPipeStatus);

@@ -16,6 +16,9 @@ export class Exit extends Error {
   }
 }
 
+/** The exit status after writing to a closed pipe: 128 + SIGPIPE. */
+export const brokenPipeStatus = 141;
+
 /** As OpenSSH's fatal(): a log line and exit status 255. */
 export function fatal(message: string): Exit {
   return new Exit(message, 255, { isLogged: true, showsUsage: false });

@@ -30,7 +30,8 @@ install_for() {
 build_source() (
   cp -R "$scratch/x64/node_modules/koffi" "$scratch/source"
   cd "$scratch/source"
-  node cnoke.cjs -P . -D src/koffi --release -d 'CMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG' >build.log 2>&1 || { cat build.log; exit 1; }
+  node cnoke.cjs -P . -D src/koffi --release -d 'CMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG' >build.log 2>&1 ||
+    { cat build.log; exit 1; }
 )
 
 # The functions that an add-on uses of the system's libraries; those for large files by their plain names.

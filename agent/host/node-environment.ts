@@ -11,7 +11,7 @@
 /** Holds the saved variables, as JSON. */
 const savedVariables = "CARDAGENT_ENVIRONMENT";
 
-/** Holds variables that a release's shell script could not pass on: entries that end with zero, in hexadecimal. */
+/** Holds variables that a release's shell script could not pass on, as in /proc/PID/environ, in hexadecimal. */
 const variablesOfScript = "CARDAGENT_VARIABLES";
 
 /** The names under which the shebang saves two variables. */
@@ -53,18 +53,19 @@ export function restoreNodeEnvironment(environment: NodeJS.ProcessEnv): boolean 
     delete environment[name];
     if (value) environment[original] = value;
   }
-  const entries = Buffer.from(environment[variablesOfScript] ?? "", "hex")
-    .toString()
-    .split("\0");
+  const ofScript = environment[variablesOfScript] ?? "";
   delete environment[variablesOfScript];
-  for (const entry of entries) {
-    const [name = "", ...value] = entry.split("=");
-    if (name !== "") environment[name] = value.join("=");
-  }
+  Object.assign(environment, parseEntries(Buffer.from(ofScript, "hex").toString()));
   const text = environment[savedVariables];
   delete environment[savedVariables];
   if (text !== undefined) Object.assign(environment, parseSaved(text));
   return hadNodeVariables;
+}
+
+/** The variables of entries `NAME=VALUE`, each of which ends with zero. */
+function parseEntries(text: string): Record<string, string> {
+  const entries = text.matchAll(/([^=\0]+)=([^\0]*)\0/g);
+  return Object.fromEntries(Array.from(entries, ([, name = "", value = ""]) => [name, value]));
 }
 
 /** The saved variables; none if the text is invalid. */

@@ -258,13 +258,8 @@ export class UpstreamConnection {
       const cancel = this.#clock.after(limit, () =>
         reject(this.upstream.failed("slow", `did not answer within ${limit / 1000} s`)),
       );
-      const settle =
-        <Value>(take: (value: Value) => void) =>
-        (value: Value) => {
-          cancel();
-          take(value);
-        };
-      answer.then(settle(resolve), settle(reject));
+      answer.then(resolve, reject);
+      answer.then(cancel, cancel);
     });
   }
 

@@ -2,7 +2,14 @@
 import type { Identity } from "../../protocol/replies.ts";
 import { refusalText, renewalsOrNone, upstreamsOrNone } from "../agent.ts";
 import type { Context } from "../context.ts";
-import { type Description, describe, publicKeyLine, renewalOf, summary } from "../identities.ts";
+import {
+  type Description,
+  describe,
+  noIdentities,
+  publicKeyLine,
+  renewalOf,
+  summary,
+} from "../identities.ts";
 import type { Options } from "../options.ts";
 
 /** Lists the identities. Exit status 1 if there are none. */
@@ -24,7 +31,7 @@ export async function list(context: Context): Promise<number> {
   }
   const details = options.action === "list" && options.verbosity > 0;
   const detail = details ? await loadDetails(context, identities) : () => [];
-  if (identities.length === 0) console.print("The agent has no identities.");
+  if (identities.length === 0) console.print(noIdentities);
   for (const identity of identities) {
     const described = describe(identity.keyBlob);
     if (described === undefined) continue;
