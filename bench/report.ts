@@ -38,7 +38,7 @@ export function describeResults({ signing, processes, memory }: Results): string
       processes.map(processRow),
     ),
     table(
-      ["with a budget, ms", "cardagent", "system + 2 node", "ratio"],
+      ["with a budget, ms", "cardagent", "system + node", "ratio"],
       processes.flatMap(budgetRows),
     ),
     table(

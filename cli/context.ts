@@ -9,7 +9,7 @@ export interface Context {
   readonly client: AgentClient;
   readonly options: Options;
   readonly console: Console;
-  readonly prompter: Prompter;
+  readonly prompter: Pick<Prompter, keyof Prompter>;
   /** Writes the messages of -v. */
   readonly debug: Debug;
   readonly env: NodeJS.ProcessEnv;

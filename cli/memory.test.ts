@@ -3,6 +3,7 @@ import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject } fro
 import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { basename } from "node:path";
 import test, { type ExecutionContext } from "ava";
+import { makeAskpass } from "../fixtures/askpass.ts";
 import { eventually } from "../fixtures/eventually.ts";
 import { type Secrets, secretsInMemory } from "../fixtures/process-memory.ts";
 import { listProcesses } from "../fixtures/processes.ts";
@@ -11,6 +12,7 @@ import { puttygen } from "../fixtures/system-programs.ts";
 import { startTerminal } from "../fixtures/terminal.ts";
 import { compositeFile, compositePassphrase } from "../fixtures/vectors/mldsa44-ed25519.ts";
 import { makeWorkspace, type Workspace } from "../fixtures/workspace.ts";
+import { requestNumbers } from "../protocol/numbers.ts";
 import type { SecretFields } from "../protocol/private-key.ts";
 import { readPrivateKeyFile } from "./files/private-key-file.ts";
 import { type KeyOptions, makeKey, startRecorder } from "./test-agent.ts";
@@ -74,6 +76,25 @@ async function leftWhileNextIsSent(
   child.kill("SIGKILL");
   return left;
 }
+
+test.serial("a PIN that the agent has refused is not left in memory", async (t) => {
+  const workspace = makeWorkspace(t);
+  const requests: number[] = [];
+  await startRecorder(t, workspace, (request) => {
+    const type = request[0] as number;
+    requests.push(type);
+    const isLast = requests.includes(requestNumbers["add-smartcard-key"]);
+    return isLast && type === requestNumbers.extension
+      ? new Promise(() => {})
+      : { type: "failure" };
+  });
+  const { env } = makeAskpass(workspace, passphrase);
+  const child = workspace.spawn(sshAdd, ["-s", "/usr/lib/none.so"], { env });
+  t.true(await eventually(() => requests.length === 3)); // it asks for the reason
+  const secrets = { pin: Buffer.from(passphrase) };
+  t.deepEqual(secretsInMemory(child.pid as number, secrets), []);
+  child.kill("SIGKILL");
+});
 
 const files: readonly { name: string; options: KeyOptions }[] = [
   { name: "openssh-key-v1, Ed25519", options: {} },

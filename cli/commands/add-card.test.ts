@@ -1,5 +1,6 @@
 /** Cards with certificates, and agents that may not support them: how often the PIN is sent. */
 import test, { type ExecutionContext } from "ava";
+import { sshAdd } from "../../fixtures/programs.ts";
 import { makeWorkspace } from "../../fixtures/workspace.ts";
 import { extensionNames } from "../../protocol/extensions/names.ts";
 import { decodePrepareProvider } from "../../protocol/extensions/prepare-provider.ts";
@@ -86,4 +87,24 @@ test("an agent that supports neither gets the card alone", async (t) => {
   t.deepEqual(kinds, ["query", "without", "remove", "with", "without"]);
   t.is(status, 1);
   t.regex(stderr, /Card added: LIB\nThe certificates were not added: /);
+});
+
+test("the PIN of an askpass program is sent once, whatever it leaves running and whoever ignores its end", async (t) => {
+  const workspace = makeWorkspace(t);
+  const recorder = await startRecorder(t, workspace, (bytes) =>
+    decodeRequest(bytes).type === "add-smartcard-key" ? failure : success,
+  );
+  const askpass =
+    "#!/bin/sh\n[ -e asked ] && exit 1\n: >asked\necho 1234\nsleep 60 2>/dev/null &\n";
+  const SSH_ASKPASS = workspace.write("askpass", askpass, 0o700);
+  const env = { SSH_ASKPASS, SSH_ASKPASS_REQUIRE: "force", ADD: sshAdd };
+  const ignoring = "trap '' CHLD; exec \"$ADD\" -s /usr/lib/none.so";
+  const { stderr, status } = await workspace.run("sh", ["-c", ignoring], { env });
+  t.regex(stderr, /^Could not add card "\/usr\/lib\/none.so": agent refused operation$/m);
+  t.is(status, 1);
+  const pins = recorder.requests.flatMap((bytes) => {
+    const request = decodeRequest(bytes);
+    return request.type === "add-smartcard-key" ? [request.pin.toString()] : [];
+  });
+  t.deepEqual(pins, ["1234"]);
 });

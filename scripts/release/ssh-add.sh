@@ -11,7 +11,17 @@ case $#$1 in
   # these keep it from preparing for a longer run.
   1-l|1-L)
     exec /usr/bin/env -i "SSH_AUTH_SOCK=$SSH_AUTH_SOCK" BUN_JSC_useBaselineJIT=0 BUN_JSC_useDFGJIT=0 \
-      BUN_JSC_useConcurrentJIT=0 BUN_JSC_useRegExpJIT=0 BUN_JSC_useConcurrentGC=0 "$lib/list/ssh-add" "$1"
+      BUN_JSC_useConcurrentJIT=0 BUN_JSC_useRegExpJIT=0 BUN_JSC_useConcurrentGC=0 "$lib/quick/ssh-add" "$1"
+    ;;
+  # With the PIN from a program, which gets the user's environment. Variables that control the runtime, and
+  # a terminal, which would show the progress, are left to the ssh-add of Node.js.
+  2-s)
+    if [ "$SSH_ASKPASS_REQUIRE" = force ] && [ ! -t 2 ]; then
+      case $(export -p) in
+        *' BUN_'* | *' JSC_'* | *' JavaScriptCore'* | *' Malloc'* | *' NODE_CHANNEL_FD'* | *' WTF_'* | *' WebKit'*) ;;
+        *) exec "$lib/quick/ssh-add" "$@" ;;
+      esac
+    fi
     ;;
 esac
 case $(ulimit -n) in

@@ -7,30 +7,37 @@ case $program in
   */*) agent=${program%/*}/../lib/ssh-agent ;;
   *) agent=../lib/ssh-agent ;;
 esac
+# Runs the program. A shell adds PWD, and passes on no variable with a name that it could not have itself,
+# such as a function of bash. Those, and the ones that control Node.js, go along in hexadecimal; see
+# agent/host/node-environment.ts.
+run_agent() {
+  grep -zaq '^PWD=' "/proc/$$/environ" || unset PWD
+  CARDAGENT_VARIABLES=$(
+    grep -zaE -e '^(NODE_|OPENSSL_CONF=)' -e '^[^=]*[^=A-Za-z0-9_]' -e '^[0-9]' "/proc/$$/environ" |
+      od -An -v -tx1 | tr -d ' \n'
+  )
+  unset OPENSSL_CONF $(export -p | sed -n 's/^export \(NODE_[A-Za-z0-9_]*\).*/\1/p')
+  [ -z "$CARDAGENT_VARIABLES" ] || export CARDAGENT_VARIABLES
+  exec "$agent" "$@"
+}
+
 case $#$1 in
   0 | 1-c | 1-s) ;;
-  *)
-    # For a command. A shell adds PWD, and passes on no variable with a name that it could not have itself,
-    # such as a function of bash: those go along in hexadecimal; see agent/host/node-environment.ts.
-    grep -zaq '^PWD=' "/proc/$$/environ" || unset PWD
-    CARDAGENT_VARIABLES=$(grep -zavE '^[A-Za-z_][A-Za-z0-9_]*=' "/proc/$$/environ" | od -An -v -tx1 | tr -d ' \n')
-    [ -z "$CARDAGENT_VARIABLES" ] || export CARDAGENT_VARIABLES
-    exec "$agent" "$@"
-    ;;
+  *) run_agent "$@" ;;
 esac
 # Paths that a shell would have to quote.
 case $HOME$TMPDIR in
-  *[!A-Za-z0-9/._-]*) exec "$agent" "$@" ;;
+  *[!A-Za-z0-9/._-]*) run_agent "$@" ;;
 esac
 # Variables that control Node.js.
 case $(export -p) in
-  *' NODE_'* | *' OPENSSL_CONF'*) exec "$agent" "$@" ;;
+  *' NODE_'* | *' OPENSSL_CONF'*) run_agent "$@" ;;
 esac
 # Open files that this shell cannot close; it has its script as 10 or 255.
 for descriptor in "/proc/$$/fd"/[1-9][0-9]*; do
   case ${descriptor##*/} in
     10 | 255 | *'*') ;;
-    *) exec "$agent" "$@" ;;
+    *) run_agent "$@" ;;
   esac
 done
 
@@ -45,7 +52,7 @@ reports=$(
 )
 case $reports in
   *'{"type":"serving"}') ;;
-  *) exec "$agent" "$@" ;; # which tells why, since it fails, too
+  *) run_agent "$@" ;; # which tells why, since it fails, too
 esac
 pid=${reports%%"$newline"*}
 socket=${reports##*'"givenPath":"'}
@@ -62,4 +69,4 @@ trap '' PIPE
 printf '%s\necho Agent pid %s;\n' "$text" "$pid" 2>/dev/null && exit
 # Nobody knows of it.
 kill "$pid"
-exec "$agent" "$@"
+run_agent "$@"

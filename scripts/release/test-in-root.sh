@@ -30,14 +30,11 @@ has_none() {
   done
 }
 
-lists_no_keys() {
-  status=0
-  "$@" -l || status=$?
-  [ "$status" -eq 1 ]
-}
-
-# In a folder, and an environment, that control Node.js and bun where they can.
-in_hostile_folder() (
+# hostile LINE COMMAND...: in a folder, and an environment, that control Node.js and bun where they can, the
+# command prints the line, and nothing of the folder was loaded.
+hostile() (
+  line=$1
+  shift
   mkdir -p /tmp/hostile
   cd /tmp/hostile
   echo 'require("fs").writeFileSync("/tmp/hostile/loaded", "")' >code.cjs
@@ -49,13 +46,18 @@ in_hostile_folder() (
   export HOME=/tmp/hostile XDG_CONFIG_HOME=/tmp/hostile BUN_BE_BUN=1 BUN_OPTIONS='--preload /tmp/hostile/code.cjs' \
     NODE_OPTIONS='--require /tmp/hostile/code.cjs' NODE_PATH=/tmp/hostile NODE_V8_COVERAGE=/tmp/hostile/coverage \
     NODE_DEBUG=net,module BUN_INSPECT=ws://127.0.0.1:9229/ BUN_INSPECT_PRELOAD=/tmp/hostile/code.cjs
-  "$@"
-  [ ! -e loaded ] && [ ! -e coverage ]
+  "$@" >/tmp/printed 2>&1 || true
+  cat /tmp/printed
+  grep -qx "$line" /tmp/printed && [ ! -e loaded ] && [ ! -e coverage ]
 )
 
-hostile_list() { in_hostile_folder lists_no_keys ssh-add 2>&1 | grep -xF 'The agent has no identities.'; }
-hostile_version() { in_hostile_folder "$@" 2>&1 | grep -x 'cardagent [0-9.]*'; }
-hostile_agent() { in_hostile_folder ssh-agent ssh-add -L | grep -xF 'The agent has no identities.'; }
+no_keys='The agent has no identities\.'
+version='cardagent [0-9.]*'
+refused='reason: There is no file "/none.so"\.'
+# Loads no token, with an empty PIN from a program.
+add_card() { SSH_ASKPASS=true SSH_ASKPASS_REQUIRE=force ssh-add -s /none.so; }
+# The same without the variables for which it is left to Node.js.
+add_card_by_bun() { unset BUN_BE_BUN BUN_OPTIONS BUN_INSPECT BUN_INSPECT_PRELOAD; add_card; }
 
 check 'there is neither Node.js nor a compiler' has_none
 list_files >/tmp/before
@@ -71,10 +73,12 @@ else
   check 'the demo' false
 fi
 eval "$(ssh-agent)" >/dev/null
-check 'listing is not affected by files and variables' hostile_list
-check 'neither is ssh-add' hostile_version ssh-add --version
-check 'nor ssh-agent' hostile_version ssh-agent -V
-check 'nor a command of ssh-agent' hostile_agent
+check 'listing is not affected by files and variables' hostile "$no_keys" ssh-add -l
+check 'neither is loading a token' hostile "$refused" add_card
+check 'nor loading it by bun' hostile "$refused" add_card_by_bun
+check 'nor ssh-add' hostile "$version" ssh-add --version
+check 'nor ssh-agent' hostile "$version" ssh-agent -V
+check 'nor a command of ssh-agent' hostile "$no_keys" ssh-agent ssh-add -L
 ssh-agent -k >/dev/null
 rm -rf /root/.ssh
 check 'it is removed' dpkg --purge cardagent

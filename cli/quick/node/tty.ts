@@ -1,0 +1,2 @@
+/** In place of `node:tty`, which loads bun's streams. */
+export { isatty } from "../libc.ts";
