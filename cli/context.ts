@@ -9,6 +9,7 @@ export interface Context {
   readonly client: AgentClient;
   readonly options: Options;
   readonly console: Console;
+  /** A `Prompter`, or in cli/quick what only runs the askpass program. */
   readonly prompter: Pick<Prompter, keyof Prompter>;
   /** Writes the messages of -v. */
   readonly debug: Debug;
