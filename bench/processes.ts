@@ -87,8 +87,8 @@ export interface LoadScenario {
 const settlingTime = 60;
 
 /**
- * Measures `ssh-add -s`, with the agent of the same side. Its budget, for the
- * programs of a release, is the system's time and a start of Node.js.
+ * Measures `ssh-add -s`, with the agent of the same side. Its budget, for the programs of a release, is
+ * the system's time and a start of Node.js.
  */
 export async function measureCardLoad(
   workspace: Workspace,

@@ -183,11 +183,14 @@ test("a slow signature asks for a touch", async (t) => {
 test("a fast operation, or one without a terminal, shows no spinner", async (t) => {
   const quick = await prepare(t);
   for (const args of ["-s /lib/a.so", "-s /lib/a.so >file"]) {
-    const started = performance.now();
-    const shown = await onTerminal(quick, args);
-    // On a very busy machine it is not fast.
-    if (performance.now() - started < 500) t.is(shown, "Card added: /lib/a.so\r\n");
-    else t.regex(shown, /Card added: \/lib\/a\.so\r\n$/);
+    let shown = "";
+    // Again if a very busy machine was not fast.
+    for (let tries = 0, time = 500; time >= 500 && tries < 10; tries++) {
+      const started = performance.now();
+      shown = await onTerminal(quick, args);
+      time = performance.now() - started;
+    }
+    t.is(shown, "Card added: /lib/a.so\r\n");
   }
   const slow = await prepare(t, 900);
   const { stderr } = await slow.run(sshAdd, ["-s", "/lib/a.so"], { input: "1\n" });

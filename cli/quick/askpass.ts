@@ -2,9 +2,8 @@
 import { dlopen, ptr, read } from "bun:ffi";
 import { endsAnswer } from "../../openssh/askpass.ts";
 import { SecretLine } from "../prompts/secret-line.ts";
-import { call, readInto } from "./libc.ts";
+import { call, closeOnExec, readInto } from "./libc.ts";
 
-const closeOnExec = 0o2000000;
 const defaultSignals = 4; // POSIX_SPAWN_SETSIGDEF
 const childSignal = 17; // SIGCHLD
 /** More than glibc's opaque types of posix_spawn(3), and its `sigset_t`, need. */

@@ -3,12 +3,15 @@
  * takes to start, and what its own sockets and pipes have received stays in memory.
  */
 import { dlopen, read } from "bun:ffi";
+import type { FrameReader } from "../../protocol/framing.ts";
 
 const unixFamily = 1;
 const streamType = 1;
-const closeOnExec = 0o2000000;
+/** SOCK_CLOEXEC of socket(2), and O_CLOEXEC of pipe2(2). */
+export const closeOnExec = 0o2000000;
 /** The length of a `struct sockaddr_un`, whose path ends with a zero byte (unix(7)). */
 const addressLength = 110;
+const messageBufferLength = 64 * 1024;
 const interrupted = 4; // EINTR
 
 /** @throws if bun may not make code to call functions of C, as with little memory */
@@ -70,6 +73,23 @@ export function connectTo(path: string): number {
 /** Reads what there is, at most the buffer's length. @returns 0 at the end. @throws {SystemError} */
 export function readInto(descriptor: number, buffer: Buffer): number {
   return call(() => libc().read(descriptor, buffer, buffer.length));
+}
+
+/**
+ * Waits for the next message of an agent.
+ * @param frames the reader of this connection
+ * @returns undefined at the end
+ * @throws {SystemError}; {Failure} malformed or too-large
+ */
+export function readMessage(descriptor: number, frames: FrameReader): Buffer | undefined {
+  for (;;) {
+    const message = frames.next();
+    if (message !== undefined) return message;
+    const buffer = Buffer.allocUnsafeSlow(messageBufferLength);
+    const length = readInto(descriptor, buffer);
+    if (length === 0) return undefined;
+    frames.add(buffer.subarray(0, length));
+  }
 }
 
 /** Writes at least a byte. @returns how many. @throws {SystemError} */

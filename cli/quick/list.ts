@@ -9,7 +9,7 @@ import { frameRequest } from "../../protocol/requests.ts";
 import { encodeText } from "../../protocol/text.ts";
 import { Writer } from "../../protocol/wire.ts";
 import { describe, noIdentities, publicKeyLine, summary } from "../identities.ts";
-import { connectTo, isatty, readInto, SystemError, writeAll, writeSome } from "./libc.ts";
+import { connectTo, isatty, readMessage, SystemError, writeAll, writeSome } from "./libc.ts";
 
 const again = 11; // EAGAIN
 const brokenPipe = 32; // EPIPE
@@ -24,22 +24,12 @@ export function listQuickly(asPublicKeys: boolean): number {
   // The first run of code is the slowest: it is done while the agent works.
   const keyBlob = new Writer().text("ssh-ed25519").string(new Uint8Array(32)).finish();
   linesOf([{ keyBlob, comment: "" }], asPublicKeys);
-  const reply = decodeReply(readMessage(descriptor));
+  const message = readMessage(descriptor, new FrameReader());
+  if (message === undefined) throw new Error("The agent closed the connection.");
+  const reply = decodeReply(message);
   if (reply.type !== "identities") throw new Error("The agent refused.");
   print(encodeText(linesOf(reply.identities, asPublicKeys).join("")));
   return reply.identities.length === 0 ? 1 : 0;
-}
-
-function readMessage(descriptor: number): Buffer {
-  const frames = new FrameReader();
-  for (;;) {
-    const chunk = Buffer.allocUnsafeSlow(64 * 1024);
-    const length = readInto(descriptor, chunk);
-    if (length === 0) throw new Error("The agent closed the connection.");
-    frames.add(chunk.subarray(0, length));
-    const message = frames.next();
-    if (message !== undefined) return message;
-  }
 }
 
 function linesOf(identities: readonly Identity[], asPublicKeys: boolean): string[] {

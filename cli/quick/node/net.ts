@@ -4,16 +4,12 @@
  */
 import { EventEmitter } from "node:events";
 import { FrameReader, frame } from "../../../protocol/framing.ts";
-import { connectTo, readInto, writeAll } from "../libc.ts";
-
-const bufferLength = 64 * 1024;
+import { connectTo, readMessage, writeAll } from "../libc.ts";
 
 class Connection extends EventEmitter {
   readonly #descriptor: number;
   readonly #replies = new FrameReader();
-  /** Requests without a reply. */
-  #pending = 0;
-  #isReading = false;
+  #isClosed = false;
 
   /** @throws {SystemError} */
   constructor(path: string) {
@@ -22,7 +18,7 @@ class Connection extends EventEmitter {
     setImmediate(() => this.emit("connect"));
   }
 
-  /** Writes a request. */
+  /** Writes a request, and waits for its reply when everything else is done. */
   write(request: Uint8Array, written: () => void): void {
     try {
       writeAll(this.#descriptor, request);
@@ -30,45 +26,28 @@ class Connection extends EventEmitter {
       setImmediate(() => this.emit("error", error));
     }
     written();
-    this.#pending += 1;
-    this.#waitForReply();
+    setImmediate(() => this.#read());
   }
 
   /** The system closes the connection, when the program ends. */
   destroy(): void {
-    this.#pending = 0;
-  }
-
-  /** Waits when everything else is done. */
-  #waitForReply(): void {
-    if (this.#isReading || this.#pending === 0) return;
-    this.#isReading = true;
-    setImmediate(() => {
-      this.#isReading = false;
-      this.#read();
-      this.#waitForReply();
-    });
+    this.#isClosed = true;
   }
 
   #read(): void {
-    const buffer = Buffer.allocUnsafeSlow(bufferLength);
+    if (this.#isClosed) return;
     try {
-      const length = readInto(this.#descriptor, buffer);
-      if (length === 0) this.#end();
-      this.#replies.add(buffer.subarray(0, length));
-      for (let reply = this.#replies.next(); reply; reply = this.#replies.next()) {
-        this.#pending -= 1;
-        this.emit("data", frame(reply));
-      }
+      const reply = readMessage(this.#descriptor, this.#replies);
+      if (reply === undefined) this.#end("close");
+      else this.emit("data", frame(reply));
     } catch (error) {
-      this.#pending = 0;
-      this.emit("error", error);
+      this.#end("error", error);
     }
   }
 
-  #end(): void {
-    this.#pending = 0;
-    this.emit("close");
+  #end(event: "close" | "error", error?: unknown): void {
+    this.#isClosed = true;
+    this.emit(event, error);
   }
 }
 
